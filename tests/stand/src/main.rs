@@ -1,0 +1,3 @@
+//! stand
+
+fn main() {}
