@@ -1,1 +1,35 @@
-//! storport
+//! The only crate that knows Windows: StorPort's contract as safe Rust.
+//!
+//! ```text
+//!   storport.sys ── HwStor* callback ──► kernel::callbacks ──► trait Miniport      (the driver: safe, no Windows)
+//!                ◄─ StorPort* import ─── kernel::port      ◄── trait Port, Resources (what it may ask for)
+//!                                        kernel::srb       ◄── trait Srb             (the request it was given)
+//! ```
+//!
+//! - [`miniport`]: what a driver implements, one method per `HwStor*` routine.
+//! - [`port`]: what a driver may ask of the port driver, and the adapter's resources while it is being found.
+//! - [`srb`]: a request, as far as a driver may look into it, and how it ends.
+//! - [`backlog`]: requests that wait for a place in the ring, linked through their own extensions.
+//! - `kernel` (Windows only): the one place that touches SRB memory and calls StorPort.
+//! - `fake` (feature `fake`): a port driver in memory for host tests.
+//!
+//! A driver never sees a raw SRB, a pointer or an IRQL: it gets a request as an owned value, and the only way to get
+//! rid of it is to complete it once, through [`port::Port::complete`].
+#![cfg_attr(not(any(test, feature = "fake")), no_std)]
+#![deny(missing_docs)]
+
+pub mod backlog;
+pub mod miniport;
+pub mod port;
+pub mod srb;
+
+#[cfg(feature = "fake")]
+pub mod fake;
+
+#[cfg(windows)]
+pub mod kernel;
+
+pub use backlog::Backlog;
+pub use miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
+pub use port::{Configuration, LogEvent, Port, Resources};
+pub use srb::{Address, Completion, DataDirection, PnpAction, Srb, SrbFunction, SrbStatus};

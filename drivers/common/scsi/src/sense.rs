@@ -1,0 +1,125 @@
+//! Sense data: why a command ended with CHECK CONDITION (SPC-4, 4.5).
+
+use zerocopy::byteorder::big_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Sense key (SPC-4, table 48). Not an `enum`: a device may answer with one we have no name for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenseKey(pub u8);
+
+impl SenseKey {
+    /// Nothing to report.
+    pub const NO_SENSE: Self = Self(0x0);
+    /// The unit cannot be reached.
+    pub const NOT_READY: Self = Self(0x2);
+    /// The medium failed.
+    pub const MEDIUM_ERROR: Self = Self(0x3);
+    /// The device failed.
+    pub const HARDWARE_ERROR: Self = Self(0x4);
+    /// The command or one of its fields is not valid.
+    pub const ILLEGAL_REQUEST: Self = Self(0x5);
+    /// Something changed since the last command.
+    pub const UNIT_ATTENTION: Self = Self(0x6);
+    /// The medium is write protected.
+    pub const DATA_PROTECT: Self = Self(0x7);
+    /// The command was aborted.
+    pub const ABORTED_COMMAND: Self = Self(0xb);
+}
+
+/// Sense key with additional sense code and qualifier (SPC-4, annex D).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sense {
+    /// The class of the problem.
+    pub key: SenseKey,
+    /// ADDITIONAL SENSE CODE
+    pub code: u8,
+    /// ADDITIONAL SENSE CODE QUALIFIER
+    pub qualifier: u8,
+}
+
+impl Sense {
+    /// The operation code is not implemented.
+    pub const INVALID_OPERATION_CODE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x20, 0x00);
+    /// The block address lies past the last block.
+    pub const LBA_OUT_OF_RANGE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x21, 0x00);
+    /// A field of the CDB has a value that is not supported.
+    pub const INVALID_FIELD_IN_CDB: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x24, 0x00);
+    /// The logical unit does not exist.
+    pub const LOGICAL_UNIT_NOT_SUPPORTED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x25, 0x00);
+    /// Saved mode pages do not exist.
+    pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x39, 0x00);
+    /// The medium cannot be written to.
+    pub const WRITE_PROTECTED: Self = Self::new(SenseKey::DATA_PROTECT, 0x27, 0x00);
+    /// A read failed.
+    pub const UNRECOVERED_READ_ERROR: Self = Self::new(SenseKey::MEDIUM_ERROR, 0x11, 0x00);
+    /// A write, or making writes durable, failed.
+    pub const WRITE_ERROR: Self = Self::new(SenseKey::MEDIUM_ERROR, 0x0c, 0x00);
+    /// The device failed in a way that no other code describes.
+    pub const INTERNAL_TARGET_FAILURE: Self = Self::new(SenseKey::HARDWARE_ERROR, 0x44, 0x00);
+
+    /// Puts the three parts together.
+    pub const fn new(key: SenseKey, code: u8, qualifier: u8) -> Self {
+        Self { key, code, qualifier }
+    }
+
+    /// The fixed format for a current error (SPC-4, 4.5.3).
+    pub fn fixed(self) -> FixedSense {
+        FixedSense {
+            response_code: FixedSense::CURRENT_ERROR,
+            segment_number: 0,
+            key: self.key.0 & 0x0f,
+            information: U32::new(0),
+            additional_length: (size_of::<FixedSense>() - 8) as u8,
+            command_specific: U32::new(0),
+            code: self.code,
+            qualifier: self.qualifier,
+            field_replaceable_unit: 0,
+            key_specific: [0; 3],
+        }
+    }
+}
+
+/// Fixed-format sense data (SPC-4, table 53).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct FixedSense {
+    /// RESPONSE CODE, with VALID in bit 7
+    pub response_code: u8,
+    /// Obsolete
+    pub segment_number: u8,
+    /// SENSE KEY in the low four bits
+    pub key: u8,
+    /// INFORMATION, valid with bit 7 of the response code
+    pub information: U32,
+    /// ADDITIONAL SENSE LENGTH
+    pub additional_length: u8,
+    /// COMMAND-SPECIFIC INFORMATION
+    pub command_specific: U32,
+    /// ADDITIONAL SENSE CODE
+    pub code: u8,
+    /// ADDITIONAL SENSE CODE QUALIFIER
+    pub qualifier: u8,
+    /// FIELD REPLACEABLE UNIT CODE
+    pub field_replaceable_unit: u8,
+    /// SENSE KEY SPECIFIC
+    pub key_specific: [u8; 3],
+}
+
+static_assertions::const_assert_eq!(size_of::<FixedSense>(), 18);
+
+impl FixedSense {
+    /// RESPONSE CODE of a current error in fixed format.
+    pub const CURRENT_ERROR: u8 = 0x70;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_sense_has_the_bytes_of_spc_table_53() {
+        let sense = Sense::INVALID_FIELD_IN_CDB.fixed();
+
+        assert_eq!(sense.as_bytes(), [0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x24, 0, 0, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a driver implements: one method per `HwStor*` routine.
+//!
+//! Everything takes `&self`: StorPort calls these routines on several processors at once, and a driver guards
+//! what it changes with locks of its own. IRQL and lock are stated per method; they follow the pages
+//! "HW_STARTIO", "HW_BUILDIO", "HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE", "HW_DPC_ROUTINE" and
+//! "HW_ADAPTER_CONTROL" of storport.h's documentation.
+
+use crate::port::{LogEvent, Port, Resources};
+use crate::srb::Completion;
+
+/// A storport miniport driver for one adapter.
+pub trait Miniport: Sized + Send + Sync + 'static {
+    /// The port driver it talks to.
+    type Port: Port;
+
+    /// What `build_io` decodes and `start_io` needs. Lives in the SRB extension.
+    type Command: Copy + Send + 'static;
+
+    /// Finds out whether this is our adapter and what it can do (`HwStorFindAdapter`).
+    /// IRQL: PASSIVE_LEVEL. Lock: none.
+    ///
+    /// # Errors
+    /// The log entry that says why the adapter is declined.
+    fn find_adapter(resources: &mut impl Resources<Port = Self::Port>) -> Result<Self, Declined>;
+
+    /// Starts the device (`HwStorInitialize`). IRQL: DIRQL. Lock: interrupt.
+    ///
+    /// # Errors
+    /// The log entry that says why the device could not be started.
+    fn initialize(&self, interrupts: Interrupts) -> Result<(), LogEvent>;
+
+    /// Decodes and checks a request before it is started (`HwStorBuildIo`). IRQL: DISPATCH_LEVEL or below. Lock: none.
+    fn build_io(&self, srb: &mut <Self::Port as Port>::Srb<Self::Command>) -> BuildIo<Self::Command>;
+
+    /// Starts a request (`HwStorStartIo`). IRQL: DISPATCH_LEVEL. Lock: StartIo.
+    fn start_io(&self, srb: <Self::Port as Port>::Srb<Self::Command>);
+
+    /// Looks at an interrupt (`HwStorInterrupt` with `None`, `HwMSInterruptRoutine` with the message's number).
+    /// IRQL: DIRQL. Lock: the message's interrupt lock.
+    fn interrupt(&self, message: Option<u32>) -> InterruptWork;
+
+    /// Does the work an interrupt announced (`HwStorDpcRoutine`). IRQL: DISPATCH_LEVEL. Lock: none.
+    fn dpc(&self, kind: DpcKind);
+
+    /// Ends every outstanding request and starts the device anew (`HwStorResetBus`). IRQL: DISPATCH_LEVEL.
+    /// Lock: StartIo. Returns whether the device works again.
+    fn reset_bus(&self) -> bool;
+
+    /// Stops the device (`ScsiStopAdapter`): no interrupt and no DMA afterwards. No request is outstanding.
+    /// IRQL: up to DIRQL.
+    fn stop(&self);
+
+    /// Starts a stopped device (`ScsiRestartAdapter`). IRQL: up to DIRQL. Returns whether it works.
+    fn restart(&self) -> bool;
+
+    /// The device is gone (`ScsiAdapterSurpriseRemoval`). IRQL: up to DISPATCH_LEVEL. No register may be touched.
+    fn surprise_removal(&self);
+}
+
+/// Why an adapter is not ours, or cannot be driven; becomes a log entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declined(pub LogEvent);
+
+/// What becomes of a request in `build_io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum BuildIo<C> {
+    /// Start it with this command.
+    Start(C),
+    /// It is finished already.
+    Complete(Completion),
+}
+
+/// The interrupts the adapter was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupts {
+    /// None: the adapter is polled.
+    None,
+    /// One line-based interrupt, possibly shared.
+    Line,
+    /// This many messages, numbered from 0.
+    Messages(u16),
+}
+
+/// What an interrupt announced. Nothing set: it was not ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct InterruptWork {
+    /// Used buffers may be waiting in the request queue.
+    pub request_queue: bool,
+    /// The device's configuration or status changed.
+    pub configuration: bool,
+}
+
+impl InterruptWork {
+    /// Whether the interrupt was the adapter's.
+    pub const fn is_ours(self) -> bool {
+        self.request_queue || self.configuration
+    }
+}
+
+/// Which deferred procedure runs. Each is an object of its own: one that is queued already swallows a second
+/// request to queue it, whatever that one's arguments were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DpcKind {
+    /// Take used buffers off the request queue.
+    RequestQueue,
+    /// Look at a changed configuration or status.
+    Configuration,
+}
+
+impl DpcKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 2;
+    /// Every kind, in index order.
+    pub const ALL: [Self; Self::COUNT] = [Self::RequestQueue, Self::Configuration];
+
+    /// A small number for the kind, below [`COUNT`](Self::COUNT).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}

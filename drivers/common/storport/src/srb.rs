@@ -1,0 +1,223 @@
+//! A request as a driver sees it: what is asked, of whom, with which data, and how it ends.
+//!
+//! The real thing is a `STORAGE_REQUEST_BLOCK` (documented under "STORAGE_REQUEST_BLOCK structure (storport.h)");
+//! `kernel::srb` reads and writes it.
+
+use bitflags::bitflags;
+use virtio::memory::Segment;
+
+/// An SRB that the port driver has handed over and that has not been completed yet.
+///
+/// The value is the right to complete the request: it can be moved (into a ring slot, into the backlog), never
+/// copied. `C` is what the driver's `build_io` decoded; it lives in the SRB extension.
+pub trait Srb<C: Copy>: Sized + Send {
+    /// What is asked for.
+    fn function(&self) -> SrbFunction;
+
+    /// Which logical unit it is for.
+    fn address(&self) -> Address;
+
+    /// The command descriptor block; empty when the function carries none.
+    fn cdb(&self) -> &[u8];
+
+    /// Which way the data goes.
+    fn direction(&self) -> DataDirection;
+
+    /// Length of the data buffer, in bytes.
+    fn data_length(&self) -> u32;
+
+    /// The data buffer as the device sees it, in order, covering [`data_length`](Self::data_length) bytes.
+    ///
+    /// Valid from `start_io` on; there are no segments while `build_io` runs.
+    fn segments(&self) -> impl ExactSizeIterator<Item = Segment>;
+
+    /// The data buffer as the processor sees it; empty when the port driver did not map it, which it does for every
+    /// request but reads and writes (`STOR_MAP_NON_READ_WRITE_BUFFERS`).
+    fn data(&mut self) -> &mut [u8];
+
+    /// What `build_io` decoded.
+    fn command(&self) -> &C;
+
+    /// Copies as much sense data as the request has room for; returns how much that was, in bytes.
+    fn write_sense(&mut self, sense: &[u8]) -> usize;
+
+    /// Takes off the request linked behind this one.
+    fn take_next(&mut self) -> Option<Self>;
+
+    /// Links a request behind this one. There must be none yet.
+    fn set_next(&mut self, next: Option<Self>);
+}
+
+/// What an SRB asks for (`SRB_FUNCTION_*`), as far as a miniport acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SrbFunction {
+    /// Run the CDB.
+    ExecuteScsi,
+    /// Write the adapter's cache to the medium.
+    Flush,
+    /// The system goes down; the adapter's cache has to reach the medium.
+    Shutdown,
+    /// Reset one logical unit.
+    ResetLogicalUnit,
+    /// Reset one target.
+    ResetDevice,
+    /// Reset the bus.
+    ResetBus,
+    /// Plug and Play.
+    Pnp(PnpAction),
+    /// A power transition of the adapter or a unit.
+    Power,
+    /// Any other function, with its number.
+    Other(u32),
+}
+
+/// What a PnP SRB announces (`STOR_PNP_ACTION`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PnpAction {
+    /// The adapter is about to lose its resources for a while.
+    Stop,
+    /// The adapter is being removed in an orderly way.
+    Remove,
+    /// The adapter is gone.
+    SurpriseRemoval,
+    /// Any other action, with its number.
+    Other(u32),
+}
+
+/// Bus, target and logical unit (`STOR_ADDR_BTL8`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// Bus number.
+    pub path: u8,
+    /// Target on that bus.
+    pub target: u8,
+    /// Logical unit of that target.
+    pub lun: u8,
+}
+
+/// Which way a request's data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataDirection {
+    /// No data.
+    None,
+    /// From the device to memory (`SRB_FLAGS_DATA_IN`).
+    In,
+    /// From memory to the device (`SRB_FLAGS_DATA_OUT`).
+    Out,
+}
+
+bitflags! {
+    /// Parts of an SRB that `SrbStatus` carries besides the code.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct StatusFlags: u8 {
+        /// `SRB_STATUS_AUTOSENSE_VALID`
+        const AUTOSENSE_VALID = 0x80;
+    }
+}
+
+/// How a request ended (`SRB_STATUS_*`), without the flag bits.
+///
+/// Not an `enum`: the codes are the header's, and new ones may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SrbStatus(pub u8);
+
+impl SrbStatus {
+    /// Not completed yet.
+    pub const PENDING: Self = Self(0x00);
+    /// Done without an error.
+    pub const SUCCESS: Self = Self(0x01);
+    /// Ended by an abort.
+    pub const ABORTED: Self = Self(0x02);
+    /// Ended with an error; SCSI status and sense data say which.
+    pub const ERROR: Self = Self(0x04);
+    /// The request cannot be taken now.
+    pub const BUSY: Self = Self(0x05);
+    /// The adapter does not implement the request.
+    pub const INVALID_REQUEST: Self = Self(0x06);
+    /// There is no such device, or it is gone.
+    pub const NO_DEVICE: Self = Self(0x08);
+    /// Nothing answered at the target's address.
+    pub const SELECTION_TIMEOUT: Self = Self(0x0a);
+    /// A bus reset ended the request.
+    pub const BUS_RESET: Self = Self(0x0e);
+    /// The adapter failed.
+    pub const INTERNAL_ERROR: Self = Self(0x30);
+    /// Less (or more) data than asked for was moved; the length says how much.
+    pub const DATA_OVERRUN: Self = Self(0x12);
+    /// The logical unit does not exist.
+    pub const INVALID_LUN: Self = Self(0x20);
+    /// The target does not exist.
+    pub const INVALID_TARGET_ID: Self = Self(0x21);
+}
+
+/// SCSI status of a command (SAM-5, 5.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScsiStatus(pub u8);
+
+impl ScsiStatus {
+    /// The command is done.
+    pub const GOOD: Self = Self(0x00);
+    /// Sense data says what went wrong.
+    pub const CHECK_CONDITION: Self = Self(0x02);
+    /// The unit is busy.
+    pub const BUSY: Self = Self(0x08);
+}
+
+/// How one request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a request that is not completed hangs its owner until the time-out"]
+pub struct Completion {
+    /// The code for `SrbStatus`.
+    pub status: SrbStatus,
+    /// What the logical unit answered.
+    pub scsi_status: ScsiStatus,
+    /// Bytes moved; never more than the request's data length.
+    pub transferred: u32,
+    /// The request's sense buffer holds sense data.
+    pub autosense: bool,
+}
+
+impl Completion {
+    /// Done, with this many bytes moved.
+    pub const fn success(transferred: u32) -> Self {
+        Self { status: SrbStatus::SUCCESS, scsi_status: ScsiStatus::GOOD, transferred, autosense: false }
+    }
+
+    /// Ended by the adapter with a status of its own: no data moved, no answer of a logical unit.
+    pub const fn failed(status: SrbStatus) -> Self {
+        Self { status, scsi_status: ScsiStatus::GOOD, transferred: 0, autosense: false }
+    }
+
+    /// CHECK CONDITION: no data moved; `autosense` says whether the sense buffer was filled.
+    pub const fn check_condition(autosense: bool) -> Self {
+        Self {
+            status: SrbStatus::ERROR,
+            scsi_status: ScsiStatus::CHECK_CONDITION,
+            transferred: 0,
+            autosense,
+        }
+    }
+
+    /// The byte for the SRB's `SrbStatus` field: code and flag bits.
+    pub const fn srb_status_byte(&self) -> u8 {
+        if self.autosense { self.status.0 | StatusFlags::AUTOSENSE_VALID.bits() } else { self.status.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_condition_with_sense_carries_the_autosense_bit() {
+        let completion = Completion::check_condition(true);
+
+        assert_eq!(completion.srb_status_byte(), 0x84);
+        assert_eq!(completion.scsi_status.0, 0x02);
+    }
+
+    #[test]
+    fn a_success_carries_no_flag_bits() {
+        assert_eq!(Completion::success(4096).srb_status_byte(), 0x01);
+    }
+}
