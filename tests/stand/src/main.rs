@@ -1,3 +1,2 @@
 //! stand
-
 fn main() {}

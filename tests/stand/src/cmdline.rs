@@ -1,0 +1,126 @@
+//! The kernel command line: `KEY=VALUE` words that the runner passes with `-append`.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// How much of the machine is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// Bus scan and the write and read-back pass.
+    Full,
+    /// Only find the units and print them.
+    Scan,
+    /// Only start the adapter.
+    None,
+}
+
+/// What to do in this run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Name of the driver image for messages.
+    pub image: String,
+    /// PCI functions the driver is for, as (vendor, device); the first match gets the driver.
+    pub pci: Vec<(u16, u16)>,
+    /// What to do with the units.
+    pub io: Io,
+    /// Seed of the data patterns and sizes.
+    pub seed: u64,
+    /// Most requests in flight in the pass.
+    pub inflight: u32,
+    /// `param.NAME=VALUE`: REG_DWORD values of the driver's `Parameters\Device` registry key.
+    pub parameters: Vec<(String, u32)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            image: "driver.sys".to_owned(),
+            pci: Vec::new(),
+            io: Io::Full,
+            seed: 1,
+            inflight: 32,
+            parameters: Vec::new(),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// Reads the command line. The error is a sentence for a person.
+pub fn parse(line: &str) -> Result<Options, String> {
+    let mut options = Options::default();
+    for word in line.split_ascii_whitespace() {
+        let Some((key, value)) = word.split_once('=') else {
+            return Err(format!("command line: '{word}' is not KEY=VALUE"));
+        };
+        let bad = || format!("command line: '{value}' is not a value for {key}");
+        match key {
+            "image" => options.image = value.to_owned(),
+            "pci" => {
+                for id in value.split(',') {
+                    let (vendor, device) = id.split_once(':').ok_or_else(bad)?;
+                    let vendor = u16::from_str_radix(vendor, 16).map_err(|_| bad())?;
+                    let device = u16::from_str_radix(device, 16).map_err(|_| bad())?;
+                    options.pci.push((vendor, device));
+                }
+            }
+            "io" => {
+                options.io = match value {
+                    "full" => Io::Full,
+                    "scan" => Io::Scan,
+                    "none" => Io::None,
+                    _ => return Err(bad()),
+                }
+            }
+            "seed" => {
+                let digits = value.strip_prefix("0x").unwrap_or(value);
+                options.seed = u64::from_str_radix(digits, 16).map_err(|_| bad())?;
+            }
+            "inflight" => {
+                options.inflight = number(value).filter(|n| (1..=1024).contains(n)).ok_or_else(bad)?;
+            }
+            _ => match key.strip_prefix("param.") {
+                Some(name) if !name.is_empty() => {
+                    options.parameters.push((name.to_owned(), number(value).ok_or_else(bad)?));
+                }
+                _ => return Err(format!("command line: unknown key '{key}'")),
+            },
+        }
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_read() {
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 param.MaxQueues=0x10";
+        let options = parse(line).unwrap();
+        assert_eq!(options.image, "a.sys");
+        assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
+        assert_eq!(options.io, Io::Scan);
+        assert_eq!((options.seed, options.inflight), (0xFF, 8));
+        assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        assert_eq!(parse("colour=red").unwrap_err(), "command line: unknown key 'colour'");
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        for line in ["pci=1af4", "io=some", "seed=xyz", "inflight=0", "param.X=y", "novalue"] {
+            assert!(parse(line).unwrap_err().starts_with("command line: '"), "{line}");
+        }
+    }
+}

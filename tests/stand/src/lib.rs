@@ -1,0 +1,17 @@
+//! The parts of the stand that need no bare machine: what a driver image must look like, the layouts the driver reads
+//! and writes, the SCSI a class driver speaks, the stamps on the disks, the command line.
+//!
+//! They build for the host too, where `cargo test -p stand` tests them. The machine itself (page tables, interrupts, the
+//! kernel and the port driver the miniport sees) is the program in `main.rs`.
+//!
+//! Nothing here uses the drivers' own crates: the stand judges them, so it must not share their mistakes.
+#![cfg_attr(target_os = "none", no_std)]
+
+extern crate alloc;
+
+pub mod cmdline;
+pub mod image;
+pub mod scsi;
+pub mod split;
+pub mod stamp;
+pub mod wdk;

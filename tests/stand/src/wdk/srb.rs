@@ -1,0 +1,261 @@
+//! The two request blocks and how Storport fills them.
+
+use crate::layout;
+use crate::wdk::codes::*;
+
+/// SCSI_REQUEST_BLOCK (ns-srb-_scsi_request_block.md).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the fields carry the names of the documented C structure")]
+pub struct ScsiRequestBlock {
+    pub length: u16,
+    pub function: u8,
+    pub srb_status: u8,
+    pub scsi_status: u8,
+    pub path_id: u8,
+    pub target_id: u8,
+    pub lun: u8,
+    pub queue_tag: u8,
+    pub queue_action: u8,
+    pub cdb_length: u8,
+    pub sense_info_buffer_length: u8,
+    pub srb_flags: u32,
+    pub data_transfer_length: u32,
+    pub time_out_value: u32,
+    pub data_buffer: u64,
+    pub sense_info_buffer: u64,
+    pub next_srb: u64,
+    pub original_request: u64,
+    pub srb_extension: u64,
+    pub internal_status: u32,
+    pub reserved: u32,
+    pub cdb: [u8; 16],
+}
+
+layout!(ScsiRequestBlock, 88, {
+    function: 2, srb_status: 3, scsi_status: 4, path_id: 5, target_id: 6, lun: 7, queue_tag: 8, queue_action: 9,
+    cdb_length: 10, sense_info_buffer_length: 11, srb_flags: 12, data_transfer_length: 16, time_out_value: 20,
+    data_buffer: 24, sense_info_buffer: 32, next_srb: 40, original_request: 48, srb_extension: 56, reserved: 68, cdb: 72,
+});
+
+/// STORAGE_REQUEST_BLOCK up to and with its first extended-data offset (ns-srb-_storage_request_block.md), followed by
+/// the BTL8 address and one SRBEX_DATA_SCSI_CDB32 block, as Storport lays it out in one piece.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the fields carry the names of the documented C structure")]
+pub struct StorageRequestBlock {
+    pub length: u16,
+    pub function: u8,
+    pub srb_status: u8,
+    pub reserved_uchar: [u8; 4],
+    pub signature: u32,
+    pub version: u32,
+    pub srb_length: u32,
+    pub srb_function: u32,
+    pub srb_flags: u32,
+    pub reserved_ulong: u32,
+    pub request_tag: u32,
+    pub request_priority: u16,
+    pub request_attribute: u16,
+    pub time_out_value: u32,
+    pub system_status: u32,
+    pub zero_guard1: u32,
+    pub address_offset: u32,
+    pub num_srb_ex_data: u32,
+    pub data_transfer_length: u32,
+    pub data_buffer: u64,
+    pub zero_guard2: u64,
+    pub original_request: u64,
+    pub class_context: u64,
+    pub port_context: u64,
+    pub miniport_context: u64,
+    pub next_srb: u64,
+    pub srb_ex_data_offset: [u32; 2],
+    pub address: Btl8,
+    pub cdb: SrbExCdb,
+}
+
+layout!(StorageRequestBlock, 200, {
+    function: 2, srb_status: 3, reserved_uchar: 4, signature: 8, version: 12, srb_length: 16, srb_function: 20,
+    srb_flags: 24, request_tag: 32, request_priority: 36, request_attribute: 38, time_out_value: 40, system_status: 44,
+    zero_guard1: 48, address_offset: 52, num_srb_ex_data: 56, data_transfer_length: 60, data_buffer: 64,
+    zero_guard2: 72, original_request: 80, class_context: 88, port_context: 96, miniport_context: 104, next_srb: 112,
+    srb_ex_data_offset: 120, address: 128, cdb: 144,
+});
+
+/// STOR_ADDR_BTL8 (ns-storport-_stor_addr_btl8.md).
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields carry the names of the documented C structure")]
+pub struct Btl8 {
+    pub kind: u16,
+    pub port: u16,
+    pub address_length: u32,
+    pub path: u8,
+    pub target: u8,
+    pub lun: u8,
+    pub reserved: u8,
+    pub padding: u32,
+}
+
+layout!(Btl8, 16, { kind: 0, port: 2, address_length: 4, path: 8, target: 9, lun: 10, reserved: 11 });
+
+/// SRBEX_DATA_SCSI_CDB32; SRBEX_DATA_SCSI_CDB16 is the same with a CDB of 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the fields carry the names of the documented C structure")]
+pub struct SrbExCdb {
+    pub kind: u32,
+    pub length: u32,
+    pub scsi_status: u8,
+    pub sense_info_buffer_length: u8,
+    pub cdb_length: u8,
+    pub reserved: u8,
+    pub reserved1: u32,
+    pub sense_info_buffer: u64,
+    pub cdb: [u8; 32],
+}
+
+layout!(SrbExCdb, 56, {
+    kind: 0, length: 4, scsi_status: 8, sense_info_buffer_length: 9, cdb_length: 10, sense_info_buffer: 16, cdb: 24,
+});
+
+/// Everything Storport knows about a request when it fills the block.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fill {
+    /// SRB function, for instance [`SRB_FUNCTION_EXECUTE_SCSI`].
+    pub function: u8,
+    /// Path, target, LUN.
+    pub address: (u8, u8, u8),
+    /// CDB bytes; the rest is zero.
+    pub cdb: [u8; 32],
+    /// CDB length, at most 32.
+    pub cdb_length: u8,
+    /// SRB_FLAGS_*.
+    pub flags: u32,
+    /// Data transfer length in bytes.
+    pub length: u32,
+    /// The driver's virtual address of the data, or 0.
+    pub data_buffer: u64,
+    /// Virtual address of the sense buffer, or 0.
+    pub sense_buffer: u64,
+    /// Size of the sense buffer in bytes.
+    pub sense_length: u8,
+    /// Virtual address of the SRB extension, or 0.
+    pub extension: u64,
+    /// Request tag.
+    pub tag: u32,
+    /// Time-out in seconds.
+    pub timeout: u32,
+}
+
+/// Fills the old block. A CDB of more than 16 bytes does not fit: `None`.
+pub fn scsi_request_block(fill: &Fill) -> Option<ScsiRequestBlock> {
+    let mut cdb = [0; 16];
+    cdb.copy_from_slice(&fill.cdb[..16]);
+    (fill.cdb_length <= 16).then_some(ScsiRequestBlock {
+        length: 88,
+        function: fill.function,
+        path_id: fill.address.0,
+        target_id: fill.address.1,
+        lun: fill.address.2,
+        queue_tag: fill.tag as u8,
+        queue_action: SRB_SIMPLE_TAG_REQUEST,
+        cdb_length: fill.cdb_length,
+        sense_info_buffer_length: fill.sense_length,
+        srb_flags: fill.flags,
+        data_transfer_length: fill.length,
+        time_out_value: fill.timeout,
+        data_buffer: fill.data_buffer,
+        sense_info_buffer: fill.sense_buffer,
+        srb_extension: fill.extension,
+        cdb,
+        ..ScsiRequestBlock::default()
+    })
+}
+
+/// Fills the extended block. Only SRB_FUNCTION_EXECUTE_SCSI carries CDB data; other functions have no extended data.
+pub fn storage_request_block(fill: &Fill) -> StorageRequestBlock {
+    let scsi = fill.function == SRB_FUNCTION_EXECUTE_SCSI;
+    let wide = fill.cdb_length > 16;
+    let cdb = SrbExCdb {
+        kind: if wide { SRBEX_SCSI_CDB32 } else { SRBEX_SCSI_CDB16 },
+        // Length counts what follows the Type and Length members (ns-srb-_srbex_data.md).
+        length: if wide { 48 } else { 32 },
+        sense_info_buffer_length: fill.sense_length,
+        cdb_length: fill.cdb_length,
+        sense_info_buffer: fill.sense_buffer,
+        cdb: fill.cdb,
+        ..SrbExCdb::default()
+    };
+    StorageRequestBlock {
+        // The old header's Length is the size of the fixed part so that both kinds can be told apart by Function.
+        length: 128,
+        function: SRB_FUNCTION_STORAGE_REQUEST_BLOCK,
+        signature: SRB_SIGNATURE,
+        version: 1,
+        srb_length: match (scsi, wide) {
+            (true, true) => 200,
+            (true, false) => 184,
+            (false, _) => 144,
+        },
+        srb_function: u32::from(fill.function),
+        srb_flags: fill.flags,
+        request_tag: fill.tag,
+        request_attribute: u16::from(SRB_SIMPLE_TAG_REQUEST),
+        time_out_value: fill.timeout,
+        address_offset: 128,
+        num_srb_ex_data: u32::from(scsi),
+        data_transfer_length: fill.length,
+        data_buffer: fill.data_buffer,
+        miniport_context: fill.extension,
+        srb_ex_data_offset: [if scsi { 144 } else { 0 }, 0],
+        address: Btl8 {
+            kind: STOR_ADDRESS_TYPE_BTL8,
+            address_length: 4,
+            path: fill.address.0,
+            target: fill.address.1,
+            lun: fill.address.2,
+            ..Btl8::default()
+        },
+        cdb: if scsi { cdb } else { SrbExCdb::default() },
+        ..StorageRequestBlock::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(cdb_length: u8) -> Fill {
+        Fill { address: (0, 3, 7), cdb: [0x28; 32], cdb_length, length: 4096, extension: 0x1000, ..Fill::default() }
+    }
+
+    #[test]
+    fn a_storage_request_block_points_to_its_address_and_cdb() {
+        let srb = storage_request_block(&sample(10));
+        assert_eq!(srb.address, Btl8 { kind: 1, address_length: 4, target: 3, lun: 7, ..Btl8::default() });
+        assert_eq!((srb.address_offset, srb.srb_ex_data_offset[0], srb.num_srb_ex_data), (128, 144, 1));
+        assert_eq!((srb.cdb.kind, srb.cdb.cdb_length, srb.srb_length), (0x40, 10, 184));
+        assert_eq!(srb.miniport_context, 0x1000);
+    }
+
+    #[test]
+    fn a_long_cdb_gets_the_wide_block() {
+        let srb = storage_request_block(&sample(32));
+        assert_eq!((srb.cdb.kind, srb.cdb.length, srb.srb_length), (0x41, 48, 200));
+    }
+
+    #[test]
+    fn a_reset_carries_no_cdb() {
+        let fill = Fill { function: SRB_FUNCTION_RESET_BUS, ..sample(0) };
+        let srb = storage_request_block(&fill);
+        assert_eq!((srb.num_srb_ex_data, srb.srb_function, srb.srb_length), (0, 0x12, 144));
+    }
+
+    #[test]
+    fn the_old_block_refuses_a_long_cdb() {
+        assert!(scsi_request_block(&sample(32)).is_none());
+        assert_eq!(scsi_request_block(&sample(16)).unwrap().cdb, [0x28; 16]);
+    }
+}
