@@ -1,0 +1,5 @@
+/* Everything that storport miniports use of this header is in wdm.h. Part of the kit: see ../../README.md.
+   SPDX-License-Identifier: MIT OR Apache-2.0 */
+#pragma once
+
+#include <wdm.h>

@@ -1,0 +1,490 @@
+//! Builds the driver images: `target/drivers/<arch>/{viostor,vioscsi}.{sys,pdb}`.
+//!
+//! ```text
+//!  tools/wdk-kit/{include,lib} ──► target/wdk-kit/<arch>/{Include,Lib}      the content root (or --wdk-root DIR)
+//!  drivers/*/image  ── cargo rustc --crate-type staticlib ──► viostor.lib   one object: link-time optimised
+//!  viostor.lib, load_config.obj, import libraries, .res ── rust-lld ──► viostor.sys, viostor.pdb
+//! ```
+//!
+//! The image is linked here and not by Cargo, because Cargo can only link a DLL: with the flag of one, with exports, and
+//! with file names in the PDB that change from run to run. What is done here instead depends on nothing but the sources
+//! and the toolchain: two checkouts in different folders give the same bytes.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The drivers, by the name that their packages, images and services have.
+pub const DRIVERS: [&str; 2] = ["viostor", "vioscsi"];
+
+/// Version folder of the kit's content root: the WDK whose layout the kit's headers are checked against.
+const KIT_VERSION: &str = "10.0.16299.0";
+
+/// Import libraries that the kit has a `.def` file for.
+const KIT_LIBRARIES: [&str; 4] = ["ntoskrnl", "hal", "storport", "wmilib"];
+
+/// What paths of the build machine are called in panic messages and PDBs.
+const SOURCE_PREFIX: &str = "/src";
+
+/// A processor that the images are built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// x86-64.
+    Amd64,
+    /// AArch64.
+    Arm64,
+}
+
+/// How to build.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Processor to build for.
+    pub architecture: Architecture,
+    /// A genuine WDK content root to build against instead of the kit. File names must have the case that the sources
+    /// and wdk-sys use: lower case.
+    pub wdk_root: Option<PathBuf>,
+    /// Compiled version resource (`.res`) of a driver, by the driver's name.
+    pub resources: BTreeMap<String, PathBuf>,
+}
+
+/// A driver image that was built.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Name of the driver: one of [`DRIVERS`].
+    pub driver: &'static str,
+    /// The unsigned image.
+    pub sys: PathBuf,
+    /// Its symbols.
+    pub pdb: PathBuf,
+}
+
+/// The programs a build needs, and where they are.
+struct Toolchain {
+    sysroot: PathBuf,
+    commit: String,
+    linker: PathBuf,
+}
+
+impl Architecture {
+    /// Name used in the tree, in packages and by Windows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "ARM64",
+        }
+    }
+
+    /// Rust's target.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-pc-windows-msvc",
+            Self::Arm64 => "aarch64-pc-windows-msvc",
+        }
+    }
+
+    /// Folder of the import libraries in a content root.
+    fn library_folder(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// The linker's name.
+    fn machine(self) -> &'static str {
+        match self {
+            Self::Amd64 => "/machine:x64",
+            Self::Arm64 => "/machine:arm64",
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { architecture: Architecture::Amd64, wdk_root: None, resources: BTreeMap::new() }
+    }
+}
+
+/// Builds both images of the tree at `root` below the folder `target`.
+pub fn run(root: &Path, target: &Path, options: &Options) -> Result<Vec<Image>> {
+    let root = &fs::canonicalize(root).with_context(|| format!("no such folder: {}", root.display()))?;
+    fs::create_dir_all(target).with_context(|| format!("cannot create {}", target.display()))?;
+    let target = &fs::canonicalize(target)?;
+    driver_version(root)?;
+    require_libclang()?;
+    let toolchain = Toolchain::find(root, options.architecture)?;
+    let kit = kit_content_root(root, target, options.architecture, &toolchain)?;
+    let content_root = match &options.wdk_root {
+        Some(wdk_root) => checked_content_root(wdk_root)?,
+        None => kit.clone(),
+    };
+    let load_config = compile_load_config(root, target, options.architecture)?;
+    DRIVERS
+        .into_iter()
+        .map(|driver| {
+            let library = compile(root, target, options.architecture, &toolchain, &content_root, driver)?;
+            let link = Link { target, options, toolchain: &toolchain, content_root: &content_root };
+            link.image(driver, &library, &load_config)
+        })
+        .collect()
+}
+
+/// Version of the drivers, as the manifests have it.
+pub fn driver_version(root: &Path) -> Result<String> {
+    let version = |manifest: &str| -> Result<String> {
+        let path = root.join(manifest);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let section = text.split("[workspace.package]").nth(1).unwrap_or_default();
+        let section = section.split("\n[").next().unwrap_or_default();
+        let value = section.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+        Ok(value.with_context(|| format!("no version in [workspace.package] of {}", path.display()))?.to_owned())
+    };
+    let tree = version("Cargo.toml")?;
+    let images = version("drivers/image/Cargo.toml")?;
+    ensure!(
+        tree == images,
+        "the version in drivers/image/Cargo.toml is {images}, the one in Cargo.toml {tree}: they must be the same"
+    );
+    Ok(tree)
+}
+
+/// Finds libclang where bindgen will look for it, to say early and clearly when there is none.
+pub fn require_libclang() -> Result<()> {
+    let is_libclang = |folder: &Path| {
+        fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name.starts_with("libclang.so") || name.starts_with("libclang-"))
+                && (name.ends_with(".so") || name.contains(".so."))
+        })
+    };
+    if let Some(path) = env::var_os("LIBCLANG_PATH") {
+        let path = PathBuf::from(path);
+        ensure!(
+            path.is_file() || is_libclang(&path),
+            "LIBCLANG_PATH is {}, but there is no libclang there",
+            path.display()
+        );
+        return Ok(());
+    }
+    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib64"].map(Into::into).into();
+    for (parent, end) in [("/usr/lib", "-linux-gnu"), ("/usr/lib", "")] {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !end.is_empty() && name.ends_with(end) {
+                folders.push(entry.path());
+            } else if name.starts_with("llvm") {
+                folders.push(entry.path().join("lib"));
+            }
+        }
+    }
+    // What llvm-config says is the first place that bindgen asks.
+    if let Ok(output) = Command::new("llvm-config").arg("--libdir").stderr(Stdio::null()).output() {
+        folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    }
+    ensure!(
+        folders.iter().any(|folder| is_libclang(folder)),
+        "libclang is not installed: it reads the kit's headers. Run `./x setup`, or install it (Debian, Ubuntu: \
+         libclang-dev; Fedora: clang-libs; elsewhere: set LIBCLANG_PATH to the folder that has libclang.so)"
+    );
+    Ok(())
+}
+
+impl Toolchain {
+    fn find(root: &Path, architecture: Architecture) -> Result<Self> {
+        let ask = |arguments: &[&str]| -> Result<String> {
+            let output = Command::new("rustc")
+                .args(arguments)
+                .current_dir(root)
+                .output()
+                .context("cannot start rustc: install Rust with rustup (https://rustup.rs)")?;
+            ensure!(output.status.success(), "rustc: {}", String::from_utf8_lossy(&output.stderr).trim());
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        };
+        let sysroot = PathBuf::from(ask(&["--print", "sysroot"])?);
+        let verbose = ask(&["--version", "--verbose"])?;
+        let field = |name: &str| {
+            let value = verbose.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            value.map(str::to_owned).with_context(|| format!("rustc does not say its {name}"))
+        };
+        let rustlib = sysroot.join("lib/rustlib");
+        let linker = rustlib.join(field("host")?).join("bin/rust-lld");
+        ensure!(linker.is_file(), "the toolchain has no rust-lld ({}): use one from rustup", linker.display());
+        let target = architecture.target();
+        ensure!(
+            rustlib.join(target).join("lib").is_dir(),
+            "the toolchain has no target {target}: run `./x setup` or `rustup target add {target}`"
+        );
+        Ok(Self { commit: field("commit-hash")?, sysroot, linker })
+    }
+
+    /// A call of the linker as Windows' link.exe.
+    fn link(&self) -> Command {
+        let mut command = Command::new(&self.linker);
+        command.args(["-flavor", "link"]);
+        command
+    }
+}
+
+/// Assembles the content root that the kit offers: its headers, and import libraries made of its `.def` files.
+fn kit_content_root(
+    root: &Path,
+    target: &Path,
+    architecture: Architecture,
+    toolchain: &Toolchain,
+) -> Result<PathBuf> {
+    let kit = root.join("tools/wdk-kit");
+    let content_root = target.join("wdk-kit");
+    let include = content_root.join("Include").join(KIT_VERSION);
+    mirror(&kit.join("include"), &include)?;
+    let libraries = content_root.join("Lib").join(KIT_VERSION).join("km").join(architecture.library_folder());
+    fs::create_dir_all(&libraries)?;
+    for name in KIT_LIBRARIES {
+        let definition = kit.join("lib").join(name).with_extension("def");
+        let library = libraries.join(name).with_extension("lib");
+        let mut command = toolchain.link();
+        command.args(["/lib", architecture.machine()]);
+        command.arg(flag("/def:", &definition)).arg(flag("/out:", &library));
+        finish(&mut command, "rust-lld (import library)")?;
+    }
+    // What these have in the genuine WDK is either in load_config.rs or not used: so they are empty.
+    let empty: &[&str] = match architecture {
+        Architecture::Amd64 => &["BufferOverflowFastFailK"],
+        Architecture::Arm64 => &["BufferOverflowFastFailK", "arm64rt"],
+    };
+    for name in empty {
+        let library = libraries.join(name).with_extension("lib");
+        let mut command = toolchain.link();
+        command.args(["/lib", "/llvmlibempty", architecture.machine()]).arg(flag("/out:", &library));
+        finish(&mut command, "rust-lld (empty library)")?;
+    }
+    Ok(content_root)
+}
+
+/// Makes `to` a copy of the folder `from`. Files that are equal already are left alone, so that Cargo does not rebuild.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        if !from.join(entry.file_name()).exists() {
+            if entry.path().is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+        }
+    }
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            mirror(&from, &to)?;
+        } else if fs::read(&from)? != fs::read(&to).unwrap_or_default() || !to.exists() {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that `wdk_root` looks like a content root that can be used on this host.
+fn checked_content_root(wdk_root: &Path) -> Result<PathBuf> {
+    let content_root = fs::canonicalize(wdk_root)
+        .with_context(|| format!("--wdk-root {}: there is no such folder", wdk_root.display()))?;
+    let include = content_root.join("Include");
+    ensure!(
+        include.is_dir(),
+        "--wdk-root {}: it has no folder Include, so it is no WDK content root (expected: \
+         Include/<version>/km/storport.h and Lib/<version>/km/x64/ntoskrnl.lib, in this case)",
+        wdk_root.display()
+    );
+    let has_header = fs::read_dir(&include)?.flatten().any(|entry| entry.path().join("km/storport.h").is_file());
+    ensure!(
+        has_header,
+        "--wdk-root {}: no Include/<version>/km/storport.h. File-name case matters here: rename the headers and \
+         folders to lower case",
+        wdk_root.display()
+    );
+    Ok(content_root)
+}
+
+/// Compiles the kit's load configuration to an object.
+fn compile_load_config(root: &Path, target: &Path, architecture: Architecture) -> Result<PathBuf> {
+    let folder = target.join("wdk-kit/obj").join(architecture.name());
+    fs::create_dir_all(&folder)?;
+    let object = folder.join("load_config.obj");
+    let mut command = Command::new("rustc");
+    command
+        .current_dir(root)
+        .args(["--edition=2024", "--crate-type=lib", "--crate-name=load_config", "--emit=obj", "-Cpanic=abort"])
+        .args(["--target", architecture.target(), "-o"])
+        .arg(&object)
+        .arg("tools/wdk-kit/lib/load_config.rs");
+    finish(&mut command, "rustc (load configuration)")?;
+    Ok(object)
+}
+
+/// Compiles a driver to a static library that has everything but what Windows exports.
+fn compile(
+    root: &Path,
+    target: &Path,
+    architecture: Architecture,
+    toolchain: &Toolchain,
+    content_root: &Path,
+    driver: &str,
+) -> Result<PathBuf> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let registry = cargo_home.context("neither CARGO_HOME nor HOME is set")?.join("registry/src");
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Ccontrol-flow-guard=checks".to_owned()];
+    // The last match wins: the target folder is usually inside the tree.
+    for (path, name) in [
+        (toolchain.sysroot.join("lib/rustlib/src/rust"), format!("/rustc/{}", toolchain.commit)),
+        (registry, "/registry".to_owned()),
+        (root.to_path_buf(), SOURCE_PREFIX.to_owned()),
+        (target.to_path_buf(), "/target".to_owned()),
+    ] {
+        flags.push(format!("--remap-path-prefix={}={name}", path.display()));
+    }
+    let patch = root.join("tools/wdk-kit/wdk-build");
+    let build_folder = target.join("image");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(root.join("drivers/image"))
+        .arg("--config")
+        .arg(format!("patch.crates-io.wdk-build.path={:?}", patch.display().to_string()))
+        .args(["rustc", "--quiet", "--release", "--lib", "--crate-type", "staticlib"])
+        .args(["--target", architecture.target()])
+        .args(["--package", &format!("{driver}-image")])
+        .arg("--target-dir")
+        .arg(&build_folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("RUSTC_WRAPPER", root.join("tools/wdk-kit/rustc-same-everywhere"))
+        .env("WDKContentRoot", content_root)
+        .env_remove("Version_Number")
+        .env_remove("CARGO_TARGET_DIR");
+    // Warnings and errors of the compiler go to the user as they are.
+    let status = command.status().context("cannot start cargo")?;
+    ensure!(status.success(), "{driver} does not compile (the compiler's messages are above)");
+    let library = build_folder.join(architecture.target()).join("release").join(format!("{driver}_image.lib"));
+    ensure!(library.is_file(), "cargo did not make {}", library.display());
+    Ok(library)
+}
+
+/// What all links have in common.
+struct Link<'a> {
+    target: &'a Path,
+    options: &'a Options,
+    toolchain: &'a Toolchain,
+    content_root: &'a Path,
+}
+
+impl Link<'_> {
+    /// Links `library` to the image of `driver`.
+    fn image(&self, driver: &'static str, library: &Path, load_config: &Path) -> Result<Image> {
+        let architecture = self.options.architecture;
+        // The PDB has the names of the linker's inputs, so the link happens in a folder where they always have the
+        // same names.
+        let folder = self.target.join("link").join(architecture.name()).join(driver);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        fs::copy(library, folder.join("driver.lib"))?;
+        fs::copy(load_config, folder.join("load_config.obj"))?;
+        let libraries = self.library_folder()?;
+        for name in KIT_LIBRARIES.into_iter().chain(["BufferOverflowFastFailK"]) {
+            let library = libraries.join(name).with_extension("lib");
+            ensure!(library.is_file(), "the content root has no {}", library.display());
+            fs::copy(&library, folder.join(name).with_extension("lib"))?;
+        }
+        let mut command = self.toolchain.link();
+        command.current_dir(&folder).args(ARGUMENTS).arg(architecture.machine());
+        command.args([
+            format!("/out:{driver}.sys"),
+            format!("/pdb:{driver}.pdb"),
+            // Only the name goes into the image, not the folder it was linked in.
+            format!("/pdbaltpath:{driver}.pdb"),
+        ]);
+        command.args(["driver.lib", "load_config.obj"]);
+        command.args(KIT_LIBRARIES.map(|name| format!("{name}.lib"))).arg("BufferOverflowFastFailK.lib");
+        if let Some(resource) = self.options.resources.get(driver) {
+            fs::copy(resource, folder.join("version.res"))
+                .with_context(|| format!("cannot read the version resource {}", resource.display()))?;
+            command.arg("version.res");
+        }
+        finish(&mut command, &format!("rust-lld ({driver}.sys)"))?;
+        let output = self.target.join("drivers").join(architecture.name());
+        fs::create_dir_all(&output)?;
+        let place = |extension| -> Result<PathBuf> {
+            let path = output.join(driver).with_extension(extension);
+            fs::copy(folder.join(driver).with_extension(extension), &path)?;
+            Ok(path)
+        };
+        Ok(Image { driver, sys: place("sys")?, pdb: place("pdb")? })
+    }
+
+    /// The content root's folder of import libraries, of its highest version.
+    fn library_folder(&self) -> Result<PathBuf> {
+        let folder = self.content_root.join("Lib");
+        let version = |path: &Path| -> Option<Vec<u32>> {
+            path.file_name()?.to_str()?.split('.').map(|part| part.parse().ok()).collect()
+        };
+        let newest = fs::read_dir(&folder)
+            .with_context(|| format!("cannot read {}", folder.display()))?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| version(path).is_some() && path.join("km").is_dir())
+            .max_by_key(|path| version(path));
+        let Some(newest) = newest else { bail!("there is no version folder with km in {}", folder.display()) };
+        let name = self.options.architecture.library_folder();
+        let candidates = [newest.join("km").join(name), newest.join("km").join(name.to_uppercase())];
+        let found = candidates.iter().find(|path| path.is_dir());
+        found.cloned().with_context(|| format!("there are no libraries in {}", candidates[0].display()))
+    }
+}
+
+/// The linker's arguments that every image has; why each, in one line.
+const ARGUMENTS: [&str; 23] = [
+    "/nologo",
+    "/driver",
+    "/subsystem:native,10.00",
+    "/version:10.0",
+    "/entry:DriverEntry",
+    "/nodefaultlib",
+    // The checksum, which Windows checks for boot-start drivers.
+    "/release",
+    "/dynamicbase",
+    "/nxcompat",
+    "/highentropyva",
+    "/guard:cf",
+    "/include:_load_config_used",
+    // Windows only loads such an image when it is signed, however the machine is set up.
+    "/integritycheck",
+    // lld takes a driver for a program, which is aware of terminal servers.
+    "/tsaware:no",
+    "/manifest:no",
+    "/opt:ref,icf",
+    // What is only needed while loading is given back after it; Microsoft's linker does this by itself.
+    "/section:INIT,ERD",
+    "/section:.rsrc,RD",
+    "/debug:full",
+    // No time stamp and no random number: the same input gives the same image and the same PDB.
+    "/brepro",
+    // The folder of the link as the PDB has it.
+    "/pdbsourcepath:C:\\src",
+    "/incremental:no",
+    "/wx",
+];
+
+fn flag(name: &str, path: &Path) -> String {
+    format!("{name}{}", path.display())
+}
+
+/// Runs a command that says nothing when all is well, and shows all it says when not.
+fn finish(command: &mut Command, name: &str) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
+    if !output.status.success() {
+        let text = [output.stdout, output.stderr].concat();
+        bail!("{name} failed:\n{}", String::from_utf8_lossy(&text).trim_end());
+    }
+    Ok(())
+}
