@@ -1,3 +1,156 @@
-//! xtask
+//! The verbs of `./x`. Each is one module; what they share is below them.
+//!
+//! ```text
+//! ./x ─► setup   build ─► package ─► run         check ─► hygiene
+//!                 │          │        │   stand            test
+//!                 drivers    fresh    └─► boot ─► qemu ─► command      (QEMU, always with a time limit)
+//!                                          │ └──► protocol             (what the stand prints)
+//!                                          └────► machine              (disk images, devices, stamps)
+//! ```
+//!
+//! `packaging` does the packaging, `stand` is the program that is booted; here they are only put together.
 
-fn main() {}
+mod boot;
+mod build;
+mod check;
+mod command;
+mod drivers;
+mod fresh;
+mod hygiene;
+mod machine;
+mod package;
+mod protocol;
+mod qemu;
+mod run;
+mod screen;
+mod setup;
+mod stages;
+mod stand_verb;
+mod test;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use screen::Screen;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use workspace::Workspace;
+
+/// Windows virtio storage drivers, built, packaged and run on Linux.
+#[derive(Debug, Parser)]
+#[command(name = "x", bin_name = "./x", disable_help_subcommand = true)]
+struct Arguments {
+    /// The work tree, if not the one this program is in
+    #[arg(long, global = true, hide = true)]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install what is missing on this machine and show what is used
+    Setup,
+    /// Build viostor.sys and vioscsi.sys
+    Build(drivers::BuildArguments),
+    /// Stamp, check, catalogue and test-sign the drivers, and write the driver ISO
+    Package(drivers::Arguments),
+    /// Do all of that and try the drivers from the ISO on QEMU's disks
+    Run(run::Arguments),
+    /// Run all tests
+    Test(test::Arguments),
+    /// Try any StorPort miniport image for a virtio storage device on QEMU's disks
+    Stand(stand_verb::Arguments),
+    /// Formatting, lints and the rules of this tree
+    Check(check::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut screen = Screen::new();
+    let result = act(&arguments, &mut screen);
+    screen.clear();
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // One line, causes after colons: what is wrong, and where known what to do.
+            eprintln!("x: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what was asked for. The answer says whether all is well; what is not has been printed then.
+fn act(arguments: &Arguments, screen: &mut Screen) -> Result<bool> {
+    let workspace = Workspace::find(arguments.root.as_deref())?;
+    match &arguments.verb {
+        Verb::Setup => setup::verb(&workspace, screen),
+        Verb::Build(options) => drivers::verb(&workspace, screen, options),
+        Verb::Package(options) => package::verb(&workspace, screen, options),
+        Verb::Run(options) => run::verb(&workspace, screen, options),
+        Verb::Test(options) => test::verb(&workspace, screen, options),
+        Verb::Stand(options) => stand_verb::verb(&workspace, screen, options),
+        Verb::Check(options) => check::verb(&workspace, screen, options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(words: &str) -> Result<Verb, clap::Error> {
+        Arguments::try_parse_from(words.split_whitespace()).map(|arguments| arguments.verb)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_verbs_are_those_of_the_script() {
+        let script = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../x")).unwrap();
+        for verb in Arguments::command().get_subcommands() {
+            let line = format!("\n  {:<9} ", verb.get_name());
+            assert!(script.contains(&line), "the usage of x lacks {}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn stand_takes_any_number_of_devices() {
+        let verb =
+            parse("x stand --driver a.sys --device virtio-blk --device virtio-scsi-pci,id=q --io scan")
+                .unwrap();
+
+        let Verb::Stand(options) = verb else { panic!("{verb:?}") };
+        assert_eq!(options.device, ["virtio-blk", "virtio-scsi-pci,id=q"]);
+        assert_eq!(options.io, boot::Io::Scan);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for words in [
+            "x stand",
+            "x stand --driver a.sys --timeout 0",
+            "x stand --driver a.sys --smp 0",
+            "x stand --driver a.sys --seed lucky",
+            "x stand --driver a.sys --pci 1af4",
+            "x stand --driver a.sys --io most",
+            "x run --smp 99",
+            "x frobnicate",
+            "x",
+        ] {
+            let error = parse(words).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{words}");
+        }
+    }
+
+    #[test]
+    fn seeds_are_hexadecimal() {
+        let Verb::Run(options) = parse("x run --seed 0xfeed").unwrap() else { panic!("not run") };
+
+        assert_eq!(options.boot.seed, 0xFEED);
+    }
+}

@@ -1,0 +1,240 @@
+//! One driver on one machine: boots the stand, shows what it says, and looks at the disks afterwards.
+
+use crate::command::{Event, Stream, step};
+use crate::machine::{Images, Kind, Machine};
+use crate::protocol::{Broken, Line, Report, sum_up};
+use crate::qemu::{Boot, Qemu};
+use crate::screen::Screen;
+use crate::workspace::Workspace;
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The seed when none is given: the same patterns every time, so that a failure comes again.
+pub const SEED: u64 = 0x5EED;
+
+/// How a machine is booted.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// The QEMU to use instead of the one on PATH
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// Seconds after which a boot is given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Number of processors
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub smp: u32,
+    /// Hexadecimal seed of data patterns and sizes
+    #[arg(long, value_name = "HEX", default_value = "5eed", value_parser = seed)]
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { qemu: None, timeout: 60, smp: 2, seed: SEED }
+    }
+}
+
+impl Options {
+    /// The QEMU these options name.
+    ///
+    /// # Errors
+    /// As [`Qemu::find`].
+    pub fn find_qemu(&self, workspace: &Workspace) -> Result<Qemu> {
+        Qemu::find(self.qemu.as_deref().map(|path| workspace.from_caller(path)).as_deref())
+    }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16).map_err(|_| "not a hexadecimal number of at most 16 digits".to_owned())
+}
+
+/// How much of the machine is tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Io {
+    /// Find the disks, write on them, and read back
+    #[default]
+    Full,
+    /// Only find the disks
+    Scan,
+    /// Only start the driver
+    None,
+}
+
+impl Io {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Full => "io=full",
+            Self::Scan => "io=scan",
+            Self::None => "io=none",
+        }
+    }
+}
+
+/// Which driver on which machine.
+#[derive(Clone, Debug)]
+pub struct Trial<'a> {
+    /// The image to load.
+    pub driver: &'a Path,
+    /// PCI functions it is for, as `VEN:DEV,...`.
+    pub pci: String,
+    /// Its kind of device, if the host shall verify the image files of the disks behind it.
+    pub kind: Option<Kind>,
+    /// The devices.
+    pub machine: &'a Machine,
+    /// How much is tried.
+    pub io: Io,
+}
+
+/// How much of the stand's output is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// All of it.
+    All,
+    /// Only progress: someone else sums up.
+    Progress,
+}
+
+/// Builds the bare-metal program, or lets cargo find that it is up to date.
+///
+/// # Errors
+/// When it does not compile.
+pub fn build_stand(workspace: &Workspace, screen: &mut Screen) -> Result<PathBuf> {
+    let target = "x86_64-unknown-none";
+    // Optimised: under emulation the unoptimised program takes several times as long.
+    let arguments = ["build", "--package", "stand", "--bin", "stand", "--release", "--target", target];
+    step(screen, "building the stand", workspace.cargo().args(arguments))?;
+    let built = workspace.target.join(target).join("release").join("stand");
+    let stand = workspace.stand();
+    let folder = stand.parent().context("the stand needs a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    std::fs::copy(&built, &stand).with_context(|| format!("{} cannot be copied", built.display()))?;
+    Ok(stand)
+}
+
+/// Boots the machine once. The report counts the host's checks of the image files, too.
+///
+/// # Errors
+/// When there is no such driver file, the disks cannot be made or QEMU cannot be started.
+pub fn boot(
+    workspace: &Workspace,
+    screen: &mut Screen,
+    (qemu, options): (&Qemu, &Options),
+    trial: &Trial<'_>,
+    show: Show,
+) -> Result<Report> {
+    let name = image_name(trial.driver);
+    ensure!(trial.driver.is_file(), "there is no driver image {}", trial.driver.display());
+    let images = Images::make(&workspace.output("run"), options.seed)?;
+    let boot = Boot {
+        stand: &workspace.stand(),
+        driver: trial.driver,
+        options: vec![
+            format!("image={name}"),
+            format!("pci={}", trial.pci),
+            trial.io.key().to_owned(),
+            format!("seed={:x}", options.seed),
+        ],
+        machine: trial.machine.arguments(&images),
+        smp: options.smp,
+        limit: Duration::from_secs(options.timeout),
+    };
+    let ended = qemu.boot(&boot, |event| match event {
+        Event::Line(stream, line) => print(screen, show, stream, line),
+        Event::Idle => {}
+    })?;
+    screen.clear();
+
+    let mut report = sum_up(&ended);
+    if report.broken.is_none()
+        && trial.io == Io::Full
+        && let Some(kind) = trial.kind
+    {
+        for check in images.verify(kind, &report.stamps) {
+            if show == Show::All {
+                screen.line(&format!("  {:<4} {}", if check.passed { "ok" } else { "FAIL" }, check.text));
+            }
+            if check.passed {
+                report.passed += 1;
+            } else {
+                report.failed.push(check.text);
+            }
+        }
+    }
+    match &report.broken {
+        Some(Broken::TimedOut | Broken::Crashed(_)) => {
+            // What led to it, unless it stands right above.
+            let count = if show == Show::All { 0 } else { 20 };
+            let errors: Vec<&str> = ended.of(Stream::Err).collect();
+            if show != Show::All && !ended.lines.is_empty() {
+                screen.line(&ended.tail(count));
+            } else if ended.lines.len() == errors.len() && errors.is_empty() {
+                screen.line("  (no output)");
+            }
+        }
+        Some(Broken::Stopped(_)) | None => {}
+    }
+    Ok(report)
+}
+
+fn print(screen: &mut Screen, show: Show, stream: Stream, line: &str) {
+    let parsed = if stream == Stream::Err { Line::Other(line) } else { Line::parse(line) };
+    match (parsed, show) {
+        (Line::Progress(text), _) => screen.progress(&format!("  {text}")),
+        (Line::Check { text, .. }, Show::Progress) => screen.progress(&format!("  {text}")),
+        (_, Show::Progress) => {}
+        (Line::Heading(text), Show::All) => screen.line(format!("  {text}").trim_end()),
+        (Line::Check { passed: true, text }, Show::All) => screen.line(&format!("  ok   {text}")),
+        (Line::Check { passed: false, text }, Show::All) => screen.line(&format!("  FAIL {text}")),
+        (Line::Log(text), Show::All) => screen.line(&format!("  log  {text}")),
+        // Said in the last line.
+        (Line::Stop(_) | Line::End { .. }, Show::All) => {}
+        (Line::Other(text), Show::All) => screen.line(&format!("  |    {}", printable(text))),
+    }
+}
+
+/// A crashing guest may print anything; a terminal must survive it.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }).collect()
+}
+
+/// The file's name as a word for the stand's command line.
+fn image_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
+}
+
+/// Why a report is not all well, in one line; `None` when it is.
+pub fn complaint(report: &Report, options: &Options) -> Option<String> {
+    match &report.broken {
+        Some(Broken::Stopped(reason)) => Some(format!("the stand stopped: {reason}")),
+        Some(Broken::TimedOut) => {
+            Some(format!("nothing came of it in {} s (--timeout sets the limit)", options.timeout))
+        }
+        Some(Broken::Crashed(how)) => Some(format!("the stand crashed: {how}")),
+        None if report.failed.is_empty() => None,
+        None => Some(format!(
+            "{} of {} checks failed",
+            report.failed.len(),
+            report.passed as usize + report.failed.len()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_names_are_one_word() {
+        assert_eq!(image_name(Path::new("/a b/my driver.sys")), "my_driver.sys");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb"), "a\u{FFFD}[2Jb");
+    }
+}

@@ -1,0 +1,355 @@
+//! The machine the stand boots on: its disk images and devices.
+//!
+//! | node | image file | what it is in the machine of [`Machine::both`] |
+//! | --- | --- | --- |
+//! | `disk0` | 128 MiB | virtio-blk, 512-byte blocks |
+//! | `disk1` | 64 MiB | virtio-scsi target 0 LUN 0, 512-byte blocks |
+//! | `disk2` | 64 MiB | virtio-scsi target 0 LUN 1, 4096-byte blocks |
+//! | `cd0` | 8 MiB, stamped | virtio-scsi target 1 LUN 0, a CD-ROM |
+
+use crate::protocol::FinalStamp;
+use anyhow::{Context as _, Result, bail};
+use stand::stamp::{self, FINAL_BYTES, FINAL_GENERATION, MEDIUM_BLOCK, MEDIUM_GENERATION, Mismatch, Stamp};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+const MIB: u64 = 1 << 20;
+
+/// The PCI functions viostor is for.
+pub const BLK_IDS: &str = "1af4:1001,1af4:1042";
+/// The PCI functions vioscsi is for.
+pub const SCSI_IDS: &str = "1af4:1004,1af4:1048";
+
+/// Which kind of virtio device a driver is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// virtio-blk.
+    Blk,
+    /// virtio-scsi.
+    Scsi,
+}
+
+impl Kind {
+    /// The PCI functions, as the stand's `pci=` wants them.
+    pub fn ids(self) -> &'static str {
+        match self {
+            Self::Blk => BLK_IDS,
+            Self::Scsi => SCSI_IDS,
+        }
+    }
+
+    /// The kind a QEMU `-device` string is of, by its name.
+    pub fn of_device(device: &str) -> Option<Self> {
+        let name = device.split(',').next().unwrap_or_default().trim_start_matches("driver=");
+        let is = |stem: &str| name.starts_with(stem);
+        if is("virtio-blk") || is("vhost-user-blk") {
+            Some(Self::Blk)
+        } else if is("virtio-scsi") || is("vhost-scsi") || is("vhost-user-scsi") {
+            Some(Self::Scsi)
+        } else {
+            None
+        }
+    }
+
+    /// The kind that an image of this name drives in virtio-win and here.
+    pub fn of_image(path: &Path) -> Option<Self> {
+        match path.file_stem()?.to_str()?.to_ascii_lowercase().as_str() {
+            "viostor" => Some(Self::Blk),
+            "vioscsi" => Some(Self::Scsi),
+            _ => None,
+        }
+    }
+}
+
+/// A disk of the machine.
+#[derive(Clone, Copy, Debug)]
+struct Disk {
+    node: &'static str,
+    size: u64,
+    /// Who sees it under which owner number.
+    kind: Kind,
+    owner: u32,
+}
+
+const DISKS: [Disk; 3] = [
+    Disk { node: "disk0", size: 128 * MIB, kind: Kind::Blk, owner: 0 },
+    Disk { node: "disk1", size: 64 * MIB, kind: Kind::Scsi, owner: 0 },
+    Disk { node: "disk2", size: 64 * MIB, kind: Kind::Scsi, owner: 1 },
+];
+const MEDIUM: &str = "cd0";
+const MEDIUM_SIZE: u64 = 8 * MIB;
+
+/// Image files in a folder.
+#[derive(Clone, Debug)]
+pub struct Images {
+    folder: PathBuf,
+    seed: u64,
+}
+
+impl Images {
+    /// Makes empty disks and a stamped medium in `folder`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn make(folder: &Path, seed: u64) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let images = Self { folder: folder.to_owned(), seed };
+        for disk in DISKS {
+            let path = images.path(disk.node);
+            // Sparse: takes no room until the drivers write.
+            File::create(&path)
+                .and_then(|file| file.set_len(disk.size))
+                .with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+        let path = images.path(MEDIUM);
+        images.write_medium(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(images)
+    }
+
+    fn path(&self, node: &str) -> PathBuf {
+        self.folder.join(format!("{node}.img"))
+    }
+
+    fn medium_stamp(&self, lba: u64) -> Stamp {
+        Stamp { lba, generation: MEDIUM_GENERATION, seed: self.seed, owner: 0 }
+    }
+
+    fn write_medium(&self, path: &Path) -> std::io::Result<()> {
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        let mut block = [0; MEDIUM_BLOCK];
+        for lba in 0..MEDIUM_SIZE / MEDIUM_BLOCK as u64 {
+            stamp::fill(&mut block, &self.medium_stamp(lba));
+            file.write_all(&block)?;
+        }
+        file.flush()
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let node = |node: &str, more: &str| {
+            // A comma in a file name is written twice.
+            let file = self.path(node).display().to_string().replace(',', ",,");
+            [
+                "-blockdev".to_owned(),
+                format!("driver=raw,node-name={node},file.driver=file,file.filename={file}{more}"),
+            ]
+        };
+        let disks = DISKS.iter().flat_map(|disk| node(disk.node, ""));
+        disks.chain(node(MEDIUM, ",read-only=on")).collect()
+    }
+
+    /// Reads the image files back after a run of a driver of this kind: are the stamps that the stand says it left in
+    /// the files? One check per disk, and one for the medium: name, detail, passed.
+    pub fn verify(&self, kind: Kind, stamps: &[FinalStamp]) -> Vec<HostCheck> {
+        let mut checks: Vec<HostCheck> = DISKS
+            .iter()
+            .filter(|disk| disk.kind == kind)
+            .map(|disk| {
+                let said = stamps.iter().rev().find(|stamp| stamp.owner == disk.owner);
+                let result = match said {
+                    None => Err(anyhow::anyhow!("the stand did not say what it left there")),
+                    Some(said) => self.verify_disk(disk, said),
+                };
+                HostCheck::new(disk.node, result)
+            })
+            .collect();
+        if kind == Kind::Scsi {
+            checks.push(HostCheck::new(MEDIUM, self.verify_medium()));
+        }
+        checks
+    }
+
+    fn verify_disk(&self, disk: &Disk, said: &FinalStamp) -> Result<String> {
+        let bytes = said.blocks * said.block_size as u64;
+        let expected = FINAL_BYTES.min(disk.size);
+        if bytes < expected || bytes > disk.size || said.seed != self.seed {
+            bail!(
+                "the stand says it left {bytes} bytes of seed {:x}, not {expected} of {:x}",
+                said.seed,
+                self.seed
+            );
+        }
+        let stamp = |lba| Stamp { lba, generation: FINAL_GENERATION, seed: said.seed, owner: said.owner };
+        let blocks = verify_blocks(&self.path(disk.node), said.block_size, said.blocks, stamp)?;
+        Ok(format!("{blocks} blocks of {} bytes hold what the driver was told to write", said.block_size))
+    }
+
+    fn verify_medium(&self) -> Result<String> {
+        let blocks = MEDIUM_SIZE / MEDIUM_BLOCK as u64;
+        let path = self.path(MEDIUM);
+        let size = path.metadata()?.len();
+        if size != MEDIUM_SIZE {
+            bail!("the medium has {size} bytes instead of {MEDIUM_SIZE}");
+        }
+        verify_blocks(&path, MEDIUM_BLOCK, blocks, |lba| self.medium_stamp(lba))?;
+        Ok(format!("{blocks} blocks of {MEDIUM_BLOCK} bytes are as before"))
+    }
+}
+
+/// One look of the host at an image file.
+#[derive(Debug)]
+pub struct HostCheck {
+    /// Whether it is as it should be.
+    pub passed: bool,
+    /// `NAME: detail`, like the stand's checks.
+    pub text: String,
+}
+
+impl HostCheck {
+    fn new(node: &str, result: Result<String>) -> Self {
+        let passed = result.is_ok();
+        let detail = result.unwrap_or_else(|error| format!("{error:#}"));
+        Self { passed, text: format!("image file {node}: {detail}") }
+    }
+}
+
+fn verify_blocks(path: &Path, block_size: usize, blocks: u64, stamp: impl Fn(u64) -> Stamp) -> Result<u64> {
+    let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut file = std::io::BufReader::with_capacity(1 << 20, file);
+    let mut block = vec![0; block_size];
+    for lba in 0..blocks {
+        file.read_exact(&mut block).with_context(|| format!("block {lba} cannot be read"))?;
+        match stamp::verify(&block, &stamp(lba)) {
+            Ok(()) => {}
+            Err(Mismatch::NoStamp(bytes)) => bail!("block {lba} has no stamp but begins with {bytes:02x?}"),
+            Err(Mismatch::Other(found)) => bail!("block {lba} holds another one: {found:?}"),
+            Err(Mismatch::Filler(at)) => bail!("block {lba} is wrong from byte {at} on"),
+        }
+    }
+    Ok(blocks)
+}
+
+/// QEMU's arguments for disks and devices, and the PCI functions the driver is for.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    devices: Vec<String>,
+}
+
+impl Machine {
+    /// One virtio-blk disk and one virtio-scsi HBA: the machine of `./x run`. `options` go to both controllers.
+    pub fn both(options: &str) -> Self {
+        let mut machine = Self::default();
+        machine.add(Kind::Blk, options);
+        machine.add(Kind::Scsi, options);
+        machine
+    }
+
+    /// Adds the controller of that kind with its disks. `options` are further properties, each after a comma.
+    pub fn add(&mut self, kind: Kind, options: &str) {
+        match kind {
+            Kind::Blk => {
+                self.raw(&format!("virtio-blk-pci,drive=disk0,serial=RUST-BLK-0001{options}"));
+            }
+            Kind::Scsi => {
+                self.raw(&format!("virtio-scsi-pci,id=scsi0{options}"));
+                let unit = |driver: &str, target: u8, lun: u8, more: &str| {
+                    format!("{driver},bus=scsi0.0,channel=0,scsi-id={target},lun={lun},{more}")
+                };
+                self.raw(&unit("scsi-hd", 0, 0, "drive=disk1,serial=RUST-SCSI-0001"));
+                let large_blocks = "logical_block_size=4096,physical_block_size=4096";
+                self.raw(&unit(
+                    "scsi-hd",
+                    0,
+                    1,
+                    &format!("drive=disk2,serial=RUST-SCSI-0002,{large_blocks}"),
+                ));
+                self.raw(&unit("scsi-cd", 1, 0, "drive=cd0"));
+            }
+        }
+    }
+
+    /// Adds a QEMU `-device` string as it is.
+    pub fn raw(&mut self, device: &str) {
+        self.devices.push(device.to_owned());
+    }
+
+    /// All arguments.
+    pub fn arguments(&self, images: &Images) -> Vec<String> {
+        let devices = self.devices.iter().flat_map(|device| ["-device".to_owned(), device.clone()]);
+        images.arguments().into_iter().chain(devices).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: u64 = 0x5EED;
+
+    fn stamped(images: &Images, disk: &Disk, block_size: usize) -> FinalStamp {
+        let blocks = FINAL_BYTES / block_size as u64;
+        let mut file = File::options().write(true).open(images.path(disk.node)).unwrap();
+        for lba in 0..blocks {
+            let mut block = vec![0; block_size];
+            let stamp = Stamp { lba, generation: FINAL_GENERATION, seed: SEED, owner: disk.owner };
+            stamp::fill(&mut block, &stamp);
+            file.write_all(&block).unwrap();
+        }
+        FinalStamp { owner: disk.owner, blocks, block_size, seed: SEED }
+    }
+
+    #[test]
+    fn stamps_that_are_in_the_files_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images::make(folder.path(), SEED).unwrap();
+        let stamps = [stamped(&images, &DISKS[1], 512), stamped(&images, &DISKS[2], 4096)];
+
+        let checks = images.verify(Kind::Scsi, &stamps);
+
+        assert_eq!(checks.len(), 3);
+        assert!(checks.iter().all(|check| check.passed), "{checks:?}");
+    }
+
+    #[test]
+    fn a_block_that_never_reached_the_file_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images::make(folder.path(), SEED).unwrap();
+        let stamp = stamped(&images, &DISKS[0], 512);
+        File::options().write(true).open(images.path("disk0")).unwrap().set_len(MIB).unwrap();
+        File::options().write(true).open(images.path("disk0")).unwrap().set_len(128 * MIB).unwrap();
+
+        let checks = images.verify(Kind::Blk, &[stamp]);
+
+        assert!(!checks[0].passed);
+        assert!(checks[0].text.contains("block 2048 has no stamp"), "{}", checks[0].text);
+    }
+
+    #[test]
+    fn a_disk_the_stand_says_nothing_about_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images::make(folder.path(), SEED).unwrap();
+
+        let checks = images.verify(Kind::Blk, &[]);
+
+        assert!(!checks[0].passed);
+    }
+
+    #[test]
+    fn a_changed_medium_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images::make(folder.path(), SEED).unwrap();
+        File::options().write(true).open(images.path(MEDIUM)).unwrap().write_all(b"x").unwrap();
+
+        let checks = images.verify(Kind::Scsi, &[]);
+
+        assert!(!checks.last().unwrap().passed);
+    }
+
+    #[test]
+    fn kinds_are_known_by_device_and_by_image() {
+        assert_eq!(Kind::of_device("virtio-blk-pci,drive=disk0"), Some(Kind::Blk));
+        assert_eq!(Kind::of_device("virtio-scsi-pci-transitional"), Some(Kind::Scsi));
+        assert_eq!(Kind::of_device("nvme,serial=x"), None);
+        assert_eq!(Kind::of_image(Path::new("/a/VioScsi.sys")), Some(Kind::Scsi));
+        assert_eq!(Kind::of_image(Path::new("viostor.sys")), Some(Kind::Blk));
+        assert_eq!(Kind::of_image(Path::new("other.sys")), None);
+    }
+
+    #[test]
+    fn a_comma_in_a_path_reaches_qemu_doubled() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images::make(&folder.path().join("a,b"), SEED).unwrap();
+
+        assert!(images.arguments()[1].contains("a,,b/disk0.img"));
+    }
+}

@@ -1,0 +1,149 @@
+//! `./x stand`: any StorPort miniport image for a virtio storage device on a machine of the caller's choice.
+
+use crate::boot::{self, Io, Show, Trial};
+use crate::machine::{Kind, Machine};
+use crate::screen::Screen;
+use crate::workspace::Workspace;
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// What to boot.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The driver image
+    #[arg(long, value_name = "FILE.sys")]
+    pub driver: PathBuf,
+    /// A device: virtio-blk or virtio-scsi (with disks), or a QEMU -device string, which may name the drives disk0,
+    /// disk1, disk2 (raw, 128, 64 and 64 MiB) and cd0; may be given several times; all of the first two if left out
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Vec<String>,
+    /// PCI function the driver is for, hexadecimal; may be given several times; known for virtio devices
+    #[arg(long, value_name = "VEN:DEV", value_parser = pci)]
+    pub pci: Vec<String>,
+    /// How much is tried
+    #[arg(long, value_enum, default_value_t)]
+    pub io: Io,
+    #[command(flatten)]
+    boot: boot::Options,
+}
+
+fn pci(text: &str) -> Result<String, String> {
+    let number = |digits: &str| u16::from_str_radix(digits, 16).ok();
+    let (vendor, device) = text.split_once(':').ok_or("not of the form 1af4:1042")?;
+    match (number(vendor), number(device)) {
+        (Some(vendor), Some(device)) => Ok(format!("{vendor:04x}:{device:04x}")),
+        _ => Err("not of the form 1af4:1042".to_owned()),
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When something is missing or the arguments contradict each other.
+pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
+    let driver = workspace.from_caller(&arguments.driver);
+    ensure!(driver.is_file(), "there is no driver image {}", driver.display());
+    let (machine, kind) = machine(&arguments.device)?;
+    let kind = kind.or_else(|| Kind::of_image(&driver));
+    let pci = ids(&arguments.pci, kind, &driver)?;
+    let qemu = arguments.boot.find_qemu(workspace)?;
+    boot::build_stand(workspace, screen)?;
+
+    screen.line(&format!("{} on QEMU {}", driver.file_name().unwrap_or_default().display(), qemu.name));
+    // What a raw device puts behind which unit is not known here, so only the known machine's files are looked at.
+    let known = arguments.device.iter().all(|device| named(device).is_some());
+    let trial =
+        Trial { driver: &driver, pci, kind: kind.filter(|_| known), machine: &machine, io: arguments.io };
+    let report = boot::boot(workspace, screen, (&qemu, &arguments.boot), &trial, Show::All)?;
+    match boot::complaint(&report, &arguments.boot) {
+        Some(complaint) => bail!("{complaint}"),
+        None => screen.line(&format!("{} checks passed", report.passed)),
+    }
+    Ok(true)
+}
+
+fn named(device: &str) -> Option<Kind> {
+    match device {
+        "virtio-blk" => Some(Kind::Blk),
+        "virtio-scsi" => Some(Kind::Scsi),
+        _ => None,
+    }
+}
+
+/// The machine with these devices, and the kind they are of if they are all of one.
+fn machine(devices: &[String]) -> Result<(Machine, Option<Kind>)> {
+    if devices.is_empty() {
+        return Ok((Machine::both(",disable-legacy=on"), None));
+    }
+    let mut machine = Machine::default();
+    let mut kinds = Vec::new();
+    for device in devices {
+        ensure!(
+            named(device).is_none() || devices.iter().filter(|other| *other == device).count() == 1,
+            "--device {device} is given twice; a second one needs a -device string with a drive of its own"
+        );
+        match named(device) {
+            Some(kind) => {
+                machine.add(kind, ",disable-legacy=on");
+                kinds.push(kind);
+            }
+            None => {
+                machine.raw(device);
+                kinds.extend(Kind::of_device(device));
+            }
+        }
+    }
+    kinds.dedup();
+    Ok((machine, (kinds.len() == 1).then(|| kinds[0])))
+}
+
+fn ids(given: &[String], kind: Option<Kind>, driver: &Path) -> Result<String> {
+    match (given, kind) {
+        ([], Some(kind)) => Ok(kind.ids().to_owned()),
+        ([], None) => bail!(
+            "which device is {} for? say --device virtio-blk, --device virtio-scsi or --pci VEN:DEV",
+            driver.file_name().unwrap_or_default().display()
+        ),
+        (given, _) => Ok(given.join(",")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{BLK_IDS, SCSI_IDS};
+
+    fn devices(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_functions_follow_from_the_device_or_the_name() {
+        let (_, kind) = machine(&devices(&["virtio-scsi"])).unwrap();
+        assert_eq!(ids(&[], kind, Path::new("a.sys")).unwrap(), SCSI_IDS);
+        let kind = Kind::of_image(Path::new("viostor.sys"));
+        assert_eq!(ids(&[], kind, Path::new("viostor.sys")).unwrap(), BLK_IDS);
+    }
+
+    #[test]
+    fn given_functions_win() {
+        let given = [pci("1AF4:105a").unwrap(), pci("8086:1").unwrap()];
+
+        assert_eq!(ids(&given, Some(Kind::Blk), Path::new("a.sys")).unwrap(), "1af4:105a,8086:0001");
+    }
+
+    #[test]
+    fn an_unknown_image_on_both_devices_is_asked_about() {
+        let (_, kind) = machine(&[]).unwrap();
+
+        let error = ids(&[], kind, Path::new("/x/other.sys")).unwrap_err().to_string();
+
+        assert!(error.starts_with("which device is other.sys for?"), "{error}");
+    }
+
+    #[test]
+    fn a_named_device_twice_would_share_its_disk() {
+        assert!(machine(&devices(&["virtio-blk", "virtio-blk"])).is_err());
+    }
+}
