@@ -142,7 +142,9 @@ pub fn driver_version(root: &Path) -> Result<String> {
         let section = text.split("[workspace.package]").nth(1).unwrap_or_default();
         let section = section.split("\n[").next().unwrap_or_default();
         let value = section.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
-        Ok(value.with_context(|| format!("no version in [workspace.package] of {}", path.display()))?.to_owned())
+        Ok(value
+            .with_context(|| format!("no version in [workspace.package] of {}", path.display()))?
+            .to_owned())
     };
     let tree = version("Cargo.toml")?;
     let images = version("drivers/image/Cargo.toml")?;
@@ -171,7 +173,8 @@ pub fn require_libclang() -> Result<()> {
         );
         return Ok(());
     }
-    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib64"].map(Into::into).into();
+    let mut folders: Vec<PathBuf> =
+        ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib64"].map(Into::into).into();
     for (parent, end) in [("/usr/lib", "-linux-gnu"), ("/usr/lib", "")] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -213,7 +216,11 @@ impl Toolchain {
         };
         let rustlib = sysroot.join("lib/rustlib");
         let linker = rustlib.join(field("host")?).join("bin/rust-lld");
-        ensure!(linker.is_file(), "the toolchain has no rust-lld ({}): use one from rustup", linker.display());
+        ensure!(
+            linker.is_file(),
+            "the toolchain has no rust-lld ({}): use one from rustup",
+            linker.display()
+        );
         let target = architecture.target();
         ensure!(
             rustlib.join(target).join("lib").is_dir(),
@@ -225,6 +232,9 @@ impl Toolchain {
     /// A call of the linker as Windows' link.exe.
     fn link(&self) -> Command {
         let mut command = Command::new(&self.linker);
+        // The PDB has the name that the linker was called by; this one is the same on every machine.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::arg0(&mut command, "rust-lld");
         command.args(["-flavor", "link"]);
         command
     }
@@ -271,7 +281,11 @@ fn mirror(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(to)? {
         let entry = entry?;
         if !from.join(entry.file_name()).exists() {
-            if entry.path().is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+            if entry.path().is_dir() {
+                fs::remove_dir_all(entry.path())?
+            } else {
+                fs::remove_file(entry.path())?
+            }
         }
     }
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
@@ -297,7 +311,8 @@ fn checked_content_root(wdk_root: &Path) -> Result<PathBuf> {
          Include/<version>/km/storport.h and Lib/<version>/km/x64/ntoskrnl.lib, in this case)",
         wdk_root.display()
     );
-    let has_header = fs::read_dir(&include)?.flatten().any(|entry| entry.path().join("km/storport.h").is_file());
+    let has_header =
+        fs::read_dir(&include)?.flatten().any(|entry| entry.path().join("km/storport.h").is_file());
     ensure!(
         has_header,
         "--wdk-root {}: no Include/<version>/km/storport.h. File-name case matters here: rename the headers and \
@@ -315,7 +330,13 @@ fn compile_load_config(root: &Path, target: &Path, architecture: Architecture) -
     let mut command = Command::new("rustc");
     command
         .current_dir(root)
-        .args(["--edition=2024", "--crate-type=lib", "--crate-name=load_config", "--emit=obj", "-Cpanic=abort"])
+        .args([
+            "--edition=2024",
+            "--crate-type=lib",
+            "--crate-name=load_config",
+            "--emit=obj",
+            "-Cpanic=abort",
+        ])
         .args(["--target", architecture.target(), "-o"])
         .arg(&object)
         .arg("tools/wdk-kit/lib/load_config.rs");
@@ -332,9 +353,12 @@ fn compile(
     content_root: &Path,
     driver: &str,
 ) -> Result<PathBuf> {
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let cargo_home =
+        env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     let registry = cargo_home.context("neither CARGO_HOME nor HOME is set")?.join("registry/src");
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Ccontrol-flow-guard=checks".to_owned()];
+    // In what is built only: messages of the compiler keep the paths that a person can open.
+    flags.push("--remap-path-scope=object".to_owned());
     // The last match wins: the target folder is usually inside the tree.
     for (path, name) in [
         (toolchain.sysroot.join("lib/rustlib/src/rust"), format!("/rustc/{}", toolchain.commit)),
@@ -364,7 +388,8 @@ fn compile(
     // Warnings and errors of the compiler go to the user as they are.
     let status = command.status().context("cannot start cargo")?;
     ensure!(status.success(), "{driver} does not compile (the compiler's messages are above)");
-    let library = build_folder.join(architecture.target()).join("release").join(format!("{driver}_image.lib"));
+    let library =
+        build_folder.join(architecture.target()).join("release").join(format!("{driver}_image.lib"));
     ensure!(library.is_file(), "cargo did not make {}", library.display());
     Ok(library)
 }
@@ -388,7 +413,9 @@ impl Link<'_> {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        fs::copy(library, folder.join("driver.lib"))?;
+        let mut objects = fs::read(library)?;
+        erase_unit_number(&mut objects, driver);
+        fs::write(folder.join("driver.lib"), objects)?;
         fs::copy(load_config, folder.join("load_config.obj"))?;
         let libraries = self.library_folder()?;
         for name in KIT_LIBRARIES.into_iter().chain(["BufferOverflowFastFailK"]) {
@@ -434,7 +461,9 @@ impl Link<'_> {
             .map(|entry| entry.path())
             .filter(|path| version(path).is_some() && path.join("km").is_dir())
             .max_by_key(|path| version(path));
-        let Some(newest) = newest else { bail!("there is no version folder with km in {}", folder.display()) };
+        let Some(newest) = newest else {
+            bail!("there is no version folder with km in {}", folder.display())
+        };
         let name = self.options.architecture.library_folder();
         let candidates = [newest.join("km").join(name), newest.join("km").join(name.to_uppercase())];
         let found = candidates.iter().find(|path| path.is_dir());
@@ -474,6 +503,23 @@ const ARGUMENTS: [&str; 23] = [
     "/incremental:no",
     "/wx",
 ];
+
+/// Replaces Cargo's number in the name of the driver's object (`viostor_image-0123456789abcdef.…`) by zeros, in the list
+/// of the library's members and in the debug information. It depends on where the tree lies, and the PDB would have it.
+fn erase_unit_number(library: &mut [u8], driver: &str) {
+    const DIGITS: usize = 16;
+    let name = format!("{driver}_image-");
+    let mut position = 0;
+    while let Some(found) = library[position..].windows(name.len()).position(|bytes| bytes == name.as_bytes())
+    {
+        position += found + name.len();
+        if let Some(number) = library.get_mut(position..position + DIGITS)
+            && number.iter().all(u8::is_ascii_hexdigit)
+        {
+            number.fill(b'0');
+        }
+    }
+}
 
 fn flag(name: &str, path: &Path) -> String {
     format!("{name}{}", path.display())
