@@ -16,7 +16,7 @@
 //! An image is hashed as Authenticode hashes it, without checksum and signature, so it does not matter whether it is
 //! signed before or after; every other file is hashed whole.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use authenticode::{
     DigestInfo, SpcAttributeTypeAndOptionalValue, SpcIndirectDataContent, authenticode_digest,
 };
@@ -237,7 +237,7 @@ fn members(files: &[File]) -> Result<Vec<Member>> {
             .iter()
             .find(|other| other.name.eq_ignore_ascii_case(&file.name) || other.sha256 == file.sha256);
         if let Some(other) = twin {
-            ensure!(false, "{} and {} have the same name or content", other.name, file.name);
+            bail!("{} and {} have the same name or content", other.name, file.name);
         }
     }
     let mut members = Vec::new();

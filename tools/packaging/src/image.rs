@@ -107,11 +107,7 @@ const FORBIDDEN_IMPORTS: [&str; 9] = [
 /// When the file or the PDB cannot be read. Whatever is wrong with the image is a finding.
 pub fn check_file(path: &Path, expected: &Expected<'_>) -> Result<Vec<Finding>> {
     let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let symbols = match expected.symbols {
-        Some(path) => Some(symbols_identity(path)),
-        None => None,
-    };
-    Ok(check(&bytes, expected, symbols))
+    Ok(check(&bytes, expected, expected.symbols.map(symbols_identity)))
 }
 
 /// GUID (as in the file) and age of a PDB.
@@ -186,9 +182,8 @@ impl Checker<'_> {
     }
 
     fn headers(&mut self, expected: &Expected<'_>) {
-        let file = self.image.nt_headers().file_header().clone();
+        let machine = self.image.nt_headers().file_header().machine.get(LE);
         let optional = *self.image.nt_headers().optional_header();
-        let machine = file.machine.get(LE);
         self.require("machine", machine == expected.arch.machine(), || {
             let (arch, wanted) = (expected.arch, expected.arch.machine());
             format!("machine {machine:#06x}, for {arch} it is {wanted:#06x}: build for the other target")

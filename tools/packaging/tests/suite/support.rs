@@ -1,9 +1,6 @@
 //! A small driver image of the tests' own: machine code through `object`, linked by the toolchain's `rust-lld`. So the
 //! tests need neither the drivers nor the WDK kit.
 
-#![allow(dead_code, reason = "every test file uses its own part of this module")]
-#![allow(clippy::allow_attributes, reason = "whether dead_code fires differs between the test files")]
-
 use object::write::{Object, Relocation, StandardSegment, Symbol, SymbolId, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SectionFlags, SectionKind};
 use object::{SymbolFlags, SymbolKind, SymbolScope, pe};
@@ -88,10 +85,10 @@ impl Recipe {
         .map(str::to_owned)
         .into();
         arguments.push(format!("/pdbaltpath:{}", self.driver.file("pdb")));
-        arguments.push(format!("/out:{}", image.display()));
-        arguments.push(format!("/pdb:{}", symbols.display()));
+        // The PDB, and through its hash the image, has the linker's command line in it: no folders in there.
+        arguments.push(format!("/out:{}", self.driver.file("sys")));
+        arguments.push(format!("/pdb:{}", self.driver.file("pdb")));
         arguments.push(r"/pdbsourcepath:C:\src".to_owned());
-        // The PDB names the inputs and the command line; both without folders.
         arguments.push("entry.obj".to_owned());
         if let Some(version) = self.version {
             version_resource::compile(self.driver, version, folder).unwrap();
