@@ -63,11 +63,11 @@ global_asm!(
     ".balign 8",
     ".globl _load_config_used",
     "_load_config_used:",
-    ".long 0x118",              // 0x00 Size
-    ".zero 0x54",               // 0x04 up to SecurityCookie: nothing that kernel images use
-    ".quad __security_cookie",  // 0x58
-    ".quad 0",                  // 0x60 SEHandlerTable: 32-bit images only
-    ".quad 0",                  // 0x68 SEHandlerCount
+    ".long 0x118",                       // 0x00 Size
+    ".zero 0x54",                        // 0x04 up to SecurityCookie: nothing that kernel images use
+    ".quad __security_cookie",           // 0x58
+    ".quad 0",                           // 0x60 SEHandlerTable: 32-bit images only
+    ".quad 0",                           // 0x68 SEHandlerCount
     ".quad __guard_check_icall_fptr",    // 0x70
     ".quad __guard_dispatch_icall_fptr", // 0x78
     ".quad __guard_fids_table",          // 0x80

@@ -5,11 +5,8 @@
 #include <ntdef.h>
 
 #define PASSIVE_LEVEL 0
-#define LOW_LEVEL 0
 #define APC_LEVEL 1
 #define DISPATCH_LEVEL 2
-
-#define IRP_MJ_MAXIMUM_FUNCTION 27
 
 typedef enum _INTERFACE_TYPE {
     InterfaceTypeUndefined = -1,
@@ -61,8 +58,6 @@ typedef enum _DMA_WIDTH {
     Width16Bits = 1,
     Width32Bits = 2,
     Width64Bits = 3,
-    WidthNoWrap = 4,
-    MaximumDmaWidth = 5,
 } DMA_WIDTH, *PDMA_WIDTH;
 
 typedef enum _DMA_SPEED {
@@ -71,7 +66,6 @@ typedef enum _DMA_SPEED {
     TypeB = 2,
     TypeC = 3,
     TypeF = 4,
-    MaximumDmaSpeed = 5,
 } DMA_SPEED, *PDMA_SPEED;
 
 typedef ULONG64 POOL_FLAGS;
@@ -128,7 +122,8 @@ typedef struct _DRIVER_OBJECT {
     PDRIVER_INITIALIZE DriverInit;
     PDRIVER_STARTIO DriverStartIo;
     PDRIVER_UNLOAD DriverUnload;
-    PDRIVER_DISPATCH MajorFunction[IRP_MJ_MAXIMUM_FUNCTION + 1];
+    /* One per major function code, of which IRP_MJ_PNP (0x1B) is the last. */
+    PDRIVER_DISPATCH MajorFunction[0x1B + 1];
 } DRIVER_OBJECT, *PDRIVER_OBJECT;
 
 NTSYSAPI ULONG __cdecl DbgPrint(PCSTR Format, ...);

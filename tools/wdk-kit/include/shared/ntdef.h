@@ -12,10 +12,6 @@
 /* What pointers and handles are aligned to on the 64-bit architectures, the only ones the kit is for. */
 #define POINTER_ALIGN DECLSPEC_ALIGN(8)
 
-#define ANYSIZE_ARRAY 1
-#define TRUE 1
-#define FALSE 0
-
 typedef void VOID;
 typedef void *PVOID;
 typedef PVOID HANDLE, *PHANDLE;
@@ -37,7 +33,6 @@ typedef const wchar_t *PCWSTR, *LPCWSTR;
 typedef UCHAR BOOLEAN, *PBOOLEAN;
 typedef UCHAR KIRQL, *PKIRQL;
 typedef LONG NTSTATUS, *PNTSTATUS;
-typedef LONGLONG DECLSPEC_ALIGN(8) PHYSICAL_OFFSET;
 
 typedef union _LARGE_INTEGER {
     struct {

@@ -96,7 +96,10 @@ impl fmt::Display for ConfigError {
                 write!(formatter, "the WDK content root is not complete: there is no folder {directory}")
             }
             Self::HeaderNotFound { header, folders } => {
-                write!(formatter, "the WDK content root has no header {header} (file names must be lower case); tried")?;
+                write!(
+                    formatter,
+                    "the WDK content root has no header {header} (file names must be lower case); tried"
+                )?;
                 folders.iter().try_for_each(|folder| write!(formatter, " {}", folder.display()))
             }
             Self::LibclangNotFound { reason } => write!(
@@ -105,10 +108,16 @@ impl fmt::Display for ConfigError {
                  libclang-dev; Fedora: clang-libs) or set LIBCLANG_PATH to the folder it is in"
             ),
             Self::UnsupportedArchitecture { architecture } => {
-                write!(formatter, "Windows drivers can be built for x86_64 and aarch64, not for '{architecture}'")
+                write!(
+                    formatter,
+                    "Windows drivers can be built for x86_64 and aarch64, not for '{architecture}'"
+                )
             }
             Self::UnsupportedApiSubset { api_subset } => {
-                write!(formatter, "the headers of {api_subset:?} are not part of the kit; it has what storage drivers use")
+                write!(
+                    formatter,
+                    "the headers of {api_subset:?} are not part of the kit; it has what storage drivers use"
+                )
             }
             Self::StaticCrtNotEnabled => {
                 write!(formatter, "a driver image must be built with -C target-feature=+crt-static")

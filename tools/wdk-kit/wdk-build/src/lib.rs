@@ -154,7 +154,8 @@ impl Config {
         let architecture = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
         let cpu_architecture = CpuArchitecture::try_from_cargo_str(&architecture)
             .ok_or(ConfigError::UnsupportedArchitecture { architecture })?;
-        let content_root = PathBuf::from(env::var_os(CONTENT_ROOT_VARIABLE).ok_or(ConfigError::NoContentRoot)?);
+        let content_root =
+            PathBuf::from(env::var_os(CONTENT_ROOT_VARIABLE).ok_or(ConfigError::NoContentRoot)?);
         Self::for_content_root(&content_root, env::var(VERSION_VARIABLE).ok(), cpu_architecture)
     }
 
@@ -276,7 +277,10 @@ impl Config {
     /// # Errors
     ///
     /// The subset is one that this stand-in does not carry.
-    pub fn headers(&self, api_subset: ApiSubset) -> Result<impl Iterator<Item = String> + use<>, ConfigError> {
+    pub fn headers(
+        &self,
+        api_subset: ApiSubset,
+    ) -> Result<impl Iterator<Item = String> + use<>, ConfigError> {
         let headers: &[&str] = match api_subset {
             ApiSubset::Base => &["ntifs.h", "ntddk.h", "ntstrsafe.h"],
             ApiSubset::Wdf => &[],
