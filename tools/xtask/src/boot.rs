@@ -16,6 +16,7 @@ pub const SEED: u64 = 0x5EED;
 
 /// How a machine is booted.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Options {
     /// The QEMU to use instead of the one on PATH
     #[arg(long, value_name = "PATH")]
@@ -115,6 +116,24 @@ pub fn build_stand(workspace: &Workspace, screen: &mut Screen) -> Result<PathBuf
     Ok(stand)
 }
 
+/// Refuses what QEMU could not hand to the stand. Everything else is for the stand to judge.
+///
+/// # Errors
+/// When it is no file, empty, or too large for the machine.
+pub fn check_image(path: &Path) -> Result<()> {
+    let name = path.display();
+    let metadata = path.metadata().with_context(|| format!("there is no driver image {name}"))?;
+    ensure!(metadata.is_file(), "{name} is no file");
+    ensure!(metadata.len() > 0, "{name} is empty");
+    let most = 64 << 20;
+    ensure!(
+        metadata.len() <= most,
+        "{name} has {} bytes; no driver image has more than {most}",
+        metadata.len()
+    );
+    Ok(())
+}
+
 /// Boots the machine once. The report counts the host's checks of the image files, too.
 ///
 /// # Errors
@@ -127,7 +146,7 @@ pub fn boot(
     show: Show,
 ) -> Result<Report> {
     let name = image_name(trial.driver);
-    ensure!(trial.driver.is_file(), "there is no driver image {}", trial.driver.display());
+    check_image(trial.driver)?;
     let images = Images::make(&workspace.output("run"), options.seed)?;
     let boot = Boot {
         stand: &workspace.stand(),
@@ -164,18 +183,9 @@ pub fn boot(
             }
         }
     }
-    match &report.broken {
-        Some(Broken::TimedOut | Broken::Crashed(_)) => {
-            // What led to it, unless it stands right above.
-            let count = if show == Show::All { 0 } else { 20 };
-            let errors: Vec<&str> = ended.of(Stream::Err).collect();
-            if show != Show::All && !ended.lines.is_empty() {
-                screen.line(&ended.tail(count));
-            } else if ended.lines.len() == errors.len() && errors.is_empty() {
-                screen.line("  (no output)");
-            }
-        }
-        Some(Broken::Stopped(_)) | None => {}
+    if show == Show::Progress && matches!(report.broken, Some(Broken::TimedOut | Broken::Crashed(_))) {
+        // Otherwise what led to it stands right above.
+        screen.line(&ended.tail(20));
     }
     Ok(report)
 }

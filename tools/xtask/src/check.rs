@@ -1,9 +1,16 @@
 //! `./x check`: what a reviewer should not have to look for.
-use crate::screen::Screen;
+
+use crate::build;
+use crate::command::step;
+use crate::drivers;
+use crate::hygiene;
+use crate::screen::{Screen, seconds};
 use crate::stages::{Stage, Tally, work_through};
 use crate::workspace::Workspace;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
+use std::process::Command;
+use std::time::Instant;
 
 /// What to check.
 #[derive(Args, Debug)]
@@ -14,8 +21,100 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn verb(_workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
-    let stages: Vec<Stage> = vec![];
-    let total: Tally = work_through(screen, stages, &arguments.filter);
+///
+/// # Errors
+/// None: what fails is printed and makes the answer `false`.
+pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
+    let started = Instant::now();
+    // Whatever can be said in a second comes first.
+    let stages = vec![
+        Stage::new("rules of the tree", |_| hygiene::check(&workspace.root)),
+        Stage::new("shellcheck", |screen| shellcheck(workspace, screen)),
+        Stage::new("rustfmt", |screen| rustfmt(workspace, screen)),
+        Stage::new("clippy, host", |screen| {
+            let what = ["--workspace", "--exclude", "stand", "--all-targets", "--all-features"];
+            clippy(screen, workspace.cargo(), &what)
+        }),
+        Stage::new("clippy, stand's logic", |screen| {
+            clippy(screen, workspace.cargo(), &["--package", "stand", "--lib", "--tests"])
+        }),
+        Stage::new("clippy, stand on the bare machine", |screen| {
+            let what = ["--package", "stand", "--release", "--target", "x86_64-unknown-none"];
+            clippy(screen, workspace.cargo(), &what)
+        }),
+        Stage::new("clippy, driver images for Windows", |screen| clippy_images(workspace, screen)),
+        Stage::new("rustdoc", |screen| {
+            let mut cargo = workspace.cargo();
+            cargo.args(["doc", "--quiet", "--no-deps", "--workspace", "--exclude", "stand"]);
+            one(screen, "rustdoc", cargo.env("RUSTDOCFLAGS", "-D warnings"))
+        }),
+    ];
+    let total = work_through(screen, stages, &arguments.filter);
+    let time = seconds(started.elapsed());
+    screen.line(&format!("check: {} passed, {} failed in {time}", total.passed, total.failed.len()));
     Ok(total.failed.is_empty())
+}
+
+/// A program whose success is one check.
+fn one(screen: &mut Screen, what: &str, command: &mut Command) -> Result<Tally> {
+    let mut tally = Tally::default();
+    step(screen, what, command)?;
+    tally.expect(what, true);
+    Ok(tally)
+}
+
+fn clippy(screen: &mut Screen, mut cargo: Command, what: &[&str]) -> Result<Tally> {
+    one(screen, "clippy", cargo.args(["clippy", "--quiet"]).args(what).args(["--", "-D", "warnings"]))
+}
+
+/// The images are a workspace of their own, for Windows, with the stand-in for wdk-build; see `build`. The kit's content
+/// root must have been put together, which the build does.
+fn clippy_images(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
+    drivers::build(workspace, screen, &drivers::Arguments::default())?;
+    let kit = workspace.root.join("tools/wdk-kit");
+    let patch = format!("patch.crates-io.wdk-build.path={:?}", kit.join("wdk-build").display().to_string());
+    let mut cargo = workspace.cargo();
+    cargo
+        .current_dir(workspace.root.join("drivers/image"))
+        .args(["--config", &patch, "clippy", "--quiet", "--release", "--lib"])
+        .args(["--target", build::Architecture::Amd64.target(), "--target-dir"])
+        .arg(workspace.output("image"))
+        .args(["--", "-D", "warnings"])
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env("RUSTC_WRAPPER", kit.join("rustc-same-everywhere"))
+        .env("WDKContentRoot", workspace.output("wdk-kit"))
+        .env_remove("CARGO_TARGET_DIR");
+    one(screen, "clippy", &mut cargo)
+}
+
+fn rustfmt(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
+    let mut tally = one(screen, "cargo fmt", workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    // Cargo only goes into its own workspace. rustfmt follows the modules of a crate's root by itself.
+    let outside = [
+        "drivers/vioscsi/image/",
+        "drivers/viostor/image/",
+        "tools/wdk-kit/wdk-build/",
+        "tools/wdk-kit/lib/",
+    ];
+    let roots = |name: &String| {
+        outside.iter().any(|folder| name.starts_with(folder))
+            && ["lib.rs", "build.rs", "load_config.rs"].iter().any(|file| name.ends_with(file))
+    };
+    let files: Vec<String> = hygiene::files(&workspace.root)?.into_iter().filter(roots).collect();
+    let mut rustfmt = Command::new("rustfmt");
+    rustfmt.current_dir(&workspace.root).args(["--check", "--edition", "2024"]).args(&files);
+    tally.add(one(screen, "rustfmt", &mut rustfmt)?);
+    Ok(tally)
+}
+
+fn shellcheck(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
+    let is_script = |name: &String| {
+        let start = std::fs::read(workspace.root.join(name)).unwrap_or_default();
+        [&b"#!/bin/sh"[..], b"#!/usr/bin/env bash", b"#!/bin/bash"].iter().any(|line| start.starts_with(line))
+    };
+    let scripts: Vec<String> = hygiene::files(&workspace.root)?.into_iter().filter(is_script).collect();
+    let mut shellcheck = Command::new("shellcheck");
+    shellcheck.current_dir(&workspace.root).args(&scripts);
+    one(screen, "shellcheck", &mut shellcheck)
+        .context("on Debian or Ubuntu shellcheck comes with: sudo apt-get install shellcheck")
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 /// How to build.
 #[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
 pub struct Arguments {
     /// Content root of a genuine WDK (with Include/ and Lib/, file names in lower case) to build against instead of
     /// the headers of this tree
@@ -56,7 +57,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &BuildArgumen
 ///
 /// # Errors
 /// When they do not compile or link.
-pub fn build(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<()> {
+pub fn build(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<Vec<build::Image>> {
     build_for(workspace, screen, arguments, build::Architecture::Amd64)
 }
 
@@ -65,7 +66,7 @@ fn build_for(
     screen: &mut Screen,
     arguments: &Arguments,
     architecture: build::Architecture,
-) -> Result<()> {
+) -> Result<Vec<build::Image>> {
     let started = Instant::now();
     screen.progress("building viostor.sys and vioscsi.sys (a minute or two the first time)");
     let version = build::driver_version(&workspace.root)?.parse()?;
@@ -82,5 +83,5 @@ fn build_for(
     let images = build::run(&workspace.root, &workspace.target, &options)?;
     let shown: Vec<String> = images.iter().map(|image| workspace.show(&image.sys).to_string()).collect();
     screen.line(&format!("{:<9} {} ({})", "build", shown.join(" "), seconds(started.elapsed())));
-    Ok(())
+    Ok(images)
 }

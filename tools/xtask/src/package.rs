@@ -7,7 +7,7 @@ use crate::workspace::Workspace;
 use anyhow::{Context as _, Result};
 use packaging::package::Input;
 use packaging::{Arch, Context, certificate, context, driver, iso, package};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Runs the verb.
@@ -34,16 +34,17 @@ pub fn context(workspace: &Workspace) -> Result<Context> {
 /// # Errors
 /// When a step cannot be done.
 pub fn make(workspace: &Workspace, screen: &mut Screen, arguments: &drivers::Arguments) -> Result<()> {
-    drivers::build(workspace, screen, arguments)?;
+    let linked = drivers::build(workspace, screen, arguments)?;
     let started = Instant::now();
     let context = context(workspace)?;
     let packages = workspace.packages();
     let iso = workspace.iso();
 
-    let templates = driver::ALL.map(|driver| workspace.root.join("inf").join(driver.file("inx")));
-    let linked = driver::ALL.map(|driver| ["sys", "pdb"].map(|kind| workspace.linked(&driver.file(kind))));
+    let templates = linked.iter().map(|image| workspace.root.join("inf").join(image.driver).with_extension("inx"));
+    let templates: Vec<PathBuf> = templates.collect();
     let mut inputs: Vec<&Path> = vec![&context.certificate.pem];
-    inputs.extend(templates.iter().chain(linked.as_flattened()).map(|path| path.as_path()));
+    inputs.extend(templates.iter().map(PathBuf::as_path));
+    inputs.extend(linked.iter().flat_map(|image| [image.sys.as_path(), image.pdb.as_path()]));
     let words = [context.time.to_string(), context.version.to_string()];
     let fresh = Fresh::new(&iso.with_extension("inputs"), &inputs, &words)?;
     let outputs =
@@ -56,8 +57,9 @@ pub fn make(workspace: &Workspace, screen: &mut Screen, arguments: &drivers::Arg
 
     screen.progress("packaging");
     let mut made = Vec::new();
-    for ((driver, template), [image, symbols]) in driver::ALL.into_iter().zip(&templates).zip(&linked) {
-        let input = Input { driver, arch: Arch::Amd64, image, symbols, template };
+    for (image, template) in linked.iter().zip(&templates) {
+        let driver = driver::by_name(image.driver)?;
+        let input = Input { driver, arch: Arch::Amd64, image: &image.sys, symbols: &image.pdb, template };
         let package = package::build(&context, input, &packages)
             .with_context(|| format!("package of {}", driver.name))?;
         for warning in &package.warnings {

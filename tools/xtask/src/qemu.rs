@@ -41,8 +41,6 @@ pub struct Qemu {
     program: PathBuf,
     /// What `--version` says, as it stands there: `10.0.2`.
     pub name: String,
-    /// For comparing.
-    pub version: Version,
     /// Whether [`FIRMWARE`] comes with it.
     has_firmware: bool,
 }
@@ -77,7 +75,7 @@ impl Qemu {
         // The folders it takes firmware from, one per line.
         let folders = ask(&program, &["-L", "help"]).unwrap_or_default();
         let has_firmware = folders.lines().any(|folder| Path::new(folder.trim()).join(FIRMWARE).is_file());
-        Ok(Self { program, name, version, has_firmware })
+        Ok(Self { program, name, has_firmware })
     }
 
     /// Boots the stand and reports every line as it comes.

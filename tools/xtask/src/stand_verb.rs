@@ -43,7 +43,7 @@ fn pci(text: &str) -> Result<String, String> {
 /// When something is missing or the arguments contradict each other.
 pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
     let driver = workspace.from_caller(&arguments.driver);
-    ensure!(driver.is_file(), "there is no driver image {}", driver.display());
+    boot::check_image(&driver)?;
     let (machine, kind) = machine(&arguments.device)?;
     let kind = kind.or_else(|| Kind::of_image(&driver));
     let pci = ids(&arguments.pci, kind, &driver)?;

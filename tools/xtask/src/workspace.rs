@@ -59,11 +59,6 @@ impl Workspace {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
 
-    /// A linked, unsigned image or its PDB.
-    pub fn linked(&self, file: &str) -> PathBuf {
-        self.target.join("drivers").join("amd64").join(file)
-    }
-
     /// The folder with the packages of all drivers.
     pub fn packages(&self) -> PathBuf {
         self.output("package")
