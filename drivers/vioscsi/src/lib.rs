@@ -1,1 +1,100 @@
-//! vioscsi
+//! vioscsi: an HBA with many targets and logical units on virtio-scsi (PCI 1AF4:1004 and 1AF4:1048), as a storport
+//! miniport.
+//!
+//! A command in a request queue (virtio 1.3, 5.6.6.1), with who writes what:
+//!
+//! ```text
+//!   read                 write                no data
+//!   R  51 header         R  51 header         R  51 header     LUN, tag, attributes, CDB
+//!   W 108 response       R   n data           W 108 response   residual, status, response code, sense
+//!   W   n data           W 108 response
+//! ```
+//!
+//! Header and response are the slot's own memory; the data is the request's. Every CDB goes to the device as it is:
+//! what a logical unit can do is between it and Windows.
+//!
+//! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2). Only the first request queue is set up.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod build_io;
+mod complete;
+mod config;
+mod status;
+
+pub use build_io::Command;
+pub use config::{Hba, declined};
+
+use adapter::{Chain, ChainData, Limits, Probe, Protocol};
+use storport::{BuildIo, Completion, DataDirection, Srb};
+use virtio::memory::Region;
+use virtio::queue::{Direction, Shape};
+use virtio::spec::{Features, scsi as wire};
+use zerocopy::IntoBytes;
+
+/// The adapter that `vioscsi.sys` exports.
+pub type Adapter<P> = adapter::Adapter<P, Vioscsi>;
+
+/// The virtio-scsi protocol.
+#[derive(Debug)]
+pub struct Vioscsi {
+    hba: Hba,
+}
+
+impl Protocol for Vioscsi {
+    type Command = Command;
+
+    const SHAPE: Shape = Shape {
+        header_bytes: size_of::<wire::CmdRequest>() as u16,
+        response_bytes: size_of::<wire::CmdResponse>() as u16,
+        response_before_data_in: true,
+        inline_segments: 2,
+    };
+    const FEATURES: Features = Features::empty();
+    const REQUEST_QUEUE: u16 = 2;
+    const SHARED_BYTES: usize = 0;
+    const RESPONSE_HEAD: usize = complete::HEAD_BYTES;
+
+    fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
+        let (hba, limits) = config::read(probe)?;
+        Ok((Self { hba }, limits))
+    }
+
+    fn attach(&mut self, _shared: Region) {}
+
+    fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
+        build_io::build(&self.hba, srb)
+    }
+
+    /// The adapter caches nothing; logical units get SYNCHRONIZE CACHE as a CDB.
+    fn flush(&self) -> Option<Command> {
+        None
+    }
+
+    fn chain(&self, srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain {
+        let mut header = [0; Chain::MAX_HEADER_BYTES];
+        let request = wire::CmdRequest::new(command.lun, srb.cdb());
+        header[..size_of::<wire::CmdRequest>()].copy_from_slice(request.as_bytes());
+        let data = match srb.direction() {
+            DataDirection::None => ChainData::None,
+            DataDirection::In => ChainData::Srb(Direction::FromDevice),
+            DataDirection::Out => ChainData::Srb(Direction::ToDevice),
+        };
+        Chain { header, data }
+    }
+
+    fn response_rest(head: &[u8]) -> usize {
+        complete::sense_bytes(head)
+    }
+
+    fn complete(
+        &self,
+        srb: &mut impl Srb<adapter::Command<Command>>,
+        _command: Command,
+        response: &[u8],
+        used_bytes: u32,
+    ) -> Completion {
+        complete::complete(srb, response, used_bytes)
+    }
+}

@@ -1,1 +1,97 @@
-//! viostor
+//! viostor: one disk on virtio-blk (PCI 1AF4:1001 and 1AF4:1042), as a storport miniport.
+//!
+//! A virtio-blk request in the ring (virtio 1.3, 5.2.6), with who writes what:
+//!
+//! ```text
+//!   read                 write                flush        serial number (GET_ID)
+//!   R 16 header          R 16 header          R 16 header  R 16 header
+//!   W  n data            R  n data                         W 20 identity
+//!   W  1 status          W  1 status          W  1 status  W  1 status
+//! ```
+//!
+//! Header and status are the slot's own memory. The data is the request's; the identity is a piece of the adapter's.
+//!
+//! The disk's SCSI face is emulated: `translate` turns READ, WRITE and SYNCHRONIZE CACHE into requests, `emulate`
+//! answers what needs no device, and `identity` answers what needs the serial number. Two units never mix: virtio-blk
+//! counts [`units::Sectors`] of 512 bytes, SCSI counts logical blocks of the disk's block size.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod build_io;
+mod complete;
+mod config;
+mod emulate;
+mod identity;
+mod translate;
+pub mod units;
+
+pub use build_io::Command;
+pub use config::{Disk, declined};
+
+use adapter::{Chain, Limits, Probe, Protocol};
+use storport::{BuildIo, Completion, Srb};
+use virtio::memory::Region;
+use virtio::queue::Shape;
+use virtio::spec::{Features, blk};
+
+/// The adapter that `viostor.sys` exports.
+pub type Adapter<P> = adapter::Adapter<P, Viostor>;
+
+/// The virtio-blk protocol.
+#[derive(Debug)]
+pub struct Viostor {
+    disk: Disk,
+    /// Where the device writes its serial number.
+    identity: Option<Region>,
+}
+
+impl Protocol for Viostor {
+    type Command = Command;
+
+    const SHAPE: Shape = Shape {
+        header_bytes: size_of::<blk::RequestHeader>() as u16,
+        response_bytes: 1,
+        response_before_data_in: false,
+        inline_segments: 2,
+    };
+    const FEATURES: Features = config::FEATURES;
+    const REQUEST_QUEUE: u16 = 0;
+    const SHARED_BYTES: usize = identity::BYTES;
+    const RESPONSE_HEAD: usize = 1;
+
+    fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
+        let (disk, limits) = config::read(probe)?;
+        Ok((Self { disk, identity: None }, limits))
+    }
+
+    fn attach(&mut self, shared: Region) {
+        self.identity = Some(shared);
+    }
+
+    fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
+        build_io::build(&self.disk, srb)
+    }
+
+    fn flush(&self) -> Option<Command> {
+        self.disk.write_cache.then_some(Command::Flush)
+    }
+
+    fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain {
+        translate::chain(command, self.identity.as_ref())
+    }
+
+    fn response_rest(_head: &[u8]) -> usize {
+        0
+    }
+
+    fn complete(
+        &self,
+        srb: &mut impl Srb<adapter::Command<Command>>,
+        command: Command,
+        response: &[u8],
+        used_bytes: u32,
+    ) -> Completion {
+        complete::complete(self.identity.as_ref(), srb, command, response, used_bytes)
+    }
+}

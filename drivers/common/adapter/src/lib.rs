@@ -1,1 +1,114 @@
-//! adapter
+//! What a virtio storage adapter is, whichever protocol its requests speak: a virtio device behind StorPort's
+//! callbacks.
+//!
+//! ```text
+//!               vioscsi / viostor: Protocol                     adapter: the same for both
+//!   HwStorFindAdapter  probe: config → limits        find_adapter.rs   features, queue, memory, Configuration
+//!   HwStorInitialize                                 bring_up.rs       reset → FEATURES_OK → queue → DRIVER_OK
+//!   HwStorBuildIo      build_io: CDB → command       build_io.rs       SRB functions
+//!   HwStorStartIo      chain: command → header       start_io.rs       lock, slot, publish, unlock, doorbell
+//!   interrupt                                        interrupt.rs      message → which DPC
+//!   HwStorDpcRoutine   complete: response → status   drain.rs          lock, take used buffers, unlock, complete
+//!   HwStorResetBus                                   reset.rs          device first, then the requests
+//! ```
+//!
+//! Ownership: a request (`Port::Srb`) is in exactly one place: the callback's hands, a slot of the ring, or the
+//! backlog. The slot keeps it until the device gave the chain back or was reset, so no request ends while the
+//! device may still write to its memory.
+//!
+//! Locks: one spin lock per request queue (`path`), waited for at DISPATCH_LEVEL only: StorPort's order is DPC and
+//! StartIo locks before interrupt locks, and what runs at DIRQL holds one of the latter. It is never held across a
+//! call that can come back to us (completing a request) and never across the doorbell.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+extern crate alloc;
+
+mod bring_up;
+mod build_io;
+mod drain;
+mod find_adapter;
+mod interrupt;
+mod protocol;
+mod request_path;
+mod reset;
+mod start_io;
+mod state;
+
+pub use build_io::Command;
+pub use protocol::{Chain, ChainData, Limits, Probe, Protocol};
+
+use core::sync::atomic::AtomicU32;
+
+use request_path::RequestPath;
+use spin::mutex::SpinMutex;
+use state::StateCell;
+use storport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources};
+use virtio::spec::Features;
+use virtio::transport::Device;
+
+/// A virtio storage adapter: the device, its request queue and the protocol of its requests.
+pub struct Adapter<P: Port, D: Protocol> {
+    port: P,
+    device: Device<P::Bar>,
+    /// What was negotiated when the adapter was found. A restart must negotiate the same, because the limits told
+    /// to StorPort follow from it.
+    features: Features,
+    protocol: D,
+    /// The interrupts StorPort gave us, as [`interrupt::encode`]d; read at DIRQL, where no lock may be taken.
+    interrupts: AtomicU32,
+    state: StateCell,
+    path: SpinMutex<RequestPath<Request<P, D>, D>>,
+}
+
+/// A request on its way through the adapter.
+type Request<P, D> = <P as Port>::Srb<Command<<D as Protocol>::Command>>;
+
+impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
+    type Port = P;
+    type Command = Command<D::Command>;
+
+    fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
+        Self::find(resources)
+    }
+
+    fn initialize(&self, interrupts: Interrupts) -> Result<(), LogEvent> {
+        self.start_device(interrupts)
+    }
+
+    fn build_io(&self, srb: &mut P::Srb<Self::Command>) -> BuildIo<Self::Command> {
+        self.build(srb)
+    }
+
+    fn start_io(&self, srb: P::Srb<Self::Command>) {
+        self.start(srb);
+    }
+
+    fn interrupt(&self, message: Option<u32>) -> InterruptWork {
+        self.work_of(message)
+    }
+
+    fn dpc(&self, kind: DpcKind) {
+        match kind {
+            DpcKind::RequestQueue => self.drain(),
+            DpcKind::Configuration => self.configuration_changed(),
+        }
+    }
+
+    fn reset_bus(&self) -> bool {
+        self.reset(reset::Reason::PortDriver)
+    }
+
+    fn stop(&self) {
+        self.stop_device();
+    }
+
+    fn restart(&self) -> bool {
+        self.restart_device()
+    }
+
+    fn surprise_removal(&self) {
+        self.device_gone();
+    }
+}

@@ -67,11 +67,14 @@ pub trait Resources {
     /// The port driver.
     type Port: Port;
 
+    /// A copy of PCI configuration space.
+    type ConfigSpace: ConfigSpace;
+
     /// The port driver, to keep.
     fn port(&self) -> Self::Port;
 
-    /// The function's PCI configuration space.
-    fn config_space(&self) -> impl ConfigSpace;
+    /// A copy of the function's PCI configuration space.
+    fn config_space(&self) -> Self::ConfigSpace;
 
     /// Maps one base address register; `None` when the function has no such range.
     fn map_bar(&mut self, index: u8) -> Option<<Self::Port as Port>::Bar>;

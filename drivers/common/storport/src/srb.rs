@@ -35,8 +35,8 @@ pub trait Srb<C: Copy>: Sized + Send {
     /// request but reads and writes (`STOR_MAP_NON_READ_WRITE_BUFFERS`).
     fn data(&mut self) -> &mut [u8];
 
-    /// What `build_io` decoded.
-    fn command(&self) -> &C;
+    /// What `build_io` decoded; `None` until it has returned.
+    fn command(&self) -> Option<C>;
 
     /// Copies as much sense data as the request has room for; returns how much that was, in bytes.
     fn write_sense(&mut self, sense: &[u8]) -> usize;
@@ -190,12 +190,7 @@ impl Completion {
 
     /// CHECK CONDITION: no data moved; `autosense` says whether the sense buffer was filled.
     pub const fn check_condition(autosense: bool) -> Self {
-        Self {
-            status: SrbStatus::ERROR,
-            scsi_status: ScsiStatus::CHECK_CONDITION,
-            transferred: 0,
-            autosense,
-        }
+        Self { status: SrbStatus::ERROR, scsi_status: ScsiStatus::CHECK_CONDITION, transferred: 0, autosense }
     }
 
     /// The byte for the SRB's `SrbStatus` field: code and flag bits.

@@ -1,0 +1,43 @@
+//! `HwStorBuildIo`: what an SRB asks for, decided before any lock is taken.
+
+use storport::{BuildIo, Completion, PnpAction, Port, Srb, SrbFunction, SrbStatus};
+
+use crate::protocol::Protocol;
+use crate::{Adapter, Request};
+
+/// What `start_io` has to do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<C> {
+    /// Put it into the ring.
+    Request(C),
+    /// Reset the device. Logical unit, target and bus are all served by a reset of the whole device.
+    Reset,
+    /// The device is gone.
+    SurpriseRemoval,
+}
+
+impl<P: Port, D: Protocol> Adapter<P, D> {
+    pub(crate) fn build(&self, srb: &mut Request<P, D>) -> BuildIo<Command<D::Command>> {
+        match srb.function() {
+            SrbFunction::ExecuteScsi => match self.protocol.build_io(srb) {
+                BuildIo::Start(command) => BuildIo::Start(Command::Request(command)),
+                BuildIo::Complete(completion) => BuildIo::Complete(completion),
+            },
+            SrbFunction::Flush | SrbFunction::Shutdown => match self.protocol.flush() {
+                Some(command) => BuildIo::Start(Command::Request(command)),
+                None => BuildIo::Complete(Completion::success(0)),
+            },
+            SrbFunction::ResetLogicalUnit | SrbFunction::ResetDevice | SrbFunction::ResetBus => {
+                BuildIo::Start(Command::Reset)
+            }
+            SrbFunction::Pnp(PnpAction::SurpriseRemoval) => BuildIo::Start(Command::SurpriseRemoval),
+            // Stopping the device itself comes as ScsiStopAdapter; power transitions need nothing from us.
+            SrbFunction::Pnp(PnpAction::Stop | PnpAction::Remove) | SrbFunction::Power => {
+                BuildIo::Complete(Completion::success(0))
+            }
+            SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
+                BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))
+            }
+        }
+    }
+}

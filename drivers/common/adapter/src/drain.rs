@@ -1,0 +1,81 @@
+//! `HwStorDpcRoutine`: used buffers become completed requests.
+
+use storport::port::LogPart;
+use storport::{DpcKind, LogEvent, Port};
+use virtio::queue::DeviceFault;
+
+use crate::Adapter;
+use crate::protocol::Protocol;
+use crate::request_path::Finished;
+use crate::reset::Reason;
+use crate::state::State;
+
+/// Most requests one DPC completes before it queues itself again, so that it stays short (Microsoft's guidance is
+/// 100 µs) and other DPCs get their turn.
+const BUDGET: usize = 128;
+
+/// What one look at the ring found.
+struct Batch<S> {
+    finished: Finished<S>,
+    /// The ring may hold more; interrupts are still off.
+    more: bool,
+    fault: Option<DeviceFault>,
+}
+
+impl<P: Port, D: Protocol> Adapter<P, D> {
+    pub(crate) fn drain(&self) {
+        let mut completed = 0;
+        let mut doorbell = None;
+        let again = loop {
+            let batch = {
+                let mut path = self.path.lock();
+                if self.state.get() != State::Running {
+                    break false;
+                }
+                let mut batch = Batch { finished: Finished::new(), more: false, fault: None };
+                path.ring.disable_interrupts();
+                // One place is left for a request that the refill refuses.
+                while batch.finished.remaining_capacity() > 1 {
+                    match path.finish_one(&self.protocol) {
+                        Ok(Some(done)) => batch.finished.push(done),
+                        Ok(None) => break,
+                        Err(fault) => {
+                            // The ring says nothing reliable any more; what is in it comes back with the reset.
+                            self.state.set(State::Failed);
+                            batch.fault = Some(fault);
+                            break;
+                        }
+                    }
+                }
+                let drained = batch.finished.remaining_capacity() > 1;
+                if batch.fault.is_none() {
+                    doorbell = path.refill(&self.protocol, &mut batch.finished).or(doorbell);
+                }
+                // Re-arming tells whether more came in meanwhile; out of budget, interrupts stay off until the next DPC.
+                batch.more = batch.fault.is_none() && (!drained || path.ring.enable_interrupts());
+                batch
+            };
+            completed += batch.finished.len();
+            for (srb, completion) in batch.finished {
+                self.port.complete(srb, completion);
+            }
+            if let Some(fault) = batch.fault {
+                self.port.log(LogEvent { part: LogPart::Queue, number: fault.code() });
+                self.reset(Reason::DeviceFault);
+                break false;
+            }
+            if !batch.more {
+                break false;
+            }
+            if completed >= BUDGET {
+                break true;
+            }
+        };
+        if let Some(doorbell) = doorbell {
+            self.device.notify(&doorbell);
+        }
+        if again {
+            self.port.issue_dpc(DpcKind::RequestQueue);
+        }
+    }
+}

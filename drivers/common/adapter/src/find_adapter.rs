@@ -1,0 +1,217 @@
+//! `HwStorFindAdapter`: is this our device, and what can it do?
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::AtomicU32;
+
+use spin::mutex::SpinMutex;
+use storport::port::LogPart;
+use storport::{Backlog, Configuration, Declined, Interrupts, LogEvent, Port, Resources};
+use virtio::queue::{Layout, RequestQueue, Slot};
+use virtio::spec::Features;
+use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError};
+
+use crate::Adapter;
+use crate::interrupt;
+use crate::protocol::{Limits, Probe, Protocol};
+use crate::request_path::RequestPath;
+use crate::state::{State, StateCell};
+
+/// Most entries of a ring. The device may offer more; a storage back-end does not serve more at once, and the
+/// memory is ours to spare.
+const MAX_QUEUE_SIZE: u16 = 256;
+
+/// Requests with long scatter/gather lists that are in flight at once; more of them wait for a table.
+const LARGE_TABLES: u16 = 64;
+
+/// A buffer of one page that starts inside a page is two segments; a device that takes fewer cannot be served.
+const MIN_SEGMENTS: u16 = 2;
+
+/// Features of the transport and ring that the adapter makes use of when offered.
+const TRANSPORT_FEATURES: Features = Features::VERSION_1
+    .union(Features::RING_INDIRECT_DESC)
+    .union(Features::RING_EVENT_IDX)
+    .union(Features::ACCESS_PLATFORM);
+
+/// Log numbers of [`LogPart::Configuration`] that the adapter itself gives; protocols count from 100.
+mod declined {
+    /// Crash dump and hibernation are not supported yet.
+    pub(super) const DUMP_MODE: u32 = 1;
+    /// The device does not offer VIRTIO_F_INDIRECT_DESC.
+    pub(super) const NO_INDIRECT_DESCRIPTORS: u32 = 2;
+    /// The request queue does not exist or is too small.
+    pub(super) const QUEUE_TOO_SMALL: u32 = 3;
+    /// No memory.
+    pub(super) const NO_MEMORY: u32 = 4;
+}
+
+const fn configuration(number: u32) -> Declined {
+    Declined(LogEvent { part: LogPart::Configuration, number })
+}
+
+fn transport(error: TransportError) -> Declined {
+    Declined(LogEvent { part: LogPart::Transport, number: error.code() })
+}
+
+impl<P: Port, D: Protocol> Adapter<P, D> {
+    pub(crate) fn find(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
+        if resources.dump_mode() {
+            return Err(configuration(declined::DUMP_MODE));
+        }
+        let port = resources.port();
+        let config_space = resources.config_space();
+        let device = open(&config_space, resources)?;
+        let Found { features, queue_size, mut protocol, limits } = look_at::<P, D>(&device, &port)?;
+
+        let max_segments = max_segments(queue_size, &limits);
+        if max_segments < MIN_SEGMENTS {
+            return Err(configuration(declined::QUEUE_TOO_SMALL));
+        }
+        let layout = Layout::new(queue_size, &D::SHAPE, max_segments, LARGE_TABLES)
+            .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
+        let slots = slots(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
+        resources.configure(&port_configuration(&limits, queue_size));
+        let mut shared = resources
+            .uncached_extension(layout.shared_bytes() + D::SHARED_BYTES)
+            .ok_or(configuration(declined::NO_MEMORY))?;
+        let ring_memory = shared.split(layout.shared_bytes(), 1).ok_or(configuration(declined::NO_MEMORY))?;
+        protocol.attach(shared);
+        let ring = RequestQueue::new(ring_memory, layout, slots, features.contains(Features::RING_EVENT_IDX))
+            .map_err(|_| configuration(declined::NO_MEMORY))?;
+
+        Ok(Self {
+            port,
+            device,
+            features,
+            protocol,
+            interrupts: AtomicU32::new(interrupt::encode(Interrupts::None)),
+            state: StateCell::new(State::Stopped),
+            path: SpinMutex::new(RequestPath { ring, backlog: Backlog::new(), doorbell: None }),
+        })
+    }
+}
+
+fn open<P: Port>(
+    config_space: &impl ConfigSpace,
+    resources: &mut impl Resources<Port = P>,
+) -> Result<Device<P::Bar>, Declined> {
+    Device::open(config_space, |bar| resources.map_bar(bar)).map_err(transport)
+}
+
+/// What a first look at the device told.
+struct Found<D> {
+    features: Features,
+    queue_size: u16,
+    protocol: D,
+    limits: Limits,
+}
+
+/// Negotiates with the device and reads its configuration. It is left without DRIVER_OK; `initialize` starts over.
+fn look_at<P: Port, D: Protocol>(device: &Device<P::Bar>, port: &P) -> Result<Found<D>, Declined> {
+    let negotiating = device.reset(&mut || port.stall(1000)).map_err(transport)?;
+    let wanted = negotiating.offered() & (TRANSPORT_FEATURES | D::FEATURES);
+    let ready = negotiating.negotiate(wanted).map_err(transport)?;
+    let features = ready.features();
+    if !features.contains(Features::RING_INDIRECT_DESC) {
+        return Err(configuration(declined::NO_INDIRECT_DESCRIPTORS));
+    }
+    if ready.queue_count() <= D::REQUEST_QUEUE {
+        return Err(configuration(declined::QUEUE_TOO_SMALL));
+    }
+    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE));
+    let (protocol, limits) = D::probe(&DeviceProbe { device, ready: &ready }).map_err(configuration)?;
+    Ok(Found { features, queue_size, protocol, limits })
+}
+
+/// A split ring's size is a power of two (virtio 1.3, 2.7); a device that offers another number takes a smaller one.
+fn usable_queue_size(offered: u16) -> u16 {
+    match offered.checked_ilog2() {
+        Some(exponent) => (1 << exponent).min(MAX_QUEUE_SIZE),
+        None => 0,
+    }
+}
+
+/// A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1); two are header and response.
+fn max_segments(queue_size: u16, limits: &Limits) -> u16 {
+    let by_queue = queue_size.saturating_sub(2);
+    by_queue.min(u16::try_from(limits.max_segments).unwrap_or(u16::MAX))
+}
+
+fn port_configuration(limits: &Limits, queue_size: u16) -> Configuration {
+    /// Smallest unit of memory that a scatter/gather element describes in the worst case.
+    const PAGE_BYTES: u32 = 4096;
+    let max_segments = u32::from(max_segments(queue_size, limits));
+    Configuration {
+        targets: limits.targets,
+        logical_units: limits.logical_units,
+        // A buffer that starts inside a page touches one page more than its length says.
+        max_transfer_bytes: limits.max_transfer_bytes.min(max_segments.saturating_sub(1) * PAGE_BYTES),
+        max_segments,
+        max_requests: u32::from(queue_size),
+        max_requests_per_lun: limits.max_requests_per_lun.min(u32::from(queue_size)).max(1),
+        alignment_mask: 3,
+        caches_data: limits.caches_data,
+    }
+}
+
+/// The slots' private halves, in memory that the device cannot reach. `None` when there is none.
+fn slots<T>(count: usize) -> Option<Box<[Slot<T>]>> {
+    let mut slots = Vec::new();
+    slots.try_reserve_exact(count).ok()?;
+    slots.resize_with(count, Slot::default);
+    Some(slots.into_boxed_slice())
+}
+
+struct DeviceProbe<'a, B: Bar> {
+    device: &'a Device<B>,
+    ready: &'a FeaturesOk<'a, B>,
+}
+
+impl<B: Bar> Probe for DeviceProbe<'_, B> {
+    fn features(&self) -> Features {
+        self.ready.features()
+    }
+
+    fn config<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.device.read_config(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        targets: 1,
+        logical_units: 1,
+        max_segments: 254,
+        max_transfer_bytes: u32::MAX,
+        max_requests_per_lun: 1000,
+        caches_data: true,
+    };
+
+    #[test]
+    fn a_queue_size_is_rounded_down_to_a_power_of_two_and_capped() {
+        let table = [(0, 0), (1, 1), (100, 64), (256, 256), (1024, 256), (u16::MAX, 256)];
+        for (offered, expected) in table {
+            assert_eq!(usable_queue_size(offered), expected, "{offered} offered");
+        }
+    }
+
+    #[test]
+    fn the_largest_transfer_fits_its_segments_even_when_it_starts_inside_a_page() {
+        let configuration = port_configuration(&LIMITS, 256);
+
+        assert_eq!(configuration.max_segments, 254);
+        assert_eq!(configuration.max_transfer_bytes, 253 * 4096);
+    }
+
+    #[test]
+    fn a_small_queue_limits_the_segments() {
+        let configuration = port_configuration(&LIMITS, 16);
+
+        assert_eq!(configuration.max_segments, 14);
+        assert_eq!(configuration.max_requests, 16);
+        assert_eq!(configuration.max_requests_per_lun, 16);
+    }
+}

@@ -1,0 +1,59 @@
+//! Whether requests may be given to the device.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// What the adapter does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Not started yet, or stopped by the port driver: requests wait.
+    Stopped = 0,
+    /// Requests are taken.
+    Running = 1,
+    /// The device broke its rules or did not come back from a reset; requests are refused until a reset helps.
+    Failed = 2,
+    /// The device is gone: requests are refused, for ever.
+    Gone = 3,
+}
+
+/// The adapter's state. Changed with the queue's lock held, so that whoever holds it sees one state, with one
+/// exception: `ScsiStopAdapter` comes at DIRQL, where that lock may not be waited for.
+#[derive(Debug)]
+pub(crate) struct StateCell(AtomicU8);
+
+impl StateCell {
+    pub(crate) const fn new(state: State) -> Self {
+        Self(AtomicU8::new(state as u8))
+    }
+
+    pub(crate) fn get(&self) -> State {
+        match self.0.load(Ordering::Acquire) {
+            0 => State::Stopped,
+            1 => State::Running,
+            2 => State::Failed,
+            _ => State::Gone,
+        }
+    }
+
+    /// Changes the state, unless the device is gone; returns whether it did.
+    pub(crate) fn set(&self, state: State) -> bool {
+        let changed = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {
+            (old != State::Gone as u8).then_some(state as u8)
+        });
+        changed.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_gone_does_not_come_back() {
+        let state = StateCell::new(State::Running);
+
+        assert!(state.set(State::Gone));
+        assert!(!state.set(State::Running));
+        assert_eq!(state.get(), State::Gone);
+    }
+}

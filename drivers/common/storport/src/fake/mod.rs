@@ -1,0 +1,12 @@
+//! A port driver in memory: it hands out SRBs, records how they came back, and holds a miniport to StorPort's rules.
+//!
+//! Stricter than StorPort: a request that is dropped without being completed panics, so a driver that loses one
+//! fails its test at the place where it does.
+
+mod port;
+mod resources;
+mod srb;
+
+pub use port::{Completed, FakePort};
+pub use resources::FakeResources;
+pub use srb::{FakeSrb, SrbBuilder};

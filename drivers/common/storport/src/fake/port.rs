@@ -1,0 +1,141 @@
+//! The fake's [`Port`]: records what the miniport does.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use virtio::transport::Bar;
+
+use super::srb::{FakeSrb, SrbBuilder};
+use crate::miniport::{BuildIo, DpcKind, Miniport};
+use crate::port::{LogEvent, Port};
+use crate::srb::Completion;
+
+/// How one request came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// The number the request was given.
+    pub tag: u64,
+    /// How it ended.
+    pub completion: Completion,
+    /// Its mapped buffer.
+    pub data: Vec<u8>,
+    /// Its sense buffer, as far as it was written.
+    pub sense: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    completed: Vec<Completed>,
+    dpcs: Vec<DpcKind>,
+    log: Vec<LogEvent>,
+    stalls: u64,
+}
+
+/// A port driver in memory. Clones share what they record.
+#[derive(Debug)]
+pub struct FakePort<B> {
+    record: Arc<Mutex<Record>>,
+    bar: PhantomData<fn() -> B>,
+}
+
+impl<B> Clone for FakePort<B> {
+    fn clone(&self) -> Self {
+        Self { record: Arc::clone(&self.record), bar: PhantomData }
+    }
+}
+
+impl<B> Default for FakePort<B> {
+    fn default() -> Self {
+        Self { record: Arc::default(), bar: PhantomData }
+    }
+}
+
+impl<B: Bar + Send + Sync + 'static> FakePort<B> {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().expect("no test panics while it holds the record")
+    }
+
+    /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
+    pub fn submit<M: Miniport<Port = Self>>(&self, adapter: &M, request: SrbBuilder) {
+        let mut srb: FakeSrb<M::Command> = request.build();
+        match adapter.build_io(&mut srb) {
+            BuildIo::Complete(completion) => self.complete(srb, completion),
+            BuildIo::Start(command) => {
+                srb.set_command(command);
+                adapter.start_io(srb);
+            }
+        }
+    }
+
+    /// Delivers an interrupt, and runs the DPCs that it leads to.
+    pub fn interrupt<M: Miniport<Port = Self>>(&self, adapter: &M, message: Option<u32>) -> bool {
+        let work = adapter.interrupt(message);
+        if work.request_queue {
+            self.issue_dpc(DpcKind::RequestQueue);
+        }
+        if work.configuration {
+            self.issue_dpc(DpcKind::Configuration);
+        }
+        self.run_dpcs(adapter);
+        work.is_ours()
+    }
+
+    /// Runs the DPCs that were issued, and those they issue.
+    pub fn run_dpcs<M: Miniport<Port = Self>>(&self, adapter: &M) {
+        while let Some(kind) = self.next_dpc() {
+            adapter.dpc(kind);
+        }
+    }
+
+    fn next_dpc(&self) -> Option<DpcKind> {
+        let mut record = self.record();
+        if record.dpcs.is_empty() { None } else { Some(record.dpcs.remove(0)) }
+    }
+
+    /// Takes what was completed so far, in order.
+    pub fn take_completed(&self) -> Vec<Completed> {
+        core::mem::take(&mut self.record().completed)
+    }
+
+    /// The log entries so far.
+    pub fn log_entries(&self) -> Vec<LogEvent> {
+        self.record().log.clone()
+    }
+
+    /// How long the miniport has busy-waited, in microseconds.
+    pub fn stalled_microseconds(&self) -> u64 {
+        self.record().stalls
+    }
+}
+
+impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
+    type Bar = B;
+    type Srb<C: Copy + Send + 'static> = FakeSrb<C>;
+
+    fn complete<C: Copy + Send + 'static>(&self, srb: FakeSrb<C>, completion: Completion) {
+        use crate::srb::Srb;
+        assert!(completion.transferred <= srb.data_length(), "more was transferred than asked for");
+        let (tag, data, sense) = srb.finish();
+        assert_eq!(
+            completion.autosense,
+            !sense.is_empty(),
+            "the autosense bit must say whether there is sense"
+        );
+        self.record().completed.push(Completed { tag, completion, data, sense });
+    }
+
+    fn stall(&self, microseconds: u32) {
+        self.record().stalls += u64::from(microseconds);
+    }
+
+    fn issue_dpc(&self, kind: DpcKind) {
+        let mut record = self.record();
+        if !record.dpcs.contains(&kind) {
+            record.dpcs.push(kind);
+        }
+    }
+
+    fn log(&self, event: LogEvent) {
+        self.record().log.push(event);
+    }
+}

@@ -1,0 +1,54 @@
+//! The fake's [`Resources`]: an adapter made of closures.
+
+use virtio::memory::Region;
+use virtio::transport::{Bar, ConfigSpace};
+
+use super::port::FakePort;
+use crate::port::{Configuration, Resources};
+
+/// The resources of an adapter in memory.
+pub struct FakeResources<'a, B, S> {
+    /// The port driver the adapter gets.
+    pub port: FakePort<B>,
+    /// Its PCI configuration space.
+    pub config_space: S,
+    /// Maps a base address register.
+    pub map_bar: Box<dyn FnMut(u8) -> Option<B> + 'a>,
+    /// Allocates the uncached extension; `None` plays a machine without memory.
+    pub allocate: Box<dyn FnMut(usize) -> Option<Region> + 'a>,
+    /// Whether the image was loaded for a crash dump.
+    pub dump_mode: bool,
+    /// What the miniport told about itself.
+    pub configuration: Option<Configuration>,
+}
+
+impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeResources<'_, B, S> {
+    type Port = FakePort<B>;
+    type ConfigSpace = S;
+
+    fn port(&self) -> FakePort<B> {
+        self.port.clone()
+    }
+
+    fn config_space(&self) -> S {
+        self.config_space.clone()
+    }
+
+    fn map_bar(&mut self, index: u8) -> Option<B> {
+        (self.map_bar)(index)
+    }
+
+    fn dump_mode(&self) -> bool {
+        self.dump_mode
+    }
+
+    fn configure(&mut self, configuration: &Configuration) {
+        assert!(self.configuration.is_none(), "the port driver was configured twice");
+        self.configuration = Some(*configuration);
+    }
+
+    fn uncached_extension(&mut self, bytes: usize) -> Option<Region> {
+        assert!(self.configuration.is_some(), "the uncached extension comes after the configuration");
+        (self.allocate)(bytes)
+    }
+}

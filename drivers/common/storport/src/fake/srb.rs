@@ -1,0 +1,195 @@
+//! The fake's request.
+
+use std::thread;
+
+use virtio::memory::Segment;
+
+use crate::srb::{Address, DataDirection, Srb, SrbFunction};
+
+/// Describes a request before it is handed to a miniport.
+#[derive(Clone, Debug)]
+pub struct SrbBuilder {
+    function: SrbFunction,
+    address: Address,
+    cdb: Vec<u8>,
+    direction: DataDirection,
+    segments: Vec<Segment>,
+    data: Vec<u8>,
+    data_length: u32,
+    sense_room: usize,
+    tag: u64,
+}
+
+impl SrbBuilder {
+    /// A request with this CDB, for bus 0, target 0, unit 0, without data.
+    pub fn execute(cdb: &[u8]) -> Self {
+        Self::function(SrbFunction::ExecuteScsi).with_cdb(cdb)
+    }
+
+    /// A request for this function.
+    pub fn function(function: SrbFunction) -> Self {
+        Self {
+            function,
+            address: Address::default(),
+            cdb: Vec::new(),
+            direction: DataDirection::None,
+            segments: Vec::new(),
+            data: Vec::new(),
+            data_length: 0,
+            sense_room: 18,
+            tag: 0,
+        }
+    }
+
+    fn with_cdb(mut self, cdb: &[u8]) -> Self {
+        self.cdb = cdb.to_vec();
+        self
+    }
+
+    /// For another unit.
+    #[must_use]
+    pub fn to(mut self, path: u8, target: u8, lun: u8) -> Self {
+        self.address = Address { path, target, lun };
+        self
+    }
+
+    /// With a buffer that the device reads or writes.
+    #[must_use]
+    pub fn with_segments(mut self, direction: DataDirection, segments: &[Segment]) -> Self {
+        self.direction = direction;
+        self.segments = segments.to_vec();
+        self.data_length = segments.iter().map(|segment| segment.length).sum();
+        self
+    }
+
+    /// With a mapped buffer of `length` bytes that the miniport fills.
+    #[must_use]
+    pub fn with_data_in(mut self, length: usize) -> Self {
+        self.direction = DataDirection::In;
+        self.data = vec![0xee; length];
+        self.data_length = length as u32;
+        self
+    }
+
+    /// With room for this many bytes of sense data.
+    #[must_use]
+    pub fn with_sense_room(mut self, bytes: usize) -> Self {
+        self.sense_room = bytes;
+        self
+    }
+
+    /// With a number that tells the request from others.
+    #[must_use]
+    pub fn tagged(mut self, tag: u64) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// The request.
+    pub fn build<C>(self) -> FakeSrb<C> {
+        FakeSrb(Box::new(State {
+            request: self,
+            sense: Vec::new(),
+            command: None,
+            next: None,
+            completed: false,
+        }))
+    }
+}
+
+/// A request of the fake port driver.
+#[derive(Debug)]
+pub struct FakeSrb<C>(Box<State<C>>);
+
+#[derive(Debug)]
+struct State<C> {
+    request: SrbBuilder,
+    sense: Vec<u8>,
+    command: Option<C>,
+    next: Option<FakeSrb<C>>,
+    completed: bool,
+}
+
+impl<C> FakeSrb<C> {
+    /// A request with this CDB and nothing else.
+    pub fn execute(cdb: &[u8]) -> Self {
+        SrbBuilder::execute(cdb).build()
+    }
+
+    pub(super) fn set_command(&mut self, command: C) {
+        self.0.command = Some(command);
+    }
+
+    /// What the request leaves behind when it is completed: tag, data, sense.
+    pub(super) fn finish(mut self) -> (u64, Vec<u8>, Vec<u8>) {
+        assert!(self.0.next.is_none(), "a request was completed while another was linked behind it");
+        self.0.completed = true;
+        (self.0.request.tag, core::mem::take(&mut self.0.request.data), core::mem::take(&mut self.0.sense))
+    }
+
+    /// Gives the request up without completing it, where a test ends with requests outstanding.
+    pub fn forget(mut self) {
+        self.0.completed = true;
+    }
+}
+
+impl<C> Drop for State<C> {
+    fn drop(&mut self) {
+        if !self.completed && !thread::panicking() {
+            panic!(
+                "request {} ({:02x?}) was dropped without being completed",
+                self.request.tag, self.request.cdb
+            );
+        }
+    }
+}
+
+impl<C: Copy + Send> Srb<C> for FakeSrb<C> {
+    fn function(&self) -> SrbFunction {
+        self.0.request.function
+    }
+
+    fn address(&self) -> Address {
+        self.0.request.address
+    }
+
+    fn cdb(&self) -> &[u8] {
+        &self.0.request.cdb
+    }
+
+    fn direction(&self) -> DataDirection {
+        self.0.request.direction
+    }
+
+    fn data_length(&self) -> u32 {
+        self.0.request.data_length
+    }
+
+    fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {
+        assert!(self.0.command.is_some(), "the scatter/gather list was asked for before start_io");
+        self.0.request.segments.iter().copied()
+    }
+
+    fn data(&mut self) -> &mut [u8] {
+        &mut self.0.request.data
+    }
+
+    fn command(&self) -> Option<C> {
+        self.0.command
+    }
+
+    fn write_sense(&mut self, sense: &[u8]) -> usize {
+        let length = sense.len().min(self.0.request.sense_room);
+        self.0.sense = sense[..length].to_vec();
+        length
+    }
+
+    fn take_next(&mut self) -> Option<Self> {
+        self.0.next.take()
+    }
+
+    fn set_next(&mut self, next: Option<Self>) {
+        assert!(self.0.next.is_none(), "a linked request was lost");
+        self.0.next = next;
+    }
+}

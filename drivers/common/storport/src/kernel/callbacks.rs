@@ -1,0 +1,279 @@
+//! The `HwStor*` routines. Each finds the adapter and calls one method of it; IRQL and lock are stated there.
+//!
+//! Every routine here is called by StorPort and by nobody else, with arguments as storport.h documents them: that is
+//! what each `unsafe` block below relies on.
+
+use wdk_sys::storage::{StorPortExtendedFunction, StorPortNotification};
+use wdk_sys::{
+    _SCSI_ADAPTER_CONTROL_STATUS, _SCSI_ADAPTER_CONTROL_TYPE, _SCSI_NOTIFICATION_TYPE,
+    _STORPORT_FUNCTION_CODE, BOOLEAN, MESSAGE_INTERRUPT_INFORMATION, PBOOLEAN, PCHAR,
+    PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSI_ADAPTER_CONTROL_STATUS,
+    SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST, SP_RETURN_ERROR, SP_RETURN_FOUND, STOR_DPC,
+    STOR_STATUS_SUCCESS, ULONG,
+};
+
+use super::extension::{DeviceExtension, Header};
+use super::resources::KernelResources;
+use super::srb::{self, KernelSrb};
+use super::{HwDeviceExtension, KernelPort};
+use crate::miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
+use crate::port::Port;
+use crate::srb::{Completion, SrbStatus};
+
+const TRUE: BOOLEAN = 1;
+const FALSE: BOOLEAN = 0;
+
+/// Most messages we look for: one for configuration changes and one per queue.
+const MAX_MESSAGES: u16 = 2048;
+
+pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    _context: PVOID,
+    _bus_information: PVOID,
+    _arguments: PCHAR,
+    configuration: PPORT_CONFIGURATION_INFORMATION,
+    _again: PBOOLEAN,
+) -> ULONG {
+    let hw = HwDeviceExtension(extension);
+    // SAFETY: StorPort's device extension and its configuration for this adapter, ours for the length of the call.
+    let mut resources = unsafe { KernelResources::new(hw, configuration, interrupt_of_message::<M>) };
+    match M::find_adapter(&mut resources) {
+        Ok(adapter) => {
+            // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
+            unsafe { DeviceExtension::set(extension, adapter) };
+            SP_RETURN_FOUND
+        }
+        Err(Declined(event)) => {
+            KernelPort::new(hw).log(event);
+            SP_RETURN_ERROR
+        }
+    }
+}
+
+pub(super) unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
+    // SAFETY: StorPort's device extension of this miniport.
+    let Some(adapter) = (unsafe { DeviceExtension::<M>::adapter(extension) }) else {
+        return FALSE;
+    };
+    let hw = HwDeviceExtension(extension);
+    if let Err(event) = adapter.initialize(interrupts(hw)) {
+        KernelPort::new(hw).log(event);
+        return FALSE;
+    }
+    let mut enabled: BOOLEAN = FALSE;
+    // SAFETY: EnablePassiveInitialization takes the routine and where to put the result ("StorPortEnablePassiveInitialization").
+    unsafe {
+        StorPortNotification(
+            _SCSI_NOTIFICATION_TYPE::EnablePassiveInitialization,
+            extension,
+            passive_initialize::<M> as unsafe extern "C" fn(PVOID) -> BOOLEAN,
+            &raw mut enabled,
+        );
+    }
+    enabled
+}
+
+/// How many messages we were given. Asking ends with the first number that does not exist.
+fn interrupts(hw: HwDeviceExtension) -> Interrupts {
+    let messages = (0..MAX_MESSAGES).take_while(|message| {
+        let mut information = MESSAGE_INTERRUPT_INFORMATION::default();
+        // SAFETY: GetMessageInterruptInformation takes the message's number and a structure to fill ("StorPortGetMSIInfo").
+        let status = unsafe {
+            StorPortExtendedFunction(
+                _STORPORT_FUNCTION_CODE::ExtFunctionGetMessageInterruptInformation,
+                hw.0,
+                ULONG::from(*message),
+                &raw mut information,
+            )
+        };
+        status == STOR_STATUS_SUCCESS
+    });
+    match messages.count() {
+        0 => Interrupts::Line,
+        count => Interrupts::Messages(count as u16),
+    }
+}
+
+/// `HwStorPassiveInitializeRoutine`: DPC objects can be made ready at PASSIVE_LEVEL only.
+unsafe extern "C" fn passive_initialize<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
+    // SAFETY: StorPort's device extension.
+    let header = unsafe { Header::of(HwDeviceExtension(extension)) };
+    for kind in DpcKind::ALL {
+        // SAFETY: InitializeDpc takes the DPC object, which lives as long as the adapter, and its routine ("StorPortInitializeDpc").
+        unsafe {
+            StorPortNotification(
+                _SCSI_NOTIFICATION_TYPE::InitializeDpc,
+                extension,
+                header.dpc(kind),
+                dpc::<M> as unsafe extern "C" fn(*mut STOR_DPC, PVOID, PVOID, PVOID),
+            );
+        }
+    }
+    header.set_dpcs_ready();
+    TRUE
+}
+
+pub(super) unsafe extern "C" fn build_io<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    srb: PSCSI_REQUEST_BLOCK,
+) -> BOOLEAN {
+    let hw = HwDeviceExtension(extension);
+    // SAFETY: StorPort's request, ours until it is completed, with an extension of the size we asked for.
+    let Some(mut request) = (unsafe { KernelSrb::<M::Command>::decode(srb) }) else {
+        // SAFETY: as above; only the status byte, which both kinds of request have in the same place, is written.
+        unsafe { srb::complete_undecoded(hw, srb, SrbStatus::INVALID_REQUEST) };
+        return FALSE;
+    };
+    // SAFETY: StorPort's device extension of this miniport.
+    let Some(adapter) = (unsafe { DeviceExtension::<M>::adapter(extension) }) else {
+        KernelPort::new(hw).complete(request, Completion::failed(SrbStatus::NO_DEVICE));
+        return FALSE;
+    };
+    let completion = match adapter.build_io(&mut request) {
+        BuildIo::Complete(completion) => completion,
+        BuildIo::Start(command) => {
+            if request.prepare(hw, command) {
+                return TRUE;
+            }
+            // A request with data and without a scatter/gather list cannot be given to the device.
+            Completion::failed(SrbStatus::INTERNAL_ERROR)
+        }
+    };
+    KernelPort::new(hw).complete(request, completion);
+    FALSE
+}
+
+pub(super) unsafe extern "C" fn start_io<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    srb: PSCSI_REQUEST_BLOCK,
+) -> BOOLEAN {
+    // SAFETY: StorPort's device extension of this miniport.
+    let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
+    // SAFETY: StorPort starts only requests for which `build_io` returned TRUE, which has prepared their extension.
+    let request = unsafe { KernelSrb::<M::Command>::prepared(srb) };
+    if let (Some(adapter), Some(request)) = (adapter, request) {
+        adapter.start_io(request);
+    }
+    TRUE
+}
+
+pub(super) unsafe extern "C" fn interrupt<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
+    // SAFETY: StorPort's device extension of this miniport.
+    unsafe { handle_interrupt::<M>(extension, None) }
+}
+
+pub(super) unsafe extern "C" fn interrupt_of_message<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    message: ULONG,
+) -> BOOLEAN {
+    // SAFETY: StorPort's device extension of this miniport.
+    unsafe { handle_interrupt::<M>(extension, Some(message)) }
+}
+
+/// # Safety
+/// `extension` must be StorPort's device extension of this miniport.
+unsafe fn handle_interrupt<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    message: Option<u32>,
+) -> BOOLEAN {
+    // SAFETY: the caller's promise.
+    let Some(adapter) = (unsafe { DeviceExtension::<M>::adapter(extension) }) else {
+        return FALSE;
+    };
+    let work: InterruptWork = adapter.interrupt(message);
+    let port = KernelPort::new(HwDeviceExtension(extension));
+    if work.request_queue {
+        port.issue_dpc(DpcKind::RequestQueue);
+    }
+    if work.configuration {
+        port.issue_dpc(DpcKind::Configuration);
+    }
+    BOOLEAN::from(work.is_ours())
+}
+
+unsafe extern "C" fn dpc<M: Miniport<Port = KernelPort>>(
+    dpc: *mut STOR_DPC,
+    extension: PVOID,
+    _argument1: PVOID,
+    _argument2: PVOID,
+) {
+    // SAFETY: StorPort's device extension.
+    let header = unsafe { Header::of(HwDeviceExtension(extension)) };
+    // SAFETY: StorPort's device extension of this miniport.
+    let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
+    // Which object it is says which work it is for: the arguments of a DPC that was queued already are lost.
+    let kind = DpcKind::ALL.into_iter().find(|kind| header.dpc(*kind) == dpc);
+    if let (Some(adapter), Some(kind)) = (adapter, kind) {
+        adapter.dpc(kind);
+    }
+}
+
+pub(super) unsafe extern "C" fn reset_bus<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    _path: ULONG,
+) -> BOOLEAN {
+    // SAFETY: StorPort's device extension of this miniport.
+    let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
+    BOOLEAN::from(adapter.is_some_and(Miniport::reset_bus))
+}
+
+/// What [`adapter_control`] handles.
+const CONTROLS: [SCSI_ADAPTER_CONTROL_TYPE; 4] = [
+    _SCSI_ADAPTER_CONTROL_TYPE::ScsiQuerySupportedControlTypes,
+    _SCSI_ADAPTER_CONTROL_TYPE::ScsiStopAdapter,
+    _SCSI_ADAPTER_CONTROL_TYPE::ScsiRestartAdapter,
+    _SCSI_ADAPTER_CONTROL_TYPE::ScsiAdapterSurpriseRemoval,
+];
+
+pub(super) unsafe extern "C" fn adapter_control<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    control: SCSI_ADAPTER_CONTROL_TYPE,
+    parameters: PVOID,
+) -> SCSI_ADAPTER_CONTROL_STATUS {
+    // SAFETY: StorPort's device extension of this miniport.
+    let Some(adapter) = (unsafe { DeviceExtension::<M>::adapter(extension) }) else {
+        return _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlUnsuccessful;
+    };
+    let done = match control {
+        _SCSI_ADAPTER_CONTROL_TYPE::ScsiQuerySupportedControlTypes => {
+            // SAFETY: the parameters of this control are the list to fill in.
+            unsafe { list_controls(parameters.cast()) };
+            true
+        }
+        _SCSI_ADAPTER_CONTROL_TYPE::ScsiStopAdapter => {
+            adapter.stop();
+            true
+        }
+        _SCSI_ADAPTER_CONTROL_TYPE::ScsiRestartAdapter => adapter.restart(),
+        _SCSI_ADAPTER_CONTROL_TYPE::ScsiAdapterSurpriseRemoval => {
+            adapter.surprise_removal();
+            true
+        }
+        _ => false,
+    };
+    if done {
+        _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlSuccess
+    } else {
+        _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlUnsuccessful
+    }
+}
+
+/// # Safety
+/// `list` must be the parameters of ScsiQuerySupportedControlTypes.
+unsafe fn list_controls(list: *mut SCSI_SUPPORTED_CONTROL_TYPE_LIST) {
+    // SAFETY: the caller's promise; the first field is the number of entries that follow.
+    let entries = unsafe { (*list).MaxControlType };
+    // SAFETY: as above.
+    let first = unsafe { (&raw mut (*list).SupportedTypeList).cast::<BOOLEAN>() };
+    for control in CONTROLS.into_iter().filter(|control| (*control as ULONG) < entries) {
+        // SAFETY: the index lies below the number of entries.
+        let entry = unsafe { first.add(control as usize) };
+        // SAFETY: the entry is one of the list's.
+        unsafe { entry.write(TRUE) };
+    }
+}
+
+pub(super) unsafe extern "C" fn free_adapter_resources<M: Miniport<Port = KernelPort>>(extension: PVOID) {
+    // SAFETY: the extension is this miniport's, and this is the last callback of the adapter.
+    unsafe { DeviceExtension::<M>::clear(extension) };
+}

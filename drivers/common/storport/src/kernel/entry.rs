@@ -1,0 +1,89 @@
+//! DriverEntry: which routine is for what, told to StorPort once (`StorPortInitialize`).
+
+use core::ptr;
+
+use wdk_sys::storage::StorPortInitialize;
+use wdk_sys::{
+    _INTERFACE_TYPE, ADDRESS_TYPE_FLAG_BTL8, DRIVER_OBJECT, HW_INITIALIZATION_DATA, NTSTATUS,
+    PUNICODE_STRING, PVOID, SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK, STOR_MAP_NON_READ_WRITE_BUFFERS,
+};
+
+use super::callbacks as hw;
+use super::extension::DeviceExtension;
+use super::size_of_ulong;
+use super::srb::SrbExtension;
+use super::{KernelPort, KernelSrb};
+use crate::miniport::Miniport;
+
+/// Base address registers of a PCI function (`PCI_TYPE0_ADDRESSES`).
+pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
+
+/// Makes the `DriverEntry` of an image that holds this one miniport, its allocator and its panic handler.
+#[macro_export]
+macro_rules! export_miniport {
+    ($adapter:ty) => {
+        /// What the kernel calls when it has loaded the image.
+        ///
+        /// # Safety
+        /// `driver` and `registry_path` are the kernel's, as documented for DRIVER_INITIALIZE.
+        // SAFETY: the linker is told that this name is the image's entry point; nothing else in the image has it.
+        #[unsafe(export_name = "DriverEntry")]
+        pub unsafe extern "system" fn driver_entry(
+            driver: *mut $crate::kernel::entry::DriverObject,
+            registry_path: $crate::kernel::entry::RegistryPath,
+        ) -> $crate::kernel::entry::Status {
+            // SAFETY: both arguments are passed on as they came from the kernel.
+            unsafe { $crate::kernel::entry::driver_entry::<$adapter>(driver, registry_path) }
+        }
+    };
+}
+
+/// DRIVER_OBJECT
+pub type DriverObject = DRIVER_OBJECT;
+/// PUNICODE_STRING; null when the image is loaded for a crash dump.
+pub type RegistryPath = PUNICODE_STRING;
+/// NTSTATUS
+pub type Status = NTSTATUS;
+
+/// Registers a miniport with StorPort. IRQL: PASSIVE_LEVEL.
+///
+/// # Safety
+/// The arguments must be those of the image's DriverEntry.
+pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>>(
+    driver: *mut DriverObject,
+    registry_path: RegistryPath,
+) -> Status {
+    let mut data = initialization_data::<M>();
+    // SAFETY: the first two arguments are DriverEntry's, the third lives until the call returns, and the fourth may
+    // be null for a physical adapter.
+    unsafe {
+        StorPortInitialize(driver.cast(), registry_path.cast(), &raw mut data, ptr::null_mut()) as Status
+    }
+}
+
+fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
+    HW_INITIALIZATION_DATA {
+        HwInitializationDataSize: size_of_ulong::<HW_INITIALIZATION_DATA>(),
+        AdapterInterfaceType: _INTERFACE_TYPE::PCIBus,
+        HwInitialize: Some(hw::initialize::<M>),
+        HwStartIo: Some(hw::start_io::<M>),
+        HwInterrupt: Some(hw::interrupt::<M>),
+        HwFindAdapter: hw::find_adapter::<M> as *const () as PVOID,
+        HwResetBus: Some(hw::reset_bus::<M>),
+        HwAdapterControl: Some(hw::adapter_control::<M>),
+        HwBuildIo: Some(hw::build_io::<M>),
+        HwFreeAdapterResources: Some(hw::free_adapter_resources::<M>),
+        DeviceExtensionSize: size_of_ulong::<DeviceExtension<M>>(),
+        SrbExtensionSize: size_of_ulong::<SrbExtension<KernelSrb<M::Command>, M::Command>>(),
+        NumberOfAccessRanges: BASE_ADDRESS_REGISTERS,
+        // Data buffers of anything but reads and writes are looked at by the processor.
+        MapBuffers: STOR_MAP_NON_READ_WRITE_BUFFERS as u8,
+        NeedPhysicalAddresses: 1,
+        TaggedQueuing: 1,
+        AutoRequestSense: 1,
+        MultipleRequestPerLu: 1,
+        SrbTypeFlags: SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK,
+        AddressTypeFlags: ADDRESS_TYPE_FLAG_BTL8,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,69 @@
+//! [`Port`] over StorPort's exports.
+
+use core::ptr;
+
+use wdk_sys::storage::{StorPortLogError, StorPortNotification, StorPortStallExecution};
+use wdk_sys::{_SCSI_NOTIFICATION_TYPE, PVOID, SP_INTERNAL_ADAPTER_ERROR, ULONG};
+
+use super::HwDeviceExtension;
+use super::extension::Header;
+use super::registers::KernelBar;
+use super::srb::KernelSrb;
+use crate::miniport::DpcKind;
+use crate::port::{LogEvent, Port};
+use crate::srb::Completion;
+
+/// StorPort, for one adapter.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelPort {
+    hw: HwDeviceExtension,
+}
+
+impl KernelPort {
+    pub(super) const fn new(hw: HwDeviceExtension) -> Self {
+        Self { hw }
+    }
+}
+
+impl Port for KernelPort {
+    type Bar = KernelBar;
+    type Srb<C: Copy + Send + 'static> = KernelSrb<C>;
+
+    fn complete<C: Copy + Send + 'static>(&self, srb: KernelSrb<C>, completion: Completion) {
+        srb.complete(self.hw, completion);
+    }
+
+    fn stall(&self, microseconds: u32) {
+        // SAFETY: the routine has no preconditions.
+        unsafe { StorPortStallExecution(microseconds) };
+    }
+
+    fn issue_dpc(&self, kind: DpcKind) {
+        // SAFETY: the port is made from StorPort's device extension only.
+        let header = unsafe { Header::of(self.hw) };
+        // A device may interrupt before there is anything to do; the work is found when the first request is started.
+        if !header.dpcs_ready() {
+            return;
+        }
+        let mut queued: ULONG = 0;
+        // SAFETY: IssueDpc takes an initialised DPC object, its two arguments and where to put the result
+        // ("StorPortIssueDpc").
+        unsafe {
+            StorPortNotification(
+                _SCSI_NOTIFICATION_TYPE::IssueDpc,
+                self.hw.0,
+                header.dpc(kind),
+                ptr::null_mut::<core::ffi::c_void>() as PVOID,
+                ptr::null_mut::<core::ffi::c_void>() as PVOID,
+                &raw mut queued,
+            );
+        }
+    }
+
+    fn log(&self, event: LogEvent) {
+        // SAFETY: the request may be null; address and codes are plain numbers.
+        unsafe {
+            StorPortLogError(self.hw.0, ptr::null_mut(), 0, 0, 0, SP_INTERNAL_ADAPTER_ERROR, event.code());
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! [`Resources`] over `PORT_CONFIGURATION_INFORMATION`.
+
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use wdk_sys::storage::{StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension};
+use wdk_sys::{
+    _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN,
+    PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
+    SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG,
+};
+
+use virtio::memory::Region;
+use virtio::transport::ConfigSpace;
+
+use super::entry::BASE_ADDRESS_REGISTERS;
+use super::registers::{ConfigSpaceCopy, KernelBar};
+use super::{HwDeviceExtension, KernelPort};
+use crate::port::{Configuration, Resources};
+
+/// HwMSInterruptRoutine
+type MessageRoutine = unsafe extern "C" fn(PVOID, ULONG) -> BOOLEAN;
+
+const PAGE_BYTES: usize = 4096;
+
+/// Of the memory that is shared with the device: a cache line, more than any part of a ring asks for.
+const ALIGNMENT: usize = 64;
+
+/// An adapter's resources during `HwStorFindAdapter`.
+pub(super) struct KernelResources<'a> {
+    hw: HwDeviceExtension,
+    configuration: &'a mut PORT_CONFIGURATION_INFORMATION,
+    message_routine: MessageRoutine,
+}
+
+impl KernelResources<'_> {
+    /// # Safety
+    /// `configuration` must be what StorPort passed to `HwStorFindAdapter` of the adapter `hw`, and must not be used
+    /// after that has returned.
+    pub(super) unsafe fn new(
+        hw: HwDeviceExtension,
+        configuration: PPORT_CONFIGURATION_INFORMATION,
+        message_routine: MessageRoutine,
+    ) -> Self {
+        // SAFETY: the caller's promise.
+        Self { hw, configuration: unsafe { &mut *configuration }, message_routine }
+    }
+
+    fn access_ranges(&self) -> &[ACCESS_RANGE] {
+        let ranges: *const ACCESS_RANGE = (*self.configuration).AccessRanges.cast();
+        if ranges.is_null() {
+            return &[];
+        }
+        // SAFETY: StorPort's array has as many elements as it says.
+        unsafe { slice::from_raw_parts(ranges, self.configuration.NumberOfAccessRanges as usize) }
+    }
+
+    fn config_space_copy(&self) -> ConfigSpaceCopy {
+        // SAFETY: the value exists only while StorPort runs `HwStorFindAdapter`.
+        unsafe {
+            ConfigSpaceCopy::read(
+                self.hw,
+                self.configuration.SystemIoBusNumber,
+                self.configuration.SlotNumber,
+            )
+        }
+    }
+}
+
+/// Where a base address register says its range is; `None` when it is not in use.
+fn bar_address(config: &impl ConfigSpace, index: u8) -> Option<u64> {
+    const FIRST: u16 = 0x10;
+    const IO: u32 = 1 << 0;
+    const TYPE_64: u32 = 0b10 << 1;
+    const TYPE_MASK: u32 = 0b11 << 1;
+    if u32::from(index) >= BASE_ADDRESS_REGISTERS {
+        return None;
+    }
+    let offset = FIRST + 4 * u16::from(index);
+    let low = config.read32(offset);
+    let address = if low & IO != 0 {
+        u64::from(low & !0x3)
+    } else if low & TYPE_MASK == TYPE_64 && u32::from(index) + 1 < BASE_ADDRESS_REGISTERS {
+        u64::from(config.read32(offset + 4)) << 32 | u64::from(low & !0xf)
+    } else {
+        u64::from(low & !0xf)
+    };
+    (address != 0).then_some(address)
+}
+
+impl Resources for KernelResources<'_> {
+    type Port = KernelPort;
+    type ConfigSpace = ConfigSpaceCopy;
+
+    fn port(&self) -> KernelPort {
+        KernelPort::new(self.hw)
+    }
+
+    fn config_space(&self) -> ConfigSpaceCopy {
+        self.config_space_copy()
+    }
+
+    /// A range is told by its address: StorPort's array leaves unused registers out.
+    fn map_bar(&mut self, index: u8) -> Option<KernelBar> {
+        let address = bar_address(&self.config_space_copy(), index)?;
+        let range = *self
+            .access_ranges()
+            .iter()
+            // SAFETY: both views of the union are plain integers.
+            .find(|range| unsafe { range.RangeStart.QuadPart } as u64 == address)?;
+        let in_memory = range.RangeInMemory != 0;
+        // SAFETY: the range is one of those StorPort assigned to this adapter.
+        let base = unsafe {
+            StorPortGetDeviceBase(
+                self.hw.0,
+                self.configuration.AdapterInterfaceType,
+                self.configuration.SystemIoBusNumber,
+                range.RangeStart,
+                range.RangeLength,
+                BOOLEAN::from(!in_memory),
+            )
+        };
+        if base.is_null() {
+            return None;
+        }
+        // SAFETY: StorPort has just mapped this range.
+        Some(unsafe { KernelBar::new(self.hw, base.cast(), u64::from(range.RangeLength), in_memory) })
+    }
+
+    fn dump_mode(&self) -> bool {
+        self.configuration.DumpMode != 0
+    }
+
+    fn configure(&mut self, limits: &Configuration) {
+        let message_routine = self.message_routine;
+        let configuration = &mut *self.configuration;
+        configuration.Master = 1;
+        configuration.ScatterGather = 1;
+        configuration.Dma64BitAddresses = SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED as u8;
+        configuration.MapBuffers = STOR_MAP_NON_READ_WRITE_BUFFERS as u8;
+        configuration.AlignmentMask = limits.alignment_mask;
+        configuration.CachesData = BOOLEAN::from(limits.caches_data);
+        configuration.NumberOfBuses = 1;
+        configuration.MaximumNumberOfTargets = limits.targets;
+        configuration.MaximumNumberOfLogicalUnits = limits.logical_units;
+        configuration.MaximumTransferLength = limits.max_transfer_bytes;
+        // Breaks are what lies between the segments, so one less.
+        configuration.NumberOfPhysicalBreaks = limits.max_segments.saturating_sub(1);
+        configuration.MaxNumberOfIO = limits.max_requests;
+        configuration.MaxIOsPerLun = limits.max_requests_per_lun;
+        configuration.InitialLunQueueDepth = limits.max_requests_per_lun;
+        // Requests are started while others complete; the queue's lock is our own.
+        configuration.SynchronizationModel = _STOR_SYNCHRONIZATION_MODEL::StorSynchronizeFullDuplex;
+        configuration.InterruptSynchronizationMode =
+            _INTERRUPT_SYNCHRONIZATION_MODE::InterruptSynchronizePerMessage;
+        configuration.HwMSInterruptRoutine = Some(message_routine);
+    }
+
+    fn uncached_extension(&mut self, bytes: usize) -> Option<Region> {
+        // StorPort promises no alignment.
+        let length = ULONG::try_from(bytes.checked_add(ALIGNMENT)?).ok()?;
+        // SAFETY: the configuration is StorPort's and was filled in by `configure`.
+        let base = unsafe { StorPortGetUncachedExtension(self.hw.0, self.configuration, length) };
+        let base = base.cast::<u8>();
+        let base = NonNull::new(base.map_addr(|address| address.next_multiple_of(ALIGNMENT)))?;
+        // SAFETY: StorPort has just allocated this many bytes, and what the alignment skips besides.
+        unsafe { base.write_bytes(0, bytes) };
+        let device_address = self.physical_address(base)?;
+        // Everything in the extension is addressed from its start, so it has to be one piece for the device as well.
+        for offset in (PAGE_BYTES..bytes).step_by(PAGE_BYTES) {
+            // SAFETY: the offset lies inside the allocation.
+            let page = unsafe { base.add(offset) };
+            if self.physical_address(page)? != device_address + offset as u64 {
+                return None;
+            }
+        }
+        // SAFETY: the memory is contiguous, zeroed, this adapter's alone, and lives as long as the adapter.
+        Some(unsafe { Region::new(base, bytes, device_address) })
+    }
+}
+
+impl KernelResources<'_> {
+    /// The device's address of a byte in the uncached extension.
+    fn physical_address(&self, byte: NonNull<u8>) -> Option<u64> {
+        let mut length: ULONG = 0;
+        // SAFETY: without a request, the routine takes any address in the uncached extension.
+        let address = unsafe {
+            StorPortGetPhysicalAddress(self.hw.0, ptr::null_mut(), byte.as_ptr().cast(), &raw mut length)
+        };
+        // SAFETY: both views of the union are plain integers.
+        let address = unsafe { address.QuadPart } as u64;
+        (length != 0).then_some(address)
+    }
+}

@@ -1,0 +1,351 @@
+//! The request: STORAGE_REQUEST_BLOCK and the extension that StorPort gives every request.
+
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use wdk_sys::storage::{StorPortGetScatterGatherList, StorPortNotification};
+use wdk_sys::{
+    _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, _STOR_PNP_ACTION, PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN,
+    SRB_FLAGS_DATA_OUT, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
+    SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
+    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRBEX_DATA, SRBEX_DATA_PNP,
+    SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
+    STOR_ADDRESS_TYPE_BTL8, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST, STORAGE_REQUEST_BLOCK,
+};
+
+use virtio::memory::Segment;
+
+use super::HwDeviceExtension;
+use crate::srb::{Address, Completion, DataDirection, PnpAction, Srb, SrbFunction, SrbStatus};
+
+/// A request that StorPort handed over.
+#[derive(Debug)]
+pub struct KernelSrb<C> {
+    srb: NonNull<STORAGE_REQUEST_BLOCK>,
+    extension: NonNull<SrbExtension<Self, C>>,
+    command: PhantomData<C>,
+}
+
+// SAFETY: the request is this value's alone until it is completed, on whichever processor that happens.
+unsafe impl<C: Send> Send for KernelSrb<C> {}
+
+/// What we keep with a request, in the memory StorPort gives it (`SrbExtensionSize`). StorPort does not initialise it.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct SrbExtension<S, C> {
+    /// The request that waits behind this one.
+    next: Option<S>,
+    parts: Parts,
+    /// Null without data.
+    scatter_gather: *const STOR_SCATTER_GATHER_LIST,
+    /// Set by `prepare`.
+    command: Option<C>,
+}
+
+// Performance target: at most 128 bytes for the request's own bookkeeping.
+const _: () = assert!(size_of::<SrbExtension<KernelSrb<[u64; 4]>, [u64; 4]>>() <= 128);
+
+/// READ and WRITE (6), (10), (12) and (16): what StorPort does not map under STOR_MAP_NON_READ_WRITE_BUFFERS.
+const UNMAPPED_OPERATIONS: [u8; 8] = [0x08, 0x0a, 0x28, 0x2a, 0xa8, 0xaa, 0x88, 0x8a];
+
+/// Where the parts of an EXECUTE_SCSI request are, found once.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    scsi_status: *mut u8,
+    cdb: *const u8,
+    sense: *mut u8,
+    cdb_bytes: u8,
+    sense_bytes: u8,
+}
+
+impl Parts {
+    const NONE: Self = Self {
+        scsi_status: ptr::null_mut(),
+        cdb: ptr::null(),
+        sense: ptr::null_mut(),
+        cdb_bytes: 0,
+        sense_bytes: 0,
+    };
+}
+
+impl<C: Copy + Send + 'static> KernelSrb<C> {
+    /// A request as `build_io` gets it. `None` when it is not a STORAGE_REQUEST_BLOCK, or not a sound one.
+    ///
+    /// # Safety
+    /// `srb` must be a request that StorPort passed to `HwStorBuildIo`, with an extension of `SrbExtensionSize`.
+    pub(super) unsafe fn decode(srb: PSCSI_REQUEST_BLOCK) -> Option<Self> {
+        // SAFETY: both kinds of request have this byte in the same place.
+        if u32::from(unsafe { (*srb).Function }) != SRB_FUNCTION_STORAGE_REQUEST_BLOCK {
+            return None;
+        }
+        let srb = NonNull::new(srb.cast::<STORAGE_REQUEST_BLOCK>())?;
+        // SAFETY: the function code says that it is a STORAGE_REQUEST_BLOCK.
+        let extension =
+            NonNull::new(unsafe { (*srb.as_ptr()).MiniportContext })?.cast::<SrbExtension<Self, C>>();
+        // SAFETY: as above.
+        let parts = unsafe { find_parts(srb) };
+        let content = SrbExtension { next: None, parts, scatter_gather: ptr::null(), command: None };
+        // SAFETY: StorPort's extension has the size we asked for, is aligned for any type, and nobody else uses it.
+        unsafe { extension.write(content) };
+        Some(Self { srb, extension, command: PhantomData })
+    }
+
+    /// Finishes what `build_io` started: the command and the scatter/gather list. `false` when there is data and no
+    /// list.
+    pub(super) fn prepare(&mut self, hw: HwDeviceExtension, command: C) -> bool {
+        let scatter_gather = if self.data_length() == 0 {
+            ptr::null()
+        } else {
+            // SAFETY: a request of this adapter with data.
+            let list = unsafe { StorPortGetScatterGatherList(hw.0, self.srb.as_ptr().cast()) };
+            if list.is_null() {
+                return false;
+            }
+            list.cast_const()
+        };
+        let extension = self.extension_mut();
+        extension.scatter_gather = scatter_gather;
+        extension.command = Some(command);
+        true
+    }
+
+    /// A request as `start_io` gets it.
+    ///
+    /// # Safety
+    /// `srb` must be a request for which `decode` and `prepare` succeeded, and that was not completed since.
+    pub(super) unsafe fn prepared(srb: PSCSI_REQUEST_BLOCK) -> Option<Self> {
+        let srb = NonNull::new(srb.cast::<STORAGE_REQUEST_BLOCK>())?;
+        // SAFETY: `decode` succeeded, so it is a STORAGE_REQUEST_BLOCK.
+        let extension = NonNull::new(unsafe { (*srb.as_ptr()).MiniportContext })?.cast();
+        Some(Self { srb, extension, command: PhantomData })
+    }
+
+    /// Ends the request and gives it back to StorPort.
+    pub(super) fn complete(self, hw: HwDeviceExtension, completion: Completion) {
+        let scsi_status = self.extension().parts.scsi_status;
+        if !scsi_status.is_null() {
+            // SAFETY: the address of the status byte in this request.
+            unsafe { scsi_status.write(completion.scsi_status.0) };
+        }
+        let srb = self.srb.as_ptr();
+        // SAFETY: the request is ours until StorPort is told that it is complete.
+        let asked = unsafe { (*srb).DataTransferLength };
+        // SAFETY: as above.
+        unsafe { (*srb).DataTransferLength = completion.transferred.min(asked) };
+        // SAFETY: as above.
+        unsafe { (*srb).SrbStatus = completion.srb_status_byte() };
+        // SAFETY: RequestComplete takes the request ("StorPortNotification"); `self` ends here, so it is not used again.
+        unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::RequestComplete, hw.0, srb) };
+    }
+
+    fn extension(&self) -> &SrbExtension<Self, C> {
+        // SAFETY: `decode` wrote the extension, which is this request's alone.
+        unsafe { self.extension.as_ref() }
+    }
+
+    fn extension_mut(&mut self) -> &mut SrbExtension<Self, C> {
+        // SAFETY: `decode` wrote the extension, which is this request's alone.
+        unsafe { self.extension.as_mut() }
+    }
+
+    fn block(&self) -> &STORAGE_REQUEST_BLOCK {
+        // SAFETY: the request is this value's alone until it is completed.
+        unsafe { self.srb.as_ref() }
+    }
+}
+
+/// Ends a request that could not even be decoded.
+///
+/// # Safety
+/// `srb` must be a request that StorPort passed to `HwStorBuildIo`; it must not be used afterwards.
+pub(super) unsafe fn complete_undecoded(hw: HwDeviceExtension, srb: PSCSI_REQUEST_BLOCK, status: SrbStatus) {
+    // SAFETY: both kinds of request have this byte in the same place.
+    unsafe { (*srb).SrbStatus = status.0 };
+    // SAFETY: RequestComplete takes the request ("StorPortNotification").
+    unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::RequestComplete, hw.0, srb) };
+}
+
+/// The extended data block of one of these types, if the request has one.
+///
+/// # Safety
+/// `srb` must be a STORAGE_REQUEST_BLOCK.
+unsafe fn extended_data(srb: NonNull<STORAGE_REQUEST_BLOCK>, wanted: &[i32]) -> Option<NonNull<SRBEX_DATA>> {
+    // SAFETY: the caller's promise.
+    let block = unsafe { srb.as_ref() };
+    // SAFETY: the offsets are the request's last field and as many as it says.
+    let offsets = unsafe {
+        slice::from_raw_parts((&raw const block.SrbExDataOffset).cast::<u32>(), block.NumSrbExData as usize)
+    };
+    offsets.iter().find_map(|offset| {
+        let end = offset.checked_add(size_of::<SRBEX_DATA>() as u32)?;
+        if *offset < size_of::<STORAGE_REQUEST_BLOCK>() as u32 || end > block.SrbLength {
+            return None;
+        }
+        // SAFETY: the offset was checked against the request's length.
+        let data = unsafe { srb.byte_add(*offset as usize) }.cast::<SRBEX_DATA>();
+        // SAFETY: every extended data block starts with its type.
+        let kind = unsafe { (*data.as_ptr()).Type };
+        wanted.contains(&(kind as i32)).then_some(data)
+    })
+}
+
+/// # Safety
+/// `srb` must be a STORAGE_REQUEST_BLOCK.
+unsafe fn find_parts(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Parts {
+    const CDB16: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb16 as i32;
+    const CDB32: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb32 as i32;
+    const CDB_VAR: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdbVar as i32;
+    // SAFETY: the caller's promise.
+    let Some(data) = (unsafe { extended_data(srb, &[CDB16, CDB32, CDB_VAR]) }) else {
+        return Parts::NONE;
+    };
+    // SAFETY: every extended data block starts with its type.
+    let kind = unsafe { (*data.as_ptr()).Type } as i32;
+    macro_rules! parts {
+        ($type:ty, $longest:expr, $length:ident) => {{
+            // SAFETY: the type field says that it is this structure.
+            let data = unsafe { &mut *data.as_ptr().cast::<$type>() };
+            Parts {
+                scsi_status: &raw mut data.ScsiStatus,
+                cdb: (&raw const data.Cdb).cast(),
+                sense: data.SenseInfoBuffer.cast(),
+                cdb_bytes: u8::try_from(data.$length).unwrap_or(u8::MAX).min($longest),
+                sense_bytes: data.SenseInfoBufferLength,
+            }
+        }};
+    }
+    match kind {
+        CDB16 => parts!(SRBEX_DATA_SCSI_CDB16, 16, CdbLength),
+        CDB32 => parts!(SRBEX_DATA_SCSI_CDB32, 32, CdbLength),
+        _ => parts!(SRBEX_DATA_SCSI_CDB_VAR, u8::MAX, CdbLength),
+    }
+}
+
+/// # Safety
+/// `srb` must be a STORAGE_REQUEST_BLOCK with the function SRB_FUNCTION_PNP.
+unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
+    // SAFETY: the caller's promise.
+    let Some(data) = (unsafe { extended_data(srb, &[_SRBEXDATATYPE::SrbExDataTypePnP as i32]) }) else {
+        return PnpAction::Other(u32::MAX);
+    };
+    // SAFETY: the type field says that it is this structure.
+    let action = unsafe { (*data.as_ptr().cast::<SRBEX_DATA_PNP>()).PnPAction };
+    match action {
+        _STOR_PNP_ACTION::StorStopDevice => PnpAction::Stop,
+        _STOR_PNP_ACTION::StorRemoveDevice => PnpAction::Remove,
+        _STOR_PNP_ACTION::StorSurpriseRemoval => PnpAction::SurpriseRemoval,
+        other => PnpAction::Other(other as u32),
+    }
+}
+
+impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
+    fn function(&self) -> SrbFunction {
+        match self.block().SrbFunction {
+            SRB_FUNCTION_EXECUTE_SCSI => SrbFunction::ExecuteScsi,
+            SRB_FUNCTION_FLUSH => SrbFunction::Flush,
+            SRB_FUNCTION_SHUTDOWN => SrbFunction::Shutdown,
+            SRB_FUNCTION_RESET_LOGICAL_UNIT => SrbFunction::ResetLogicalUnit,
+            SRB_FUNCTION_RESET_DEVICE => SrbFunction::ResetDevice,
+            SRB_FUNCTION_RESET_BUS => SrbFunction::ResetBus,
+            SRB_FUNCTION_POWER => SrbFunction::Power,
+            // SAFETY: the function is SRB_FUNCTION_PNP.
+            SRB_FUNCTION_PNP => SrbFunction::Pnp(unsafe { pnp_action(self.srb) }),
+            other => SrbFunction::Other(other),
+        }
+    }
+
+    fn address(&self) -> Address {
+        let block = self.block();
+        let end = u64::from(block.AddressOffset) + size_of::<STOR_ADDR_BTL8>() as u64;
+        if block.AddressOffset == 0 || end > u64::from(block.SrbLength) {
+            return Address::default();
+        }
+        // SAFETY: the offset was checked against the request's length.
+        let address = unsafe { self.srb.byte_add(block.AddressOffset as usize) }.cast::<STOR_ADDR_BTL8>();
+        // SAFETY: an address of the kind we asked for (ADDRESS_TYPE_FLAG_BTL8) lies there.
+        let address = unsafe { address.read() };
+        if u32::from(address.Type) != STOR_ADDRESS_TYPE_BTL8 {
+            return Address { path: u8::MAX, target: u8::MAX, lun: u8::MAX };
+        }
+        Address { path: address.Path, target: address.Target, lun: address.Lun }
+    }
+
+    fn cdb(&self) -> &[u8] {
+        let parts = &self.extension().parts;
+        if parts.cdb.is_null() {
+            return &[];
+        }
+        // SAFETY: the CDB's bytes in this request.
+        unsafe { slice::from_raw_parts(parts.cdb, usize::from(parts.cdb_bytes)) }
+    }
+
+    fn direction(&self) -> DataDirection {
+        let block = self.block();
+        if block.DataTransferLength == 0 {
+            DataDirection::None
+        } else if block.SrbFlags & SRB_FLAGS_DATA_OUT != 0 {
+            DataDirection::Out
+        } else if block.SrbFlags & SRB_FLAGS_DATA_IN != 0 {
+            DataDirection::In
+        } else {
+            DataDirection::None
+        }
+    }
+
+    fn data_length(&self) -> u32 {
+        self.block().DataTransferLength
+    }
+
+    fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {
+        let list = self.extension().scatter_gather;
+        let elements: &[STOR_SCATTER_GATHER_ELEMENT] = if list.is_null() {
+            &[]
+        } else {
+            // SAFETY: StorPort's list for this request, valid until the request is completed.
+            let count = unsafe { (*list).NumberOfElements } as usize;
+            // SAFETY: as above; the elements follow the list's head.
+            let first = unsafe { (&raw const (*list).List).cast::<STOR_SCATTER_GATHER_ELEMENT>() };
+            // SAFETY: as above; there are as many as the list says.
+            unsafe { slice::from_raw_parts(first, count) }
+        };
+        elements.iter().map(|element| Segment {
+            // SAFETY: both views of the union are plain integers.
+            address: unsafe { element.PhysicalAddress.QuadPart } as u64,
+            length: element.Length,
+        })
+    }
+
+    fn data(&mut self) -> &mut [u8] {
+        let block = self.block();
+        let moves_blocks = self.cdb().first().is_some_and(|code| UNMAPPED_OPERATIONS.contains(code));
+        if block.DataBuffer.is_null() || block.DataTransferLength == 0 || moves_blocks {
+            return &mut [];
+        }
+        // SAFETY: StorPort mapped the buffer of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS).
+        unsafe { slice::from_raw_parts_mut(block.DataBuffer.cast(), block.DataTransferLength as usize) }
+    }
+
+    fn command(&self) -> Option<C> {
+        self.extension().command
+    }
+
+    fn write_sense(&mut self, sense: &[u8]) -> usize {
+        let parts = self.extension().parts;
+        if parts.sense.is_null() {
+            return 0;
+        }
+        let length = sense.len().min(usize::from(parts.sense_bytes));
+        // SAFETY: the request's sense buffer has room for `sense_bytes`, and it is not part of `sense`.
+        unsafe { ptr::copy_nonoverlapping(sense.as_ptr(), parts.sense, length) };
+        length
+    }
+
+    fn take_next(&mut self) -> Option<Self> {
+        self.extension_mut().next.take()
+    }
+
+    fn set_next(&mut self, next: Option<Self>) {
+        self.extension_mut().next = next;
+    }
+}

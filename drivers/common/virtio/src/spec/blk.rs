@@ -1,0 +1,80 @@
+//! virtio-blk (5.2).
+
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Type of a request (5.2.6). Not an `enum`: it may hold a value this driver has no name for.
+#[doc(alias = "VIRTIO_BLK_T")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestType(pub u32);
+
+impl RequestType {
+    /// Read
+    pub const IN: Self = Self(0);
+    /// Write
+    pub const OUT: Self = Self(1);
+    /// Make completed writes durable
+    pub const FLUSH: Self = Self(4);
+    /// Fetch the serial number
+    pub const GET_ID: Self = Self(8);
+}
+
+/// The header of a request (5.2.6).
+#[doc(alias = "virtio_blk_req")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct RequestHeader {
+    /// [`RequestType`]
+    pub kind: U32,
+    /// Reserved
+    pub reserved: U32,
+    /// First sector, in units of 512 bytes
+    pub sector: U64,
+}
+
+static_assertions::const_assert_eq!(size_of::<RequestHeader>(), 16);
+
+impl RequestHeader {
+    /// The header of a request that starts at `sector`.
+    pub const fn new(kind: RequestType, sector: u64) -> Self {
+        Self { kind: U32::new(kind.0), reserved: U32::new(0), sector: U64::new(sector) }
+    }
+}
+
+/// The status byte of a request (5.2.6).
+#[doc(alias = "VIRTIO_BLK_S")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub u8);
+
+impl Status {
+    /// Done
+    pub const OK: Self = Self(0);
+    /// The device or driver failed
+    pub const IOERR: Self = Self(1);
+    /// The device does not implement the request
+    pub const UNSUPP: Self = Self(2);
+}
+
+/// Offsets in the configuration structure (5.2.4); each field is valid with its feature.
+pub mod config {
+    /// `capacity`, 64 bits, in sectors of 512 bytes
+    pub const CAPACITY: usize = 0;
+    /// `size_max` (VIRTIO_BLK_F_SIZE_MAX)
+    pub const SIZE_MAX: usize = 8;
+    /// `seg_max` (VIRTIO_BLK_F_SEG_MAX)
+    pub const SEG_MAX: usize = 12;
+    /// `blk_size` (VIRTIO_BLK_F_BLK_SIZE)
+    pub const BLK_SIZE: usize = 20;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_has_the_bytes_of_5_2_6() {
+        let header = RequestHeader::new(RequestType::OUT, 0x0102_0304_0506_0708);
+
+        assert_eq!(header.as_bytes(), [1, 0, 0, 0, 0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
+    }
+}

@@ -1,0 +1,106 @@
+//! CDB → command, decided before any lock is taken: what the device has to do, or the answer right away.
+
+use adapter::Protocol;
+use scsi::cdb::{BlockRange, Inquiry, TransferFlags};
+use scsi::{Sense, inquiry};
+use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
+use zerocopy::IntoBytes;
+
+use crate::Viostor;
+use crate::config::Disk;
+use crate::emulate;
+use crate::units::{Sectors, is_on_disk};
+
+/// What a request has to do in the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read from this sector on.
+    Read(Sectors),
+    /// Write from this sector on.
+    Write(Sectors),
+    /// Make all completed writes durable.
+    Flush,
+    /// Fetch the serial number and answer INQUIRY with this vital product data page.
+    Identify(Inquiry),
+}
+
+type Request = adapter::Command<<Viostor as Protocol>::Command>;
+
+pub(crate) fn build(disk: &Disk, srb: &mut impl Srb<Request>) -> BuildIo<Command> {
+    let address = srb.address();
+    if address.path != 0 || address.target != 0 || address.lun != 0 {
+        return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));
+    }
+    match decide(disk, srb) {
+        Ok(decision) => decision,
+        Err(sense) => BuildIo::Complete(refuse(srb, sense)),
+    }
+}
+
+/// Ends a request with CHECK CONDITION and this sense data.
+pub(crate) fn refuse<C: Copy>(srb: &mut impl Srb<C>, sense: Sense) -> Completion {
+    Completion::check_condition(srb.write_sense(sense.fixed().as_bytes()) > 0)
+}
+
+fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
+    let command = scsi::Command::decode(srb.cdb())?;
+    match command {
+        scsi::Command::Read(range, _) => transfer(disk, srb, range, DataDirection::In, Command::Read),
+        scsi::Command::Write(range, flags) => {
+            writable(disk)?;
+            // MODE SENSE says that FUA is not supported; ignoring it would be losing a promised write.
+            if flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.write_cache {
+                return Err(Sense::INVALID_FIELD_IN_CDB);
+            }
+            transfer(disk, srb, range, DataDirection::Out, Command::Write)
+        }
+        scsi::Command::SynchronizeCache(range) => {
+            if !is_on_disk(range, disk.blocks) {
+                return Err(Sense::LBA_OUT_OF_RANGE);
+            }
+            // virtio-blk flushes the whole disk, which every range is part of.
+            Ok(match disk.write_cache {
+                true => BuildIo::Start(Command::Flush),
+                false => BuildIo::Complete(Completion::success(0)),
+            })
+        }
+        scsi::Command::Inquiry(
+            request @ Inquiry {
+                page: Some(inquiry::page::UNIT_SERIAL_NUMBER | inquiry::page::DEVICE_IDENTIFICATION),
+                ..
+            },
+        ) => Ok(BuildIo::Start(Command::Identify(request))),
+        emulated => {
+            let answer = emulate::answer(disk, emulated)?;
+            let transferred = answer.data.copy_to(srb.data(), answer.allocation_length);
+            Ok(BuildIo::Complete(Completion::success(transferred)))
+        }
+    }
+}
+
+fn writable(disk: &Disk) -> Result<(), Sense> {
+    if disk.read_only { Err(Sense::WRITE_PROTECTED) } else { Ok(()) }
+}
+
+fn transfer(
+    disk: &Disk,
+    srb: &impl Srb<Request>,
+    range: BlockRange,
+    direction: DataDirection,
+    command: fn(Sectors) -> Command,
+) -> Result<BuildIo<Command>, Sense> {
+    if !is_on_disk(range, disk.blocks) {
+        return Err(Sense::LBA_OUT_OF_RANGE);
+    }
+    if range.blocks == 0 {
+        return Ok(BuildIo::Complete(Completion::success(0)));
+    }
+    let first = disk.block_size.first_sector(range.start).ok_or(Sense::LBA_OUT_OF_RANGE)?;
+    let bytes = u64::from(range.blocks) * u64::from(disk.block_size.bytes());
+    // The CDB and the buffer must agree: moving less would be a short transfer nobody asked for, moving more would
+    // touch blocks the CDB does not name.
+    if u64::from(srb.data_length()) != bytes || srb.direction() != direction {
+        return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
+    }
+    Ok(BuildIo::Start(command(first)))
+}

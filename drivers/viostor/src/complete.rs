@@ -1,0 +1,70 @@
+//! The device's answer → how the request ends. The one table from virtio-blk status to SCSI.
+
+use scsi::Sense;
+use scsi::cdb::Inquiry;
+use storport::{Completion, Srb};
+use virtio::memory::Region;
+use virtio::spec::blk::Status;
+
+use crate::build_io::{Command, refuse};
+use crate::identity::{self, Serial};
+
+type Request = adapter::Command<Command>;
+
+pub(crate) fn complete(
+    identity: Option<&Region>,
+    srb: &mut impl Srb<Request>,
+    command: Command,
+    response: &[u8],
+    used_bytes: u32,
+) -> Completion {
+    let status = response.first().map_or(Status::IOERR, |byte| Status(*byte));
+    match command {
+        Command::Read(_) => match status {
+            // The device says how much it wrote; a read that came back short must not be taken for a whole one.
+            Status::OK if used_bytes > srb.data_length() => Completion::success(srb.data_length()),
+            Status::OK => refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
+            other => refuse(srb, sense(other, Sense::UNRECOVERED_READ_ERROR)),
+        },
+        Command::Write(_) => match status {
+            Status::OK => Completion::success(srb.data_length()),
+            other => refuse(srb, sense(other, Sense::WRITE_ERROR)),
+        },
+        Command::Flush => match status {
+            Status::OK => Completion::success(0),
+            other => refuse(srb, sense(other, Sense::WRITE_ERROR)),
+        },
+        Command::Identify(request) => identify(identity, srb, request, status),
+    }
+}
+
+/// A device that knows no GET_ID has no serial number; the pages exist all the same.
+fn identify(
+    identity: Option<&Region>,
+    srb: &mut impl Srb<Request>,
+    request: Inquiry,
+    status: Status,
+) -> Completion {
+    let serial = match (status, identity) {
+        (Status::OK, Some(shared)) => Serial::load(shared),
+        (Status::UNSUPP, _) | (Status::OK, None) => Serial::new([0; identity::BYTES]),
+        (other, _) => return refuse(srb, sense(other, Sense::INTERNAL_TARGET_FAILURE)),
+    };
+    match identity::page(&serial, request) {
+        Ok(page) => {
+            let transferred = page.copy_to(srb.data(), u32::from(request.allocation_length));
+            Completion::success(transferred)
+        }
+        Err(sense) => refuse(srb, sense),
+    }
+}
+
+/// Sense data for a failed request; `on_error` is what the medium did.
+fn sense(status: Status, on_error: Sense) -> Sense {
+    match status {
+        Status::IOERR => on_error,
+        Status::UNSUPP => Sense::INVALID_OPERATION_CODE,
+        // A status that the specification does not have.
+        _ => Sense::INTERNAL_TARGET_FAILURE,
+    }
+}
