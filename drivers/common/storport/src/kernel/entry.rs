@@ -22,6 +22,7 @@ pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
 #[macro_export]
 macro_rules! export_miniport {
     ($adapter:ty) => {
+        #[expect(unsafe_code, reason = "the entry point has a fixed name and takes pointers")]
         /// What the kernel calls when it has loaded the image.
         ///
         /// # Safety

@@ -6,12 +6,13 @@ use core::slice;
 
 use wdk_sys::storage::{StorPortGetScatterGatherList, StorPortNotification};
 use wdk_sys::{
-    _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, _STOR_PNP_ACTION, PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN,
-    SRB_FLAGS_DATA_OUT, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
+    _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT,
+    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
     SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
     SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRBEX_DATA, SRBEX_DATA_PNP,
     SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
-    STOR_ADDRESS_TYPE_BTL8, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST, STORAGE_REQUEST_BLOCK,
+    STOR_ADDRESS_TYPE_BTL8, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST,
+    STORAGE_REQUEST_BLOCK,
 };
 
 use virtio::memory::Segment;
@@ -232,9 +233,9 @@ unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
     // SAFETY: the type field says that it is this structure.
     let action = unsafe { (*data.as_ptr().cast::<SRBEX_DATA_PNP>()).PnPAction };
     match action {
-        _STOR_PNP_ACTION::StorStopDevice => PnpAction::Stop,
-        _STOR_PNP_ACTION::StorRemoveDevice => PnpAction::Remove,
-        _STOR_PNP_ACTION::StorSurpriseRemoval => PnpAction::SurpriseRemoval,
+        STOR_PNP_ACTION::StorStopDevice => PnpAction::Stop,
+        STOR_PNP_ACTION::StorRemoveDevice => PnpAction::Remove,
+        STOR_PNP_ACTION::StorSupriseRemoval => PnpAction::SurpriseRemoval,
         other => PnpAction::Other(other as u32),
     }
 }
