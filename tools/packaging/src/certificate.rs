@@ -5,11 +5,11 @@
 //! with mode 0600; packages and ISO get the certificate alone, as DER for import on Windows.
 
 use crate::context::{civil, now};
+use crate::mode::{create_private_file, create_private_folder, require_private};
 use crate::tool::OPENSSL;
 use anyhow::{Context as _, Result, ensure};
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
@@ -41,7 +41,7 @@ pub fn load_or_create(folder: &Path, time: i64) -> Result<Certificate> {
         key: folder.join("virtio-storage-test.key.pem"),
     };
     let context = || format!("the test certificate could not be made in {}", folder.display());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(context)?;
+    create_private_folder(folder).with_context(context)?;
     // Two runs at once must not leave the key of one with the certificate of the other.
     let lock = fs::File::create(folder.join(".lock")).with_context(context)?;
     lock.lock().with_context(context)?;
@@ -72,7 +72,7 @@ fn create(folder: &Path, certificate: &Certificate, time: i64) -> Result<()> {
         ),
     )?;
     // Made before openssl writes into it: the key is at no moment readable by others.
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path("key.pem"))?;
+    create_private_file(&path("key.pem"))?;
     openssl(&[
         &"genpkey",
         &"-algorithm",
@@ -117,7 +117,6 @@ fn create(folder: &Path, certificate: &Certificate, time: i64) -> Result<()> {
     openssl(&[&"x509", &"-in", &path("crt.pem"), &"-outform", &"DER", &"-out", &path("crt.cer")])?;
 
     // The certificate last: an interrupted run leaves no pair that does not belong together.
-    fs::set_permissions(path("key.pem"), fs::Permissions::from_mode(0o600))?;
     for (made, place) in
         [("key.pem", &certificate.key), ("crt.pem", &certificate.pem), ("crt.cer", &certificate.cer)]
     {
@@ -132,14 +131,7 @@ fn check(certificate: &Certificate) -> Result<()> {
         let folder = certificate.key.parent().unwrap_or(Path::new("."));
         format!("remove {} and it is made anew", folder.display())
     };
-    let mode = fs::metadata(&certificate.key)?.permissions().mode();
-    ensure!(
-        mode & 0o077 == 0,
-        "others may read the signing key {} (mode {:o}); chmod 600 it, or {}",
-        certificate.key.display(),
-        mode & 0o777,
-        advice()
-    );
+    require_private(&certificate.key)?;
     let of_certificate =
         openssl(&[&"x509", &"-in", &certificate.pem, &"-noout", &"-pubkey"]).with_context(advice)?;
     let of_key = openssl(&[&"pkey", &"-in", &certificate.key, &"-pubout"]).with_context(advice)?;

@@ -23,6 +23,7 @@ pub mod image;
 pub mod inf;
 pub mod iso;
 pub mod lint;
+mod mode;
 pub mod package;
 pub mod sign;
 pub mod stamp;

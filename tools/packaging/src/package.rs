@@ -5,6 +5,7 @@ use crate::certificate::CER_FILE;
 use crate::context::Context;
 use crate::driver::{Arch, Driver};
 use crate::inf::Inf;
+use crate::mode::make_public;
 use crate::{image, lint, sign, stamp};
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
@@ -119,7 +120,7 @@ pub fn build(context: &Context, input: Input<'_>, packages: &Path) -> Result<Pac
     fs::create_dir_all(output.parent().context("a package needs a folder")?)?;
     let finished = work.keep();
     fs::rename(&finished, &output).with_context(|| format!("{} cannot be made", output.display()))?;
-    fs::set_permissions(&output, readable(0o755))?;
+    make_public(&output)?;
     Ok(Package { driver, arch: input.arch, folder: output, warnings })
 }
 
@@ -144,14 +145,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// The same mode and date for everybody, whatever the umask and however the file came here.
 pub(crate) fn set_file(path: &Path, time: i64) -> Result<()> {
-    let is_folder = path.is_dir();
-    fs::set_permissions(path, readable(if is_folder { 0o755 } else { 0o644 }))?;
+    make_public(path)?;
     let seconds = u64::try_from(time).context("a date before 1970")?;
     let moment = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
     fs::File::open(path)?.set_modified(moment).with_context(|| format!("{}: date", path.display()))?;
     Ok(())
-}
-
-fn readable(mode: u32) -> fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(mode)
 }

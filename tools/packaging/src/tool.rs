@@ -94,7 +94,7 @@ pub(crate) fn start<A: AsRef<OsStr>>(
     }
 }
 
-/// Finds a program that distributions also install as `name-<version>` (LLVM's tools), the newest such one last tried.
+/// Finds a program that distributions also install as `name-<version>` (LLVM's tools), the newest such one first.
 ///
 /// # Errors
 /// When there is none; the message names the Debian package.

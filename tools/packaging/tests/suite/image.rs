@@ -181,6 +181,23 @@ fn faults_in_the_bytes_are_found_by_name() {
 }
 
 #[test]
+fn no_damage_to_the_headers_stops_the_checker() {
+    let linked = link(|_| {});
+    let good = fs::read(&linked.image).unwrap();
+    let damaged = linked.image.with_extension("bad");
+    let expected = Expected { symbols: None, ..expected(Arch::Amd64, &linked.symbols) };
+    for place in 0..0x400 {
+        let mut bytes = good.clone();
+        bytes[place] = !bytes[place];
+        fs::write(&damaged, &bytes).unwrap();
+        // At least the checksum is wrong.
+        assert!(!check_file(&damaged, &expected).unwrap().is_empty(), "byte {place:#x}");
+        fs::write(&damaged, &good[..place * good.len() / 0x400]).unwrap();
+        assert!(!check_file(&damaged, &expected).unwrap().is_empty(), "{place}");
+    }
+}
+
+#[test]
 fn another_builds_pdb_is_found() {
     let (mut one, other) = (link(|_| {}), link(|recipe| recipe.text = "another program"));
     assert_eq!(check(&one), []);
