@@ -6,7 +6,7 @@
 use wdk_sys::storage::{StorPortExtendedFunction, StorPortNotification};
 use wdk_sys::{
     _SCSI_ADAPTER_CONTROL_STATUS, _SCSI_ADAPTER_CONTROL_TYPE, _SCSI_NOTIFICATION_TYPE,
-    _STORPORT_FUNCTION_CODE, BOOLEAN, MESSAGE_INTERRUPT_INFORMATION, PBOOLEAN, PCHAR,
+    _STORPORT_FUNCTION_CODE, BOOLEAN, LONG, MESSAGE_INTERRUPT_INFORMATION, PBOOLEAN, PCHAR,
     PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSI_ADAPTER_CONTROL_STATUS,
     SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST, SP_RETURN_ERROR, SP_RETURN_FOUND, STOR_DPC,
     STOR_STATUS_SUCCESS, ULONG,
@@ -60,7 +60,8 @@ pub(super) unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(exten
         KernelPort::new(hw).log(event);
         return FALSE;
     }
-    let mut enabled: BOOLEAN = FALSE;
+    // Four bytes, although it is a yes or no.
+    let mut enabled: LONG = 0;
     // SAFETY: EnablePassiveInitialization takes the routine and where to put the result ("StorPortEnablePassiveInitialization").
     unsafe {
         StorPortNotification(
@@ -70,7 +71,7 @@ pub(super) unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(exten
             &raw mut enabled,
         );
     }
-    enabled
+    BOOLEAN::from(enabled != 0)
 }
 
 /// How many messages we were given. Asking ends with the first number that does not exist.

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use wdk_sys::storage::{StorPortLogError, StorPortNotification, StorPortStallExecution};
-use wdk_sys::{_SCSI_NOTIFICATION_TYPE, PVOID, SP_INTERNAL_ADAPTER_ERROR, ULONG};
+use wdk_sys::{_SCSI_NOTIFICATION_TYPE, LONG, PVOID, SP_INTERNAL_ADAPTER_ERROR};
 
 use super::HwDeviceExtension;
 use super::extension::Header;
@@ -45,7 +45,7 @@ impl Port for KernelPort {
         if !header.dpcs_ready() {
             return;
         }
-        let mut queued: ULONG = 0;
+        let mut queued: LONG = 0;
         // SAFETY: IssueDpc takes an initialised DPC object, its two arguments and where to put the result
         // ("StorPortIssueDpc").
         unsafe {
