@@ -51,8 +51,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 if batch.fault.is_none() {
                     doorbell = path.refill(&self.protocol, &mut batch.finished).or(doorbell);
                 }
+                // Requests that wait while the device has none would never be announced by an interrupt.
+                let stranded = !path.backlog.is_empty() && path.ring.in_flight() == 0;
                 // Re-arming tells whether more came in meanwhile; out of budget, interrupts stay off until the next DPC.
-                batch.more = batch.fault.is_none() && (!drained || path.ring.enable_interrupts());
+                batch.more = batch.fault.is_none() && (!drained || stranded || path.ring.enable_interrupts());
                 batch
             };
             completed += batch.finished.len();
