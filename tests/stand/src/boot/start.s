@@ -1,0 +1,94 @@
+# Entry of the stand: QEMU's -kernel finds the PVH note and jumps here in 32-bit protected mode, paging off, EBX = the
+# start information block. Turns on long mode with the first 4 GiB mapped one to one; Rust builds the real page tables.
+# PVH: https://xenbits.xen.org/docs/unstable/misc/pvh.html
+
+.section .note.pvh, "a", @note
+.align 4
+    .long 4                     # bytes of the name
+    .long 4                     # bytes of the descriptor
+    .long 18                    # XEN_ELFNOTE_PHYS32_ENTRY
+    .asciz "Xen"
+    .long pvh_start
+
+.section .boot.text, "ax", @progbits
+.code32
+.global pvh_start
+pvh_start:
+    cli
+    cld
+    mov esp, offset boot_stack_end
+    # Four page directories of 2 MiB pages.
+    mov edi, offset boot_directories
+    mov eax, 0x83               # present, writable, large
+    mov ecx, 2048
+2:  mov [edi], eax
+    mov dword ptr [edi + 4], 0
+    add eax, 0x200000
+    add edi, 8
+    dec ecx
+    jnz 2b
+    mov edi, offset boot_pdpt
+    mov eax, offset boot_directories
+    or eax, 3
+    mov ecx, 4
+3:  mov [edi], eax
+    add eax, 4096
+    add edi, 8
+    dec ecx
+    jnz 3b
+    mov eax, offset boot_pdpt
+    or eax, 3
+    mov dword ptr [boot_pml4], eax
+    mov eax, offset boot_pml4
+    mov cr3, eax
+    # PAE, global pages, FXSAVE and SIMD exceptions: the driver uses SSE2 like any x64 program.
+    mov eax, cr4
+    or eax, 0x6A0
+    mov cr4, eax
+    # Long mode and no-execute.
+    mov ecx, 0xC0000080
+    rdmsr
+    or eax, 0x900
+    wrmsr
+    # Paging, write protection also in ring 0, numeric errors, monitor coprocessor; no x87 emulation.
+    mov eax, cr0
+    and eax, 0xFFFFFFFB
+    or eax, 0x80010023
+    mov cr0, eax
+    lgdt [boot_gdt_pointer]
+    push 8
+    mov eax, offset long_mode
+    push eax
+    retf
+
+.code64
+long_mode:
+    mov ax, 16
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    xor eax, eax
+    mov fs, ax
+    mov gs, ax
+    mov edi, ebx
+    xor ebp, ebp
+    call {start}
+    ud2
+
+.section .rodata
+.align 8
+boot_gdt:
+    .quad 0
+    .quad 0x00AF9A000000FFFF
+    .quad 0x00CF92000000FFFF
+boot_gdt_pointer:
+    .word 23
+    .quad boot_gdt
+
+.section .bss
+.align 4096
+boot_pml4: .skip 4096
+boot_pdpt: .skip 4096
+boot_directories: .skip 4 * 4096
+boot_stack: .skip 0x40000
+boot_stack_end:

@@ -1,0 +1,124 @@
+//! The debug console (port 0xE9), the kinds of lines the runner knows, and the way out.
+
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::cpu::port;
+
+/// Writes to QEMU's `isa-debugcon`.
+pub struct Console;
+
+impl Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        port::write_bytes(0xE9, text.as_bytes());
+        Ok(())
+    }
+}
+
+static PASSED: AtomicU32 = AtomicU32::new(0);
+static FAILED: AtomicU32 = AtomicU32::new(0);
+
+/// One record per line: line breaks in the text become spaces.
+struct OneLine;
+
+impl Write for OneLine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (index, part) in text.split(['\n', '\r']).enumerate() {
+            if index > 0 {
+                Console.write_str(" ")?;
+            }
+            Console.write_str(part)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints one line. Interrupts are off meanwhile, so that lines never mix.
+pub fn line(prefix: &str, text: fmt::Arguments<'_>) {
+    let _quiet = crate::cpu::InterruptsOff::new();
+    let _ = Console.write_str(prefix);
+    let _ = OneLine.write_fmt(text);
+    let _ = Console.write_str("\n");
+}
+
+/// Records a check.
+pub fn check(passed: bool, name: &str, detail: fmt::Arguments<'_>) {
+    let counter = if passed { &PASSED } else { &FAILED };
+    counter.fetch_add(1, Ordering::Relaxed);
+    line(if passed { "ok " } else { "not ok " }, format_args!("{name}: {detail}"));
+}
+
+/// Checks failed so far.
+pub fn failures() -> u32 {
+    FAILED.load(Ordering::Relaxed)
+}
+
+/// The last line of a complete run, and its exit code.
+pub fn end() -> ! {
+    let (passed, failed) = (PASSED.load(Ordering::Relaxed), FAILED.load(Ordering::Relaxed));
+    line("end ", format_args!("passed={passed} failed={failed}"));
+    exit(if failed == 0 { 0x10 } else { 0x11 })
+}
+
+/// Ends QEMU through `isa-debug-exit`; its exit code is `(value << 1) | 1`.
+pub fn exit(value: u8) -> ! {
+    port::write_u32(0xF4, u32::from(value));
+    loop {
+        crate::cpu::halt_for_ever();
+    }
+}
+
+/// A heading or information for a person.
+#[macro_export]
+macro_rules! note {
+    ($($text:tt)*) => { $crate::console::line("# ", format_args!($($text)*)) };
+}
+
+/// Progress that the runner may overwrite.
+#[macro_export]
+macro_rules! progress {
+    ($($text:tt)*) => { $crate::console::line("~ ", format_args!($($text)*)) };
+}
+
+/// Something the driver logged.
+#[macro_export]
+macro_rules! driver_log {
+    ($source:expr, $($text:tt)*) => {
+        $crate::console::line("log ", format_args!("{}: {}", $source, format_args!($($text)*)))
+    };
+}
+
+/// A check passed.
+#[macro_export]
+macro_rules! ok {
+    ($name:expr, $($text:tt)*) => { $crate::console::check(true, $name, format_args!($($text)*)) };
+}
+
+/// A check failed.
+#[macro_export]
+macro_rules! not_ok {
+    ($name:expr, $($text:tt)*) => { $crate::console::check(false, $name, format_args!($($text)*)) };
+}
+
+/// The stand cannot go on.
+#[macro_export]
+macro_rules! stop {
+    ($($text:tt)*) => {{
+        $crate::console::line("stop ", format_args!($($text)*));
+        $crate::console::exit(0x12)
+    }};
+}
+
+/// A rule was broken in a way that leaves nothing to go on with: a failed check, then the end.
+#[macro_export]
+macro_rules! broken {
+    ($rule:expr, $($text:tt)*) => {{
+        $crate::not_ok!($rule, $($text)*);
+        $crate::stop!("rule {} broken", $rule)
+    }};
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    stop!("the stand itself failed: {info}")
+}

@@ -1,0 +1,100 @@
+//! The local APIC, and the I/O APIC for line interrupts.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::interrupt::{CLOCK_VECTOR, DPC_VECTOR, LINE_VECTOR};
+use super::{percpu, port, read_msr, tsc, write_msr};
+use crate::memory;
+
+const BASE_MSR: u32 = 0x1B;
+const ENABLE: u64 = 1 << 11;
+
+static LOCAL: AtomicU64 = AtomicU64::new(0);
+static IO: AtomicU64 = AtomicU64::new(0);
+static TSC_PER_MS: AtomicU64 = AtomicU64::new(1);
+
+fn read(register: u64) -> u32 {
+    // SAFETY: `start` mapped the page, and every register lies in it.
+    unsafe { ((LOCAL.load(Ordering::Relaxed) + register) as *const u32).read_volatile() }
+}
+
+fn write(register: u64, value: u32) {
+    // SAFETY: as in `read`.
+    unsafe { ((LOCAL.load(Ordering::Relaxed) + register) as *mut u32).write_volatile(value) }
+}
+
+/// Time stamp counts in a millisecond.
+pub fn tsc_per_ms() -> u64 {
+    TSC_PER_MS.load(Ordering::Relaxed)
+}
+
+/// Turns this processor's APIC on and starts the 1 ms clock.
+pub fn start() {
+    let base = read_msr(BASE_MSR);
+    write_msr(BASE_MSR, base | ENABLE);
+    LOCAL.store(memory::map_device(base & 0xF_FFFF_F000, 4096), Ordering::Relaxed);
+    percpu::current().apic = read(0x20) >> 24;
+    // The PICs would deliver their lines as exceptions.
+    port::write_u8(0x21, 0xFF);
+    port::write_u8(0xA1, 0xFF);
+    write(0xF0, 0x1FF);
+    // Timer: divide by 16, count freely while the PIT's second counter measures 10 ms.
+    write(0x3E0, 3);
+    write(0x320, 1 << 16);
+    port::write_u8(0x61, port::read_u8(0x61) & !3 | 1);
+    port::write_u8(0x43, 0xB0);
+    let count = 11_932u16;
+    port::write_u8(0x42, count as u8);
+    port::write_u8(0x42, (count >> 8) as u8);
+    let before = tsc();
+    write(0x380, u32::MAX);
+    let mut tries = 0u32;
+    while port::read_u8(0x61) & 0x20 == 0 {
+        tries += 1;
+        if tries == 10_000_000 {
+            crate::stop!("the interval timer does not run");
+        }
+    }
+    let counted = u32::MAX - read(0x390);
+    TSC_PER_MS.store(((tsc() - before) / 10).max(1), Ordering::Relaxed);
+    write(0x320, 1 << 17 | u32::from(CLOCK_VECTOR));
+    write(0x380, (counted / 10).max(1));
+}
+
+/// Acknowledges the interrupt being served.
+pub fn end_of_interrupt() {
+    write(0xB0, 0);
+}
+
+/// Sends this processor the DPC interrupt.
+pub fn request_dpc() {
+    write(0x310, 0);
+    write(0x300, 0x4_4000 | u32::from(DPC_VECTOR));
+}
+
+/// Address and data of a message interrupt for this processor (fixed delivery, edge).
+pub fn message(vector: u8) -> (u64, u32) {
+    (0xFEE0_0000 | u64::from(percpu::current().apic) << 12, u32::from(vector))
+}
+
+/// Routes every PCI line interrupt of the machine to the line vector. Only the adapter under test raises them: all
+/// other functions have their lines disabled.
+pub fn route_lines(io_apic: u64, first: u32) {
+    IO.store(memory::map_device(io_apic, 4096), Ordering::Relaxed);
+    let apic = percpu::current().apic;
+    // Q35 connects PCI lines to inputs 16 to 23, level triggered.
+    for input in 16..24u32 {
+        let entry = 0x10 + 2 * (input - first);
+        write_io(entry + 1, apic << 24);
+        write_io(entry, 1 << 15 | u32::from(LINE_VECTOR));
+    }
+}
+
+fn write_io(register: u32, value: u32) {
+    let base = IO.load(Ordering::Relaxed);
+    // SAFETY: `route_lines` mapped the page; the index and data registers lie at 0 and 0x10.
+    unsafe {
+        (base as *mut u32).write_volatile(register);
+        ((base + 0x10) as *mut u32).write_volatile(value);
+    }
+}

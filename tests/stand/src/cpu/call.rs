@@ -1,0 +1,202 @@
+//! The way into the driver and back.
+//!
+//! Driver code has stacks of its own: 12 KiB with a guard page, so that its use of stack is measured and not ours. A call
+//! into the driver leaves the host's stack where it is and moves to a driver stack; every import moves back to the host
+//! stack, below the frames of the call, and hands over a pointer to its arguments. On Win64 the caller leaves room above
+//! the return address for the four register arguments, followed by the others, so after spilling the registers the
+//! arguments of any function, variadic or not, are one array.
+
+use core::arch::global_asm;
+
+use super::percpu::{self, Call, DRIVER_STACK, Stack};
+use super::{clock, irql};
+
+global_asm!(
+    r#"
+.text
+# u64 enter_driver(function: rdi, arguments (8 words): rsi, driver stack: rdx)
+.global enter_driver
+enter_driver:
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    push qword ptr gs:[0x200]
+    mov gs:[0x200], rsp
+    lea rsp, [rdx - 64]
+    mov rax, rdi
+    xor ebp, ebp
+    mov r10, [rsi + 32]
+    mov [rsp + 32], r10
+    mov r10, [rsi + 40]
+    mov [rsp + 40], r10
+    mov r10, [rsi + 48]
+    mov [rsp + 48], r10
+    mov r10, [rsi + 56]
+    mov [rsp + 56], r10
+    mov rcx, [rsi]
+    mov rdx, [rsi + 8]
+    mov r8, [rsi + 16]
+    mov r9, [rsi + 24]
+    cld
+    call rax
+    cld
+    mov rsp, gs:[0x200]
+    pop qword ptr gs:[0x200]
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    ret
+
+# Every export's stub loads its number into r10d and comes here.
+.global import_entry
+import_entry:
+    mov [rsp + 8], rcx
+    mov [rsp + 16], rdx
+    mov [rsp + 24], r8
+    mov [rsp + 32], r9
+    mov r11, rsp
+    mov rsp, gs:[0x200]
+    push rdi
+    push rsi
+    push r11
+    push qword ptr gs:[0x208]
+    mov gs:[0x208], r11
+    mov edi, r10d
+    lea rsi, [r11 + 8]
+    cld
+    call {dispatch}
+    pop qword ptr gs:[0x208]
+    pop r11
+    pop rsi
+    pop rdi
+    mov rsp, r11
+    ret
+
+.balign 16
+.global import_stubs
+import_stubs:
+.set index, 0
+.rept 256
+    mov r10d, index
+    jmp import_entry
+    .balign 16
+    .set index, index + 1
+.endr
+"#,
+    dispatch = sym import,
+);
+
+unsafe extern "C" {
+    fn enter_driver(function: u64, arguments: *const [u64; 8], stack: u64) -> u64;
+    static import_stubs: u8;
+}
+
+/// Most exports.
+pub const STUBS: usize = 256;
+
+/// Address of the stub of an export.
+pub fn stub(index: usize) -> u64 {
+    assert!(index < STUBS);
+    &raw const import_stubs as u64 + 16 * index as u64
+}
+
+/// The arguments of an import.
+#[derive(Clone, Copy)]
+pub struct Arguments(u64);
+
+impl Arguments {
+    /// Argument `index`, counted from 0.
+    pub fn get(self, index: usize) -> u64 {
+        // SAFETY: the address was checked to lie on the driver's stack, which stays mapped; reading beyond the last
+        // argument reads the caller's frame.
+        unsafe { ((self.0 + 8 * index as u64) as *const u64).read() }
+    }
+
+    /// Address of an argument: a `va_list`.
+    pub fn list(self, index: usize) -> u64 {
+        self.0 + 8 * index as u64
+    }
+
+    /// Arguments behind a `va_list` pointer the driver passed.
+    pub fn at(list: u64) -> Self {
+        Arguments(list)
+    }
+
+    /// Where the import returns to.
+    pub fn caller(self) -> u64 {
+        // SAFETY: as in `get`: the return address lies below the arguments.
+        unsafe { ((self.0 - 8) as *const u64).read() }
+    }
+}
+
+unsafe extern "C" fn import(index: u32, arguments: u64) -> u64 {
+    let cpu = percpu::current();
+    let on_stack = cpu.tops.iter().any(|top| (top - DRIVER_STACK..*top).contains(&arguments));
+    if !on_stack {
+        crate::broken!(
+            "import-not-on-driver-stack",
+            "{} called with the stack pointer at {arguments:#x}",
+            crate::kernel::name(index as usize)
+        );
+    }
+    crate::kernel::dispatch(index as usize, Arguments(arguments))
+}
+
+/// Calls the driver and checks what must be true when it returns.
+pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]) -> u64 {
+    let cpu = percpu::current();
+    let mut words = [0; 8];
+    words[..arguments.len()].copy_from_slice(arguments);
+    let top = match stack {
+        Stack::Thread => cpu.tops[0],
+        Stack::Dpc => cpu.tops[1],
+        Stack::Isr => cpu.tops[2],
+        // Below the import's frame; the callee's home space and arguments go below that.
+        Stack::Nested => (cpu.driver_stack - 64) & !15,
+    };
+    let (level, locks) = (irql::current(), cpu.locks);
+    let depth = cpu.depth;
+    if depth == percpu::CALLS {
+        crate::broken!("call-depth", "{name} is the {depth}th nested call into the driver");
+    }
+    cpu.calls[depth] = Call { name, started: clock::ticks() };
+    cpu.depth = depth + 1;
+    // SAFETY: the function is a callback the driver gave us, or its entry point; it runs on a stack of its own and
+    // returns with the stack pointer it was given, as every Win64 function does.
+    let result = unsafe { enter_driver(function, &words, top) };
+    let cpu = percpu::current();
+    cpu.depth = depth;
+    let after = irql::current();
+    if after != level {
+        irql::set(level);
+        crate::not_ok!("irql-changed", "{name} was called at IRQL {level} and returned at {after}");
+    }
+    if cpu.locks != locks {
+        crate::not_ok!(
+            "lock-not-released",
+            "{name} returned holding {} lock(s), {locks} at entry: {:?}",
+            cpu.locks,
+            &cpu.held[..cpu.locks]
+        );
+        cpu.locks = locks;
+    }
+    result
+}
+
+/// The callback the driver is in, for messages.
+pub fn current_name() -> &'static str {
+    if !percpu::started() {
+        return "no callback";
+    }
+    let cpu = percpu::current();
+    match cpu.depth {
+        0 => "no callback",
+        depth => cpu.calls[depth - 1].name,
+    }
+}

@@ -1,0 +1,154 @@
+//! Processor exceptions: what happened, where in the driver, and which rule it broke.
+
+use core::arch::asm;
+
+use super::interrupt::Frame;
+use super::{call, irql, percpu};
+use crate::loader;
+use crate::memory::arena::{self, Area};
+
+const NAMES: [&str; 22] = [
+    "divide error",
+    "debug trap",
+    "NMI",
+    "breakpoint (int 3)",
+    "overflow",
+    "bound range",
+    "invalid opcode",
+    "no coprocessor",
+    "double fault",
+    "coprocessor overrun",
+    "invalid task state",
+    "segment not present",
+    "stack segment",
+    "general protection",
+    "page fault",
+    "reserved",
+    "x87 exception",
+    "alignment check",
+    "machine check",
+    "SIMD exception",
+    "virtualization",
+    "control protection",
+];
+
+/// A processor exception ends the run.
+pub fn exception(frame: &Frame) -> ! {
+    let address: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nostack, nomem, preserves_flags)) };
+    let name = NAMES.get(frame.vector as usize).copied().unwrap_or("exception");
+    if frame.vector == 14 {
+        page_fault(frame, address);
+    } else {
+        crate::not_ok!("exception", "{name}, error code {:#x}", frame.error);
+    }
+    report(frame);
+    crate::stop!("{name} at {}", loader::place(frame.rip));
+}
+
+/// A program stopped itself.
+pub fn fast_fail(frame: &Frame) -> ! {
+    let reason = match frame.rcx {
+        2 => "stack cookie check failed",
+        3 => "corrupt list entry",
+        5 => "invalid argument",
+        10 => "control flow guard check failed",
+        14 => "no security cookie",
+        _ => "see RtlFailFast codes",
+    };
+    crate::not_ok!("fast-fail", "int 29h with code {} ({reason})", frame.rcx);
+    report(frame);
+    crate::stop!("the image stopped itself at {}", loader::place(frame.rip));
+}
+
+fn page_fault(frame: &Frame, address: u64) {
+    let access = match (frame.error & 0x10 != 0, frame.error & 2 != 0) {
+        (true, _) => "execution",
+        (_, true) => "write",
+        _ => "read",
+    };
+    let present = frame.error & 1 != 0;
+    let place = loader::place(address);
+    if let Some(section) = loader::section(address) {
+        let rule = if section.discarded {
+            "discarded-section"
+        } else if access == "write" {
+            "write-to-read-only-section"
+        } else {
+            "no-execute"
+        };
+        crate::not_ok!(rule, "{access} at {place}");
+        return;
+    }
+    match arena::what_is(address) {
+        Area::StackGuard => {
+            crate::not_ok!("stack-overflow", "{access} at {address:#x}, below the driver's 12 KiB stack")
+        }
+        Area::Request(tag) => crate::not_ok!(
+            "srb-touched-after-completion",
+            "{access} at {address:#x}, memory of request {tag} that is already completed"
+        ),
+        Area::Arena if present => crate::not_ok!("page-rights", "{access} at {address:#x}"),
+        Area::Arena => crate::not_ok!(
+            "access-outside-allocation",
+            "{access} at {address:#x}, next to or after the life of an allocation"
+        ),
+        Area::Unknown if address < 0x1_0000 => {
+            crate::not_ok!("null-pointer", "{access} at {address:#x}")
+        }
+        Area::Unknown => crate::not_ok!("bad-pointer", "{access} at {address:#x}"),
+    }
+}
+
+/// Registers and a list of likely return addresses on the driver's stack.
+fn report(frame: &Frame) {
+    crate::note!(
+        "in {} at IRQL {} ({}), {}",
+        call::current_name(),
+        irql::current(),
+        irql::name(irql::current()),
+        loader::place(frame.rip)
+    );
+    crate::note!(
+        "rax={:x} rcx={:x} rdx={:x} rbx={:x} rsp={:x} rbp={:x} rsi={:x} rdi={:x}",
+        frame.rax,
+        frame.rcx,
+        frame.rdx,
+        frame.rbx,
+        frame.rsp,
+        frame.rbp,
+        frame.rsi,
+        frame.rdi
+    );
+    crate::note!(
+        "r8={:x} r9={:x} r10={:x} r11={:x} r12={:x} r13={:x} r14={:x} r15={:x} flags={:x}",
+        frame.r8,
+        frame.r9,
+        frame.r10,
+        frame.r11,
+        frame.r12,
+        frame.r13,
+        frame.r14,
+        frame.r15,
+        frame.flags
+    );
+    if !percpu::started() {
+        return;
+    }
+    let cpu = percpu::current();
+    let Some(top) = cpu.tops.iter().find(|top| (**top - percpu::DRIVER_STACK..**top).contains(&frame.rsp)) else {
+        return;
+    };
+    let mut at = frame.rsp & !7;
+    let mut shown = 0;
+    while at < *top && shown < 12 {
+        // SAFETY: the driver stacks are mapped from their guard page to their top.
+        let word = unsafe { (at as *const u64).read() };
+        if loader::section(word).is_some_and(|s| s.execute) {
+            crate::note!("  stack {at:#x}: {}", loader::place(word));
+            shown += 1;
+        }
+        at += 8;
+    }
+}

@@ -1,0 +1,164 @@
+//! Interrupt stubs and what each vector means.
+//!
+//! Vectors are chosen as on Windows: the upper half is the IRQL. DPCs are the software interrupt of DISPATCH_LEVEL, sent
+//! by the processor to itself, so that they run as soon as the IRQL falls below it.
+
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::{apic, clock, fault, irql, percpu};
+
+/// Software interrupt for DPCs, IRQL 2.
+pub const DPC_VECTOR: u8 = 0x2F;
+/// `int 29h`: a program stops itself (RtlFailFast).
+pub const FAST_FAIL: usize = 0x29;
+/// First vector of message interrupts, IRQL 5 and up.
+pub const FIRST_MESSAGE: u8 = 0x50;
+/// Most messages one adapter gets.
+pub const MESSAGES: u8 = 64;
+/// Line interrupt (INTx), IRQL 9.
+pub const LINE_VECTOR: u8 = 0x90;
+/// Clock, IRQL 13.
+pub const CLOCK_VECTOR: u8 = 0xD1;
+const SPURIOUS_VECTOR: u8 = 0xFF;
+
+global_asm!(
+    r#"
+.text
+.balign 16
+.global interrupt_stubs
+interrupt_stubs:
+.set vector, 0
+.rept 256
+    .if (vector == 8) || (vector >= 10 && vector <= 14) || (vector == 17) || (vector == 21) || (vector == 29) || (vector == 30)
+    .else
+    push 0
+    .endif
+    push vector
+    jmp interrupt_entry
+    .balign 16
+    .set vector, vector + 1
+.endr
+
+interrupt_entry:
+    push rax
+    push rcx
+    push rdx
+    push rbx
+    push rbp
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    # The driver uses XMM registers like any x64 program; the handlers may call it again.
+    mov rbx, rsp
+    sub rsp, 512
+    and rsp, -16
+    fxsave64 [rsp]
+    mov rdi, rbx
+    cld
+    call {dispatch}
+    fxrstor64 [rsp]
+    mov rsp, rbx
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    pop rcx
+    pop rax
+    add rsp, 16
+    iretq
+"#,
+    dispatch = sym dispatch,
+);
+
+unsafe extern "C" {
+    static interrupt_stubs: u8;
+}
+
+/// Address of a vector's stub.
+pub fn stub(vector: usize) -> u64 {
+    &raw const interrupt_stubs as u64 + 16 * vector as u64
+}
+
+/// Registers at an interrupt, as the stub pushed them.
+#[repr(C)]
+#[expect(missing_docs, reason = "the fields are the registers")]
+pub struct Frame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rax: u64,
+    pub vector: u64,
+    pub error: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub flags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+/// Device interrupts taken.
+pub static DEVICE_INTERRUPTS: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C" fn dispatch(frame: &Frame) {
+    let vector = frame.vector as u8;
+    match vector {
+        0..32 => fault::exception(frame),
+        v if usize::from(v) == FAST_FAIL => fault::fast_fail(frame),
+        SPURIOUS_VECTOR => {}
+        DPC_VECTOR => {
+            let old = irql::raise(irql::DISPATCH);
+            apic::end_of_interrupt();
+            let cpu = percpu::current();
+            cpu.in_dpc = true;
+            super::enable_interrupts();
+            crate::kernel::dpc::run();
+            super::disable_interrupts();
+            percpu::current().in_dpc = false;
+            irql::set(old);
+        }
+        CLOCK_VECTOR => {
+            let old = irql::raise(CLOCK_VECTOR >> 4);
+            clock::tick(frame);
+            apic::end_of_interrupt();
+            irql::set(old);
+        }
+        _ => {
+            let old = irql::raise(vector >> 4);
+            DEVICE_INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+            let cpu = percpu::current();
+            let outer = core::mem::replace(&mut cpu.in_isr, true);
+            crate::storport::interrupt::service(vector);
+            percpu::current().in_isr = outer;
+            apic::end_of_interrupt();
+            irql::set(old);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! ntoskrnl's and hal's side of the imports, and the table of everything the stand exports.
+
+pub mod debug;
+pub mod dpc;
+pub mod pool;
+pub mod processor;
+pub mod rtl;
+pub mod spin;
+pub mod timer;
+
+use alloc::string::String;
+
+use crate::cpu::call::{self, Arguments};
+use crate::cpu::{irql, percpu};
+use crate::storport;
+
+/// An export's implementation.
+pub type Export = fn(Arguments) -> u64;
+
+/// STATUS_SUCCESS.
+pub const STATUS_SUCCESS: u64 = 0;
+/// STATUS_NOT_FOUND.
+pub const STATUS_NOT_FOUND: u64 = 0xC000_0225;
+
+const TABLES: [(&str, &[(&str, Export)]); 8] = [
+    ("storport.sys", storport::exports::TABLE),
+    ("storport.sys", storport::registers::TABLE),
+    ("ntoskrnl.exe", debug::TABLE),
+    ("ntoskrnl.exe", pool::TABLE),
+    ("ntoskrnl.exe", processor::TABLE),
+    ("ntoskrnl.exe", rtl::TABLE),
+    ("ntoskrnl.exe", spin::TABLE),
+    ("ntoskrnl.exe", MISC),
+];
+
+fn entry(index: usize) -> Option<(&'static str, Export)> {
+    TABLES.iter().flat_map(|(_, table)| table.iter()).nth(index).copied()
+}
+
+/// Name of an export by its number.
+pub fn name(index: usize) -> &'static str {
+    entry(index).map_or("unknown import", |(name, _)| name)
+}
+
+/// Runs an export.
+pub fn dispatch(index: usize, arguments: Arguments) -> u64 {
+    match entry(index) {
+        Some((_, export)) => export(arguments),
+        None => crate::stop!("import number {index} does not exist"),
+    }
+}
+
+/// Address of an export's stub. The HAL's functions live in ntoskrnl on the Windows versions we speak of, and images
+/// may name either.
+pub fn resolve(dll: &str, name: &str) -> Option<u64> {
+    let library = match dll {
+        _ if dll.eq_ignore_ascii_case("storport.sys") => "storport.sys",
+        _ if dll.eq_ignore_ascii_case("ntoskrnl.exe") || dll.eq_ignore_ascii_case("hal.dll") => "ntoskrnl.exe",
+        _ => return None,
+    };
+    let mut index = 0;
+    for (owner, table) in TABLES {
+        for (export, _) in table {
+            if owner == library && *export == name {
+                return Some(call::stub(index));
+            }
+            index += 1;
+        }
+    }
+    None
+}
+
+/// A failed check unless the IRQL is at most `most`.
+pub fn at_most(function: &str, most: u8) {
+    let level = irql::current();
+    if level > most {
+        crate::not_ok!(
+            "wrong-irql",
+            "{function} called at IRQL {level} ({}) in {}, allowed up to {most}",
+            irql::name(level),
+            call::current_name()
+        );
+    }
+}
+
+/// What the driver did in words, for rules: the innermost callback and where it called from.
+pub fn whereabouts(arguments: Arguments) -> String {
+    alloc::format!("{} at {}", call::current_name(), crate::loader::place(arguments.caller()))
+}
+
+const MISC: &[(&str, Export)] = &[
+    ("KeStallExecutionProcessor", |a| {
+        crate::cpu::clock::stall(a.get(0) & 0xFFFF_FFFF);
+        0
+    }),
+    ("KeGetCurrentIrql", |_| u64::from(irql::current())),
+    ("KfRaiseIrql", |a| u64::from(irql::raise(a.get(0) as u8))),
+    ("KeLowerIrql", |a| {
+        irql::set(a.get(0) as u8);
+        0
+    }),
+    ("KeQueryPerformanceCounter", |a| {
+        crate::memory::driver::write_optional("KeQueryPerformanceCounter", a.get(0), 10_000_000u64);
+        crate::cpu::clock::microseconds() * 10
+    }),
+    ("KeQueryInterruptTime", |_| crate::cpu::clock::ticks() * 10_000),
+    ("KeQueryTimeIncrement", |_| 10_000),
+    ("KeQueryUnbiasedInterruptTime", |_| crate::cpu::clock::ticks() * 10_000),
+    ("KeDelayExecutionThread", |a| {
+        at_most("KeDelayExecutionThread", 1);
+        let interval = crate::memory::driver::read::<i64>("KeDelayExecutionThread", a.get(2));
+        crate::cpu::clock::stall(interval.unsigned_abs() / 10);
+        STATUS_SUCCESS
+    }),
+    ("MmGetPhysicalAddress", |a| {
+        crate::memory::paging::translate(a.get(0)).map_or(0, |(physical, _)| physical)
+    }),
+    ("MmIsAddressValid", |a| u64::from(crate::memory::paging::translate(a.get(0)).is_some())),
+    ("MmGetSystemRoutineAddress", |a| {
+        at_most("MmGetSystemRoutineAddress", 0);
+        let text = crate::memory::driver::read::<u64>("MmGetSystemRoutineAddress", a.get(0) + 8);
+        let name = crate::memory::driver::wide_text("MmGetSystemRoutineAddress", text, 256);
+        resolve("ntoskrnl.exe", &name).unwrap_or(0)
+    }),
+    // Event tracing: registered, never enabled.
+    ("EtwRegister", |a| {
+        crate::memory::driver::write_optional("EtwRegister", a.get(3), 1u64);
+        STATUS_SUCCESS
+    }),
+    ("EtwUnregister", |_| STATUS_SUCCESS),
+    ("EtwSetInformation", |_| STATUS_SUCCESS),
+    ("EtwWrite", |_| STATUS_SUCCESS),
+    ("EtwWriteTransfer", |_| STATUS_SUCCESS),
+    ("EtwEventEnabled", |_| 0),
+    ("EtwProviderEnabled", |_| 0),
+    ("WmiTraceMessage", |_| STATUS_SUCCESS),
+    ("WmiQueryTraceInformation", |_| STATUS_NOT_FOUND),
+    // Named in unwind tables; nothing here raises exceptions that could be handled.
+    ("__C_specific_handler", |_| crate::stop!("the image handles an exception, which the stand never raises")),
+    ("__chkstk", |_| 0),
+];
+
+/// Tells the waiting thread that there is something to do.
+pub fn wake() {
+    percpu::wake();
+}

@@ -1,0 +1,71 @@
+//! MSI-X: the table that turns a device's messages into vectors.
+
+use super::Function;
+use super::bars::Bar;
+use crate::cpu::apic;
+use crate::memory;
+
+const CAPABILITY: u8 = 0x11;
+const ENABLE: u16 = 1 << 15;
+const MASK_ALL: u16 = 1 << 14;
+
+/// An adapter's message table.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    function: Function,
+    capability: u16,
+    table: u64,
+    /// Entries in the table.
+    pub size: u16,
+}
+
+/// Finds and maps the table of a function.
+pub fn find(function: Function, bars: &[Bar]) -> Option<Table> {
+    let (_, capability) = function.capabilities().into_iter().find(|(id, _)| *id == CAPABILITY)?;
+    let size = (function.read_u16(capability + 2) & 0x7FF) + 1;
+    let place = function.read_u32(capability + 4);
+    let bar = bars.iter().find(|bar| u32::from(bar.index) == place & 7 && bar.memory)?;
+    let offset = u64::from(place & !7);
+    if offset + u64::from(size) * 16 > bar.size {
+        return None;
+    }
+    let table = memory::map_device(bar.address + offset, u64::from(size) * 16);
+    Some(Table { function, capability, table, size })
+}
+
+impl Table {
+    fn write(self, entry: u16, word: u64, value: u32) {
+        // SAFETY: `find` mapped the whole table; entries are below its size.
+        unsafe { ((self.table + u64::from(entry) * 16 + word * 4) as *mut u32).write_volatile(value) }
+    }
+
+    /// Turns MSI-X on with every entry masked, as the PCI bus driver does before the adapter is started.
+    pub fn enable(self) {
+        let control = self.function.read_u16(self.capability + 2);
+        self.function.write_u16(self.capability + 2, control | ENABLE | MASK_ALL);
+        for entry in 0..self.size {
+            self.write(entry, 3, 1);
+        }
+        self.function.write_u16(self.capability + 2, (control | ENABLE) & !MASK_ALL);
+    }
+
+    /// Turns MSI-X off, for a line interrupt.
+    pub fn disable(self) {
+        let control = self.function.read_u16(self.capability + 2);
+        self.function.write_u16(self.capability + 2, control & !ENABLE);
+    }
+
+    /// Connects an entry to a vector of this processor.
+    pub fn connect(self, entry: u16, vector: u8) {
+        let (address, data) = apic::message(vector);
+        self.write(entry, 0, address as u32);
+        self.write(entry, 1, (address >> 32) as u32);
+        self.write(entry, 2, data);
+        self.write(entry, 3, 0);
+    }
+
+    /// Masks an entry.
+    pub fn mask(self, entry: u16) {
+        self.write(entry, 3, 1);
+    }
+}

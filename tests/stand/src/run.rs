@@ -1,0 +1,84 @@
+//! A run from top to bottom.
+
+use stand::cmdline::{self, Io};
+
+use crate::boot::BootInfo;
+use crate::cpu::{apic, clock, descriptors, percpu};
+use crate::pci::{self, bars, msix, virtio};
+use crate::storport::{self, control, exports, start};
+use crate::{acpi, console, loader, pass, scan};
+
+/// Runs the driver image through everything the command line asks for.
+pub fn run(boot: BootInfo) -> ! {
+    percpu::start(0);
+    descriptors::start();
+    let options = cmdline::parse(&boot.command_line).unwrap_or_else(|error| {
+        console::line("stop ", format_args!("{error}"));
+        console::exit(2)
+    });
+    apic::start();
+    let tables = acpi::read(boot.rsdp);
+    if let Some((address, first)) = tables.io_apic {
+        apic::route_lines(address, first);
+    }
+    crate::cpu::enable_interrupts();
+    let Some((ecam, first, last)) = tables.ecam else { crate::stop!("no MCFG table: start QEMU with -machine q35") };
+    crate::note!(
+        "stand: {} MiB of RAM, {} processor(s), TSC {} MHz, seed {:x}",
+        boot.ram >> 20,
+        tables.processors.len(),
+        apic::tsc_per_ms() / 1000,
+        options.seed
+    );
+    if boot.image.is_empty() {
+        crate::stop!("no driver image: start QEMU with -initrd DRIVER.sys");
+    }
+    let functions = pci::start(ecam, first, last);
+    let entry = loader::load(&options.image, boot.image);
+    let all = functions.iter().map(|f| (*f, bars::assign(*f)));
+    let mut mine = None;
+    for (function, bars) in all {
+        function.set_command(pci::command::NO_LINE, 0);
+        if mine.is_none() && options.pci.contains(&function.id()) {
+            mine = Some((function, bars));
+        }
+    }
+    let Some((function, bars)) = mine else {
+        let mut ids = alloc::string::String::new();
+        for (vendor, device) in &options.pci {
+            ids = alloc::format!("{ids} {vendor:04x}:{device:04x}");
+        }
+        crate::stop!("no PCI function for this driver (wanted{ids})");
+    };
+    let device = function.id().1;
+    let table = msix::find(function, &bars);
+    crate::note!(
+        "device: {function} {:04x}:{device:04x}, {} address range(s), {} MSI-X messages",
+        function.id().0,
+        bars.len(),
+        table.map_or(0, |table| table.size)
+    );
+    storport::port().parameters.clone_from(&options.parameters);
+    start::driver_entry(entry);
+    loader::discard();
+    start::assign(function, &bars, table);
+    start::find_adapter();
+    start::bring_up();
+    if let Some(agreement) = virtio::read(function, &bars) {
+        crate::note!("virtio: {} interface, status {:#04x}", agreement.interface(), agreement.status);
+        crate::note!("  offered:    {}", virtio::names(agreement.device, device));
+        crate::note!("  negotiated: {}", virtio::names(agreement.driver, device));
+        let ready = agreement.status & 0xC4 == 4;
+        console::check(ready, "driver-ok", format_args!("device status {:#04x}", agreement.status));
+    }
+    if options.io != Io::None {
+        let units = scan::scan();
+        if options.io == Io::Full {
+            pass::run(&units, &options);
+        }
+    }
+    control::shut_down();
+    crate::note!("{}", exports::summary());
+    crate::note!("{} ms in the guest", clock::ticks());
+    console::end()
+}

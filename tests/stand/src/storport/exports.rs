@@ -1,0 +1,261 @@
+//! The functions storport.sys exports, except registers and the two variadic ones' inner tables.
+
+use alloc::format;
+
+use stand::wdk::codes::*;
+
+use super::{control, extended, memory, notification, port, queue, start};
+use crate::cpu::call::{self, Arguments, Arguments as A};
+use crate::cpu::percpu::Stack;
+use crate::cpu::{clock, irql};
+use crate::kernel::{self, Export};
+use crate::memory::driver;
+
+/// A rule: the first argument of nearly every function is the device extension.
+pub fn adapter(function: &str, extension: u64) {
+    let own = port().extension;
+    if extension != own {
+        crate::not_ok!("wrong-device-extension", "{function} got {extension:#x}, the extension is {own:#x}");
+    }
+}
+
+/// The exports of this file.
+pub const TABLE: &[(&str, Export)] = &[
+    ("StorPortInitialize", start::initialize),
+    ("StorPortNotification", notification::notification),
+    ("StorPortExtendedFunction", extended::extended_function),
+    ("StorPortGetUncachedExtension", memory::uncached_extension),
+    ("StorPortGetPhysicalAddress", memory::physical_address),
+    ("StorPortGetVirtualAddress", memory::virtual_address),
+    ("StorPortGetDeviceBase", memory::device_base),
+    ("StorPortFreeDeviceBase", |_| 0),
+    ("StorPortGetBusData", bus_data),
+    ("StorPortSetBusDataByOffset", set_bus_data),
+    ("StorPortGetScatterGatherList", scatter_gather),
+    ("StorPortGetSrb", |_| 0),
+    ("StorPortGetLogicalUnit", |a| {
+        adapter("StorPortGetLogicalUnit", a.get(0));
+        0
+    }),
+    ("StorPortLogError", log_error),
+    ("StorPortStallExecution", |a| {
+        let time = a.get(0) & 0xFFFF_FFFF;
+        if time > 100_000 {
+            crate::not_ok!("stall-too-long", "StorPortStallExecution of {time} us in {}", call::current_name());
+        }
+        clock::stall(time);
+        0
+    }),
+    ("StorPortSynchronizeAccess", synchronize),
+    ("StorPortDebugPrint", |a| {
+        let text = kernel::debug::format("StorPortDebugPrint", a.get(1), Arguments::at(a.list(2)));
+        kernel::debug::print("StorPortDebugPrint", &text)
+    }),
+    ("StorPortPause", |a| {
+        adapter("StorPortPause", a.get(0));
+        port().paused_until = clock::ticks() + (a.get(1) & 0xFFFF_FFFF) * 1000;
+        1
+    }),
+    ("StorPortResume", |a| {
+        adapter("StorPortResume", a.get(0));
+        port().paused_until = 0;
+        kernel::wake();
+        1
+    }),
+    ("StorPortPauseDevice", |a| with_unit(a, |unit| unit.paused_until = clock::ticks() + (a.get(4) & 0xFFFF_FFFF) * 1000)),
+    ("StorPortResumeDevice", |a| with_unit(a, |unit| unit.paused_until = 0)),
+    ("StorPortBusy", |a| {
+        // Busy until that many outstanding requests have completed (nf-storport-storportbusy.md).
+        adapter("StorPortBusy", a.get(0));
+        let mut port = port();
+        port.busy = (a.get(1) as u32).min(port.active.len() as u32);
+        1
+    }),
+    ("StorPortReady", |a| {
+        adapter("StorPortReady", a.get(0));
+        port().busy = 0;
+        kernel::wake();
+        1
+    }),
+    ("StorPortDeviceBusy", |a| with_unit(a, |unit| unit.busy = (a.get(4) as u32).min(unit.outstanding))),
+    ("StorPortDeviceReady", |a| with_unit(a, |unit| unit.busy = 0)),
+    ("StorPortSetDeviceQueueDepth", set_depth),
+    ("StorPortCompleteRequest", complete_request),
+    ("StorPortMoveMemory", |a| {
+        driver::copy("StorPortMoveMemory", a.get(0), a.get(1), a.get(2) as usize);
+        0
+    }),
+    ("StorPortConvertUlong64ToPhysicalAddress", |a| a.get(0)),
+    ("StorPortConvertPhysicalAddressToUlong64", |a| a.get(0)),
+    ("StorPortQuerySystemTime", |a| {
+        driver::write("StorPortQuerySystemTime", a.get(0), 0x01DA_0000_0000_0000u64 + clock::ticks() * 10_000);
+        0
+    }),
+    ("StorPortAllocateRegistryBuffer", |a| {
+        adapter("StorPortAllocateRegistryBuffer", a.get(0));
+        let length = driver::read::<u32>("StorPortAllocateRegistryBuffer", a.get(1));
+        kernel::pool::allocate("StorPortAllocateRegistryBuffer", u64::from(length), 0x6765_5253, false, true)
+    }),
+    ("StorPortFreeRegistryBuffer", |a| {
+        kernel::pool::release(a.get(1));
+        0
+    }),
+    ("StorPortRegistryRead", registry_read),
+    ("StorPortRegistryWrite", |a| {
+        kernel::at_most("StorPortRegistryWrite", irql::PASSIVE);
+        let name = driver::text("StorPortRegistryWrite", a.get(1), 128);
+        crate::driver_log!("StorPortRegistryWrite", "{name}, {} bytes", a.get(5) & 0xFFFF_FFFF);
+        1
+    }),
+];
+
+/// Runs something on the unit of arguments 1 to 3 (path, target, LUN).
+fn with_unit(a: A, change: impl FnOnce(&mut super::Unit)) -> u64 {
+    adapter("StorPort…Device…", a.get(0));
+    let address = (a.get(1) as u8, a.get(2) as u8, a.get(3) as u8);
+    let mut port = port();
+    let changed = port.units.get_mut(&address).map(change).is_some();
+    drop(port);
+    kernel::wake();
+    u64::from(changed)
+}
+
+/// StorPortSetDeviceQueueDepth(HwDeviceExtension, PathId, TargetId, Lun, Depth): between 1 and 254, or up to what
+/// MaxIOsPerLun allows (nf-storport-storportsetdevicequeuedepth.md).
+fn set_depth(a: A) -> u64 {
+    adapter("StorPortSetDeviceQueueDepth", a.get(0));
+    let address = (a.get(1) as u8, a.get(2) as u8, a.get(3) as u8);
+    let depth = a.get(4) as u32;
+    let mut port = port();
+    let most = match port.config.max_ios_per_lun {
+        0 | SP_UNINITIALIZED_VALUE => 254,
+        most => most,
+    };
+    if depth == 0 || depth > most || !port.units.contains_key(&address) {
+        return 0;
+    }
+    queue::unit(&mut port, address, depth).depth = depth;
+    1
+}
+
+/// StorPortGetScatterGatherList(HwDeviceExtension, Srb): the list made before BuildIo.
+fn scatter_gather(a: A) -> u64 {
+    const NAME: &str = "StorPortGetScatterGatherList";
+    adapter(NAME, a.get(0));
+    let mut port = port();
+    let Some(request) = port.active.get(&a.get(1)) else {
+        drop(port);
+        crate::not_ok!("srb-unknown", "{NAME} for {:#x}, which is no SRB", a.get(1));
+        return 0;
+    };
+    if request.data.length == 0 {
+        return 0;
+    }
+    let list = request.list();
+    let count = u64::from(driver::read::<u32>(NAME, list));
+    port.statistics.elements += count;
+    list
+}
+
+/// StorPortGetBusData(HwDeviceExtension, BusDataType, SystemIoBusNumber, SlotNumber, Buffer, Length): the start of PCI
+/// configuration space.
+fn bus_data(a: A) -> u64 {
+    adapter("StorPortGetBusData", a.get(0));
+    let length = (a.get(5) & 0xFFFF_FFFF).min(4096);
+    let Some(function) = port().function.filter(|_| a.get(1) & 0xFFFF_FFFF == 4) else { return 0 };
+    for offset in 0..length {
+        driver::write("StorPortGetBusData", a.get(4) + offset, function.read_u8(offset as u16));
+    }
+    length
+}
+
+/// StorPortSetBusDataByOffset(HwDeviceExtension, BusDataType, SystemIoBusNumber, SlotNumber, Buffer, Offset, Length).
+fn set_bus_data(a: A) -> u64 {
+    adapter("StorPortSetBusDataByOffset", a.get(0));
+    let (offset, length) = (a.get(5) & 0xFFF, (a.get(6) & 0xFFFF_FFFF).min(256));
+    let Some(function) = port().function.filter(|_| a.get(1) & 0xFFFF_FFFF == 4) else { return 0 };
+    for (index, byte) in driver::bytes("StorPortSetBusDataByOffset", a.get(4), length as usize).iter().enumerate() {
+        function.write_u8(offset as u16 + index as u16, *byte);
+    }
+    length
+}
+
+/// StorPortLogError(HwDeviceExtension, Srb, PathId, TargetId, Lun, ErrorCode, UniqueId).
+fn log_error(a: A) -> u64 {
+    crate::driver_log!(
+        "StorPortLogError",
+        "code {:#x} unique id {:#x} for {}:{}:{}, in {}",
+        a.get(5) & 0xFFFF_FFFF,
+        a.get(6) & 0xFFFF_FFFF,
+        a.get(2) & 0xFF,
+        a.get(3) & 0xFF,
+        a.get(4) & 0xFF,
+        call::current_name()
+    );
+    0
+}
+
+/// StorPortSynchronizeAccess(HwDeviceExtension, SynchronizedAccessRoutine, Context): the routine runs at the adapter's
+/// DIRQL under the interrupt lock.
+fn synchronize(a: A) -> u64 {
+    adapter("StorPortSynchronizeAccess", a.get(0));
+    let routine = a.get(1);
+    let old = super::lock::acquire(INTERRUPT_LOCK, 0);
+    let result = call::driver("HwStorSynchronizedAccess", Stack::Nested, routine, &[a.get(0), a.get(2)]);
+    super::lock::release(INTERRUPT_LOCK, 0, old);
+    result
+}
+
+/// StorPortCompleteRequest(HwDeviceExtension, PathId, TargetId, Lun, SrbStatus): completes what the miniport holds for a
+/// path, target or LUN; 0xFF stands for all (nf-storport-storportcompleterequest.md).
+fn complete_request(a: A) -> u64 {
+    adapter("StorPortCompleteRequest", a.get(0));
+    let (path, target, lun, status) = (a.get(1) as u8, a.get(2) as u8, a.get(3) as u8, a.get(4) as u8);
+    control::complete_all(status, |address| {
+        (path == 0xFF || address.0 == path)
+            && (target == 0xFF || address.1 == target)
+            && (lun == 0xFF || address.2 == lun)
+    });
+    0
+}
+
+/// StorPortRegistryRead(HwDeviceExtension, ValueName, Global, Type, Buffer, BufferLength).
+fn registry_read(a: A) -> u64 {
+    const NAME: &str = "StorPortRegistryRead";
+    adapter(NAME, a.get(0));
+    kernel::at_most(NAME, irql::PASSIVE);
+    let name = driver::text(NAME, a.get(1), 128);
+    let room = driver::read::<u32>(NAME, a.get(5));
+    let value = port().parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name)).map(|(_, value)| *value);
+    match value {
+        Some(value) if a.get(3) & 0xFFFF_FFFF == u64::from(MINIPORT_REG_DWORD) && room >= 4 => {
+            driver::write(NAME, a.get(4), value);
+            driver::write(NAME, a.get(5), 4u32);
+            1
+        }
+        Some(_) if room < 4 => {
+            driver::write(NAME, a.get(5), 4u32);
+            0
+        }
+        _ => {
+            driver::write(NAME, a.get(5), 0u32);
+            0
+        }
+    }
+}
+
+/// What the miniport did so far, for a person.
+pub fn summary() -> alloc::string::String {
+    let port = port();
+    let s = port.statistics;
+    format!(
+        "{} requests, {} busy, at most {} at once, {} scatter/gather elements, {} DPCs, {} interrupts, {} unclaimed",
+        s.requests,
+        s.busy,
+        s.most_active,
+        s.elements,
+        s.dpcs,
+        crate::cpu::interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed),
+        s.unclaimed
+    )
+}

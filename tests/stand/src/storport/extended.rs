@@ -1,0 +1,358 @@
+//! StorPortExtendedFunction: the second variadic function. Each function's page is nf-storport-storport….md.
+
+use stand::wdk::codes::*;
+use stand::wdk::config::{MessageInterruptInformation, PerfConfiguration, StartIoParameters};
+use stand::wdk::names;
+
+use super::lock::{self, MESSAGE_LOCK};
+use super::{Phase, interrupt, port};
+use crate::cpu::call::{self, Arguments};
+use crate::cpu::{clock, irql, percpu};
+use crate::kernel::dpc::Item;
+use crate::kernel::{self, pool, processor, timer};
+use crate::memory::driver;
+
+const NAME: &str = "StorPortExtendedFunction";
+
+/// Optimisations this host knows.
+const PERF_KNOWN: u32 = STOR_PERF_DPC_REDIRECTION
+    | STOR_PERF_CONCURRENT_CHANNELS
+    | STOR_PERF_INTERRUPT_MESSAGE_RANGES
+    | STOR_PERF_ADV_CONFIG_LOCALITY
+    | STOR_PERF_OPTIMIZE_FOR_COMPLETION_DURING_STARTIO
+    | STOR_PERF_DPC_REDIRECTION_CURRENT_CPU;
+
+/// The export.
+pub fn extended_function(a: Arguments) -> u64 {
+    let code = a.get(0) & 0xFFFF_FFFF;
+    super::exports::adapter(names::extended_function(code), a.get(1));
+    let status = match code {
+        0 => allocate_pool(a),
+        1 => free_pool(a),
+        11 => {
+            let old = lock::acquire(MESSAGE_LOCK, a.get(2) & 0xFFFF_FFFF);
+            driver::write(NAME, a.get(3), u32::from(old));
+            STOR_STATUS_SUCCESS
+        }
+        12 => {
+            lock::release(MESSAGE_LOCK, a.get(2) & 0xFFFF_FFFF, a.get(3) as u8);
+            STOR_STATUS_SUCCESS
+        }
+        13 => message_information(a),
+        14 => perf_options(a),
+        15 => start_io_parameters(a),
+        16 => log_event(a),
+        17 => put(a.get(2), [0u8, 0, percpu::current().number as u8, 0]),
+        18 => put(a.get(2), 1u16),
+        19 => match a.get(2) as u16 {
+            0 => put(a.get(3), (1u64 << processor::count()) - 1),
+            _ => STOR_STATUS_INVALID_PARAMETER,
+        },
+        20 => put(a.get(2), 1u32),
+        21 => match a.get(2) as u32 {
+            0 => put(a.get(3), [(1u64 << processor::count()) - 1, 0]),
+            _ => STOR_STATUS_INVALID_PARAMETER,
+        },
+        22 => put(a.get(2), 0u32),
+        24 => {
+            let address = pool::contiguous("StorPortAllocateContiguousMemorySpecifyCacheNode", a.get(2));
+            driver::write(NAME, a.get(8), address);
+            if address == 0 { STOR_STATUS_INSUFFICIENT_RESOURCES } else { STOR_STATUS_SUCCESS }
+        }
+        25 => free_pool(a),
+        28 => STOR_STATUS_NOT_IMPLEMENTED,
+        29 | 32 => make_object(a, if code == 29 { "worker" } else { "timer" }),
+        30 => queue_work(a),
+        31 | 34 => free_object(a),
+        33 => request_timer(a),
+        // Singly linked lists: the header is 16 bytes, depth in the first word, first entry in the second.
+        35 => {
+            driver::write(NAME, a.get(2), [0u64; 2]);
+            STOR_STATUS_SUCCESS
+        }
+        36..=39 => list(code, a),
+        40 => STOR_STATUS_INVALID_DEVICE_REQUEST,
+        41 => put(a.get(3), 0u32),
+        46 => STOR_STATUS_SUCCESS,
+        47 => {
+            driver::write_optional(NAME, a.get(2), 10_000_000u64);
+            put(a.get(3), clock::microseconds() * 10)
+        }
+        55 => STOR_STATUS_SUCCESS,
+        56 => put(a.get(3), u32::from(driver::read::<[u8; 4]>(NAME, a.get(2))[2])),
+        58..=60 => etw(code, a),
+        61 => put(a.get(2), 0u8),
+        64 => STOR_STATUS_SUCCESS,
+        79 => STOR_STATUS_SUCCESS,
+        75 => put(a.get(2), 0u64),
+        80 => STOR_STATUS_SUCCESS,
+        // Power framework, RPMB, crypto, host memory buffer, ACPI, passthrough of MDLs: not on this machine.
+        2..=10 | 23 | 26 | 27 | 42..=45 | 48..=54 | 57 | 62 | 63 | 65..=74 | 76..=78 => {
+            crate::note!("{} is not implemented by the stand and says so to the driver", names::extended_function(code));
+            STOR_STATUS_NOT_IMPLEMENTED
+        }
+        _ => {
+            // Windows versions that do not know a function answer this, so a driver must cope; it is recorded.
+            crate::driver_log!(NAME, "unknown function {code} in {}", kernel::whereabouts(a));
+            STOR_STATUS_NOT_IMPLEMENTED
+        }
+    };
+    u64::from(status)
+}
+
+fn put<T: Copy>(address: u64, value: T) -> u32 {
+    if address == 0 {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    driver::write(NAME, address, value);
+    STOR_STATUS_SUCCESS
+}
+
+/// AllocatePool(NumberOfBytes, Tag, BufferPointer): non-paged, at DISPATCH_LEVEL at most.
+fn allocate_pool(a: Arguments) -> u32 {
+    let address = pool::allocate("StorPortAllocatePool", a.get(2), a.get(3), false, false);
+    driver::write(NAME, a.get(4), address);
+    if address == 0 { STOR_STATUS_INSUFFICIENT_RESOURCES } else { STOR_STATUS_SUCCESS }
+}
+
+fn free_pool(a: Arguments) -> u32 {
+    if pool::release(a.get(2)) {
+        STOR_STATUS_SUCCESS
+    } else {
+        crate::broken!("bad-free", "{:#x} is no block of pool, in {}", a.get(2), kernel::whereabouts(a))
+    }
+}
+
+/// GetMessageInterruptInformation(MessageId, InterruptInfo): nf-storport-storportgetmsiinfo.md.
+fn message_information(a: Arguments) -> u32 {
+    let id = a.get(2) & 0xFFFF_FFFF;
+    let (messages, has) = {
+        let port = port();
+        (u64::from(port.messages), port.table.is_some())
+    };
+    if !has {
+        return STOR_STATUS_INVALID_DEVICE_REQUEST;
+    }
+    if a.get(3) == 0 || id >= messages {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    let (address, data, vector) = interrupt::message(id as u16);
+    let information = MessageInterruptInformation {
+        message_id: id as u32,
+        message_data: data,
+        message_address: address,
+        interrupt_vector: u32::from(vector),
+        interrupt_level: u32::from(lock::message_level(id)),
+        interrupt_mode: LATCHED,
+        reserved: 0,
+    };
+    put(a.get(3), information)
+}
+
+/// InitializePerformanceOptimizations(Query, PerfConfigData): only in HwStorInitialize and passive initialisation;
+/// unknown flags fail (nf-storport-storportinitializeperfopts.md).
+fn perf_options(a: Arguments) -> u32 {
+    let (query, address) = (a.get(2) & 0xFF != 0, a.get(3));
+    if address == 0 {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    // Versions before 3 end before DeviceNode; only what every version has is touched unless it is larger.
+    let head: [u32; 6] = driver::read(NAME, address);
+    let [version, size, flags, channels, first, last] = head;
+    let mut port = port();
+    if !matches!(port.phase, Phase::Initialize | Phase::PassiveInitialize) {
+        drop(port);
+        crate::not_ok!("perf-opts-late", "StorPortInitializePerfOpts in {}", call::current_name());
+        return STOR_STATUS_UNSUCCESSFUL;
+    }
+    if !(1..=6).contains(&version) || size < 24 {
+        return STOR_STATUS_UNSUCCESSFUL;
+    }
+    let mut known = PERF_KNOWN;
+    if version < 3 {
+        known &= !STOR_PERF_ADV_CONFIG_LOCALITY;
+    }
+    if version < 2 {
+        known &= STOR_PERF_DPC_REDIRECTION;
+    }
+    if !port.message_interrupts {
+        known &= !(STOR_PERF_INTERRUPT_MESSAGE_RANGES | STOR_PERF_ADV_CONFIG_LOCALITY);
+    }
+    if query {
+        driver::write(NAME, address + 8, known);
+        return STOR_STATUS_SUCCESS;
+    }
+    if flags & !known != 0 {
+        return STOR_STATUS_UNSUCCESSFUL;
+    }
+    if flags & STOR_PERF_CONCURRENT_CHANNELS != 0 && channels == 0 {
+        return STOR_STATUS_UNSUCCESSFUL;
+    }
+    if flags & STOR_PERF_INTERRUPT_MESSAGE_RANGES != 0 && (first > last || last >= u32::from(port.messages)) {
+        return STOR_STATUS_UNSUCCESSFUL;
+    }
+    if flags & STOR_PERF_ADV_CONFIG_LOCALITY != 0 && size >= 40 {
+        let whole: PerfConfiguration = driver::read(NAME, address);
+        if whole.message_targets != 0 {
+            // One GROUP_AFFINITY (16 bytes) for each message of the range: all processors of group 0.
+            for message in first..=last {
+                let mask = [(1u64 << processor::count()) - 1, 0];
+                driver::write(NAME, whole.message_targets + 16 * u64::from(message), mask);
+            }
+        }
+    }
+    port.perf_flags = flags;
+    port.channels = channels.max(1);
+    port.first_message = first;
+    STOR_STATUS_SUCCESS
+}
+
+/// GetStartIoPerformanceParameters(Srb, StartIoPerfParams).
+fn start_io_parameters(a: Arguments) -> u32 {
+    let (srb, address) = (a.get(2), a.get(3));
+    if srb == 0 || address == 0 {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    let port = port();
+    if !port.active.contains_key(&srb) {
+        drop(port);
+        crate::not_ok!("srb-unknown", "StorPortGetStartIoPerfParams for {srb:#x}, which is no SRB");
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    if port.perf_flags == 0 {
+        return STOR_STATUS_UNSUCCESSFUL;
+    }
+    let processor = percpu::current().number;
+    let channel = processor % port.channels.max(1);
+    let [version, size]: [u32; 2] = driver::read(NAME, address);
+    let parameters = StartIoParameters {
+        version,
+        size,
+        message_number: port.first_message + channel,
+        channel_number: channel,
+        initiating_processor: processor,
+    };
+    if size >= 20 && version >= 2 {
+        driver::write(NAME, address, parameters);
+    } else {
+        driver::write(NAME, address, [version, size, parameters.message_number, channel]);
+    }
+    STOR_STATUS_SUCCESS
+}
+
+/// LogSystemEvent(LogDetails, MaximumSize): STOR_LOG_EVENT_DETAILS.
+fn log_event(a: Arguments) -> u32 {
+    const EVENT: &str = "StorPortLogSystemEvent";
+    let details: [u32; 11] = driver::read(EVENT, a.get(2));
+    let mut text = alloc::string::String::new();
+    let count = driver::read::<u32>(EVENT, a.get(2) + 56).min(16);
+    let list = driver::read::<u64>(EVENT, a.get(2) + 64);
+    for index in 0..u64::from(if list == 0 { 0 } else { count }) {
+        let string = driver::read::<u64>(EVENT, list + 8 * index);
+        if string != 0 {
+            text = text + " '" + &driver::wide_text(EVENT, string, 256) + "'";
+        }
+    }
+    crate::driver_log!(
+        EVENT,
+        "error code {:#x} unique id {:#x} for {}:{}:{}, {} bytes of data{text}",
+        details[8],
+        details[9],
+        details[4],
+        details[5],
+        details[6],
+        details[10]
+    );
+    STOR_STATUS_SUCCESS
+}
+
+/// MiniportEtwEvent2/4/8(Address, EventId, EventDescription, Keywords, Level, Opcode, Srb, name and value pairs).
+fn etw(code: u64, a: Arguments) -> u32 {
+    const EVENT: &str = "StorPortEtwEvent";
+    let pairs = 1u64 << (code - 57);
+    let mut text = driver::wide_text(EVENT, a.get(4), 64);
+    for pair in 0..pairs as usize {
+        let name = a.get(9 + 2 * pair);
+        if name != 0 {
+            let label = driver::wide_text(EVENT, name, 64);
+            text = alloc::format!("{text} {label}={:#x}", a.get(10 + 2 * pair));
+        }
+    }
+    crate::driver_log!(EVENT, "{} (level {}): {text}", a.get(3) & 0xFFFF_FFFF, a.get(6) & 0xFFFF_FFFF);
+    STOR_STATUS_SUCCESS
+}
+
+/// InitializeTimer(TimerHandle), InitializeWorker(Worker): an opaque handle.
+fn make_object(a: Arguments, kind: &'static str) -> u32 {
+    let handle = pool::allocate(kind, 64, 0x6A62_4F53, false, true);
+    if handle == 0 {
+        return STOR_STATUS_INSUFFICIENT_RESOURCES;
+    }
+    port().objects.insert(handle, kind);
+    put(a.get(2), handle)
+}
+
+fn free_object(a: Arguments) -> u32 {
+    let handle = a.get(2);
+    timer::cancel(handle);
+    if port().objects.remove(&handle).is_none() {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    pool::release(handle);
+    STOR_STATUS_SUCCESS
+}
+
+/// RequestTimer(TimerHandle, TimerCallback, CallbackContext, TimerValue, TolerableDelay): at DISPATCH_LEVEL at most in
+/// callbacks; a value of 0 cancels (nf-storport-storportrequesttimer.md).
+fn request_timer(a: Arguments) -> u32 {
+    let (handle, routine, context, time) = (a.get(2), a.get(3), a.get(4), a.get(5));
+    if port().objects.get(&handle) != Some(&"timer") {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    if time == 0 {
+        timer::cancel(handle);
+        return STOR_STATUS_SUCCESS;
+    }
+    let arguments = [a.get(1), context, 0, 0];
+    timer::set(Item { name: "HwStorTimerEx", object: handle, routine, arguments }, time);
+    STOR_STATUS_SUCCESS
+}
+
+/// QueueWorkItem(WorkItemCallback, Worker, Context): the callback runs at PASSIVE_LEVEL.
+fn queue_work(a: Arguments) -> u32 {
+    kernel::at_most("StorPortQueueWorkItem", irql::DISPATCH);
+    let mut port = port();
+    if port.objects.get(&a.get(3)) != Some(&"worker") {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    port.work.push_back((a.get(2), a.get(4), a.get(3)));
+    drop(port);
+    kernel::wake();
+    STOR_STATUS_SUCCESS
+}
+
+/// InterlockedFlush/Pop/Push, QueryDepth.
+fn list(code: u64, a: Arguments) -> u32 {
+    let head = a.get(2);
+    let [depth, first]: [u64; 2] = driver::read(NAME, head);
+    match code {
+        36 => {
+            driver::write(NAME, head, [0u64; 2]);
+            put(a.get(3), first)
+        }
+        37 => {
+            if first != 0 {
+                let next: u64 = driver::read(NAME, first);
+                driver::write(NAME, head, [depth.saturating_sub(1), next]);
+            }
+            put(a.get(3), first)
+        }
+        38 => {
+            driver::write(NAME, a.get(3), first);
+            driver::write(NAME, head, [depth + 1, a.get(3)]);
+            driver::write_optional(NAME, a.get(4), first);
+            STOR_STATUS_SUCCESS
+        }
+        _ => put(a.get(3), depth as u16),
+    }
+}

@@ -1,0 +1,172 @@
+//! The port driver.
+//!
+//! `start` brings an adapter up (HwStorFindAdapter … passive initialisation), `request` and `queue` carry requests through
+//! BuildIo and StartIo to their completion, `interrupt`, `lock` and `control` are the rest of what Storport does; `exports`,
+//! `notification`, `extended` and `registers` are the functions a miniport imports.
+
+pub mod control;
+pub mod exports;
+pub mod extended;
+pub mod interrupt;
+pub mod lock;
+pub mod memory;
+pub mod notification;
+pub mod queue;
+pub mod registers;
+pub mod request;
+pub mod start;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use stand::wdk::config::{HwInitializationData, PortConfiguration};
+
+use crate::cpu::lock::{Guard, Lock};
+use crate::memory::arena;
+use crate::pci::Function;
+use crate::pci::bars::Bar;
+use crate::pci::msix;
+use request::Request;
+
+/// Path, target, LUN.
+pub type Address = (u8, u8, u8);
+
+/// How far the adapter is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// DriverEntry runs.
+    #[default]
+    Entry,
+    /// HwStorFindAdapter runs.
+    FindAdapter,
+    /// HwStorInitialize runs.
+    Initialize,
+    /// HwStorPassiveInitializeRoutine runs.
+    PassiveInitialize,
+    /// Requests flow.
+    Running,
+    /// Stopped by ScsiStopAdapter.
+    Stopped,
+}
+
+/// What Storport knows of one logical unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit {
+    /// Most requests outstanding.
+    pub depth: u32,
+    /// Requests with the miniport.
+    pub outstanding: u32,
+    /// Paused by the miniport, with the tick at which the pause ends by itself.
+    pub paused_until: u64,
+    /// Busy until this many requests have completed.
+    pub busy: u32,
+}
+
+/// The adapter.
+#[derive(Default)]
+pub struct Port {
+    /// As StorPortInitialize got it; all zero before.
+    pub hw: HwInitializationData,
+    /// As the miniport left it.
+    pub config: PortConfiguration,
+    /// Where the miniport sees the configuration during HwStorFindAdapter.
+    pub config_address: u64,
+    /// Device extension.
+    pub extension: u64,
+    /// Uncached extension: range, physical address, bytes asked for.
+    pub uncached: Option<(arena::Range, u64, u64)>,
+    /// The PCI function.
+    pub function: Option<Function>,
+    /// Its address ranges.
+    pub bars: Vec<Bar>,
+    /// Its message table.
+    pub table: Option<msix::Table>,
+    /// Messages granted.
+    pub messages: u16,
+    /// Messages (not the line) are connected.
+    pub message_interrupts: bool,
+    /// How far the adapter is.
+    pub phase: Phase,
+    /// Passive initialisation routine, when enabled.
+    pub passive_routine: u64,
+    /// Optimisations in force and concurrent channels.
+    pub perf_flags: u32,
+    /// Concurrent channels.
+    pub channels: u32,
+    /// First message of DPC redirection and channels.
+    pub first_message: u32,
+    /// DPC objects and their routines.
+    pub dpcs: BTreeMap<u64, u64>,
+    /// Storport timers and workers made by the miniport.
+    pub objects: BTreeMap<u64, &'static str>,
+    /// Work items waiting for a passive moment: routine, context, worker.
+    pub work: VecDeque<(u64, u64, u64)>,
+    /// Units seen.
+    pub units: BTreeMap<Address, Unit>,
+    /// Adapter paused until this tick; 0 when it is not.
+    pub paused_until: u64,
+    /// Adapter busy until this many requests have completed.
+    pub busy: u32,
+    /// Requests waiting to be started.
+    pub waiting: VecDeque<Box<Request>>,
+    /// Requests with the miniport, by SRB address.
+    pub active: BTreeMap<u64, Box<Request>>,
+    /// Requests completed and not yet taken.
+    pub done: Vec<Box<Request>>,
+    /// Memory of completed requests, kept away for a while.
+    pub quarantine: VecDeque<request::Dead>,
+    /// Addresses of requests completed lately.
+    pub past: VecDeque<(arena::Range, u32)>,
+    /// Next request tag.
+    pub next_tag: u32,
+    /// The miniport asked for a new bus scan.
+    pub rescan: bool,
+    /// `param.` values of the command line.
+    pub parameters: Vec<(String, u32)>,
+    /// Counters of calls by export name, for a person.
+    pub statistics: Statistics,
+}
+
+/// Counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Statistics {
+    /// Requests started.
+    pub requests: u64,
+    /// Requests given back busy.
+    pub busy: u64,
+    /// Scatter/gather elements handed out.
+    pub elements: u64,
+    /// Interrupts the miniport did not claim.
+    pub unclaimed: u64,
+    /// DPCs issued.
+    pub dpcs: u64,
+    /// Most requests with the miniport at once.
+    pub most_active: usize,
+}
+
+static PORT: Lock<Option<Port>> = Lock::new(None);
+
+/// The adapter's state, exclusively. Never held while the driver runs.
+pub struct PortGuard(Guard<'static, Option<Port>>);
+
+impl core::ops::Deref for PortGuard {
+    type Target = Port;
+    fn deref(&self) -> &Port {
+        self.0.as_ref().expect("set by port()")
+    }
+}
+
+impl core::ops::DerefMut for PortGuard {
+    fn deref_mut(&mut self) -> &mut Port {
+        self.0.as_mut().expect("set by port()")
+    }
+}
+
+/// Takes the adapter's state.
+pub fn port() -> PortGuard {
+    let mut guard = PORT.lock();
+    guard.get_or_insert_with(Port::default);
+    PortGuard(guard)
+}

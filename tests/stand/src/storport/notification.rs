@@ -1,0 +1,153 @@
+//! StorPortNotification: one variadic function, many meanings. nf-storport-storportnotification.md, and for those that
+//! the header wraps in functions of their own, the page of that function.
+
+use stand::wdk::names;
+
+use super::{Phase, lock, port, request};
+use crate::cpu::call::{self, Arguments};
+use crate::cpu::percpu;
+use crate::cpu::{clock, irql};
+use crate::kernel::dpc::{self, Item};
+use crate::kernel::{self, timer};
+use crate::memory::driver;
+
+const NAME: &str = "StorPortNotification";
+/// Key of the adapter's one HwStorTimer.
+const ADAPTER_TIMER: u64 = 1;
+
+/// The export.
+pub fn notification(a: Arguments) -> u64 {
+    let kind = a.get(0) & 0xFFFF_FFFF;
+    if kind != 0xD {
+        super::exports::adapter(NAME, a.get(1));
+    }
+    match kind {
+        0 => request_complete(a),
+        // NextRequest, NextLuRequest: nothing to do, Storport does not wait for them.
+        1 | 2 => {}
+        3 => crate::driver_log!(NAME, "ResetDetected"),
+        6 => request_timer(a),
+        7 => {
+            port().rescan = true;
+            kernel::wake();
+        }
+        8 | 9 => crate::driver_log!(NAME, "{}", names::notification(kind)),
+        // LinkUp, LinkDown: the adapter resumes or pauses.
+        0xA => {
+            port().paused_until = 0;
+            kernel::wake();
+        }
+        0xB => port().paused_until = u64::MAX,
+        0xC => driver::write(NAME, a.get(2), clock::ticks()),
+        0xD => crate::broken!("buffer-overrun", "the miniport reports a corruption (BufferOverrunDetected)"),
+        // TraceNotification, GetExtendedFunctionTable: tracing is off, and a miniport does without the table.
+        0xE | 0xF => {}
+        0x1000 => enable_passive(a),
+        0x1001 => initialize_dpc(a),
+        0x1002 => issue_dpc(a),
+        0x1003 => acquire_lock(a),
+        0x1004 => release_lock(a),
+        0x1005 => {
+            port().rescan = true;
+            driver_said(a, "StateChangeDetected");
+        }
+        0x1006 => {}
+        0x1007 => driver_said(a, "AsyncNotificationDetected"),
+        _ => crate::not_ok!(
+            "unknown-notification",
+            "StorPortNotification type {kind:#x} in {}",
+            kernel::whereabouts(a)
+        ),
+    }
+    0
+}
+
+fn driver_said(a: Arguments, what: &str) {
+    crate::driver_log!(NAME, "{what} {:#x} {:#x} {:#x}", a.get(2), a.get(3), a.get(4));
+    kernel::wake();
+}
+
+/// RequestComplete(HwDeviceExtension, Srb). The page names no IRQL; a miniport completes in StartIo, a DPC or its
+/// interrupt routine, never above its own DIRQL.
+fn request_complete(a: Arguments) {
+    kernel::at_most("StorPortNotification(RequestComplete)", lock::adapter_level());
+    if port().phase < Phase::Running {
+        crate::not_ok!("complete-before-running", "RequestComplete in {}", call::current_name());
+    }
+    request::complete(a.get(2));
+}
+
+/// RequestTimerCall(HwDeviceExtension, HwStorTimer, MiniportTimerValue): 0 cancels (nf-storport-storportnotification.md).
+fn request_timer(a: Arguments) {
+    let (routine, time) = (a.get(2), a.get(3) & 0xFFFF_FFFF);
+    timer::cancel(ADAPTER_TIMER);
+    if time != 0 {
+        let item = Item { name: "HwStorTimer", object: ADAPTER_TIMER, routine, arguments: [a.get(1), 0, 0, 0] };
+        timer::set(item, time);
+    }
+}
+
+/// EnablePassiveInitialization(HwDeviceExtension, HwPassiveInitRoutine, Success): only in HwStorInitialize
+/// (nf-storport-storportenablepassiveinitialization.md).
+fn enable_passive(a: Arguments) {
+    let mut port = port();
+    let allowed = port.phase == Phase::Initialize;
+    if allowed {
+        port.passive_routine = a.get(2);
+    }
+    drop(port);
+    if !allowed {
+        crate::not_ok!("passive-init-late", "StorPortEnablePassiveInitialization outside HwStorInitialize");
+    }
+    driver::write_optional(NAME, a.get(3), u8::from(allowed));
+}
+
+/// InitializeDpc(HwDeviceExtension, Dpc, HwDpcRoutine): at PASSIVE_LEVEL (nf-storport-storportinitializedpc.md).
+fn initialize_dpc(a: Arguments) {
+    kernel::at_most("StorPortInitializeDpc", irql::PASSIVE);
+    driver::fill("StorPortInitializeDpc", a.get(2), 0, stand::wdk::config::STOR_DPC_SIZE);
+    port().dpcs.insert(a.get(2), a.get(3));
+}
+
+/// IssueDpc(HwDeviceExtension, Dpc, SystemArgument1, SystemArgument2, Success). FALSE when it is queued already.
+fn issue_dpc(a: Arguments) {
+    let object = a.get(2);
+    let mut port = port();
+    let Some(routine) = port.dpcs.get(&object).copied() else {
+        drop(port);
+        crate::broken!("dpc-not-initialized", "StorPortIssueDpc of {object:#x} in {}", kernel::whereabouts(a));
+    };
+    port.statistics.dpcs += 1;
+    drop(port);
+    let arguments = [object, a.get(1), a.get(3), a.get(4)];
+    let queued = dpc::queue(Item { name: "HwStorDpcRoutine", object, routine, arguments });
+    driver::write_optional(NAME, a.get(5), u8::from(queued));
+}
+
+/// AcquireSpinLock(HwDeviceExtension, SpinLock, LockContext, LockHandle). The handle keeps what the release needs: the
+/// kind of lock, its object and the old IRQL, in the places of STOR_LOCK_HANDLE.
+fn acquire_lock(a: Arguments) {
+    let (kind, object, handle) = ((a.get(2) & 0xFFFF_FFFF) as u32, a.get(3), a.get(4));
+    if !(1..=3).contains(&kind) {
+        crate::broken!("unknown-lock", "StorPortAcquireSpinLock of lock {kind} in {}", kernel::whereabouts(a));
+    }
+    if kind == 1 && !port().dpcs.contains_key(&object) {
+        crate::broken!("dpc-not-initialized", "DpcLock of {object:#x} in {}", kernel::whereabouts(a));
+    }
+    if kind == 2 && percpu::current().in_isr {
+        crate::not_ok!("wrong-lock", "StartIoLock acquired in an interrupt routine");
+    }
+    let old = lock::acquire(kind, object);
+    driver::write(NAME, handle, kind);
+    driver::write(NAME, handle + 16, object);
+    driver::write(NAME, handle + 24, old);
+}
+
+/// ReleaseSpinLock(HwDeviceExtension, LockHandle).
+fn release_lock(a: Arguments) {
+    let handle = a.get(2);
+    let kind = driver::read::<u32>(NAME, handle);
+    let object = driver::read::<u64>(NAME, handle + 16);
+    let old = driver::read::<u8>(NAME, handle + 24);
+    lock::release(kind, object, old);
+}

@@ -1,0 +1,226 @@
+//! From a request to BuildIo and StartIo, and waiting for what comes back.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use stand::wdk::codes::*;
+
+use super::request::{self, Request};
+use super::{Address, Phase, Port, Unit, control, lock};
+use crate::cpu::percpu::{self, Stack};
+use crate::cpu::{self, call, clock, irql};
+
+/// Queue depth of a unit before StorPortSetDeviceQueueDepth. The documentation says there is a default; the field
+/// InitialLunQueueDepth of PORT_CONFIGURATION_INFORMATION gives it.
+const DEFAULT_DEPTH: u32 = 20;
+/// A request may come back busy this often.
+const BUSY_LIMIT: u32 = 200;
+
+/// Queues a request.
+pub fn submit(mut request: Box<Request>) -> u32 {
+    let mut port = super::port();
+    port.next_tag += 1;
+    request.tag = port.next_tag;
+    let tag = request.tag;
+    port.waiting.push_back(request);
+    tag
+}
+
+/// Starts what may be started. Called on the thread at PASSIVE_LEVEL.
+pub fn pump() {
+    loop {
+        let mut port = super::port();
+        let Some(mut request) = next(&mut port) else { break };
+        let srb = request.build(&port);
+        let now = clock::ticks();
+        request.deadline = now + u64::from(request.timeout) * 1000;
+        let address = request.address;
+        let limit = default_depth(&port);
+        let unit = unit(&mut port, address, limit);
+        unit.outstanding += 1;
+        port.active.insert(srb, request);
+        port.statistics.requests += 1;
+        port.statistics.most_active = port.statistics.most_active.max(port.active.len());
+        let path = Path::of(&port);
+        drop(port);
+        start(srb, path);
+    }
+}
+
+fn default_depth(port: &Port) -> u32 {
+    match port.config.initial_lun_queue_depth {
+        0 | SP_UNINITIALIZED_VALUE => DEFAULT_DEPTH,
+        depth => depth,
+    }
+}
+
+/// The record of a unit, made when it is first spoken to.
+pub fn unit(port: &mut Port, address: Address, depth: u32) -> &mut Unit {
+    port.units.entry(address).or_insert(Unit { depth, outstanding: 0, paused_until: 0, busy: 0 })
+}
+
+/// The first waiting request that may go now.
+fn next(port: &mut Port) -> Option<Box<Request>> {
+    let now = clock::ticks();
+    if port.phase != Phase::Running || port.paused_until > now || port.busy > 0 {
+        return None;
+    }
+    let limit = default_depth(port);
+    let index = port.waiting.iter().position(|request| {
+        let free = port.units.get(&request.address).is_none_or(|unit| {
+            unit.outstanding < unit.depth.max(1) && unit.paused_until <= now && unit.busy == 0
+        });
+        request.not_before <= now && free && limit > 0
+    })?;
+    let request = port.waiting.remove(index)?;
+    if request.retries > BUSY_LIMIT {
+        crate::broken!("busy-for-ever", "{} came back busy {BUSY_LIMIT} times", request.text());
+    }
+    Some(request)
+}
+
+/// What decides how StartIo is called.
+#[derive(Clone, Copy)]
+struct Path {
+    extension: u64,
+    build: u64,
+    start: u64,
+    concurrent: bool,
+    half_duplex: bool,
+}
+
+impl Path {
+    fn of(port: &Port) -> Self {
+        Path {
+            extension: port.extension,
+            build: port.hw.hw_build_io,
+            start: port.hw.hw_start_io,
+            concurrent: port.perf_flags & STOR_PERF_CONCURRENT_CHANNELS != 0,
+            half_duplex: port.config.synchronization_model == STOR_SYNCHRONIZE_HALF_DUPLEX,
+        }
+    }
+}
+
+/// BuildIo without a lock, then StartIo: with the StartIo lock at DISPATCH_LEVEL (full duplex), with the interrupt lock
+/// at DIRQL (half duplex), or with no lock (concurrent channels). nc-storport-hw_startio.md.
+fn start(srb: u64, path: Path) {
+    let old = irql::raise(irql::DISPATCH);
+    let go = path.build == 0
+        || call::driver("HwStorBuildIo", Stack::Thread, path.build, &[path.extension, srb]) & 0xFF != 0;
+    let still_active = super::port().active.contains_key(&srb);
+    if go && !still_active {
+        crate::not_ok!("buildio-completed-and-true", "HwStorBuildIo completed the SRB and asked for HwStorStartIo");
+    }
+    if go && still_active {
+        let kind = if path.half_duplex { INTERRUPT_LOCK } else { START_IO_LOCK };
+        let before = (!path.concurrent).then(|| lock::acquire(kind, 0));
+        let taken = call::driver("HwStorStartIo", Stack::Thread, path.start, &[path.extension, srb]) & 0xFF != 0;
+        if let Some(before) = before {
+            lock::release(kind, 0, before);
+        }
+        if !taken {
+            refused(srb);
+        }
+    }
+    irql::set(old);
+}
+
+/// StartIo said FALSE. The documentation says only "was not initiated"; we give the request back as if it were busy,
+/// unless the miniport completed it.
+fn refused(srb: u64) {
+    let mut port = super::port();
+    let Some(mut request) = port.active.remove(&srb) else { return };
+    request.finish_refused(&mut port);
+    if let Some(unit) = port.units.get_mut(&request.address) {
+        unit.outstanding -= 1;
+    }
+    port.statistics.busy += 1;
+    request.retries += 1;
+    request.not_before = clock::ticks() + 2;
+    port.waiting.push_front(request);
+}
+
+/// Waits until `until` says so, while requests are started and passive work is done. False after `limit` milliseconds.
+pub fn wait(limit: u64, mut until: impl FnMut() -> bool) -> bool {
+    let end = clock::ticks() + limit;
+    loop {
+        percpu::current().wake.store(false, core::sync::atomic::Ordering::Relaxed);
+        control::passive_work();
+        pump();
+        if until() {
+            return true;
+        }
+        overdue();
+        if clock::ticks() >= end {
+            return false;
+        }
+        cpu::disable_interrupts();
+        if percpu::current().wake.load(core::sync::atomic::Ordering::Relaxed) {
+            cpu::enable_interrupts();
+        } else {
+            cpu::wait_for_interrupt();
+        }
+    }
+}
+
+/// Requests past their time are reported once; then the bus is reset, as Storport does at the end of its ladder.
+fn overdue() {
+    let now = clock::ticks();
+    let mut late: Vec<alloc::string::String> = Vec::new();
+    let mut paths = Vec::new();
+    let mut hopeless = false;
+    for request in super::port().active.values_mut() {
+        if request.deadline > now {
+            continue;
+        }
+        if request.overdue {
+            hopeless |= request.deadline + 5000 <= now;
+        } else {
+            request.overdue = true;
+            late.push(request.text());
+            paths.push(request.address.0);
+        }
+    }
+    for text in late {
+        crate::not_ok!("srb-never-completed", "{text} did not end in its time");
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    for path in paths {
+        control::reset_bus(path);
+    }
+    if hopeless {
+        crate::stop!("requests are still with the miniport 5 s after HwStorResetBus");
+    }
+}
+
+/// Takes the completed requests.
+pub fn take_done() -> Vec<Box<Request>> {
+    core::mem::take(&mut super::port().done)
+}
+
+/// Runs one request to its end.
+pub fn execute(request: Box<Request>) -> Box<Request> {
+    let limit = u64::from(request.timeout) * 1000 + 10_000;
+    let tag = submit(request);
+    let mut finished = None;
+    let done = wait(limit, || {
+        let mut port = super::port();
+        let found = port.done.iter().position(|request| request.tag == tag);
+        finished = found.map(|index| port.done.swap_remove(index));
+        finished.is_some()
+    });
+    match finished {
+        Some(request) if done => request,
+        _ => crate::stop!("request {tag} was not completed and not even timed out"),
+    }
+}
+
+impl Request {
+    /// StartIo did not take the request: its memory goes, nothing is read from it.
+    fn finish_refused(&mut self, port: &mut Port) {
+        let answer = request::Answer::default();
+        self.finish(port);
+        self.answer = answer;
+    }
+}

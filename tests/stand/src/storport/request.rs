@@ -1,0 +1,371 @@
+//! A request: its memory while the miniport has it, and what came back.
+//!
+//! The SRB, its sense buffer, its scatter/gather list and its extension get pages of their own for each request. When the
+//! miniport completes the request the pages are unmapped, filled with poison and kept for a while, so that both the
+//! processor and the device are caught touching them.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use stand::scsi::{self, Command, Direction};
+use stand::wdk::codes::*;
+use stand::wdk::config::{SCATTER_GATHER_HEADER, ScatterGatherElement};
+use stand::wdk::names;
+use stand::wdk::srb::{self, Fill, ScsiRequestBlock, StorageRequestBlock};
+
+use super::{Address, Port};
+use crate::cpu::clock;
+use crate::memory::{PAGE, arena, driver, frames, paging};
+
+/// Sense buffer size that class drivers use.
+pub const SENSE: u8 = 252;
+const POISON: u8 = 0xDB;
+const QUARANTINE: usize = 64;
+const SENSE_AT: u64 = 0x200;
+const LIST_AT: u64 = 0x400;
+
+/// Data of a request: where the buffer is in the driver's address space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Data {
+    /// Virtual address.
+    pub address: u64,
+    /// Bytes.
+    pub length: u32,
+}
+
+/// What the miniport answered.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// SRB status with its flag bits.
+    pub srb_status: u8,
+    /// SCSI status.
+    pub scsi_status: u8,
+    /// DataTransferLength at completion.
+    pub transferred: u32,
+    /// Sense bytes, when AUTOSENSE_VALID is set.
+    pub sense: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether the request succeeded.
+    pub fn good(&self) -> bool {
+        self.srb_status & 0x3F == SRB_STATUS_SUCCESS
+    }
+
+    /// The sense data decoded.
+    pub fn sense(&self) -> Option<scsi::Sense> {
+        scsi::parse_sense(&self.sense)
+    }
+
+    /// In words.
+    pub fn text(&self) -> alloc::string::String {
+        let sense = match self.sense() {
+            Some(sense) => alloc::format!(", sense {sense}"),
+            None => alloc::string::String::new(),
+        };
+        alloc::format!(
+            "SRB status {:#04x} ({}), SCSI status {:#04x}{sense}, {} bytes",
+            self.srb_status,
+            names::srb_status(self.srb_status),
+            self.scsi_status,
+            self.transferred
+        )
+    }
+}
+
+/// Memory of a completed request.
+pub struct Dead {
+    physical: u64,
+    pages: u64,
+    tag: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Memory {
+    range: arena::Range,
+    physical: u64,
+    extension: u64,
+}
+
+/// One request.
+pub struct Request {
+    /// Number of the request in this run.
+    pub tag: u32,
+    /// Caller's own mark.
+    pub cookie: u64,
+    /// Unit.
+    pub address: Address,
+    /// SRB function.
+    pub function: u8,
+    /// CDB and direction.
+    pub command: Command,
+    /// Buffer.
+    pub data: Data,
+    /// Time-out in seconds.
+    pub timeout: u32,
+    /// Tick by which it must be completed.
+    pub deadline: u64,
+    /// Not to be started before this tick.
+    pub not_before: u64,
+    /// Times it came back busy.
+    pub retries: u32,
+    /// The time-out was reported.
+    pub overdue: bool,
+    /// What came back.
+    pub answer: Answer,
+    memory: Option<Memory>,
+}
+
+impl Request {
+    /// A request that is not started yet.
+    pub fn new(address: Address, command: Command, data: Data, timeout: u32) -> Box<Self> {
+        Box::new(Request {
+            tag: 0,
+            cookie: 0,
+            address,
+            function: SRB_FUNCTION_EXECUTE_SCSI,
+            command,
+            data,
+            timeout,
+            deadline: 0,
+            not_before: 0,
+            retries: 0,
+            overdue: false,
+            answer: Answer::default(),
+            memory: None,
+        })
+    }
+
+    /// Address of the SRB, while the miniport has it.
+    pub fn srb(&self) -> u64 {
+        self.memory.map_or(0, |memory| memory.range.address)
+    }
+
+    /// Address of the scatter/gather list.
+    pub fn list(&self) -> u64 {
+        self.srb() + LIST_AT
+    }
+
+    /// Whether an address lies in the sense buffer.
+    pub fn is_sense(&self, address: u64) -> bool {
+        (self.srb() + SENSE_AT..self.srb() + SENSE_AT + u64::from(SENSE)).contains(&address)
+    }
+
+    /// In words.
+    pub fn text(&self) -> alloc::string::String {
+        let (path, target, lun) = self.address;
+        alloc::format!("{} to {path}:{target}:{lun} (request {}, {} bytes)", self.command.name, self.tag, self.data.length)
+    }
+
+    /// Gives the request its memory and fills the SRB; answers with the SRB's address.
+    pub fn build(&mut self, port: &Port) -> u64 {
+        let extension = u64::from(port.config.srb_extension_size.max(port.hw.srb_extension_size));
+        let elements = elements(self.data);
+        let front = LIST_AT + SCATTER_GATHER_HEADER as u64 + elements.len() as u64 * 24;
+        let pages = front.div_ceil(PAGE) + extension.next_multiple_of(16).div_ceil(PAGE);
+        let Some((range, physical)) = arena::request(pages) else { crate::stop!("out of memory for requests") };
+        let end = range.address + pages * PAGE;
+        let at = end - extension.next_multiple_of(16);
+        // The documentation promises nothing about the contents of a fresh extension.
+        driver::fill("Storport", at, 0xA5, extension.next_multiple_of(16) as usize);
+        self.memory = Some(Memory { range, physical, extension: at });
+        driver::write("Storport", range.address + LIST_AT, elements.len() as u64);
+        for (index, element) in elements.iter().enumerate() {
+            let at = self.list() + (SCATTER_GATHER_HEADER + index * 24) as u64;
+            driver::write("Storport", at, *element);
+        }
+        self.write_srb(port, if extension == 0 { 0 } else { at });
+        range.address
+    }
+
+    fn write_srb(&self, port: &Port, extension: u64) {
+        let direction = match self.command.direction {
+            Direction::None => 0,
+            Direction::In => SRB_FLAGS_DATA_IN,
+            Direction::Out => SRB_FLAGS_DATA_OUT,
+        };
+        // nc-storport-hw_buildio.md: DataBuffer is NULL for reads and writes, and points to the data for the rest,
+        // unless MapBuffers asks for something else (ns-storport-_port_configuration_information.md).
+        let transfer = scsi::is_read_write(&self.command.cdb);
+        let mapped = self.data.length != 0
+            && match port.config.map_buffers {
+                STOR_MAP_NO_BUFFERS => false,
+                STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE => true,
+                _ => !transfer,
+            };
+        let scsi = self.function == SRB_FUNCTION_EXECUTE_SCSI;
+        let fill = Fill {
+            function: self.function,
+            address: self.address,
+            cdb: self.command.cdb,
+            cdb_length: if scsi { self.command.length } else { 0 },
+            flags: direction | SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE,
+            length: self.data.length,
+            data_buffer: if mapped { self.data.address } else { 0 },
+            sense_buffer: if scsi { self.srb() + SENSE_AT } else { 0 },
+            sense_length: if scsi { SENSE } else { 0 },
+            extension,
+            tag: self.tag,
+            timeout: self.timeout,
+        };
+        if extended(port) {
+            driver::write("Storport", self.srb(), srb::storage_request_block(&fill));
+        } else {
+            let Some(block) = srb::scsi_request_block(&fill) else {
+                crate::stop!("{} needs an extended SRB", self.command.name)
+            };
+            driver::write("Storport", self.srb(), block);
+        }
+    }
+
+    /// Reads the miniport's answer out of the SRB and checks it, then takes the memory away.
+    pub fn finish(&mut self, port: &mut Port) {
+        let srb = self.srb();
+        let (status, scsi_status, transferred, sense_length, function) = if extended(port) {
+            let block: StorageRequestBlock = driver::read("Storport", srb);
+            if block.signature != SRB_SIGNATURE || block.srb_function != u32::from(self.function) {
+                crate::not_ok!("srb-damaged", "{}: signature or function of the SRB was changed", self.text());
+            }
+            let length = block.cdb.sense_info_buffer_length;
+            (block.srb_status, block.cdb.scsi_status, block.data_transfer_length, length, block.function)
+        } else {
+            let block: ScsiRequestBlock = driver::read("Storport", srb);
+            let length = block.sense_info_buffer_length;
+            (block.srb_status, block.scsi_status, block.data_transfer_length, length, block.function)
+        };
+        let expected = if extended(port) { SRB_FUNCTION_STORAGE_REQUEST_BLOCK } else { self.function };
+        if function != expected {
+            crate::not_ok!("srb-damaged", "{}: Function became {function:#x}", self.text());
+        }
+        let mut answer = Answer { srb_status: status, scsi_status, transferred, sense: Vec::new() };
+        if status & SRB_STATUS_AUTOSENSE_VALID != 0 {
+            answer.sense = driver::bytes("Storport", srb + SENSE_AT, usize::from(sense_length.min(SENSE)));
+        }
+        self.check(&answer);
+        self.answer = answer;
+        self.bury(port);
+    }
+
+    /// Combinations that Storport or the class drivers reject.
+    fn check(&self, answer: &Answer) {
+        let text = self.text();
+        match answer.srb_status & 0x3F {
+            SRB_STATUS_PENDING => crate::not_ok!("srb-completed-pending", "{text}: SRB status is still PENDING"),
+            SRB_STATUS_SUCCESS if answer.scsi_status != 0 => {
+                crate::not_ok!("srb-status", "{text}: SUCCESS with SCSI status {:#04x}", answer.scsi_status);
+            }
+            SRB_STATUS_SUCCESS if answer.srb_status & SRB_STATUS_AUTOSENSE_VALID != 0 => {
+                crate::not_ok!("srb-status", "{text}: SUCCESS with AUTOSENSE_VALID");
+            }
+            _ => {}
+        }
+        if answer.transferred > self.data.length {
+            crate::not_ok!(
+                "data-transfer-length-grown",
+                "{text}: DataTransferLength was {} and is {}",
+                self.data.length,
+                answer.transferred
+            );
+        }
+    }
+
+    /// Unmaps and poisons the request's memory and releases the memory that was longest in quarantine.
+    fn bury(&mut self, port: &mut Port) {
+        let Some(memory) = self.memory.take() else { return };
+        arena::unmap(memory.range);
+        frames::fill(memory.physical, memory.range.pages, POISON);
+        port.past.push_back((memory.range, self.tag));
+        if port.past.len() > 1024 {
+            port.past.pop_front();
+        }
+        port.quarantine.push_back(Dead { physical: memory.physical, pages: memory.range.pages, tag: self.tag });
+        if port.quarantine.len() > QUARANTINE
+            && let Some(dead) = port.quarantine.pop_front()
+        {
+            dead.release();
+        }
+    }
+
+    /// The extension's address, for messages.
+    pub fn extension(&self) -> u64 {
+        self.memory.map_or(0, |memory| memory.extension)
+    }
+}
+
+impl Dead {
+    /// Looks for writes by the device, then gives the frames back.
+    pub fn release(self) {
+        if let Err(offset) = frames::holds(self.physical, self.pages, POISON) {
+            crate::not_ok!(
+                "dma-after-completion",
+                "the device wrote at offset {offset:#x} of the memory of request {} after its completion",
+                self.tag
+            );
+        }
+        frames::free(self.physical, self.pages);
+    }
+}
+
+/// Whether the miniport gets STORAGE_REQUEST_BLOCKs. PORT_CONFIGURATION_INFORMATION.SrbType says so, and it starts as
+/// what HW_INITIALIZATION_DATA.SrbTypeFlags asked for.
+pub fn extended(port: &Port) -> bool {
+    u32::from(port.config.srb_type) == SRB_TYPE_STORAGE_REQUEST_BLOCK
+}
+
+/// Scatter/gather elements of a buffer: physically contiguous pages are one element.
+pub fn elements(data: Data) -> Vec<ScatterGatherElement> {
+    let mut list: Vec<ScatterGatherElement> = Vec::new();
+    let (mut at, end) = (data.address, data.address + u64::from(data.length));
+    while at < end {
+        let length = (PAGE - at % PAGE).min(end - at);
+        let Some((physical, _)) = paging::translate(at) else {
+            crate::stop!("the stand itself failed: buffer {at:#x} is not mapped");
+        };
+        match list.last_mut() {
+            Some(last) if last.physical + u64::from(last.length) == physical => last.length += length as u32,
+            _ => list.push(ScatterGatherElement { physical, length: length as u32, ..ScatterGatherElement::default() }),
+        }
+        at += length;
+    }
+    list
+}
+
+/// Tag of the last request whose memory was at an address.
+pub fn last_at(address: u64) -> Option<u32> {
+    let port = super::port();
+    port.past
+        .iter()
+        .rev()
+        .find(|(range, _)| (range.address..range.address + range.pages * PAGE).contains(&address))
+        .map(|(_, tag)| *tag)
+}
+
+/// The miniport completed an SRB (StorPortNotification, RequestComplete).
+pub fn complete(srb: u64) {
+    let mut port = super::port();
+    let Some(mut request) = port.active.remove(&srb) else {
+        drop(port);
+        match last_at(srb) {
+            Some(tag) => crate::not_ok!("srb-completed-twice", "request {tag} (SRB {srb:#x}) is already completed"),
+            None => crate::not_ok!("srb-unknown", "RequestComplete for {srb:#x}, which is no SRB"),
+        }
+        return;
+    };
+    request.finish(&mut port);
+    port.busy = port.busy.saturating_sub(1);
+    if let Some(unit) = port.units.get_mut(&request.address) {
+        unit.outstanding = unit.outstanding.saturating_sub(1);
+        unit.busy = unit.busy.saturating_sub(1);
+    }
+    if request.answer.srb_status & 0x3F == SRB_STATUS_BUSY {
+        // nc-storport-hw_startio.md: the same SRB comes again with a new extension.
+        port.statistics.busy += 1;
+        request.retries += 1;
+        request.not_before = clock::ticks() + 2;
+        port.waiting.push_front(request);
+    } else {
+        port.done.push(request);
+    }
+    drop(port);
+    crate::kernel::wake();
+}
