@@ -419,8 +419,8 @@ impl Link<'_> {
         fs::copy(load_config, folder.join("load_config.obj"))?;
         let libraries = self.library_folder()?;
         for name in KIT_LIBRARIES.into_iter().chain(["BufferOverflowFastFailK"]) {
-            let library = libraries.join(name).with_extension("lib");
-            ensure!(library.is_file(), "the content root has no {}", library.display());
+            let library = entry_named(&libraries, &format!("{name}.lib"))
+                .with_context(|| format!("there is no {name}.lib in {}", libraries.display()))?;
             fs::copy(&library, folder.join(name).with_extension("lib"))?;
         }
         let mut command = self.toolchain.link();
@@ -464,10 +464,8 @@ impl Link<'_> {
         let Some(newest) = newest else {
             bail!("there is no version folder with km in {}", folder.display())
         };
-        let name = self.options.architecture.library_folder();
-        let candidates = [newest.join("km").join(name), newest.join("km").join(name.to_uppercase())];
-        let found = candidates.iter().find(|path| path.is_dir());
-        found.cloned().with_context(|| format!("there are no libraries in {}", candidates[0].display()))
+        let (km, name) = (newest.join("km"), self.options.architecture.library_folder());
+        entry_named(&km, name).with_context(|| format!("there is no folder {name} in {}", km.display()))
     }
 }
 
@@ -519,6 +517,12 @@ fn erase_unit_number(library: &mut [u8], driver: &str) {
             number.fill(b'0');
         }
     }
+}
+
+/// The entry of `folder` that has `name` on a file system that takes no notice of case, as Windows' does.
+fn entry_named(folder: &Path, name: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries.flatten().find(|entry| entry.file_name().eq_ignore_ascii_case(name)).map(|entry| entry.path())
 }
 
 fn flag(name: &str, path: &Path) -> String {
