@@ -3,13 +3,15 @@
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::panic::Location;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::InterruptsOff;
+use super::{InterruptsOff, percpu};
 
 /// A value behind a lock.
 pub struct Lock<T> {
-    taken: AtomicBool,
+    /// Number of the processor that holds it, plus one; 0 when it is free.
+    owner: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -19,20 +21,20 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 impl<T> Lock<T> {
     /// A free lock.
     pub const fn new(value: T) -> Self {
-        Lock { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Lock { owner: AtomicU32::new(0), value: UnsafeCell::new(value) }
     }
 
     /// Takes the lock.
+    #[track_caller]
     pub fn lock(&self) -> Guard<'_, T> {
         let quiet = InterruptsOff::new();
-        let mut tries = 0u64;
-        while self.taken.swap(true, Ordering::Acquire) {
-            core::hint::spin_loop();
-            tries += 1;
-            if tries > 1 << 30 {
-                // Not through a lock: the console takes none.
-                crate::stop!("the stand itself failed: a lock is taken twice");
+        let me = percpu::number() + 1;
+        while let Err(owner) = self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
+            if owner == me {
+                // The console takes no lock, so this can be said.
+                crate::stop!("the stand itself failed: a lock is taken twice, at {}", Location::caller());
             }
+            core::hint::spin_loop();
         }
         Guard { lock: self, _quiet: quiet }
     }
@@ -61,6 +63,6 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock.taken.store(false, Ordering::Release);
+        self.lock.owner.store(0, Ordering::Release);
     }
 }

@@ -131,6 +131,11 @@ pub fn current() -> &'static mut PerCpu {
     }
 }
 
+/// Number of this processor; 0 while only the first one runs and has no block yet.
+pub fn number() -> u32 {
+    if started() { current().number } else { 0 }
+}
+
 /// Whether this processor's block is set up (a fault can come before it is).
 pub fn started() -> bool {
     read_msr(GS_BASE) != 0

@@ -59,7 +59,15 @@ pub fn start(ram: &[(u64, u64)], reserved: (u64, u64)) {
 pub fn run(count: u64) -> Option<u64> {
     let mut map = FRAME_MAP.lock();
     let (mut length, count) = (0, count as usize);
-    for frame in map.first..map.last {
+    let mut next = map.first;
+    while next < map.last {
+        if next % 64 == 0 && map.used[next / 64] == !0 {
+            length = 0;
+            next += 64;
+            continue;
+        }
+        let frame = next;
+        next += 1;
         length = if map.is_used(frame) { 0 } else { length + 1 };
         if length == count {
             let first = frame + 1 - count;

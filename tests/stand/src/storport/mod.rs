@@ -121,6 +121,8 @@ pub struct Port {
     pub past: VecDeque<(arena::Range, u32)>,
     /// Next request tag.
     pub next_tag: u32,
+    /// Most requests given to the miniport at once; 0 is no limit.
+    pub limit: usize,
     /// The miniport asked for a new bus scan.
     pub rescan: bool,
     /// `param.` values of the command line.
@@ -165,6 +167,7 @@ impl core::ops::DerefMut for PortGuard {
 }
 
 /// Takes the adapter's state.
+#[track_caller]
 pub fn port() -> PortGuard {
     let mut guard = PORT.lock();
     guard.get_or_insert_with(Port::default);

@@ -65,12 +65,14 @@ fn next(port: &mut Port) -> Option<Box<Request>> {
     if port.phase != Phase::Running || port.paused_until > now || port.busy > 0 {
         return None;
     }
-    let limit = default_depth(port);
+    if port.limit != 0 && port.active.len() >= port.limit {
+        return None;
+    }
     let index = port.waiting.iter().position(|request| {
         let free = port.units.get(&request.address).is_none_or(|unit| {
             unit.outstanding < unit.depth.max(1) && unit.paused_until <= now && unit.busy == 0
         });
-        request.not_before <= now && free && limit > 0
+        request.not_before <= now && free
     })?;
     let request = port.waiting.remove(index)?;
     if request.retries > BUSY_LIMIT {
