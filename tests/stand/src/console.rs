@@ -1,8 +1,11 @@
 //! The debug console (port 0xE9), the kinds of lines the runner knows, and the way out.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::cpu::lock::Lock;
 use crate::cpu::port;
 
 /// Writes to QEMU's `isa-debugcon`.
@@ -48,13 +51,42 @@ pub fn check(passed: bool, name: &str, detail: fmt::Arguments<'_>) {
     line(if passed { "ok " } else { "not ok " }, format_args!("{name}: {detail}"));
 }
 
-/// Checks failed so far.
-pub fn failures() -> u32 {
-    FAILED.load(Ordering::Relaxed)
+/// How often each line was logged. A driver that logs every request would drown everything else.
+static LOGGED: Lock<BTreeMap<String, u32>> = Lock::new(BTreeMap::new());
+const LOG_REPEATS: u32 = 3;
+const LOG_LINES: usize = 512;
+
+/// Prints what the driver logged; a line that comes again and again is only counted.
+pub fn log(source: &str, text: fmt::Arguments<'_>) {
+    let text = alloc::format!("{source}: {text}");
+    let count = {
+        let mut logged = LOGGED.lock();
+        if logged.len() >= LOG_LINES && !logged.contains_key(&text) {
+            return;
+        }
+        let count = logged.entry(text.clone()).or_insert(0);
+        *count += 1;
+        *count
+    };
+    if count <= LOG_REPEATS {
+        line("log ", format_args!("{text}"));
+    }
+}
+
+/// Says how often the counted lines came.
+fn log_summary() {
+    let logged = core::mem::take(&mut *LOGGED.lock());
+    for (text, count) in logged.iter().filter(|(_, count)| **count > LOG_REPEATS) {
+        line("log ", format_args!("{text} ({count} times)"));
+    }
+    if logged.len() >= LOG_LINES {
+        line("# ", format_args!("the driver logged more than {LOG_LINES} different lines; the rest was not kept"));
+    }
 }
 
 /// The last line of a complete run, and its exit code.
 pub fn end() -> ! {
+    log_summary();
     let (passed, failed) = (PASSED.load(Ordering::Relaxed), FAILED.load(Ordering::Relaxed));
     line("end ", format_args!("passed={passed} failed={failed}"));
     exit(if failed == 0 { 0x10 } else { 0x11 })
@@ -84,7 +116,7 @@ macro_rules! progress {
 #[macro_export]
 macro_rules! driver_log {
     ($source:expr, $($text:tt)*) => {
-        $crate::console::line("log ", format_args!("{}: {}", $source, format_args!($($text)*)))
+        $crate::console::log($source, format_args!($($text)*))
     };
 }
 

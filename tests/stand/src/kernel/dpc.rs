@@ -6,6 +6,7 @@ use crate::cpu::call;
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::{self, Stack};
 use crate::cpu::{apic, irql};
+use crate::storport::lock;
 
 /// A call to be made at DISPATCH_LEVEL.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub struct Item {
     pub routine: u64,
     /// Its arguments.
     pub arguments: [u64; 4],
+    /// Storport holds its callback locks around it (HwStorTimer).
+    pub locked: bool,
 }
 
 static QUEUE: Lock<VecDeque<Item>> = Lock::new(VecDeque::new());
@@ -34,26 +37,17 @@ pub fn queue(item: Item) -> bool {
     true
 }
 
-/// Takes a queued object out of the queue.
-pub fn remove(object: u64) -> bool {
-    let mut queue = QUEUE.lock();
-    let before = queue.len();
-    queue.retain(|item| item.object != object);
-    queue.len() != before
-}
-
-/// Whether nothing is queued.
-pub fn idle() -> bool {
-    QUEUE.lock().is_empty()
-}
-
 /// Runs what is queued. Called at DISPATCH_LEVEL by the DPC interrupt.
 pub fn run() {
     debug_assert_eq!(irql::current(), irql::DISPATCH);
     loop {
         let item = QUEUE.lock().pop_front();
         let Some(item) = item else { break };
+        let locks = item.locked.then(lock::acquire_callback);
         call::driver(item.name, Stack::Dpc, item.routine, &item.arguments);
+        if let Some(locks) = locks {
+            lock::release_callback(locks);
+        }
     }
     percpu::wake();
 }

@@ -12,7 +12,7 @@ const TYPES: u32 = 20;
 static SUPPORTED: Lock<[bool; TYPES as usize]> = Lock::new([false; TYPES as usize]);
 
 /// Whether the miniport supports a control type.
-pub fn supports(kind: u32) -> bool {
+fn supports(kind: u32) -> bool {
     SUPPORTED.lock().get(kind as usize).copied().unwrap_or(false)
 }
 
@@ -58,7 +58,7 @@ pub fn stop() -> bool {
 
 /// Restarts a stopped adapter: ScsiRestartAdapter when it is supported, else HwStorFindAdapter at DISPATCH_LEVEL is due,
 /// which a later version of this host does.
-pub fn restart() -> bool {
+fn restart() -> bool {
     if !supports(SCSI_RESTART_ADAPTER) {
         return false;
     }
@@ -84,17 +84,16 @@ pub fn restart() -> bool {
     good
 }
 
-/// HwStorResetBus at DISPATCH_LEVEL with the StartIo lock; afterwards every request of the bus must have ended
-/// (nc-storport-hw_reset_bus.md).
+/// HwStorResetBus at DISPATCH_LEVEL with the StartIo lock; it ends every request of the bus (nc-storport-hw_reset_bus.md).
 pub fn reset_bus(path: u8) {
     let (routine, extension) = {
         let port = port();
         (port.hw.hw_reset_bus, port.extension)
     };
     crate::note!("HwStorResetBus for path {path}");
-    let old = lock::acquire(START_IO_LOCK, 0);
+    let locks = lock::acquire_callback();
     let good = call::driver("HwStorResetBus", Stack::Thread, routine, &[extension, u64::from(path)]) & 0xFF != 0;
-    lock::release(START_IO_LOCK, 0, old);
+    lock::release_callback(locks);
     if !good {
         crate::not_ok!("reset-bus", "HwStorResetBus returned FALSE");
     }

@@ -4,7 +4,7 @@ use alloc::format;
 
 use stand::wdk::codes::*;
 
-use super::{control, extended, memory, notification, port, queue, start};
+use super::{control, extended, memory, notification, port, start};
 use crate::cpu::call::{self, Arguments, Arguments as A};
 use crate::cpu::percpu::Stack;
 use crate::cpu::{clock, irql};
@@ -120,21 +120,25 @@ fn with_unit(a: A, change: impl FnOnce(&mut super::Unit)) -> u64 {
     u64::from(changed)
 }
 
-/// StorPortSetDeviceQueueDepth(HwDeviceExtension, PathId, TargetId, Lun, Depth): between 1 and 254, or up to what
-/// MaxIOsPerLun allows (nf-storport-storportsetdevicequeuedepth.md).
+/// StorPortSetDeviceQueueDepth(HwDeviceExtension, PathId, TargetId, Lun, Depth). The page does not say what happens with
+/// a depth above MaxIOsPerLun; that limit holds here.
 fn set_depth(a: A) -> u64 {
     adapter("StorPortSetDeviceQueueDepth", a.get(0));
     let address = (a.get(1) as u8, a.get(2) as u8, a.get(3) as u8);
     let depth = a.get(4) as u32;
     let mut port = port();
     let most = match port.config.max_ios_per_lun {
-        0 | SP_UNINITIALIZED_VALUE => 254,
+        0 | SP_UNINITIALIZED_VALUE => 255,
         most => most,
     };
-    if depth == 0 || depth > most || !port.units.contains_key(&address) {
+    if depth == 0 {
+        drop(port);
+        crate::not_ok!("queue-depth-zero", "StorPortSetDeviceQueueDepth with depth 0");
         return 0;
     }
-    queue::unit(&mut port, address, depth).depth = depth;
+    // Before the first request to a unit there is no such device.
+    let Some(unit) = port.units.get_mut(&address) else { return 0 };
+    unit.depth = depth.min(most);
     1
 }
 

@@ -314,7 +314,7 @@ fn request_timer(a: Arguments) -> u32 {
         return STOR_STATUS_SUCCESS;
     }
     let arguments = [a.get(1), context, 0, 0];
-    timer::set(Item { name: "HwStorTimerEx", object: handle, routine, arguments }, time);
+    timer::set(Item { name: "HwStorTimerEx", object: handle, routine, arguments, locked: false }, time);
     STOR_STATUS_SUCCESS
 }
 

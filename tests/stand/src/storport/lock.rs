@@ -1,7 +1,8 @@
 //! Storport's spin locks: the DPC locks, the StartIo lock, the interrupt lock and the message locks.
 //!
-//! Order and levels: nf-storport-storportacquirespinlock.md. A DPC lock may be taken while nothing but the interrupt
-//! lock's level is above it; the StartIo lock at DISPATCH_LEVEL; the interrupt lock raises to the adapter's DIRQL.
+//! Order and levels: nf-storport-storportacquirespinlock.md. DPC and StartIo locks come first, at DISPATCH_LEVEL; the
+//! interrupt lock last, at the adapter's DIRQL. So a lock that is acquired above its own level is also out of order.
+//! The same page says which locks the port driver holds around each callback.
 
 use stand::wdk::codes::*;
 
@@ -95,8 +96,18 @@ pub fn release(kind: u32, object: u64, old: u8) {
     irql::set(old);
 }
 
-/// Whether this processor holds a lock of a kind.
-pub fn holds(kind: u32) -> bool {
-    let cpu = percpu::current();
-    cpu.held[..cpu.locks].iter().flatten().any(|held| held.kind == kind)
+/// Takes the locks Storport holds around HwStorTimer and HwStorResetBus: StartIo, and the interrupt lock as well when
+/// the miniport is half duplex. Give the answer to [`release_callback`].
+pub fn acquire_callback() -> (u8, Option<u8>) {
+    let half = super::port().config.synchronization_model == STOR_SYNCHRONIZE_HALF_DUPLEX;
+    let outer = acquire(START_IO_LOCK, 0);
+    (outer, half.then(|| acquire(INTERRUPT_LOCK, 0)))
+}
+
+/// Gives back what [`acquire_callback`] took.
+pub fn release_callback((outer, inner): (u8, Option<u8>)) {
+    if let Some(inner) = inner {
+        release(INTERRUPT_LOCK, 0, inner);
+    }
+    release(START_IO_LOCK, 0, outer);
 }

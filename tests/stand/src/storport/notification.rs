@@ -82,7 +82,7 @@ fn request_timer(a: Arguments) {
     let (routine, time) = (a.get(2), a.get(3) & 0xFFFF_FFFF);
     timer::cancel(ADAPTER_TIMER);
     if time != 0 {
-        let item = Item { name: "HwStorTimer", object: ADAPTER_TIMER, routine, arguments: [a.get(1), 0, 0, 0] };
+        let item = Item { name: "HwStorTimer", object: ADAPTER_TIMER, routine, arguments: [a.get(1), 0, 0, 0], locked: true };
         timer::set(item, time);
     }
 }
@@ -120,7 +120,7 @@ fn issue_dpc(a: Arguments) {
     port.statistics.dpcs += 1;
     drop(port);
     let arguments = [object, a.get(1), a.get(3), a.get(4)];
-    let queued = dpc::queue(Item { name: "HwStorDpcRoutine", object, routine, arguments });
+    let queued = dpc::queue(Item { name: "HwStorDpcRoutine", object, routine, arguments, locked: false });
     driver::write_optional(NAME, a.get(5), u8::from(queued));
 }
 

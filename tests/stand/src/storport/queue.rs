@@ -97,14 +97,15 @@ impl Path {
             extension: port.extension,
             build: port.hw.hw_build_io,
             start: port.hw.hw_start_io,
-            concurrent: port.perf_flags & STOR_PERF_CONCURRENT_CHANNELS != 0,
+            concurrent: port.perf_flags & STOR_PERF_CONCURRENT_CHANNELS != 0 && port.channels > 1,
             half_duplex: port.config.synchronization_model == STOR_SYNCHRONIZE_HALF_DUPLEX,
         }
     }
 }
 
 /// BuildIo without a lock, then StartIo: with the StartIo lock at DISPATCH_LEVEL (full duplex), with the interrupt lock
-/// at DIRQL (half duplex), or with no lock (concurrent channels). nc-storport-hw_startio.md.
+/// at DIRQL (half duplex), or with no lock (more than one concurrent channel). nc-storport-hw_startio.md and the table of
+/// nf-storport-storportacquirespinlock.md.
 fn start(srb: u64, path: Path) {
     let old = irql::raise(irql::DISPATCH);
     let go = path.build == 0

@@ -269,9 +269,10 @@ pub fn initialize_adapter() {
         port.phase = Phase::Initialize;
         (port.hw, port.extension)
     };
-    let old = irql::raise(lock::adapter_level());
+    // The interrupt lock is held around it (nf-storport-storportacquirespinlock.md).
+    let old = lock::acquire(INTERRUPT_LOCK, 0);
     let good = call::driver("HwStorInitialize", Stack::Thread, hw.hw_initialize, &[extension]) & 0xFF != 0;
-    irql::set(old);
+    lock::release(INTERRUPT_LOCK, 0, old);
     if !good {
         crate::not_ok!("initialize", "HwStorInitialize returned FALSE");
         crate::stop!("HwStorInitialize failed");
