@@ -360,14 +360,18 @@ fn compile(
     // In what is built only: messages of the compiler keep the paths that a person can open.
     flags.push("--remap-path-scope=object".to_owned());
     // The last match wins: the target folder is usually inside the tree.
-    for (path, name) in [
+    let mut names = vec![
         (toolchain.sysroot.join("lib/rustlib/src/rust"), format!("/rustc/{}", toolchain.commit)),
-        (registry, "/registry".to_owned()),
-        (root.to_path_buf(), SOURCE_PREFIX.to_owned()),
-        (target.to_path_buf(), "/target".to_owned()),
-    ] {
-        flags.push(format!("--remap-path-prefix={}={name}", path.display()));
-    }
+        (registry.clone(), "/registry".to_owned()),
+    ];
+    // The registry's folder is named after the index, which is another one when a mirror is used.
+    let mut indices: Vec<_> =
+        fs::read_dir(&registry).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    indices.sort();
+    names.extend(indices.into_iter().map(|index| (index, "/registry".to_owned())));
+    names.push((root.to_path_buf(), SOURCE_PREFIX.to_owned()));
+    names.push((target.to_path_buf(), "/target".to_owned()));
+    flags.extend(names.iter().map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())));
     let patch = root.join("tools/wdk-kit/wdk-build");
     let build_folder = target.join("image");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -537,4 +541,71 @@ fn finish(command: &mut Command, name: &str) -> Result<()> {
         bail!("{name} failed:\n{}", String::from_utf8_lossy(&text).trim_end());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_the_drivers_object_becomes_zero_everywhere() {
+        let mut library =
+            b"..viostor_image-0acd41354971fc50.viostor_image.df57-cgu.0\0viostor_image-0acd41354971fc50.o"
+                .to_vec();
+        erase_unit_number(&mut library, "viostor");
+        let expected =
+            "..viostor_image-0000000000000000.viostor_image.df57-cgu.0\0viostor_image-0000000000000000.o";
+        assert_eq!(String::from_utf8_lossy(&library), expected);
+    }
+
+    #[test]
+    fn what_only_looks_like_the_objects_number_stays() {
+        let text = b"viostor_image-is no number; viostor_image-0123";
+        let mut library = text.to_vec();
+        erase_unit_number(&mut library, "viostor");
+        assert_eq!(library, text);
+    }
+
+    #[test]
+    fn a_mirror_has_what_the_original_has_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir_all(from.join("km")).unwrap();
+        fs::create_dir_all(to.join("gone")).unwrap();
+        fs::write(from.join("km/a.h"), "new").unwrap();
+        fs::write(from.join("km/empty.h"), "").unwrap();
+        fs::write(to.join("gone/b.h"), "old").unwrap();
+        mirror(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(to.join("km/a.h")).unwrap(), "new");
+        assert!(to.join("km/empty.h").exists());
+        assert!(!to.join("gone").exists());
+    }
+
+    #[test]
+    fn a_folder_without_headers_is_no_content_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = checked_content_root(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("it has no folder Include"), "{error}");
+        fs::create_dir_all(folder.path().join("Include/10.0.26100.0/km")).unwrap();
+        fs::write(folder.path().join("Include/10.0.26100.0/km/Storport.h"), "").unwrap();
+        let error = checked_content_root(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("lower case"), "{error}");
+    }
+
+    #[test]
+    fn images_of_another_version_than_the_tree_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |manifest: &str, version: &str| {
+            let path = folder.path().join(manifest);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let text = format!("[workspace]\nmembers = []\n\n[workspace.package]\nversion = \"{version}\"\n");
+            fs::write(path, text).unwrap();
+        };
+        write("Cargo.toml", "0.2.0");
+        write("drivers/image/Cargo.toml", "0.2.0");
+        assert_eq!(driver_version(folder.path()).unwrap(), "0.2.0");
+        write("drivers/image/Cargo.toml", "0.1.0");
+        let error = driver_version(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("0.1.0") && error.contains("0.2.0"), "{error}");
+    }
 }

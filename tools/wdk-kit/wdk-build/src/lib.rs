@@ -414,19 +414,3 @@ fn version_number(name: &str) -> Option<[u32; 4]> {
     let parts = name.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>().ok()?;
     parts.try_into().ok()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(version_number("10.0.26100.0") > version_number("10.0.9999.0"));
-    }
-
-    #[test]
-    fn folders_beside_the_versions_are_no_versions() {
-        assert_eq!(version_number("wdf"), None);
-        assert_eq!(version_number("10.0"), None);
-    }
-}
