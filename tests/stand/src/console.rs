@@ -80,7 +80,10 @@ fn log_summary() {
         line("log ", format_args!("{text} ({count} times)"));
     }
     if logged.len() >= LOG_LINES {
-        line("# ", format_args!("the driver logged more than {LOG_LINES} different lines; the rest was not kept"));
+        line(
+            "# ",
+            format_args!("the driver logged more than {LOG_LINES} different lines; the rest was not kept"),
+        );
     }
 }
 

@@ -43,9 +43,8 @@ pub fn load(name: &str, file: &[u8]) -> u64 {
     let image = Image::parse(file).unwrap_or_else(|error| crate::stop!("{name}: {error}"));
     // Any value but the linker's default; the upper 16 bits are zero as the compiler's check expects.
     let cookie = (cpu::tsc() ^ 0x5D1E_2B99_2DDF) & 0xFFFF_FFFF_FFFF | 1;
-    let layout = image
-        .lay_out(BASE, cookie, kernel::resolve)
-        .unwrap_or_else(|error| crate::stop!("{name}: {error}"));
+    let layout =
+        image.lay_out(BASE, cookie, kernel::resolve).unwrap_or_else(|error| crate::stop!("{name}: {error}"));
     let mut sections = Vec::new();
     map(BASE, &layout.bytes[..PAGE as usize], Flags::CONSTANT);
     for section in &image.sections {
@@ -110,7 +109,11 @@ pub fn place(address: u64) -> String {
         (loaded.name.clone(), loaded.size)
     };
     if !(BASE..BASE + size.max(1)).contains(&address) {
-        return if address < 1 << 32 { format!("the stand at {address:#x}") } else { format!("{address:#x}") };
+        return if address < 1 << 32 {
+            format!("the stand at {address:#x}")
+        } else {
+            format!("{address:#x}")
+        };
     }
     let offset = address - BASE;
     match section(address) {

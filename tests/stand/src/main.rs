@@ -41,6 +41,8 @@ use run::run;
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("stand: a program for the bare machine; build it with --target x86_64-unknown-none and run it in QEMU");
+    eprintln!(
+        "stand: a program for the bare machine; build it with --target x86_64-unknown-none and run it in QEMU"
+    );
     std::process::exit(2);
 }

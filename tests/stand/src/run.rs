@@ -6,7 +6,7 @@ use crate::boot::BootInfo;
 use crate::cpu::{apic, clock, descriptors, percpu};
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, start};
-use crate::{acpi, console, loader, pass, scan};
+use crate::{acpi, console, kernel, loader, pass, scan};
 
 /// Runs the driver image through everything the command line asks for.
 pub fn run(boot: BootInfo) -> ! {
@@ -22,7 +22,9 @@ pub fn run(boot: BootInfo) -> ! {
         apic::route_lines(address, first);
     }
     crate::cpu::enable_interrupts();
-    let Some((ecam, first, last)) = tables.ecam else { crate::stop!("no MCFG table: start QEMU with -machine q35") };
+    let Some((ecam, first, last)) = tables.ecam else {
+        crate::stop!("no MCFG table: start QEMU with -machine q35")
+    };
     crate::note!(
         "stand: {} MiB of RAM, {} processor(s), TSC {} MHz, seed {:x}",
         boot.ram >> 20,
@@ -79,6 +81,8 @@ pub fn run(boot: BootInfo) -> ! {
     }
     control::shut_down();
     crate::note!("{}", exports::summary());
+    let (blocks, bytes, tags) = kernel::pool::outstanding();
+    crate::note!("{blocks} block(s) of pool still allocated, {bytes} bytes, tags{tags}");
     crate::note!("{} ms in the guest", clock::ticks());
     console::end()
 }

@@ -23,12 +23,7 @@ pub struct Piece {
 
 /// Cuts `length` bytes at buffer offset `start` (within its first page) into pieces of whole blocks. Every page of a
 /// buffer may lie anywhere, so a piece has as many elements as it touches pages. `None` when not even one block fits.
-pub fn pieces(
-    start: u32,
-    length: u32,
-    block: u32,
-    limits: Limits,
-) -> Option<impl Iterator<Item = Piece>> {
+pub fn pieces(start: u32, length: u32, block: u32, limits: Limits) -> Option<impl Iterator<Item = Piece>> {
     let next = move |offset: u32| {
         let first = u64::from(start) + u64::from(offset);
         let room = (first / PAGE + u64::from(limits.pages)) * PAGE - first;
@@ -37,7 +32,8 @@ pub fn pieces(
     };
     // A block at the worst place of a page must still fit.
     let worst = u64::from(block).div_ceil(PAGE) + u64::from(u64::from(block) % PAGE != 1);
-    if block == 0 || limits.bytes < block || u64::from(limits.pages) < worst || length % block != 0 {
+    if block == 0 || limits.bytes < block || u64::from(limits.pages) < worst || !length.is_multiple_of(block)
+    {
         return None;
     }
     let mut offset = 0;
@@ -71,7 +67,9 @@ mod tests {
 
     #[test]
     fn pieces_cover_the_transfer_and_keep_the_limits() {
-        for (start, block, bytes, pages) in [(0, 512, 4096, 2), (100, 512, 70000, 9), (4095, 4096, 1 << 20, 3)] {
+        for (start, block, bytes, pages) in
+            [(0, 512, 4096, 2), (100, 512, 70000, 9), (4095, 4096, 1 << 20, 3)]
+        {
             let mut at = 0;
             for piece in all(start, 1 << 20, block, bytes, pages).unwrap() {
                 assert_eq!(piece.offset, at);

@@ -70,7 +70,7 @@ pub struct SplitMix64(pub u64);
 
 impl SplitMix64 {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -80,7 +80,7 @@ impl SplitMix64 {
 
     /// A number below `bound`; 0 when the bound is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
+        if bound == 0 { 0 } else { self.word() % bound }
     }
 }
 
@@ -104,7 +104,7 @@ pub fn fill(block: &mut [u8], stamp: &Stamp) {
     block[36..40].fill(0);
     let mut words = SplitMix64(filler_seed(stamp));
     for chunk in block[HEADER..].chunks_exact_mut(8) {
-        chunk.copy_from_slice(&words.next().to_le_bytes());
+        chunk.copy_from_slice(&words.word().to_le_bytes());
     }
 }
 
@@ -121,7 +121,7 @@ pub fn verify(block: &[u8], expected: &Stamp) -> Result<(), Mismatch> {
     }
     let mut words = SplitMix64(filler_seed(expected));
     for (index, chunk) in block[HEADER..].chunks_exact(8).enumerate() {
-        if chunk != words.next().to_le_bytes() {
+        if chunk != words.word().to_le_bytes() {
             return Err(Mismatch::Filler(HEADER + index * 8));
         }
     }
@@ -170,7 +170,7 @@ mod tests {
         let mut block = [0u8; 512];
         fill(&mut block, &STAMP);
         assert_eq!(&block[..8], b"RSTAMP01");
-        assert_eq!(SplitMix64(0).next(), 0xE220_A839_7B1D_CDAF);
-        assert_eq!(block[40..48], SplitMix64(filler_seed(&STAMP)).next().to_le_bytes());
+        assert_eq!(SplitMix64(0).word(), 0xE220_A839_7B1D_CDAF);
+        assert_eq!(block[40..48], SplitMix64(filler_seed(&STAMP)).word().to_le_bytes());
     }
 }

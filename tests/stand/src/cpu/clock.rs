@@ -35,11 +35,7 @@ pub fn tick(frame: &Frame) {
     let cpu = percpu::current();
     if now >= RUN_LIMIT {
         crate::not_ok!("time-limit", "the run took longer than {} s", RUN_LIMIT / 1000);
-        crate::stop!(
-            "time is up, in {} at {}",
-            super::call::current_name(),
-            crate::loader::place(frame.rip)
-        );
+        crate::stop!("time is up, in {} at {}", super::call::current_name(), crate::loader::place(frame.rip));
     }
     for call in &cpu.calls[..cpu.depth] {
         if now > call.started + CALL_LIMIT {

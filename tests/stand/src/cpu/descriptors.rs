@@ -63,10 +63,10 @@ struct TablePointer {
 
 /// Loads the tables of the first processor.
 pub fn start() {
-    // SAFETY: called once, before interrupts are let in and before any other processor runs.
-    let (stacks, task, segments, gates) = unsafe {
-        (&mut *(&raw mut STACKS), &mut *(&raw mut TASK), &mut *(&raw mut SEGMENTS), &mut *(&raw mut GATES))
-    };
+    let (stacks, task, segments, gates) = (&raw mut STACKS, &raw mut TASK, &raw mut SEGMENTS, &raw mut GATES);
+    // SAFETY: called once, before interrupts are let in and before any other processor runs, so these are the only
+    // references there ever are.
+    let (stacks, task, segments, gates) = unsafe { (&mut *stacks, &mut *task, &mut *segments, &mut *gates) };
     let mut ist = [0u64; 7];
     for (slot, stack) in ist.iter_mut().zip(stacks.iter()) {
         *slot = &raw const stack.0 as u64 + HOST_STACK as u64;

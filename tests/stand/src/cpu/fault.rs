@@ -137,7 +137,8 @@ fn report(frame: &Frame) {
         return;
     }
     let cpu = percpu::current();
-    let Some(top) = cpu.tops.iter().find(|top| (**top - percpu::DRIVER_STACK..**top).contains(&frame.rsp)) else {
+    let Some(top) = cpu.tops.iter().find(|top| (**top - percpu::DRIVER_STACK..**top).contains(&frame.rsp))
+    else {
         return;
     };
     let mut at = frame.rsp & !7;

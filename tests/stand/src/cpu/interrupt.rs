@@ -98,7 +98,6 @@ pub fn stub(vector: usize) -> u64 {
 
 /// Registers at an interrupt, as the stub pushed them.
 #[repr(C)]
-#[expect(missing_docs, reason = "the fields are the registers")]
 pub struct Frame {
     pub r15: u64,
     pub r14: u64,

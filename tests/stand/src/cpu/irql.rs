@@ -7,8 +7,6 @@ use core::arch::asm;
 pub const PASSIVE: u8 = 0;
 /// DISPATCH_LEVEL.
 pub const DISPATCH: u8 = 2;
-/// HIGH_LEVEL.
-pub const HIGH: u8 = 15;
 
 /// The current IRQL.
 pub fn current() -> u8 {

@@ -106,8 +106,9 @@ const GS_BASE: u32 = 0xC000_0101;
 
 /// Sets up this processor's block.
 pub fn start(number: u32) {
+    let blocks = &raw mut BLOCKS;
     // SAFETY: each processor takes the block of its own number, once.
-    let block = unsafe { &mut *(&raw mut BLOCKS[number as usize]) };
+    let block = unsafe { &mut (*blocks)[number as usize] };
     let address = &raw const *block as u64;
     block.number = number;
     // KPCR.Self, KPCR.CurrentPrcb (embedded at 0x180 on x64) and the processor number in it.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use object::LittleEndian as LE;
 use object::pe;
-use object::read::pe::{Import, ImageNtHeaders, ImageOptionalHeader};
+use object::read::pe::{ImageNtHeaders, ImageOptionalHeader, Import};
 
 use super::{BadImage, Image, malformed};
 
@@ -108,7 +108,9 @@ impl Image<'_> {
         let at = u32::try_from(at)
             .ok()
             .filter(|at| self.section_at(*at).is_some_and(|section| section.rights.write))
-            .ok_or_else(|| BadImage::Malformed(format!("security cookie at {address:#x} is not in a data section")))?;
+            .ok_or_else(|| {
+                BadImage::Malformed(format!("security cookie at {address:#x} is not in a data section"))
+            })?;
         put(bytes, at, value)?;
         Ok(Some(at))
     }
@@ -136,8 +138,7 @@ impl Image<'_> {
             while let Some(thunk) =
                 thunks.next::<pe::ImageNtHeaders64>().map_err(malformed("import thunk"))?
             {
-                let import =
-                    table.import::<pe::ImageNtHeaders64>(thunk).map_err(malformed("import"))?;
+                let import = table.import::<pe::ImageNtHeaders64>(thunk).map_err(malformed("import"))?;
                 let name = match import {
                     Import::Name(_, name) => String::from_utf8_lossy(name).into_owned(),
                     Import::Ordinal(ordinal) => format!("#{ordinal}"),

@@ -137,7 +137,9 @@ impl<'a> Image<'a> {
         let entry = optional.address_of_entry_point();
         let executable = |rva: u32| sections.iter().any(|s| s.rights.execute && s.contains(rva));
         if !executable(entry) {
-            return Err(BadImage::Malformed(alloc::format!("entry point {entry:#x} lies in no code section")));
+            return Err(BadImage::Malformed(alloc::format!(
+                "entry point {entry:#x} lies in no code section"
+            )));
         }
         Ok(Image { data, sections, size, entry, preferred_base: optional.image_base(), pe })
     }

@@ -111,7 +111,8 @@ fn a_good_image_is_relocated_bound_and_given_its_cookie() {
 fn section_rights_follow_the_headers() {
     let file = driver();
     let image = Image::parse(&file).unwrap();
-    let rights: Vec<_> = image.sections.iter().map(|s| (s.rights.write, s.rights.execute, s.discardable)).collect();
+    let rights: Vec<_> =
+        image.sections.iter().map(|s| (s.rights.write, s.rights.execute, s.discardable)).collect();
     assert_eq!(
         rights,
         [(false, true, false), (false, false, false), (true, false, false), (false, false, true)]
@@ -128,9 +129,8 @@ fn every_truncation_is_refused_without_a_panic() {
     let file = with_data_relocation(driver());
     for length in 0..file.len() {
         let text = reason(&file[..length]);
-        let expected = text.starts_with("not a PE")
-            || text.starts_with("truncated")
-            || text.starts_with("malformed");
+        let expected =
+            text.starts_with("not a PE") || text.starts_with("truncated") || text.starts_with("malformed");
         assert!(expected, "cut at {length:#x}: {text}");
     }
 }

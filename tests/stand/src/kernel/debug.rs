@@ -142,7 +142,11 @@ pub fn format(function: &str, text: u64, arguments: Arguments) -> String {
             'Z' => {
                 let length = usize::from(driver::read::<u16>(function, raw)).min(512);
                 let buffer = driver::read::<u64>(function, raw + 8);
-                if wide { driver::wide_text(function, buffer, length / 2) } else { driver::text(function, buffer, length) }
+                if wide {
+                    driver::wide_text(function, buffer, length / 2)
+                } else {
+                    driver::text(function, buffer, length)
+                }
             }
             's' if wide => driver::wide_text(function, raw, most),
             'S' if short == 0 => driver::wide_text(function, raw, most),

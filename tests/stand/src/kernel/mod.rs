@@ -55,7 +55,9 @@ pub fn dispatch(index: usize, arguments: Arguments) -> u64 {
 pub fn resolve(dll: &str, name: &str) -> Option<u64> {
     let library = match dll {
         _ if dll.eq_ignore_ascii_case("storport.sys") => "storport.sys",
-        _ if dll.eq_ignore_ascii_case("ntoskrnl.exe") || dll.eq_ignore_ascii_case("hal.dll") => "ntoskrnl.exe",
+        _ if dll.eq_ignore_ascii_case("ntoskrnl.exe") || dll.eq_ignore_ascii_case("hal.dll") => {
+            "ntoskrnl.exe"
+        }
         _ => return None,
     };
     let mut index = 0;
@@ -136,7 +138,9 @@ const MISC: &[(&str, Export)] = &[
     ("WmiTraceMessage", |_| STATUS_SUCCESS),
     ("WmiQueryTraceInformation", |_| STATUS_NOT_FOUND),
     // Named in unwind tables; nothing here raises exceptions that could be handled.
-    ("__C_specific_handler", |_| crate::stop!("the image handles an exception, which the stand never raises")),
+    ("__C_specific_handler", |_| {
+        crate::stop!("the image handles an exception, which the stand never raises")
+    }),
     ("__chkstk", |_| 0),
 ];
 

@@ -81,7 +81,12 @@ pub fn contiguous(function: &str, size: u64) -> u64 {
 fn free(function: &str, a: Arguments) -> u64 {
     super::at_most(function, irql::DISPATCH);
     if !release(a.get(0)) {
-        crate::broken!("bad-free", "{function} of {:#x}, which is no block, in {}", a.get(0), super::whereabouts(a));
+        crate::broken!(
+            "bad-free",
+            "{function} of {:#x}, which is no block, in {}",
+            a.get(0),
+            super::whereabouts(a)
+        );
     }
     0
 }

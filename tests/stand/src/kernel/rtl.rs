@@ -76,7 +76,8 @@ pub const TABLE: &[(&str, Export)] = &[
     }),
     ("memcmp", |a| {
         let length = a.get(2) as usize;
-        let (left, right) = (driver::bytes("memcmp", a.get(0), length), driver::bytes("memcmp", a.get(1), length));
+        let (left, right) =
+            (driver::bytes("memcmp", a.get(0), length), driver::bytes("memcmp", a.get(1), length));
         left.cmp(&right) as i64 as u64
     }),
     ("RtlCompareMemory", |a| {

@@ -16,7 +16,10 @@ fn check(what: &str, address: u64, size: usize, write: bool) {
     loop {
         match paging::translate(page) {
             Some((_, writable)) if writable || !write => {}
-            _ => crate::broken!("bad-pointer", "{what} got a pointer to {address:#x} ({size} bytes), which it cannot use"),
+            _ => crate::broken!(
+                "bad-pointer",
+                "{what} got a pointer to {address:#x} ({size} bytes), which it cannot use"
+            ),
         }
         if page >= last & !(PAGE - 1) {
             break;

@@ -61,7 +61,7 @@ pub fn run(count: u64) -> Option<u64> {
     let (mut length, count) = (0, count as usize);
     let mut next = map.first;
     while next < map.last {
-        if next % 64 == 0 && map.used[next / 64] == !0 {
+        if next.is_multiple_of(64) && map.used[next / 64] == !0 {
             length = 0;
             next += 64;
             continue;

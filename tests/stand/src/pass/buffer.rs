@@ -38,7 +38,10 @@ impl Buffer {
         // SAFETY: the range is mapped and belongs to this buffer alone; the device writes it only while a request is
         // under way, when nobody looks.
         unsafe {
-            core::slice::from_raw_parts_mut((self.range.address + self.offset) as *mut u8, self.length as usize)
+            core::slice::from_raw_parts_mut(
+                (self.range.address + self.offset) as *mut u8,
+                self.length as usize,
+            )
         }
     }
 

@@ -34,7 +34,8 @@ pub fn pass(unit: &Unit, options: &Options, random: u64) {
         let mut read = flights.one(at, false, buffer, false);
         let mut fault = read.error.take();
         for index in 0..now {
-            let expected = Stamp { lba: at + index, generation: MEDIUM_GENERATION, seed: options.seed, owner: 0 };
+            let expected =
+                Stamp { lba: at + index, generation: MEDIUM_GENERATION, seed: options.seed, owner: 0 };
             if fault.is_some() {
                 break;
             }
@@ -54,6 +55,7 @@ pub fn pass(unit: &Unit, options: &Options, random: u64) {
     crate::console::check(faults == 0, "medium", format_args!("{detail}"));
     let (outcome, _) = send(unit.address, scsi::transfer(true, 0, 1, false), capacity.block_size);
     must_fail("write-to-cd-rom", &name, &outcome);
-    let (outcome, _) = send(unit.address, scsi::transfer(false, capacity.blocks, 1, false), capacity.block_size);
+    let (outcome, _) =
+        send(unit.address, scsi::transfer(false, capacity.blocks, 1, false), capacity.block_size);
     must_fail("read-past-end", &name, &outcome);
 }

@@ -142,7 +142,9 @@ impl<'a> Disk<'a> {
 
     fn mark(&mut self, lba: u64, blocks: usize, generation: u32) {
         for area in &mut self.areas {
-            for generations in area.generations.iter_mut().skip(lba.saturating_sub(area.first) as usize).take(blocks) {
+            for generations in
+                area.generations.iter_mut().skip(lba.saturating_sub(area.first) as usize).take(blocks)
+            {
                 if lba >= area.first {
                     *generations = generation;
                 }
@@ -338,7 +340,11 @@ impl<'a> Disk<'a> {
                 flush(self.unit);
             }
         }
-        faults.check("final-stamp", &self.name, &alloc::format!("{blocks} blocks of generation {FINAL_GENERATION:#x}"));
+        faults.check(
+            "final-stamp",
+            &self.name,
+            &alloc::format!("{blocks} blocks of generation {FINAL_GENERATION:#x}"),
+        );
         crate::note!(
             "final stamp: owner={:#x} blocks={blocks} block-size={} seed={:x}",
             self.owner,

@@ -25,13 +25,13 @@ pub fn run(units: &[Unit], options: &Options) {
         match unit.inquiry.device_type {
             DISK if unit.capacity.is_some() => {
                 seen += 1;
-                if let Some(disk) = disk::Disk::new(unit, options, random.next()) {
+                if let Some(disk) = disk::Disk::new(unit, options, random.word()) {
                     disks.push(disk);
                 }
             }
             CDROM if unit.capacity.is_some() => {
                 seen += 1;
-                cdrom::pass(unit, options, random.next());
+                cdrom::pass(unit, options, random.word());
             }
             _ => {}
         }
@@ -62,5 +62,9 @@ fn must_fail(name: &str, unit: &str, outcome: &Outcome) {
 fn flush(unit: &Unit) {
     let (outcome, _) = class::send(unit.address, scsi::synchronize_cache(), 0);
     let good = matches!(outcome, Outcome::Good);
-    crate::console::check(good, "flush", format_args!("{}: SYNCHRONIZE CACHE {outcome}", class::name(unit.address)));
+    crate::console::check(
+        good,
+        "flush",
+        format_args!("{}: SYNCHRONIZE CACHE {outcome}", class::name(unit.address)),
+    );
 }

@@ -88,9 +88,9 @@ impl Flights {
                     transfer.error.get_or_insert_with(|| alloc::format!("{}: {outcome}", request.text()));
                 } else if request.answer.transferred != request.data.length {
                     let text = request.text();
-                    transfer
-                        .error
-                        .get_or_insert_with(|| alloc::format!("{text}: only {} bytes moved", request.answer.transferred));
+                    transfer.error.get_or_insert_with(|| {
+                        alloc::format!("{text}: only {} bytes moved", request.answer.transferred)
+                    });
                 }
                 if transfer.left == 0 {
                     ended.extend(self.slots[slot].take().map(|transfer| (slot, transfer)));

@@ -40,7 +40,11 @@ pub fn assign(function: Function) -> Vec<Bar> {
         let mask = function.read_u32(offset);
         function.write_u32(offset, low);
         let high = if wide { function.read_u32(offset + 4) } else { 0 };
-        let mask = if memory { u64::from(mask & !0xF) | 0xFFFF_FFFF_0000_0000 } else { u64::from(mask & !3) | !0xFFFF };
+        let mask = if memory {
+            u64::from(mask & !0xF) | 0xFFFF_FFFF_0000_0000
+        } else {
+            u64::from(mask & !3) | !0xFFFF
+        };
         if mask & 0xFFFF_FFFF != 0 && (memory || mask & 0xFFFF != 0) {
             let size = mask.wrapping_neg() & if memory { !0 } else { 0xFFFF };
             let mut address = u64::from(high) << 32 | u64::from(low & if memory { !0xF } else { !3 });

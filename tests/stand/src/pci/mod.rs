@@ -42,7 +42,8 @@ impl core::fmt::Display for Function {
 
 impl Function {
     fn base(self) -> u64 {
-        let offset = u64::from(self.bus) << 20 | u64::from(self.device) << 15 | u64::from(self.function) << 12;
+        let offset =
+            u64::from(self.bus) << 20 | u64::from(self.device) << 15 | u64::from(self.function) << 12;
         ECAM.load(Ordering::Relaxed) + offset
     }
 

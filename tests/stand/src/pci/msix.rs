@@ -63,9 +63,4 @@ impl Table {
         self.write(entry, 2, data);
         self.write(entry, 3, 0);
     }
-
-    /// Masks an entry.
-    pub fn mask(self, entry: u16) {
-        self.write(entry, 3, 1);
-    }
 }

@@ -32,7 +32,8 @@ impl Agreement {
 pub fn read(function: Function, bars: &[Bar]) -> Option<Agreement> {
     let modern = common(function, bars).map(read_modern);
     // A legacy driver on a transitional device takes no feature VERSION_1 and uses the I/O ports.
-    let ports = bars.iter().find(|bar| !bar.memory && bar.index == 0).map(|bar| read_legacy(bar.address as u16));
+    let ports =
+        bars.iter().find(|bar| !bar.memory && bar.index == 0).map(|bar| read_legacy(bar.address as u16));
     match modern {
         Some(agreement) if agreement.driver & 1 << 32 != 0 => modern,
         _ => ports.or(modern),
@@ -42,7 +43,8 @@ pub fn read(function: Function, bars: &[Bar]) -> Option<Agreement> {
 /// Address of the common configuration structure.
 fn common(function: Function, bars: &[Bar]) -> Option<u64> {
     // Vendor-specific capability with cfg_type 1.
-    let (_, at) = function.capabilities().into_iter().find(|(id, at)| *id == 9 && function.read_u8(at + 3) == 1)?;
+    let (_, at) =
+        function.capabilities().into_iter().find(|(id, at)| *id == 9 && function.read_u8(at + 3) == 1)?;
     let bar = bars.iter().find(|bar| bar.index == function.read_u8(at + 4) && bar.memory)?;
     let offset = u64::from(function.read_u32(at + 8));
     (offset + 64 <= bar.size).then(|| memory::map_device(bar.address + offset, 64))

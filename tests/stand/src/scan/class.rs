@@ -67,14 +67,20 @@ pub fn name(address: Address) -> String {
 
 /// Sends a command that reads up to `length` bytes and answers with what came.
 pub fn send(address: Address, command: Command, length: u32) -> (Outcome, Vec<u8>) {
-    let Some(range) = arena::scattered(u64::from(length.max(1))) else { crate::stop!("no memory for a buffer") };
+    let Some(range) = arena::scattered(u64::from(length.max(1))) else {
+        crate::stop!("no memory for a buffer")
+    };
     let data = if length == 0 { Data::default() } else { Data { address: range.address, length } };
     let mut result = (Outcome::Failed("not sent".into()), Vec::new());
     for _ in 0..ATTEMPTS {
         let request = queue::execute(Request::new(address, command, data, TIMEOUT));
         let outcome = Outcome::of(&request.answer);
         let bytes = if matches!(outcome, Outcome::Good) && length > 0 {
-            crate::memory::driver::bytes("class", range.address, request.answer.transferred.min(length) as usize)
+            crate::memory::driver::bytes(
+                "class",
+                range.address,
+                request.answer.transferred.min(length) as usize,
+            )
         } else {
             Vec::new()
         };

@@ -20,8 +20,6 @@ pub struct Unit {
     pub inquiry: Inquiry,
     /// Capacity, for disks and CD-ROMs with a medium.
     pub capacity: Option<Capacity>,
-    /// The write cache is on.
-    pub write_cache: Option<bool>,
 }
 
 /// Disk.
@@ -85,7 +83,8 @@ fn look(address: Address) -> Option<Unit> {
     let (serial, ids) = vital_product_data(address);
     let ready = class::ready(address);
     let medium = matches!(ready, Outcome::Good);
-    let capacity = if medium && matches!(inquiry.device_type, DISK | CDROM) { capacity(address) } else { None };
+    let capacity =
+        if medium && matches!(inquiry.device_type, DISK | CDROM) { capacity(address) } else { None };
     let write_cache = if inquiry.device_type == DISK { caching(address) } else { None };
     describe(&name, &inquiry, &serial, &ids, capacity, write_cache);
     crate::ok!("inquiry", "{name}: type {}", inquiry.device_type);
@@ -100,7 +99,7 @@ fn look(address: Address) -> Option<Unit> {
     } else if !medium {
         crate::note!("{name}: not ready ({ready})");
     }
-    Some(Unit { address, inquiry, capacity, write_cache })
+    Some(Unit { address, inquiry, capacity })
 }
 
 /// Serial number (VPD 80) and identifiers (VPD 83), as far as VPD 00 lists them.

@@ -92,7 +92,8 @@ pub fn reset_bus(path: u8) {
     };
     crate::note!("HwStorResetBus for path {path}");
     let locks = lock::acquire_callback();
-    let good = call::driver("HwStorResetBus", Stack::Thread, routine, &[extension, u64::from(path)]) & 0xFF != 0;
+    let good =
+        call::driver("HwStorResetBus", Stack::Thread, routine, &[extension, u64::from(path)]) & 0xFF != 0;
     lock::release_callback(locks);
     if !good {
         crate::not_ok!("reset-bus", "HwStorResetBus returned FALSE");
@@ -103,7 +104,9 @@ pub fn reset_bus(path: u8) {
 pub fn complete_all(status: u8, matches: impl Fn(Address) -> bool) {
     loop {
         let mut port = port();
-        let Some(srb) = port.active.iter().find(|(_, r)| matches(r.address)).map(|(srb, _)| *srb) else { break };
+        let Some(srb) = port.active.iter().find(|(_, r)| matches(r.address)).map(|(srb, _)| *srb) else {
+            break;
+        };
         // SrbStatus is the byte at offset 3 of both kinds of SRB.
         driver::write("Storport", srb + 3, status);
         if let Some(request) = port.active.get_mut(&srb) {

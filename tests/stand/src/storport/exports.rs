@@ -41,7 +41,11 @@ pub const TABLE: &[(&str, Export)] = &[
     ("StorPortStallExecution", |a| {
         let time = a.get(0) & 0xFFFF_FFFF;
         if time > 100_000 {
-            crate::not_ok!("stall-too-long", "StorPortStallExecution of {time} us in {}", call::current_name());
+            crate::not_ok!(
+                "stall-too-long",
+                "StorPortStallExecution of {time} us in {}",
+                call::current_name()
+            );
         }
         clock::stall(time);
         0
@@ -62,7 +66,9 @@ pub const TABLE: &[(&str, Export)] = &[
         kernel::wake();
         1
     }),
-    ("StorPortPauseDevice", |a| with_unit(a, |unit| unit.paused_until = clock::ticks() + (a.get(4) & 0xFFFF_FFFF) * 1000)),
+    ("StorPortPauseDevice", |a| {
+        with_unit(a, |unit| unit.paused_until = clock::ticks() + (a.get(4) & 0xFFFF_FFFF) * 1000)
+    }),
     ("StorPortResumeDevice", |a| with_unit(a, |unit| unit.paused_until = 0)),
     ("StorPortBusy", |a| {
         // Busy until that many outstanding requests have completed (nf-storport-storportbusy.md).
@@ -88,7 +94,11 @@ pub const TABLE: &[(&str, Export)] = &[
     ("StorPortConvertUlong64ToPhysicalAddress", |a| a.get(0)),
     ("StorPortConvertPhysicalAddressToUlong64", |a| a.get(0)),
     ("StorPortQuerySystemTime", |a| {
-        driver::write("StorPortQuerySystemTime", a.get(0), 0x01DA_0000_0000_0000u64 + clock::ticks() * 10_000);
+        driver::write(
+            "StorPortQuerySystemTime",
+            a.get(0),
+            0x01DA_0000_0000_0000u64 + clock::ticks() * 10_000,
+        );
         0
     }),
     ("StorPortAllocateRegistryBuffer", |a| {
@@ -178,7 +188,9 @@ fn set_bus_data(a: A) -> u64 {
     adapter("StorPortSetBusDataByOffset", a.get(0));
     let (offset, length) = (a.get(5) & 0xFFF, (a.get(6) & 0xFFFF_FFFF).min(256));
     let Some(function) = port().function.filter(|_| a.get(1) & 0xFFFF_FFFF == 4) else { return 0 };
-    for (index, byte) in driver::bytes("StorPortSetBusDataByOffset", a.get(4), length as usize).iter().enumerate() {
+    for (index, byte) in
+        driver::bytes("StorPortSetBusDataByOffset", a.get(4), length as usize).iter().enumerate()
+    {
         function.write_u8(offset as u16 + index as u16, *byte);
     }
     length
@@ -230,7 +242,8 @@ fn registry_read(a: A) -> u64 {
     kernel::at_most(NAME, irql::PASSIVE);
     let name = driver::text(NAME, a.get(1), 128);
     let room = driver::read::<u32>(NAME, a.get(5));
-    let value = port().parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name)).map(|(_, value)| *value);
+    let value =
+        port().parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name)).map(|(_, value)| *value);
     match value {
         Some(value) if a.get(3) & 0xFFFF_FFFF == u64::from(MINIPORT_REG_DWORD) && room >= 4 => {
             driver::write(NAME, a.get(4), value);

@@ -88,7 +88,10 @@ pub fn extended_function(a: Arguments) -> u64 {
         80 => STOR_STATUS_SUCCESS,
         // Power framework, RPMB, crypto, host memory buffer, ACPI, passthrough of MDLs: not on this machine.
         2..=10 | 23 | 26 | 27 | 42..=45 | 48..=54 | 57 | 62 | 63 | 65..=74 | 76..=78 => {
-            crate::note!("{} is not implemented by the stand and says so to the driver", names::extended_function(code));
+            crate::note!(
+                "{} is not implemented by the stand and says so to the driver",
+                names::extended_function(code)
+            );
             STOR_STATUS_NOT_IMPLEMENTED
         }
         _ => {

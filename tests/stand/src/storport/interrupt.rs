@@ -66,7 +66,8 @@ pub fn service(vector: u8) {
         crate::broken!("no-interrupt-routine", "{name} is needed for vector {vector:#x} and is null");
     }
     // Storport holds the interrupt lock, or the message's, around the routine.
-    let (kind, object) = if is_message && per_message { (MESSAGE_LOCK, u64::from(message)) } else { (INTERRUPT_LOCK, 0) };
+    let (kind, object) =
+        if is_message && per_message { (MESSAGE_LOCK, u64::from(message)) } else { (INTERRUPT_LOCK, 0) };
     let old = lock::acquire(kind, object);
     let claimed = call::driver(name, Stack::Isr, target, &arguments) & 0xFF != 0;
     lock::release(kind, object, old);
@@ -76,7 +77,11 @@ pub fn service(vector: u8) {
     }
     super::port().statistics.unclaimed += 1;
     if UNCLAIMED_IN_A_ROW.fetch_add(1, Ordering::Relaxed) > 20_000 {
-        crate::broken!("interrupt-storm", "{name} does not claim its interrupts (vector {vector:#x}, IRQL {})", irql::current());
+        crate::broken!(
+            "interrupt-storm",
+            "{name} does not claim its interrupts (vector {vector:#x}, IRQL {})",
+            irql::current()
+        );
     }
 }
 

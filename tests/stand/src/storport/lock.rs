@@ -42,7 +42,9 @@ pub fn adapter_level() -> u8 {
 fn level(kind: u32, object: u64) -> u8 {
     match kind {
         INTERRUPT_LOCK => adapter_level(),
-        MESSAGE_LOCK if super::port().config.interrupt_synchronization_mode == INTERRUPT_SYNCHRONIZE_PER_MESSAGE => {
+        MESSAGE_LOCK
+            if super::port().config.interrupt_synchronization_mode == INTERRUPT_SYNCHRONIZE_PER_MESSAGE =>
+        {
             message_level(object)
         }
         MESSAGE_LOCK => adapter_level(),
@@ -83,7 +85,12 @@ pub fn release(kind: u32, object: u64, old: u8) {
     let cpu = percpu::current();
     let locks = cpu.locks;
     match cpu.held[..locks].iter().rposition(|h| *h == Some(held)) {
-        None => crate::broken!("lock-not-held", "{} released and not held in {}", name(kind), call::current_name()),
+        None => crate::broken!(
+            "lock-not-held",
+            "{} released and not held in {}",
+            name(kind),
+            call::current_name()
+        ),
         Some(index) => {
             if index + 1 != locks {
                 crate::not_ok!("lock-order", "{} released before a lock taken after it", name(kind));

@@ -19,7 +19,10 @@ pub fn uncached_extension(a: Arguments) -> u64 {
         return range.address;
     }
     if port.phase > Phase::FindAdapter {
-        crate::not_ok!("uncached-extension-late", "StorPortGetUncachedExtension is for HwStorFindAdapter only");
+        crate::not_ok!(
+            "uncached-extension-late",
+            "StorPortGetUncachedExtension is for HwStorFindAdapter only"
+        );
     }
     kernel::at_most("StorPortGetUncachedExtension", irql::PASSIVE);
     if bytes == 0 || bytes > 64 << 20 {
@@ -52,7 +55,7 @@ pub fn physical_address(a: Arguments) -> u64 {
                 let end = data.address + u64::from(data.length);
                 if (data.address..end).contains(&address) {
                     most = end - address;
-                } else if !request.is_sense(address) && !(srb..srb + (64 << 10)).contains(&address) {
+                } else if !request.owns(address) {
                     drop(port);
                     crate::not_ok!("foreign-address", "{NAME}: {address:#x} is not in the request's buffers");
                 }

@@ -114,7 +114,7 @@ pub struct Port {
     /// Requests with the miniport, by SRB address.
     pub active: BTreeMap<u64, Box<Request>>,
     /// Requests completed and not yet taken.
-    pub done: Vec<Box<Request>>,
+    pub done: VecDeque<Box<Request>>,
     /// Memory of completed requests, kept away for a while.
     pub quarantine: VecDeque<request::Dead>,
     /// Addresses of requests completed lately.

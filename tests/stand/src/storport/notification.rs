@@ -82,7 +82,13 @@ fn request_timer(a: Arguments) {
     let (routine, time) = (a.get(2), a.get(3) & 0xFFFF_FFFF);
     timer::cancel(ADAPTER_TIMER);
     if time != 0 {
-        let item = Item { name: "HwStorTimer", object: ADAPTER_TIMER, routine, arguments: [a.get(1), 0, 0, 0], locked: true };
+        let item = Item {
+            name: "HwStorTimer",
+            object: ADAPTER_TIMER,
+            routine,
+            arguments: [a.get(1), 0, 0, 0],
+            locked: true,
+        };
         timer::set(item, time);
     }
 }
@@ -99,7 +105,8 @@ fn enable_passive(a: Arguments) {
     if !allowed {
         crate::not_ok!("passive-init-late", "StorPortEnablePassiveInitialization outside HwStorInitialize");
     }
-    driver::write_optional(NAME, a.get(3), u8::from(allowed));
+    // The result is a LONG.
+    driver::write_optional(NAME, a.get(3), u32::from(allowed));
 }
 
 /// InitializeDpc(HwDeviceExtension, Dpc, HwDpcRoutine): at PASSIVE_LEVEL (nf-storport-storportinitializedpc.md).
@@ -115,13 +122,18 @@ fn issue_dpc(a: Arguments) {
     let mut port = port();
     let Some(routine) = port.dpcs.get(&object).copied() else {
         drop(port);
-        crate::broken!("dpc-not-initialized", "StorPortIssueDpc of {object:#x} in {}", kernel::whereabouts(a));
+        crate::broken!(
+            "dpc-not-initialized",
+            "StorPortIssueDpc of {object:#x} in {}",
+            kernel::whereabouts(a)
+        );
     };
     port.statistics.dpcs += 1;
     drop(port);
     let arguments = [object, a.get(1), a.get(3), a.get(4)];
     let queued = dpc::queue(Item { name: "HwStorDpcRoutine", object, routine, arguments, locked: false });
-    driver::write_optional(NAME, a.get(5), u8::from(queued));
+    // The result is a LONG.
+    driver::write_optional(NAME, a.get(5), u32::from(queued));
 }
 
 /// AcquireSpinLock(HwDeviceExtension, SpinLock, LockContext, LockHandle). The handle keeps what the release needs: the
@@ -129,7 +141,11 @@ fn issue_dpc(a: Arguments) {
 fn acquire_lock(a: Arguments) {
     let (kind, object, handle) = ((a.get(2) & 0xFFFF_FFFF) as u32, a.get(3), a.get(4));
     if !(1..=3).contains(&kind) {
-        crate::broken!("unknown-lock", "StorPortAcquireSpinLock of lock {kind} in {}", kernel::whereabouts(a));
+        crate::broken!(
+            "unknown-lock",
+            "StorPortAcquireSpinLock of lock {kind} in {}",
+            kernel::whereabouts(a)
+        );
     }
     if kind == 1 && !port().dpcs.contains_key(&object) {
         crate::broken!("dpc-not-initialized", "DpcLock of {object:#x} in {}", kernel::whereabouts(a));

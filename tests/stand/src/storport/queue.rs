@@ -1,6 +1,7 @@
 //! From a request to BuildIo and StartIo, and waiting for what comes back.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use stand::wdk::codes::*;
@@ -28,6 +29,13 @@ pub fn submit(mut request: Box<Request>) -> u32 {
 
 /// Starts what may be started. Called on the thread at PASSIVE_LEVEL.
 pub fn pump() {
+    // DPCs wait until all that may start has started, so that the depth asked for is really reached.
+    let old = irql::raise(irql::DISPATCH);
+    start_all();
+    irql::set(old);
+}
+
+fn start_all() {
     loop {
         let mut port = super::port();
         let Some(mut request) = next(&mut port) else { break };
@@ -112,12 +120,16 @@ fn start(srb: u64, path: Path) {
         || call::driver("HwStorBuildIo", Stack::Thread, path.build, &[path.extension, srb]) & 0xFF != 0;
     let still_active = super::port().active.contains_key(&srb);
     if go && !still_active {
-        crate::not_ok!("buildio-completed-and-true", "HwStorBuildIo completed the SRB and asked for HwStorStartIo");
+        crate::not_ok!(
+            "buildio-completed-and-true",
+            "HwStorBuildIo completed the SRB and asked for HwStorStartIo"
+        );
     }
     if go && still_active {
         let kind = if path.half_duplex { INTERRUPT_LOCK } else { START_IO_LOCK };
         let before = (!path.concurrent).then(|| lock::acquire(kind, 0));
-        let taken = call::driver("HwStorStartIo", Stack::Thread, path.start, &[path.extension, srb]) & 0xFF != 0;
+        let taken =
+            call::driver("HwStorStartIo", Stack::Thread, path.start, &[path.extension, srb]) & 0xFF != 0;
         if let Some(before) = before {
             lock::release(kind, 0, before);
         }
@@ -198,7 +210,7 @@ fn overdue() {
 }
 
 /// Takes the completed requests.
-pub fn take_done() -> Vec<Box<Request>> {
+pub fn take_done() -> VecDeque<Box<Request>> {
     core::mem::take(&mut super::port().done)
 }
 
@@ -210,7 +222,7 @@ pub fn execute(request: Box<Request>) -> Box<Request> {
     let done = wait(limit, || {
         let mut port = super::port();
         let found = port.done.iter().position(|request| request.tag == tag);
-        finished = found.map(|index| port.done.swap_remove(index));
+        finished = found.and_then(|index| port.done.remove(index));
         finished.is_some()
     });
     match finished {

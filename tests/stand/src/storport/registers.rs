@@ -21,9 +21,11 @@ macro_rules! register {
 }
 
 const BYTES: [(&str, Export); 2] = register!(u8, "StorPortReadRegisterUchar", "StorPortWriteRegisterUchar");
-const SHORTS: [(&str, Export); 2] = register!(u16, "StorPortReadRegisterUshort", "StorPortWriteRegisterUshort");
+const SHORTS: [(&str, Export); 2] =
+    register!(u16, "StorPortReadRegisterUshort", "StorPortWriteRegisterUshort");
 const LONGS: [(&str, Export); 2] = register!(u32, "StorPortReadRegisterUlong", "StorPortWriteRegisterUlong");
-const QUADS: [(&str, Export); 2] = register!(u64, "StorPortReadRegisterUlong64", "StorPortWriteRegisterUlong64");
+const QUADS: [(&str, Export); 2] =
+    register!(u64, "StorPortReadRegisterUlong64", "StorPortWriteRegisterUlong64");
 
 /// The exports of this file.
 pub const TABLE: &[(&str, Export)] = &[

@@ -47,11 +47,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether the request succeeded.
-    pub fn good(&self) -> bool {
-        self.srb_status & 0x3F == SRB_STATUS_SUCCESS
-    }
-
     /// The sense data decoded.
     pub fn sense(&self) -> Option<scsi::Sense> {
         scsi::parse_sense(&self.sense)
@@ -84,7 +79,6 @@ pub struct Dead {
 struct Memory {
     range: arena::Range,
     physical: u64,
-    extension: u64,
 }
 
 /// One request.
@@ -146,15 +140,22 @@ impl Request {
         self.srb() + LIST_AT
     }
 
-    /// Whether an address lies in the sense buffer.
-    pub fn is_sense(&self, address: u64) -> bool {
-        (self.srb() + SENSE_AT..self.srb() + SENSE_AT + u64::from(SENSE)).contains(&address)
+    /// Whether an address lies in the memory that came with the request: SRB, sense buffer, list, extension.
+    pub fn owns(&self, address: u64) -> bool {
+        self.memory.is_some_and(|Memory { range, .. }| {
+            (range.address..range.address + range.pages * PAGE).contains(&address)
+        })
     }
 
     /// In words.
     pub fn text(&self) -> alloc::string::String {
         let (path, target, lun) = self.address;
-        alloc::format!("{} to {path}:{target}:{lun} (request {}, {} bytes)", self.command.name, self.tag, self.data.length)
+        alloc::format!(
+            "{} to {path}:{target}:{lun} (request {}, {} bytes)",
+            self.command.name,
+            self.tag,
+            self.data.length
+        )
     }
 
     /// Gives the request its memory and fills the SRB; answers with the SRB's address.
@@ -163,12 +164,14 @@ impl Request {
         let elements = elements(self.data);
         let front = LIST_AT + SCATTER_GATHER_HEADER as u64 + elements.len() as u64 * 24;
         let pages = front.div_ceil(PAGE) + extension.next_multiple_of(16).div_ceil(PAGE);
-        let Some((range, physical)) = arena::request(pages) else { crate::stop!("out of memory for requests") };
+        let Some((range, physical)) = arena::request(pages) else {
+            crate::stop!("out of memory for requests")
+        };
         let end = range.address + pages * PAGE;
         let at = end - extension.next_multiple_of(16);
         // The documentation promises nothing about the contents of a fresh extension.
         driver::fill("Storport", at, 0xA5, extension.next_multiple_of(16) as usize);
-        self.memory = Some(Memory { range, physical, extension: at });
+        self.memory = Some(Memory { range, physical });
         driver::write("Storport", range.address + LIST_AT, elements.len() as u64);
         for (index, element) in elements.iter().enumerate() {
             let at = self.list() + (SCATTER_GATHER_HEADER + index * 24) as u64;
@@ -224,7 +227,11 @@ impl Request {
         let (status, scsi_status, transferred, sense_length, function) = if extended(port) {
             let block: StorageRequestBlock = driver::read("Storport", srb);
             if block.signature != SRB_SIGNATURE || block.srb_function != u32::from(self.function) {
-                crate::not_ok!("srb-damaged", "{}: signature or function of the SRB was changed", self.text());
+                crate::not_ok!(
+                    "srb-damaged",
+                    "{}: signature or function of the SRB was changed",
+                    self.text()
+                );
             }
             let length = block.cdb.sense_info_buffer_length;
             (block.srb_status, block.cdb.scsi_status, block.data_transfer_length, length, block.function)
@@ -250,7 +257,9 @@ impl Request {
     fn check(&self, answer: &Answer) {
         let text = self.text();
         match answer.srb_status & 0x3F {
-            SRB_STATUS_PENDING => crate::not_ok!("srb-completed-pending", "{text}: SRB status is still PENDING"),
+            SRB_STATUS_PENDING => {
+                crate::not_ok!("srb-completed-pending", "{text}: SRB status is still PENDING")
+            }
             SRB_STATUS_SUCCESS if answer.scsi_status != 0 => {
                 crate::not_ok!("srb-status", "{text}: SUCCESS with SCSI status {:#04x}", answer.scsi_status);
             }
@@ -278,17 +287,16 @@ impl Request {
         if port.past.len() > 1024 {
             port.past.pop_front();
         }
-        port.quarantine.push_back(Dead { physical: memory.physical, pages: memory.range.pages, tag: self.tag });
+        port.quarantine.push_back(Dead {
+            physical: memory.physical,
+            pages: memory.range.pages,
+            tag: self.tag,
+        });
         if port.quarantine.len() > QUARANTINE
             && let Some(dead) = port.quarantine.pop_front()
         {
             dead.release();
         }
-    }
-
-    /// The extension's address, for messages.
-    pub fn extension(&self) -> u64 {
-        self.memory.map_or(0, |memory| memory.extension)
     }
 }
 
@@ -323,7 +331,11 @@ pub fn elements(data: Data) -> Vec<ScatterGatherElement> {
         };
         match list.last_mut() {
             Some(last) if last.physical + u64::from(last.length) == physical => last.length += length as u32,
-            _ => list.push(ScatterGatherElement { physical, length: length as u32, ..ScatterGatherElement::default() }),
+            _ => list.push(ScatterGatherElement {
+                physical,
+                length: length as u32,
+                ..ScatterGatherElement::default()
+            }),
         }
         at += length;
     }
@@ -346,7 +358,9 @@ pub fn complete(srb: u64) {
     let Some(mut request) = port.active.remove(&srb) else {
         drop(port);
         match last_at(srb) {
-            Some(tag) => crate::not_ok!("srb-completed-twice", "request {tag} (SRB {srb:#x}) is already completed"),
+            Some(tag) => {
+                crate::not_ok!("srb-completed-twice", "request {tag} (SRB {srb:#x}) is already completed")
+            }
             None => crate::not_ok!("srb-unknown", "RequestComplete for {srb:#x}, which is no SRB"),
         }
         return;
@@ -364,7 +378,7 @@ pub fn complete(srb: u64) {
         request.not_before = clock::ticks() + 2;
         port.waiting.push_front(request);
     } else {
-        port.done.push(request);
+        port.done.push_back(request);
     }
     drop(port);
     crate::kernel::wake();

@@ -228,7 +228,14 @@ mod tests {
     use super::*;
 
     fn sample(cdb_length: u8) -> Fill {
-        Fill { address: (0, 3, 7), cdb: [0x28; 32], cdb_length, length: 4096, extension: 0x1000, ..Fill::default() }
+        Fill {
+            address: (0, 3, 7),
+            cdb: [0x28; 32],
+            cdb_length,
+            length: 4096,
+            extension: 0x1000,
+            ..Fill::default()
+        }
     }
 
     #[test]
