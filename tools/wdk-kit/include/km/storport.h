@@ -120,6 +120,7 @@ typedef PHYSICAL_ADDRESS STOR_PHYSICAL_ADDRESS, *PSTOR_PHYSICAL_ADDRESS;
 #define RAID_ASYNC_NOTIFY_FLAG_DEVICE_OPERATION 0x4
 #define RAID_ASYNC_NOTIFY_SUPPORTED_FLAGS 0x7
 #define STOR_CURRENT_LOG_INTERFACE_REVISION 0x100
+#define MARK_DUMP_MEMORY_FLAG_PHYSICAL_ADDRESS 0x1
 #define MINIPORT_REG_SZ 0x1
 #define MINIPORT_REG_BINARY 0x3
 #define MINIPORT_REG_DWORD 0x4
@@ -378,7 +379,6 @@ typedef enum _STORPORT_ETW_EVENT_OPCODE {
     StorportEtwEventOpcodeReceive = 240,
 } STORPORT_ETW_EVENT_OPCODE, *PSTORPORT_ETW_EVENT_OPCODE;
 
-/* Objects that a miniport only ever has a pointer to. */
 typedef struct _PORT_CONFIGURATION_INFORMATION *PPORT_CONFIGURATION_INFORMATION;
 
 typedef BOOLEAN HW_INITIALIZE(PVOID DeviceExtension);
@@ -401,6 +401,10 @@ typedef ULONG HW_FIND_ADAPTER(
     struct _PORT_CONFIGURATION_INFORMATION *ConfigInfo,
     PBOOLEAN Reserved3);
 typedef HW_FIND_ADAPTER *PHW_FIND_ADAPTER;
+typedef VOID HW_DMA_STARTED(PVOID DeviceExtension);
+typedef HW_DMA_STARTED *PHW_DMA_STARTED;
+typedef BOOLEAN HW_ADAPTER_STATE(PVOID DeviceExtension, PVOID Context, BOOLEAN SaveState);
+typedef HW_ADAPTER_STATE *PHW_ADAPTER_STATE;
 typedef BOOLEAN HW_RESET_BUS(PVOID DeviceExtension, ULONG PathId);
 typedef HW_RESET_BUS *PHW_RESET_BUS;
 typedef SCSI_ADAPTER_CONTROL_STATUS HW_ADAPTER_CONTROL(
@@ -535,8 +539,8 @@ typedef struct _HW_INITIALIZATION_DATA {
     PHW_INTERRUPT HwInterrupt;
     PVOID HwFindAdapter;
     PHW_RESET_BUS HwResetBus;
-    PVOID HwDmaStarted;
-    PVOID HwAdapterState;
+    PHW_DMA_STARTED HwDmaStarted;
+    PHW_ADAPTER_STATE HwAdapterState;
     ULONG DeviceExtensionSize;
     ULONG SpecificLuExtensionSize;
     ULONG SrbExtensionSize;
@@ -576,7 +580,7 @@ typedef struct _MINIPORT_DUMP_POINTERS {
     USHORT Version;
     USHORT Size;
     WCHAR DriverName[DUMP_MINIPORT_NAME_LENGTH];
-    struct _ADAPTER_OBJECT *AdapterObject;
+    PADAPTER_OBJECT AdapterObject;
     PVOID MappedRegisterBase;
     ULONG CommonBufferSize;
     PVOID MiniportPrivateDumpData;
@@ -789,6 +793,32 @@ typedef struct _STOR_RICH_DEVICE_DESCRIPTION {
     CHAR ModelNumber[STOR_MODEL_NUMBER_LENGTH + 1];
     CHAR FirmwareRevision[STOR_FIRMWARE_REVISION_LENGTH + 1];
 } STOR_RICH_DEVICE_DESCRIPTION, *PSTOR_RICH_DEVICE_DESCRIPTION;
+
+typedef struct _STORPORT_TELEMETRY_EVENT {
+    ULONG DriverVersion;
+    ULONG EventId;
+    UCHAR EventName[EVENT_NAME_MAX_LENGTH];
+    ULONG EventVersion;
+    ULONG Flags;
+    ULONG EventBufferLength;
+    PUCHAR EventBuffer;
+    UCHAR ParameterName0[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue0;
+    UCHAR ParameterName1[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue1;
+    UCHAR ParameterName2[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue2;
+    UCHAR ParameterName3[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue3;
+    UCHAR ParameterName4[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue4;
+    UCHAR ParameterName5[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue5;
+    UCHAR ParameterName6[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue6;
+    UCHAR ParameterName7[EVENT_MAX_PARAM_NAME_LEN];
+    ULONGLONG ParameterValue7;
+} STORPORT_TELEMETRY_EVENT, *PSTORPORT_TELEMETRY_EVENT;
 
 /* Exports of the port driver. Whatever else the documentation describes is an inline function around one of the first
    two, or a macro: README.md lists what each passes. */

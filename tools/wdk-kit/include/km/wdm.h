@@ -75,6 +75,7 @@ typedef struct _DEVICE_OBJECT *PDEVICE_OBJECT;
 typedef struct _IRP *PIRP;
 typedef struct _FAST_IO_DISPATCH *PFAST_IO_DISPATCH;
 typedef struct _EPROCESS *PEPROCESS;
+typedef struct _ADAPTER_OBJECT *PADAPTER_OBJECT;
 
 typedef struct _MDL {
     struct _MDL *Next;
