@@ -380,6 +380,9 @@ typedef enum _STORPORT_ETW_EVENT_OPCODE {
 } STORPORT_ETW_EVENT_OPCODE, *PSTORPORT_ETW_EVENT_OPCODE;
 
 typedef struct _PORT_CONFIGURATION_INFORMATION *PPORT_CONFIGURATION_INFORMATION;
+/* A structure that a function's parameters name first is known inside that declaration only. */
+struct _STOR_DPC;
+struct _HW_INITIALIZATION_DATA;
 
 typedef BOOLEAN HW_INITIALIZE(PVOID DeviceExtension);
 typedef HW_INITIALIZE *PHW_INITIALIZE;

@@ -20,7 +20,28 @@ mod srb;
 pub use port::KernelPort;
 pub use srb::KernelSrb;
 
-use wdk_sys::{PVOID, ULONG};
+use static_assertions::const_assert_eq;
+use wdk_sys::{
+    HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, PORT_CONFIGURATION_INFORMATION, PVOID, SRBEX_DATA_PNP,
+    SRBEX_DATA_SCSI_CDB16, STOR_ADDR_BTL8, STOR_DPC, STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
+};
+
+// What StorPort reads and writes by offset. A header that leaves one of these incomplete makes it an empty structure
+// here, and StorPort writes past it.
+#[cfg(target_pointer_width = "64")]
+mod sizes {
+    use super::*;
+
+    const_assert_eq!(size_of::<HW_INITIALIZATION_DATA>(), 208);
+    const_assert_eq!(size_of::<MESSAGE_INTERRUPT_INFORMATION>(), 32);
+    const_assert_eq!(size_of::<PORT_CONFIGURATION_INFORMATION>(), 224);
+    const_assert_eq!(size_of::<SRBEX_DATA_PNP>(), 24);
+    const_assert_eq!(size_of::<SRBEX_DATA_SCSI_CDB16>(), 40);
+    const_assert_eq!(size_of::<STOR_ADDR_BTL8>(), 16);
+    const_assert_eq!(size_of::<STOR_DPC>(), 72);
+    const_assert_eq!(size_of::<STOR_SCATTER_GATHER_ELEMENT>(), 24);
+    const_assert_eq!(size_of::<STORAGE_REQUEST_BLOCK>(), 128);
+}
 
 /// `HwDeviceExtension`: the first argument of every StorPort call.
 #[derive(Clone, Copy, Debug)]

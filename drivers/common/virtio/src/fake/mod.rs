@@ -1,5 +1,37 @@
 //! A virtio-pci device in memory, for host tests.
+//!
+//! ```text
+//!   driver ── ConfigSpace ──► FakeConfigSpace   capability list, MSI-X capability, ids
+//!          ── Bar ──────────► FakeBar           common, notify, isr and device structure, register by register
+//!          ── SharedMemory ─► Ram ◄──────────── rings and chains, walked and checked
+//!                                               Model: what the requests mean (disk::Disk, hba::Hba)
+//! ```
+//!
+//! [`FakeDevice`] follows the specification to the letter and is stricter than hardware: whatever the driver does that
+//! the specification forbids becomes a [`Violation`], and a test ends with
+//! [`assert_no_violations`](FakeDevice::assert_no_violations). Nothing runs by itself: a notification is remembered
+//! until the test calls [`run`](FakeDevice::run), and interrupts are collected until the test takes them, so every
+//! order of events can be played, and a forgotten notification shows as a request that never ends.
+//!
+//! It lies when told to ([`Lie`]): then the question is what the driver makes of it.
 
+mod chain;
+mod config_space;
+mod device;
+pub mod disk;
+pub mod hba;
+mod lie;
+mod model;
+mod queue;
 mod ram;
+mod registers;
+mod violation;
 
+pub use chain::{Chain, Piece};
+pub use config_space::FakeConfigSpace;
+pub use device::{FakeDevice, Interrupt, Options, Order};
+pub use lie::Lie;
+pub use model::{Model, Request, Served};
 pub use ram::Ram;
+pub use registers::FakeBar;
+pub use violation::Violation;
