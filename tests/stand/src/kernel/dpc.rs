@@ -37,6 +37,11 @@ pub fn queue(item: Item) -> bool {
     true
 }
 
+/// Whether an object is not queued.
+pub fn is_idle(object: u64) -> bool {
+    QUEUE.lock().iter().all(|item| item.object != object)
+}
+
 /// Runs what is queued. Called at DISPATCH_LEVEL by the DPC interrupt.
 pub fn run() {
     debug_assert_eq!(irql::current(), irql::DISPATCH);

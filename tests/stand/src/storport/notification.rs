@@ -1,6 +1,7 @@
 //! StorPortNotification: one variadic function, many meanings. nf-storport-storportnotification.md, and for those that
 //! the header wraps in functions of their own, the page of that function.
 
+use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
 
 use super::{Phase, lock, port, request};
@@ -109,11 +110,28 @@ fn enable_passive(a: Arguments) {
     driver::write_optional(NAME, a.get(3), u32::from(allowed));
 }
 
-/// InitializeDpc(HwDeviceExtension, Dpc, HwDpcRoutine): at PASSIVE_LEVEL (nf-storport-storportinitializedpc.md).
+/// InitializeDpc(HwDeviceExtension, Dpc, HwDpcRoutine): at PASSIVE_LEVEL (nf-storport-storportinitializedpc.md). The
+/// object is a STOR_DPC, written as KeInitializeDpc writes it, so one that overlaps another was declared wrong.
 fn initialize_dpc(a: Arguments) {
     kernel::at_most("StorPortInitializeDpc", irql::PASSIVE);
-    driver::fill("StorPortInitializeDpc", a.get(2), 0, stand::wdk::config::STOR_DPC_SIZE);
-    port().dpcs.insert(a.get(2), a.get(3));
+    let (object, size) = (a.get(2), STOR_DPC_SIZE as u64);
+    let mut port = port();
+    let overlap = port.dpcs.keys().find(|other| **other != object && other.abs_diff(object) < size).copied();
+    let again = port.dpcs.insert(object, a.get(3)).is_some() && port.phase == Phase::PassiveInitialize;
+    drop(port);
+    if !object.is_multiple_of(8) {
+        crate::broken!("dpc-object", "STOR_DPC at {object:#x} is not aligned to 8 bytes");
+    }
+    if let Some(other) = overlap {
+        crate::broken!(
+            "dpc-object",
+            "STOR_DPC at {object:#x} overlaps the one at {other:#x} ({size} bytes each)"
+        );
+    }
+    if again && !dpc::is_idle(object) {
+        crate::broken!("dpc-object", "StorPortInitializeDpc of {object:#x} while it is queued");
+    }
+    driver::fill("StorPortInitializeDpc", object, 0, STOR_DPC_SIZE);
 }
 
 /// IssueDpc(HwDeviceExtension, Dpc, SystemArgument1, SystemArgument2, Success). FALSE when it is queued already.
