@@ -50,6 +50,7 @@ impl Protocol for Vioscsi {
         response_bytes: size_of::<wire::CmdResponse>() as u16,
         response_before_data_in: true,
         inline_segments: 2,
+        used_length_counts_data_out: true,
     };
     const FEATURES: Features = Features::empty();
     const REQUEST_QUEUE: u16 = 2;

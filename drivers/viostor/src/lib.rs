@@ -54,6 +54,7 @@ impl Protocol for Viostor {
         response_bytes: 1,
         response_before_data_in: false,
         inline_segments: 2,
+        used_length_counts_data_out: false,
     };
     const FEATURES: Features = config::FEATURES;
     const REQUEST_QUEUE: u16 = 0;

@@ -13,6 +13,9 @@ pub struct Shape {
     pub response_before_data_in: bool,
     /// Data segments that a slot's own table has room for.
     pub inline_segments: u16,
+    /// The device may count data it has read as if it had written it. QEMU's virtio-scsi does: for a write, its used
+    /// length is the response and the data together, which 2.7.8.2 does not allow but every guest has to live with.
+    pub used_length_counts_data_out: bool,
 }
 
 /// Entries of a table that are not data: header and response.
@@ -167,10 +170,20 @@ pub(crate) const fn table_bytes(segments: u16) -> usize {
 mod tests {
     use super::*;
 
-    const BLK: Shape =
-        Shape { header_bytes: 16, response_bytes: 1, response_before_data_in: false, inline_segments: 2 };
-    const SCSI: Shape =
-        Shape { header_bytes: 51, response_bytes: 108, response_before_data_in: true, inline_segments: 2 };
+    const BLK: Shape = Shape {
+        header_bytes: 16,
+        response_bytes: 1,
+        response_before_data_in: false,
+        inline_segments: 2,
+        used_length_counts_data_out: false,
+    };
+    const SCSI: Shape = Shape {
+        header_bytes: 51,
+        response_bytes: 108,
+        response_before_data_in: true,
+        inline_segments: 2,
+        used_length_counts_data_out: true,
+    };
 
     fn layout(shape: &Shape) -> Layout {
         Layout::new(256, shape, 254, 64).expect("256 entries hold 254 segments")

@@ -10,6 +10,8 @@ pub struct Slot<T> {
     pub(crate) token: Option<T>,
     /// Bytes the device may write: response and data.
     pub(crate) writable: u32,
+    /// Bytes the device may say it wrote; more than `writable` only where the shape says so.
+    pub(crate) claimable: u32,
     /// The large table in use, or `NONE`.
     pub(crate) large: u16,
     /// The head descriptor points at a large table and has to be turned back.
@@ -20,6 +22,6 @@ pub struct Slot<T> {
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { token: None, writable: 0, large: NONE, redirected: false, next_free: NONE }
+        Self { token: None, writable: 0, claimable: 0, large: NONE, redirected: false, next_free: NONE }
     }
 }

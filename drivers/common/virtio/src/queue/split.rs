@@ -132,7 +132,7 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<M,
             self.free_tables.trailing_zeros() as u16
         };
         let slot = self.free;
-        Ok(Reservation { segments, slot, large, writable: 0, queue: self })
+        Ok(Reservation { segments, slot, large, writable: 0, claimable: 0, queue: self })
     }
 
     /// Puts a request into the ring; the device sees it with the next [`publish`](Self::publish).
@@ -222,10 +222,10 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<M,
             return Err(DeviceFault::UsedIdNotInFlight { id });
         }
         let id = id as u16;
-        if length > slot.writable {
+        if length > slot.claimable {
             return Err(DeviceFault::UsedLengthTooLong { id, length, writable: slot.writable });
         }
-        Ok((id, length))
+        Ok((id, length.min(slot.writable)))
     }
 
     /// Asks the device for no interrupts. It may send some all the same.
@@ -315,6 +315,7 @@ pub struct Reservation<'a, M, T, S> {
     slot: u16,
     large: u16,
     writable: u32,
+    claimable: u32,
 }
 
 impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Reservation<'_, M, T, S> {
@@ -368,13 +369,15 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Reservation<'_,
         } else {
             queue.write_link(response_at, response_bytes, DescriptorFlags::WRITE, 0);
         }
-        self.writable = response_bytes.saturating_add(if from_device { data_bytes } else { 0 });
+        let with_data = response_bytes.saturating_add(data_bytes);
+        self.writable = if from_device { with_data } else { response_bytes };
+        self.claimable = if layout.shape.used_length_counts_data_out { with_data } else { self.writable };
     }
 
     /// Puts the request into the available ring.
     #[inline]
     pub fn commit(self, token: T) {
-        let Self { queue, slot: number, large, writable, .. } = self;
+        let Self { queue, slot: number, large, writable, claimable, .. } = self;
         let redirected = queue.slots.as_ref()[usize::from(number)].redirected;
         if large != NONE {
             let bytes = table_bytes(queue.layout.max_segments);
@@ -387,6 +390,7 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Reservation<'_,
         queue.free = slot.next_free;
         slot.token = Some(token);
         slot.writable = writable;
+        slot.claimable = claimable;
         slot.large = large;
         slot.redirected = large != NONE;
         queue.in_flight += 1;
@@ -407,7 +411,8 @@ pub struct Used<'a, M, T, S> {
 }
 
 impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Used<'_, M, T, S> {
-    /// Bytes the device says it wrote, response and data together; never more than it was allowed to.
+    /// Bytes the device says it wrote, response and data together; never more than it was
+    /// allowed to.
     pub fn length(&self) -> u32 {
         self.length
     }
