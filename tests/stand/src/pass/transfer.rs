@@ -12,6 +12,9 @@ use crate::scan::class::{Outcome, TIMEOUT};
 use crate::storport::request::Request;
 use crate::storport::{Address, port, queue};
 
+/// Times a request is sent again after a unit attention.
+const ATTEMPTS: u32 = 3;
+
 /// A transfer under way or done.
 pub struct Transfer {
     /// First block.
@@ -79,11 +82,19 @@ impl Flights {
             return ended;
         }
         let in_time = queue::wait(u64::from(TIMEOUT) * 1000 + 10_000, || {
-            for request in queue::take_done() {
+            for mut request in queue::take_done() {
                 let slot = request.cookie as usize;
                 let Some(transfer) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
-                transfer.left -= 1;
                 let outcome = Outcome::of(&request.answer);
+                // A unit attention (after a restart, for instance) is news, not failure: the command is sent again.
+                if matches!(&outcome, Outcome::Sense(sense) if sense.key == scsi::UNIT_ATTENTION)
+                    && request.attempts < ATTEMPTS
+                {
+                    request.attempts += 1;
+                    queue::submit(request);
+                    continue;
+                }
+                transfer.left -= 1;
                 if !matches!(outcome, Outcome::Good) {
                     transfer.error.get_or_insert_with(|| alloc::format!("{}: {outcome}", request.text()));
                 } else if request.answer.transferred != request.data.length {

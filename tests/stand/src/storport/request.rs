@@ -103,6 +103,8 @@ pub struct Request {
     pub not_before: u64,
     /// Times it came back busy.
     pub retries: u32,
+    /// Times the class driver sent it again.
+    pub attempts: u32,
     /// The time-out was reported.
     pub overdue: bool,
     /// What came back.
@@ -124,6 +126,7 @@ impl Request {
             deadline: 0,
             not_before: 0,
             retries: 0,
+            attempts: 0,
             overdue: false,
             answer: Answer::default(),
             memory: None,
