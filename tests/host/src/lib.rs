@@ -1,1 +1,241 @@
-//! Both drivers on fakes
+//! Both drivers on fakes: the same code as in the `.sys` files, between a port driver and a device in memory.
+//!
+//! ```text
+//!   test ── SrbBuilder ──► FakePort ──► Adapter (viostor, vioscsi) ──► FakeBar, Ram ──► FakeDevice<Disk or Hba>
+//!        ◄── Completed ───          ◄── interrupt, DPC ── Bench::settle ── Interrupt ──
+//! ```
+//!
+//! A [`Bench`] is one adapter with everything around it. Nothing happens by itself: [`Bench::settle`] lets device and
+//! driver take turns until both are idle, and a test that cares about the order of events takes the steps one by one.
+#![deny(missing_docs)]
+
+pub mod cdb;
+pub mod random;
+
+use std::sync::Mutex;
+
+use adapter::{Adapter, Protocol};
+use storport::fake::{Completed, FakePort, FakeResources, SrbBuilder};
+use storport::{Configuration, DataDirection, Declined, Interrupts, LogEvent, Miniport};
+use vioscsi::Vioscsi;
+use viostor::Viostor;
+use virtio::fake::disk::Disk;
+use virtio::fake::hba::Hba;
+use virtio::fake::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Model, Options, Ram};
+use virtio::memory::{Segment, SharedMemory};
+
+/// Memory of a test machine. Most of it is never touched.
+const RAM_BYTES: usize = 16 << 20;
+
+/// viostor with its disk.
+pub type DiskBench = Bench<Viostor, Disk>;
+
+/// vioscsi with its host bus adapter.
+pub type HbaBench = Bench<Vioscsi, Hba>;
+
+/// The port driver of a device of type `M`.
+pub type PortOf<M> = FakePort<FakeBar<M>>;
+
+/// A device in a machine, before a driver has seen it.
+pub struct Machine<M> {
+    /// The memory
+    pub ram: Ram,
+    /// The device
+    pub device: FakeDevice<M>,
+    /// The port driver
+    pub port: PortOf<M>,
+}
+
+impl<M: Model> Machine<M> {
+    /// A machine with this device.
+    pub fn new(model: M, options: Options) -> Self {
+        let ram = Ram::new(RAM_BYTES);
+        let device = FakeDevice::new(model, &ram, options);
+        Self { ram, device, port: FakePort::default() }
+    }
+
+    /// What the port driver offers while the adapter is being found.
+    pub fn resources(&self) -> FakeResources<'_, FakeBar<M>, FakeConfigSpace> {
+        FakeResources {
+            port: self.port.clone(),
+            config_space: self.device.config_space(),
+            map_bar: Box::new(|index| self.device.bar(index)),
+            allocate: Box::new(|bytes| Some(self.ram.alloc(bytes, 4096))),
+            dump_mode: false,
+            configuration: None,
+        }
+    }
+
+    /// Has the driver find the adapter.
+    ///
+    /// # Errors
+    /// What the driver says against it.
+    pub fn find<D: Protocol>(self) -> Result<Bench<D, M>, Declined> {
+        let mut resources = self.resources();
+        let adapter = Adapter::<PortOf<M>, D>::find_adapter(&mut resources)?;
+        let configuration = resources.configuration.expect("the adapter told its configuration");
+        drop(resources);
+        let Self { ram, device, port } = self;
+        Ok(Bench { ram, device, port, adapter, configuration, buffers: Mutex::default() })
+    }
+}
+
+/// An adapter with everything around it.
+pub struct Bench<D: Protocol, M: Model> {
+    /// The memory
+    pub ram: Ram,
+    /// The device
+    pub device: FakeDevice<M>,
+    /// The port driver
+    pub port: PortOf<M>,
+    /// The driver
+    pub adapter: Adapter<PortOf<M>, D>,
+    /// What the driver told the port driver of itself
+    pub configuration: Configuration,
+    buffers: Mutex<Vec<Segment>>,
+}
+
+impl DiskBench {
+    /// viostor, running on this disk, with a message per interrupt source.
+    pub fn with_disk(disk: Disk) -> Self {
+        Self::running(disk, Options::default())
+    }
+
+    /// What lies on the disk from a sector on.
+    pub fn sectors(&self, first: u64, count: u64) -> Vec<u8> {
+        self.device.model(|disk| (first..first + count).flat_map(|sector| disk.sector(sector)).collect())
+    }
+}
+
+impl HbaBench {
+    /// vioscsi, running on this host bus adapter, with a message per interrupt source.
+    pub fn with_hba(hba: Hba) -> Self {
+        Self::running(hba, Options::default())
+    }
+}
+
+impl<D: Protocol, M: Model> Bench<D, M> {
+    /// An adapter that was found and started.
+    pub fn running(model: M, options: Options) -> Self {
+        let bench = Machine::new(model, options).find().expect("the driver takes the device");
+        bench.start().expect("the device starts");
+        bench
+    }
+
+    /// Starts the device with the interrupts it has.
+    ///
+    /// # Errors
+    /// What the driver writes to the log.
+    pub fn start(&self) -> Result<(), LogEvent> {
+        let vectors = match self.device.config_space().msix_vectors() {
+            0 => Interrupts::Line,
+            vectors => Interrupts::Messages(vectors),
+        };
+        self.adapter.initialize(vectors)
+    }
+
+    /// Hands a request to the driver.
+    pub fn submit(&self, request: SrbBuilder) {
+        self.port.submit(&self.adapter, request);
+    }
+
+    /// Delivers the interrupts that the device has sent.
+    pub fn deliver_interrupts(&self) -> usize {
+        let interrupts = self.device.take_interrupts();
+        for interrupt in &interrupts {
+            let message = match interrupt {
+                Interrupt::Message(vector) => Some(u32::from(*vector)),
+                Interrupt::Line => None,
+            };
+            self.port.interrupt(&self.adapter, message);
+        }
+        interrupts.len()
+    }
+
+    /// Lets device and driver take turns until both are idle.
+    pub fn settle(&self) {
+        loop {
+            self.port.run_dpcs(&self.adapter);
+            let served = self.device.run();
+            if served + self.deliver_interrupts() == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Hands a request to the driver and lets everything settle; the request must be completed then, and alone.
+    #[track_caller]
+    pub fn execute(&self, request: SrbBuilder) -> Completed {
+        self.submit(request);
+        self.settle();
+        let mut completed = self.port.take_completed();
+        assert_eq!(completed.len(), 1, "one request, one completion: {completed:?}");
+        completed.remove(0)
+    }
+
+    /// A buffer in the machine's memory.
+    pub fn buffer(&self, bytes: usize) -> Segment {
+        let reused = {
+            let mut buffers = self.buffers.lock().expect("no test panics here");
+            let place = buffers.iter().position(|buffer| buffer.length as usize == bytes);
+            place.map(|place| buffers.swap_remove(place))
+        };
+        reused.unwrap_or_else(|| Segment {
+            address: self.ram.alloc(bytes, 16).device_address(),
+            length: bytes as u32,
+        })
+    }
+
+    /// Gives a buffer back, for [`buffer`](Self::buffer) to hand out again.
+    pub fn give_back(&self, buffer: Segment) {
+        self.buffers.lock().expect("no test panics here").push(buffer);
+    }
+
+    /// A buffer with this in it.
+    pub fn filled(&self, content: &[u8]) -> Segment {
+        let buffer = self.buffer(content.len());
+        self.fill(buffer, content);
+        buffer
+    }
+
+    /// Writes into a buffer.
+    pub fn fill(&self, buffer: Segment, content: &[u8]) {
+        self.ram.write(buffer.address, content).expect("the buffer lies in the memory");
+    }
+
+    /// What is in a buffer.
+    pub fn content(&self, buffer: Segment) -> Vec<u8> {
+        let mut content = vec![0; buffer.length as usize];
+        self.ram.read(buffer.address, &mut content).expect("the buffer lies in the memory");
+        content
+    }
+
+    /// Ends a test whose device is not to be trusted any more: takes it out of the machine, so that every request
+    /// comes back.
+    pub fn unplug(&self) -> Vec<Completed> {
+        self.device.remove();
+        self.adapter.surprise_removal();
+        self.port.take_completed()
+    }
+}
+
+/// A request with this CDB that reads into a buffer.
+pub fn reading(cdb: &[u8], segments: &[Segment]) -> SrbBuilder {
+    SrbBuilder::execute(cdb).with_segments(DataDirection::In, segments)
+}
+
+/// A request with this CDB that writes from a buffer.
+pub fn writing(cdb: &[u8], segments: &[Segment]) -> SrbBuilder {
+    SrbBuilder::execute(cdb).with_segments(DataDirection::Out, segments)
+}
+
+/// Bytes that look different at every place.
+pub fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut random = random::Random::new(seed);
+    let mut pattern = Vec::with_capacity(bytes + 8);
+    while pattern.len() < bytes {
+        pattern.extend(random.next().to_le_bytes());
+    }
+    pattern.truncate(bytes);
+    pattern
+}

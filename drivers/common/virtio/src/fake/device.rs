@@ -1,0 +1,521 @@
+//! The device as a test holds it: run it, hold it back, look at it, make it lie.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::config_space::{Contents, FakeConfigSpace};
+use super::queue::Queue;
+use super::registers::{self, FakeBar, Windows};
+use super::{Chain, Lie, Model, Ram, Request, Served, Violation};
+use crate::spec::pci::NO_VECTOR;
+use crate::spec::{DeviceStatus, Features};
+
+/// How a device is made, apart from its type.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Features of ring and transport that are offered.
+    pub features: Features,
+    /// Entries of every queue.
+    pub queue_size: u16,
+    /// Entries of the MSI-X table; with 0 the device has no MSI-X and uses its interrupt line.
+    pub vectors: u16,
+    /// Bytes between the notification addresses of two queues; with 0 they share one.
+    pub notify_multiplier: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            features: Features::VERSION_1.union(Features::RING_INDIRECT_DESC).union(Features::RING_EVENT_IDX),
+            queue_size: 256,
+            vectors: 4,
+            notify_multiplier: 4,
+        }
+    }
+}
+
+/// An interrupt that the device sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// By MSI-X, with this table entry.
+    Message(u16),
+    /// The line went up.
+    Line,
+}
+
+/// In which order requests are answered that the device has at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As they came.
+    Arrival,
+    /// The last one first.
+    Reversed,
+    /// Mixed, by a generator that starts with this.
+    Shuffled(u64),
+}
+
+impl Order {
+    /// Which of `count` requests is next.
+    fn pick(&mut self, count: usize) -> usize {
+        match self {
+            Self::Arrival => 0,
+            Self::Reversed => count - 1,
+            Self::Shuffled(state) => {
+                // A linear congruential generator (Knuth's MMIX constants); its upper bits are good enough to mix.
+                *state =
+                    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (*state >> 33) as usize % count
+            }
+        }
+    }
+}
+
+pub(super) struct State<M> {
+    pub(super) ram: Ram,
+    pub(super) model: M,
+    pub(super) options: Options,
+    pub(super) lies: Vec<Lie>,
+    used_lie: Option<Lie>,
+    pub(super) removed: bool,
+    pub(super) status: DeviceStatus,
+    /// A reset was asked for and the driver has not read zero yet.
+    pub(super) reset_unconfirmed: bool,
+    /// Looks at the status until a reset is done.
+    pub(super) slow_reset: u32,
+    pub(super) reset_polls_left: u32,
+    pub(super) device_feature_select: u32,
+    pub(super) driver_feature_select: u32,
+    pub(super) accepted: Features,
+    pub(super) features_confirmed: bool,
+    pub(super) config_vector: u16,
+    pub(super) config_vector_unconfirmed: bool,
+    pub(super) generation: u8,
+    pub(super) queue_select: u16,
+    pub(super) queues: Vec<Queue>,
+    pub(super) isr: u8,
+    interrupts: Vec<Interrupt>,
+    pub(super) violations: Vec<Violation>,
+    pub(super) accesses: u64,
+    resets: u32,
+    holding: bool,
+    polling: bool,
+    order: Order,
+    trace: Option<Vec<String>>,
+}
+
+const ISR_QUEUE: u8 = 1;
+const ISR_CONFIGURATION: u8 = 2;
+
+impl<M: Model> State<M> {
+    pub(super) fn windows(&self) -> Windows {
+        let told = self
+            .lies
+            .iter()
+            .find_map(|lie| if let Lie::ConfigLength(bytes) = lie { Some(*bytes) } else { None });
+        Windows::new(told.unwrap_or(self.model.config().len() as u32))
+    }
+
+    pub(super) fn offered(&self) -> Features {
+        let mut offered = self.options.features | self.model.features();
+        for lie in &self.lies {
+            match lie {
+                Lie::NoVersion1 => offered.remove(Features::VERSION_1),
+                Lie::FeaturesWithdrawn(bits) => offered.remove(Features::from_bits_retain(*bits)),
+                _ => {}
+            }
+        }
+        offered
+    }
+
+    /// Forgets everything but the model's medium.
+    pub(super) fn finish_reset(&mut self) {
+        self.reset_unconfirmed = false;
+        self.reset_polls_left = 0;
+        self.status = DeviceStatus::empty();
+        self.accepted = Features::empty();
+        self.features_confirmed = false;
+        self.device_feature_select = 0;
+        self.driver_feature_select = 0;
+        self.config_vector = NO_VECTOR;
+        self.config_vector_unconfirmed = false;
+        self.queue_select = 0;
+        self.isr = 0;
+        let size = self.options.queue_size;
+        for queue in &mut self.queues {
+            queue.reset(size);
+        }
+        self.resets += 1;
+        self.model.reset();
+    }
+
+    /// Whether the device may take requests.
+    fn is_running(&self) -> bool {
+        !self.removed
+            && !self.reset_unconfirmed
+            && self.status.contains(DeviceStatus::DRIVER_OK)
+            && !self.status.contains(DeviceStatus::DEVICE_NEEDS_RESET)
+    }
+
+    fn raise(&mut self, vector: u16, isr: u8) {
+        if self.options.vectors > 0 {
+            if vector != NO_VECTOR {
+                self.interrupts.push(Interrupt::Message(vector));
+            }
+            return;
+        }
+        if self.isr == 0 {
+            self.interrupts.push(Interrupt::Line);
+        }
+        self.isr |= isr;
+    }
+
+    /// Takes what is in the available rings of notified queues.
+    fn fetch(&mut self) -> usize {
+        if !self.is_running() {
+            return 0;
+        }
+        let Self { queues, ram, violations, accepted, polling, .. } = self;
+        let mut fetched = 0;
+        for queue in queues.iter_mut().filter(|queue| queue.enabled) {
+            if !core::mem::take(&mut queue.notified) && !*polling {
+                continue;
+            }
+            let before = queue.in_hand.len();
+            queue.fetch(ram, *accepted, violations);
+            queue.ask_for_notification(ram, *accepted, *polling);
+            // What came in before the device asked to be told is announced by nobody.
+            queue.fetch(ram, *accepted, violations);
+            queue.ask_for_notification(ram, *accepted, *polling);
+            fetched += queue.in_hand.len() - before;
+        }
+        fetched
+    }
+
+    /// Answers up to `most` requests that the device has.
+    fn answer(&mut self, most: usize) -> usize {
+        if self.removed || !self.status.contains(DeviceStatus::DRIVER_OK) {
+            return 0;
+        }
+        let mut answered = 0;
+        for index in 0..self.queues.len() {
+            let mut jump = 0;
+            let before = answered;
+            while answered < most && !self.queues[index].in_hand.is_empty() {
+                jump = self.answer_one(index);
+                answered += 1;
+            }
+            if answered > before {
+                self.queues[index].publish_used(&self.ram, jump);
+                if self.queues[index].interrupt_wanted(&self.ram, self.accepted) {
+                    let vector = self.queues[index].vector;
+                    self.raise(vector, ISR_QUEUE);
+                }
+            }
+        }
+        answered
+    }
+
+    /// Answers one request; returns by how much the used index is to jump ahead.
+    fn answer_one(&mut self, index: usize) -> u16 {
+        let Self { queues, ram, violations, accepted, model, order, trace, used_lie, .. } = self;
+        let queue = &mut queues[index];
+        let position = order.pick(queue.in_hand.len());
+        let Some(chain) = queue.in_hand.remove(position) else {
+            return 0;
+        };
+        let head = u32::from(chain.head);
+        let writable = chain.writable_bytes() as u32;
+        if !queue.is_unchanged(ram, *accepted, &chain) {
+            violations.push(Violation::ChangedInFlight { head: chain.head });
+        }
+        if let Some(trace) = trace {
+            trace.push(describe(model, queue.number, &chain));
+        }
+        let lie = used_lie.take();
+        if lie == Some(Lie::NothingWritten) {
+            queue.push_used(ram, head, 0);
+            return 0;
+        }
+        let mut request = Request::new(ram, &chain, *accepted);
+        let served = model.serve(queue.number, &mut request);
+        let written = request.written as u32;
+        violations.append(&mut request.violations);
+        if served == Served::Kept {
+            queue.kept.push(chain);
+            *used_lie = lie;
+            return 0;
+        }
+        match lie {
+            Some(Lie::UsedIdOutOfRange) => {
+                queue.push_used(ram, u32::from(queue.size), written);
+                queue.kept.push(chain);
+            }
+            Some(Lie::UsedIdNotInFlight) => {
+                let free = (0..queue.size).rev().find(|id| {
+                    *id != chain.head
+                        && !queue.in_hand.iter().chain(&queue.kept).any(|other| other.head == *id)
+                });
+                queue.push_used(ram, u32::from(free.unwrap_or(chain.head)), written);
+                queue.kept.push(chain);
+            }
+            Some(Lie::UsedTwice) => {
+                queue.push_used(ram, head, written);
+                queue.push_used(ram, head, written);
+            }
+            Some(Lie::UsedLengthTooLong(more)) => queue.push_used(ram, head, writable + more),
+            Some(Lie::UsedIndexJump(jump)) => {
+                queue.push_used(ram, head, written);
+                return jump;
+            }
+            _ => queue.push_used(ram, head, written),
+        }
+        0
+    }
+}
+
+/// `R 16 header / W 4096 data / W 1 status`
+fn describe<M: Model>(model: &M, queue: u16, chain: &Chain) -> String {
+    let pieces = chain.pieces.iter().enumerate().map(|(position, piece)| {
+        let direction = if piece.writable { 'W' } else { 'R' };
+        format!("{direction} {} {}", piece.length, model.label(queue, chain, position))
+    });
+    pieces.collect::<Vec<_>>().join(" / ")
+}
+
+/// A virtio-pci device in memory. Clones are handles of the same device.
+pub struct FakeDevice<M>(Arc<Mutex<State<M>>>);
+
+impl<M> Clone for FakeDevice<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M> fmt::Debug for FakeDevice<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("FakeDevice")
+    }
+}
+
+impl<M: Model> FakeDevice<M> {
+    /// A device that was just switched on.
+    pub fn new(model: M, ram: &Ram, options: Options) -> Self {
+        let queues = (0..model.queue_count()).map(|number| Queue::new(number, options.queue_size)).collect();
+        Self(Arc::new(Mutex::new(State {
+            ram: ram.clone(),
+            model,
+            options,
+            lies: Vec::new(),
+            used_lie: None,
+            removed: false,
+            status: DeviceStatus::empty(),
+            reset_unconfirmed: false,
+            slow_reset: 0,
+            reset_polls_left: 0,
+            device_feature_select: 0,
+            driver_feature_select: 0,
+            accepted: Features::empty(),
+            features_confirmed: false,
+            config_vector: NO_VECTOR,
+            config_vector_unconfirmed: false,
+            generation: 0,
+            queue_select: 0,
+            queues,
+            isr: 0,
+            interrupts: Vec::new(),
+            violations: Vec::new(),
+            accesses: 0,
+            resets: 0,
+            holding: false,
+            polling: false,
+            order: Order::Arrival,
+            trace: None,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<M>> {
+        self.0.lock().expect("no test goes on after a panic in the device")
+    }
+
+    /// PCI configuration space, as it is now.
+    pub fn config_space(&self) -> FakeConfigSpace {
+        let state = self.state();
+        FakeConfigSpace::new(&Contents {
+            device_type: M::DEVICE_TYPE,
+            class: M::PCI_CLASS,
+            vectors: state.options.vectors,
+            windows: state.windows(),
+            notify_multiplier: state.options.notify_multiplier,
+            capability_loop: state.lies.contains(&Lie::CapabilityLoop),
+        })
+    }
+
+    /// The registers behind a base address register; the device's structures are all in one.
+    pub fn bar(&self, index: u8) -> Option<FakeBar<M>> {
+        (index == registers::BAR).then(|| FakeBar(Arc::clone(&self.0)))
+    }
+
+    /// Looks at, or changes, what the device is.
+    pub fn model<R>(&self, with: impl FnOnce(&mut M) -> R) -> R {
+        with(&mut self.state().model)
+    }
+
+    /// Serves every queue that was notified, and returns how many requests were answered. While requests are held
+    /// back, they are taken from the ring only.
+    pub fn run(&self) -> usize {
+        let mut state = self.state();
+        state.fetch();
+        if state.holding { 0 } else { state.answer(usize::MAX) }
+    }
+
+    /// From now on, [`run`](Self::run) takes requests without answering them.
+    pub fn hold(&self) {
+        self.state().holding = true;
+    }
+
+    /// Answers up to `most` of the requests that are held back. A reset that was asked for but has not ended does not
+    /// keep the device from it.
+    pub fn release(&self, most: usize) -> usize {
+        self.state().answer(most)
+    }
+
+    /// Ends holding back, and answers everything.
+    pub fn release_all(&self) -> usize {
+        let mut state = self.state();
+        state.holding = false;
+        state.fetch();
+        state.answer(usize::MAX)
+    }
+
+    /// Requests that the device has taken and not answered.
+    pub fn in_hand(&self) -> usize {
+        self.state().queues.iter().map(|queue| queue.in_hand.len()).sum()
+    }
+
+    /// In which order requests are answered.
+    pub fn set_order(&self, order: Order) {
+        self.state().order = order;
+    }
+
+    /// A device that looks at its queues by itself and asks for no notifications. Takes effect with the next run.
+    pub fn set_polling(&self, polling: bool) {
+        self.state().polling = polling;
+    }
+
+    /// How often the status is read before a reset is done.
+    pub fn set_slow_reset(&self, reads: u32) {
+        self.state().slow_reset = reads;
+    }
+
+    /// Takes the interrupts that were sent, in order.
+    pub fn take_interrupts(&self) -> Vec<Interrupt> {
+        core::mem::take(&mut self.state().interrupts)
+    }
+
+    /// Whether the interrupt line is up: it is, until the interrupt status is read.
+    pub fn line_is_up(&self) -> bool {
+        self.state().isr != 0
+    }
+
+    /// How often a queue was notified.
+    pub fn notifications(&self, queue: u16) -> u64 {
+        self.state().queues[usize::from(queue)].notifications
+    }
+
+    /// How often the device was reset.
+    pub fn resets(&self) -> u32 {
+        self.state().resets
+    }
+
+    /// How often any register was touched.
+    pub fn register_accesses(&self) -> u64 {
+        self.state().accesses
+    }
+
+    /// The device status.
+    pub fn status(&self) -> DeviceStatus {
+        self.state().status
+    }
+
+    /// The features that were negotiated.
+    pub fn accepted(&self) -> Features {
+        self.state().accepted
+    }
+
+    /// The size and vector of a queue that is enabled.
+    pub fn enabled_queue(&self, queue: u16) -> Option<(u16, u16)> {
+        let state = self.state();
+        let queue = state.queues.get(usize::from(queue)).filter(|queue| queue.enabled)?;
+        Some((queue.size, queue.vector))
+    }
+
+    /// The vector for configuration changes.
+    pub fn config_vector(&self) -> u16 {
+        self.state().config_vector
+    }
+
+    /// From now on, notes the chain of every request.
+    pub fn trace(&self) {
+        self.state().trace = Some(Vec::new());
+    }
+
+    /// The chains since then, one line each: `R 16 header / W 4096 data / W 1 status`.
+    pub fn take_trace(&self) -> Vec<String> {
+        self.state().trace.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// Starts to lie.
+    pub fn lie(&self, lie: Lie) {
+        let mut state = self.state();
+        if lie.is_about_used() {
+            state.used_lie = Some(lie);
+        } else {
+            state.lies.push(lie);
+        }
+    }
+
+    /// Ends all lies.
+    pub fn be_honest(&self) {
+        let mut state = self.state();
+        state.lies.clear();
+        state.used_lie = None;
+    }
+
+    /// Takes the device out of the machine: registers read all-ones, and nothing is answered any more.
+    pub fn remove(&self) {
+        self.state().removed = true;
+    }
+
+    /// The device fails, and asks for a reset (2.1.2).
+    pub fn need_reset(&self) {
+        let mut state = self.state();
+        state.status |= DeviceStatus::DEVICE_NEEDS_RESET;
+        let vector = state.config_vector;
+        if state.status.contains(DeviceStatus::DRIVER_OK) {
+            state.raise(vector, ISR_CONFIGURATION);
+        }
+    }
+
+    /// Changes the device's configuration and says so (2.5, 4.1.4.5).
+    pub fn change_config(&self, change: impl FnOnce(&mut M)) {
+        let mut state = self.state();
+        change(&mut state.model);
+        state.generation = state.generation.wrapping_add(1);
+        let vector = state.config_vector;
+        if state.status.contains(DeviceStatus::DRIVER_OK) {
+            state.raise(vector, ISR_CONFIGURATION);
+        }
+    }
+
+    /// What the driver did that it must not.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.state().violations.clone()
+    }
+
+    /// Panics when the driver broke a rule.
+    #[track_caller]
+    pub fn assert_no_violations(&self) {
+        let violations = self.violations();
+        assert!(violations.is_empty(), "the driver broke the specification: {violations:?}");
+    }
+}

@@ -1,0 +1,297 @@
+//! virtio-blk (5.2): a disk in memory that remembers what was asked of it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use zerocopy::FromBytes;
+
+use super::{Chain, Model, Request, Served};
+use crate::spec::Features;
+use crate::spec::blk::{RequestHeader, RequestType, Status, config};
+
+/// Bytes of a sector, whatever the block size is.
+pub const SECTOR_BYTES: usize = 512;
+
+/// Bytes of the header, and of the identity.
+const HEADER_BYTES: usize = 16;
+const ID_BYTES: usize = 20;
+
+/// One request, in the order in which the disk did them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What was asked for
+    pub kind: RequestType,
+    /// The first sector
+    pub sector: u64,
+    /// Bytes of data
+    pub bytes: usize,
+    /// How it ended
+    pub status: Status,
+}
+
+/// A disk. The fields may be changed before a driver sees it, and with
+/// [`change_config`](super::FakeDevice::change_config) afterwards.
+#[derive(Debug)]
+pub struct Disk {
+    /// Capacity in sectors
+    pub sectors: u64,
+    /// Logical block size in bytes; offered as VIRTIO_BLK_F_BLK_SIZE when it is some
+    pub block_bytes: Option<u32>,
+    /// Most data segments; offered as VIRTIO_BLK_F_SEG_MAX when it is some
+    pub seg_max: Option<u32>,
+    /// Longest data segment; offered as VIRTIO_BLK_F_SIZE_MAX when it is some
+    pub size_max: Option<u32>,
+    /// VIRTIO_BLK_F_RO
+    pub read_only: bool,
+    /// VIRTIO_BLK_F_FLUSH
+    pub flush: bool,
+    /// What GET_ID answers; `None` plays a device that does not know the request
+    pub serial: Option<[u8; ID_BYTES]>,
+    /// Features offered besides, that this model gives no meaning to
+    pub other_features: Features,
+    content: HashMap<u64, [u8; SECTOR_BYTES]>,
+    bad: HashMap<u64, Status>,
+    bad_flush: Option<Status>,
+    log: Vec<Entry>,
+    /// Sectors whose last write is not flushed yet.
+    volatile: BTreeSet<u64>,
+}
+
+impl Disk {
+    /// A disk of so many sectors, writable, with a volatile cache, like QEMU's default.
+    pub fn new(sectors: u64) -> Self {
+        let mut serial = [0; ID_BYTES];
+        serial[..9].copy_from_slice(b"FAKE-0001");
+        Self {
+            sectors,
+            block_bytes: Some(512),
+            seg_max: Some(254),
+            size_max: None,
+            read_only: false,
+            flush: true,
+            serial: Some(serial),
+            other_features: Features::empty(),
+            content: HashMap::new(),
+            bad: HashMap::new(),
+            bad_flush: None,
+            log: Vec::new(),
+            volatile: BTreeSet::new(),
+        }
+    }
+
+    /// What lies in a sector.
+    pub fn sector(&self, sector: u64) -> [u8; SECTOR_BYTES] {
+        self.content.get(&sector).copied().unwrap_or([0; SECTOR_BYTES])
+    }
+
+    /// Changes a sector behind the driver's back.
+    pub fn set_sector(&mut self, sector: u64, content: [u8; SECTOR_BYTES]) {
+        self.content.insert(sector, content);
+    }
+
+    /// Requests that touch this sector fail with `status`; `None` heals it.
+    pub fn set_bad_sector(&mut self, sector: u64, status: Option<Status>) {
+        match status {
+            Some(status) => self.bad.insert(sector, status),
+            None => self.bad.remove(&sector),
+        };
+    }
+
+    /// Flushes fail with `status`; `None` heals them.
+    pub fn set_bad_flush(&mut self, status: Option<Status>) {
+        self.bad_flush = status;
+    }
+
+    /// The requests so far.
+    pub fn log(&self) -> &[Entry] {
+        &self.log
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_log(&mut self) {
+        self.log.clear();
+    }
+
+    /// Sectors that were written since the last flush.
+    pub fn volatile_sectors(&self) -> Vec<u64> {
+        self.volatile.iter().copied().collect()
+    }
+
+    fn check_rules(&self, request: &mut Request<'_>, header: &RequestHeader) {
+        let kind = RequestType(header.kind.get());
+        let features = request.features();
+        request.rule(header.reserved.get() == 0, "5.2.6: the reserved field of the header is zero");
+        let data: Vec<_> = data_pieces(request.chain()).collect();
+        if features.contains(Features::BLK_SEG_MAX)
+            && let Some(most) = self.seg_max
+        {
+            request.rule(data.len() <= most as usize, "5.2.4: a request has at most seg_max segments");
+        }
+        if features.contains(Features::BLK_SIZE_MAX)
+            && let Some(most) = self.size_max
+        {
+            let kept = data.iter().all(|bytes| *bytes <= most);
+            request.rule(kept, "5.2.4: a segment has at most size_max bytes");
+        }
+        let bytes: u64 = data.iter().map(|bytes| u64::from(*bytes)).sum();
+        match kind {
+            RequestType::IN | RequestType::OUT => {
+                let blocks = u64::from(self.block_bytes.unwrap_or(512));
+                request.rule(bytes > 0, "5.2.6: a read or write has data");
+                request.rule(bytes.is_multiple_of(blocks), "5.2.6: a read or write moves whole blocks");
+                let end = header.sector.get().checked_add(bytes / SECTOR_BYTES as u64);
+                let inside = end.is_some_and(|end| end <= self.sectors);
+                request.rule(inside, "5.2.6.1: a request stays on the disk");
+                let writes = kind == RequestType::OUT;
+                request.rule(!(writes && self.read_only), "5.2.6.1: nothing is written to a read-only disk");
+            }
+            RequestType::FLUSH => {
+                request.rule(header.sector.get() == 0, "5.2.6.1: the sector of a flush is zero");
+                request.rule(bytes == 0, "5.2.6: a flush has no data");
+                let offered = features.contains(Features::BLK_FLUSH);
+                request.rule(offered, "5.2.6.1: a flush needs VIRTIO_BLK_F_FLUSH");
+            }
+            RequestType::GET_ID => {
+                request.rule(bytes == ID_BYTES as u64, "5.2.6: the identity has 20 bytes");
+            }
+            _ => request.rule(false, "5.2.6: the request type is one that was offered"),
+        }
+        let whole_status =
+            request.chain().pieces.last().is_some_and(|piece| piece.writable && piece.length == 1);
+        request.rule(whole_status, "5.2.6: the status is a byte of its own");
+    }
+
+    fn first_bad(&self, sector: u64, bytes: usize) -> Option<Status> {
+        let end = sector.saturating_add((bytes / SECTOR_BYTES) as u64);
+        if end > self.sectors {
+            return Some(Status::IOERR);
+        }
+        (sector..end).find_map(|sector| self.bad.get(&sector).copied())
+    }
+
+    fn execute(&mut self, request: &mut Request<'_>, header: &RequestHeader, out: &[u8]) -> (Status, usize) {
+        let sector = header.sector.get();
+        let room = request.writable_bytes().saturating_sub(1);
+        match RequestType(header.kind.get()) {
+            RequestType::IN => {
+                if let Some(status) = self.first_bad(sector, room) {
+                    return (status, room);
+                }
+                for (index, at) in (sector..).zip((0..room).step_by(SECTOR_BYTES)) {
+                    let content = self.sector(index);
+                    request.write(at, &content[..SECTOR_BYTES.min(room - at)]);
+                }
+                (Status::OK, room)
+            }
+            RequestType::OUT => {
+                if self.read_only {
+                    return (Status::IOERR, out.len());
+                }
+                if let Some(status) = self.first_bad(sector, out.len()) {
+                    return (status, out.len());
+                }
+                for (index, content) in (sector..).zip(out.as_chunks::<SECTOR_BYTES>().0) {
+                    self.content.insert(index, *content);
+                    self.volatile.insert(index);
+                }
+                (Status::OK, out.len())
+            }
+            RequestType::FLUSH => match self.bad_flush {
+                Some(status) => (status, 0),
+                None => {
+                    self.volatile.clear();
+                    (Status::OK, 0)
+                }
+            },
+            RequestType::GET_ID => match self.serial {
+                Some(serial) => {
+                    request.write(0, &serial[..ID_BYTES.min(room)]);
+                    (Status::OK, room)
+                }
+                None => (Status::UNSUPP, room),
+            },
+            _ => (Status::UNSUPP, 0),
+        }
+    }
+}
+
+/// Lengths of the data buffers: all but header and status.
+fn data_pieces(chain: &Chain) -> impl Iterator<Item = u32> {
+    let last = chain.pieces.len().saturating_sub(1);
+    chain.pieces.iter().take(last).skip(1).map(|piece| piece.length)
+}
+
+impl Model for Disk {
+    const DEVICE_TYPE: u16 = 2;
+    const PCI_CLASS: u32 = 0x0100_0000;
+
+    fn queue_count(&self) -> u16 {
+        1
+    }
+
+    fn features(&self) -> Features {
+        let mut features = self.other_features;
+        features.set(Features::BLK_BLK_SIZE, self.block_bytes.is_some());
+        features.set(Features::BLK_SEG_MAX, self.seg_max.is_some());
+        features.set(Features::BLK_SIZE_MAX, self.size_max.is_some());
+        features.set(Features::BLK_RO, self.read_only);
+        features.set(Features::BLK_FLUSH, self.flush);
+        features
+    }
+
+    fn config(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 60];
+        bytes[config::CAPACITY..config::CAPACITY + 8].copy_from_slice(&self.sectors.to_le_bytes());
+        let words = [
+            (config::SIZE_MAX, self.size_max),
+            (config::SEG_MAX, self.seg_max),
+            (config::BLK_SIZE, self.block_bytes),
+        ];
+        for (offset, value) in words {
+            // What no feature announces holds something that must not be believed.
+            bytes[offset..offset + 4].copy_from_slice(&value.unwrap_or(0xdead_beef).to_le_bytes());
+        }
+        bytes
+    }
+
+    fn config_feature(&self, offset: usize) -> Features {
+        match offset {
+            config::SIZE_MAX => Features::BLK_SIZE_MAX,
+            config::SEG_MAX => Features::BLK_SEG_MAX,
+            config::BLK_SIZE => Features::BLK_BLK_SIZE,
+            _ => Features::empty(),
+        }
+    }
+
+    fn serve(&mut self, _queue: u16, request: &mut Request<'_>) -> Served {
+        let readable = request.readable();
+        let room = request.writable_bytes();
+        let Ok((header, out)) = RequestHeader::read_from_prefix(&readable) else {
+            request.rule(false, "5.2.6: a request starts with a header of 16 bytes");
+            return Served::Done;
+        };
+        if room == 0 {
+            request.rule(false, "5.2.6: a request ends with a status byte");
+            return Served::Done;
+        }
+        self.check_rules(request, &header);
+        let (status, bytes) = self.execute(request, &header, out);
+        request.write(room - 1, &[status.0]);
+        self.log.push(Entry {
+            kind: RequestType(header.kind.get()),
+            sector: header.sector.get(),
+            bytes,
+            status,
+        });
+        Served::Done
+    }
+
+    fn label(&self, _queue: u16, chain: &Chain, position: usize) -> &'static str {
+        if position == 0 && chain.pieces[0].length as usize == HEADER_BYTES {
+            "header"
+        } else if position + 1 == chain.pieces.len() {
+            "status"
+        } else {
+            "data"
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a device may do that it must not.
+
+/// A way to break the rules. Those about used buffers are told once, with the next completion; the others until
+/// [`be_honest`](super::FakeDevice::be_honest).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// VIRTIO_F_VERSION_1 is not offered.
+    NoVersion1,
+    /// FEATURES_OK does not stay.
+    FeaturesRefused,
+    /// Fewer features are offered than before: these are missing.
+    FeaturesWithdrawn(u64),
+    /// The status never becomes zero after a reset.
+    ResetNeverEnds,
+    /// No vector is taken.
+    VectorRefused,
+    /// The capability says that the device configuration has so many bytes, more or fewer than it has.
+    ConfigLength(u32),
+    /// The base address register is only so long, whatever the capabilities say.
+    BarLength(u64),
+    /// `config_generation` changes with every read.
+    ConfigNeverSettles,
+    /// The number of queues.
+    QueueCount(u16),
+    /// The size that every queue claims to have.
+    QueueSize(u16),
+    /// Every queue's `queue_notify_off`.
+    NotifyOffset(u16),
+    /// The last capability points back at the first.
+    CapabilityLoop,
+    /// Once: a used id that no descriptor has.
+    UsedIdOutOfRange,
+    /// Once: the id of a request that is not with the device.
+    UsedIdNotInFlight,
+    /// Once: the same id in two used entries.
+    UsedTwice,
+    /// Once: a used length of so many bytes more than the chain has room for.
+    UsedLengthTooLong(u32),
+    /// Once: the used index moves on by so much more than was used; also backwards, with a large number.
+    UsedIndexJump(u16),
+    /// Once: a used entry for a request whose buffers were not written, with length 0.
+    NothingWritten,
+}
+
+impl Lie {
+    /// Whether the lie is about one used buffer.
+    pub(super) fn is_about_used(self) -> bool {
+        matches!(
+            self,
+            Self::UsedIdOutOfRange
+                | Self::UsedIdNotInFlight
+                | Self::UsedTwice
+                | Self::UsedLengthTooLong(_)
+                | Self::UsedIndexJump(_)
+                | Self::NothingWritten
+        )
+    }
+}
