@@ -20,6 +20,7 @@ pub fn run(boot: BootInfo) -> ! {
     let tables = acpi::read(boot.rsdp);
     if let Some((address, first)) = tables.io_apic {
         apic::route_lines(address, first);
+        apic::start_watchdog();
     }
     crate::cpu::enable_interrupts();
     let Some((ecam, first, last)) = tables.ecam else {

@@ -29,6 +29,24 @@ pub fn stall(microseconds: u64) {
     }
 }
 
+/// The watchdog's NMI: gives up when the clock has not ticked for as long as a call into the driver may take.
+pub fn watchdog(frame: &Frame) {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    static SINCE: AtomicU64 = AtomicU64::new(0);
+    let (now, ticks) = (tsc(), ticks());
+    if SEEN.swap(ticks, Ordering::Relaxed) != ticks {
+        SINCE.store(now, Ordering::Relaxed);
+    } else if now.wrapping_sub(SINCE.load(Ordering::Relaxed)) > CALL_LIMIT * apic::tsc_per_ms() {
+        let name = super::call::current_name();
+        crate::not_ok!(
+            "interrupts-off-too-long",
+            "no clock interrupt for {} s, in {name}",
+            CALL_LIMIT / 1000
+        );
+        crate::stop!("{name} hangs at {} with interrupts held off", crate::loader::place(frame.rip));
+    }
+}
+
 /// The clock interrupt.
 pub fn tick(frame: &Frame) {
     let now = TICKS.fetch_add(1, Ordering::Relaxed) + 1;

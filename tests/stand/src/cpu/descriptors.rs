@@ -5,12 +5,13 @@ use core::arch::asm;
 use super::interrupt;
 
 /// Interrupt stack table slots. Device interrupts run with interrupts off, so they need one stack; a DPC interrupt lets
-/// device interrupts in, so it has its own; a fault may come anywhere.
+/// device interrupts in, so it has its own; a fault or an NMI may come anywhere.
 #[derive(Clone, Copy)]
 enum Ist {
     Device = 1,
     Dpc = 2,
     Fault = 3,
+    Nmi = 4,
 }
 
 const HOST_STACK: usize = 128 << 10;
@@ -41,7 +42,7 @@ struct Gate {
     reserved: u32,
 }
 
-static mut STACKS: [HostStack; 3] = [const { HostStack([0; HOST_STACK]) }; 3];
+static mut STACKS: [HostStack; 4] = [const { HostStack([0; HOST_STACK]) }; 4];
 static mut TASK: TaskState = TaskState {
     reserved0: 0,
     rsp: [0; 3],
@@ -78,6 +79,7 @@ pub fn start() {
     for (vector, gate) in gates.iter_mut().enumerate() {
         let stub = interrupt::stub(vector);
         let ist = match vector {
+            v if v == usize::from(interrupt::NMI_VECTOR) => Ist::Nmi,
             0..32 => Ist::Fault,
             interrupt::FAST_FAIL => Ist::Fault,
             v if v == usize::from(interrupt::DPC_VECTOR) => Ist::Dpc,

@@ -20,6 +20,8 @@ pub const MESSAGES: u8 = 64;
 pub const LINE_VECTOR: u8 = 0x90;
 /// Clock, IRQL 13.
 pub const CLOCK_VECTOR: u8 = 0xD1;
+/// Non-maskable interrupt.
+pub const NMI_VECTOR: u8 = 2;
 const SPURIOUS_VECTOR: u8 = 0xFF;
 
 global_asm!(
@@ -129,6 +131,7 @@ pub static DEVICE_INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 unsafe extern "C" fn dispatch(frame: &Frame) {
     let vector = frame.vector as u8;
     match vector {
+        NMI_VECTOR => clock::watchdog(frame),
         0..32 => fault::exception(frame),
         v if usize::from(v) == FAST_FAIL => fault::fast_fail(frame),
         SPURIOUS_VECTOR => {}

@@ -91,6 +91,8 @@ pub const TABLE: &[(&str, Export)] = &[
         driver::copy("StorPortMoveMemory", a.get(0), a.get(1), a.get(2) as usize);
         0
     }),
+    ("StorPortValidateRange", |_| 1),
+    ("StorPortConvertUlongToPhysicalAddress", |a| a.get(0) & 0xFFFF_FFFF),
     ("StorPortConvertUlong64ToPhysicalAddress", |a| a.get(0)),
     ("StorPortConvertPhysicalAddressToUlong64", |a| a.get(0)),
     ("StorPortQuerySystemTime", |a| {
