@@ -38,6 +38,11 @@ pub enum LayoutError {
     },
     /// More large tables than can be told apart.
     TooManyLargeTables(u16),
+    /// Long requests are allowed, but there is no table for one, so it would wait for ever.
+    NoLargeTable {
+        /// Data segments asked for
+        segments: u16,
+    },
     /// The memory or the slots are fewer than the layout says.
     TooLittleMemory,
 }
@@ -81,6 +86,9 @@ impl Layout {
         }
         if large_tables > MAX_LARGE_TABLES {
             return Err(LayoutError::TooManyLargeTables(large_tables));
+        }
+        if large_tables == 0 && max_segments > shape.inline_segments {
+            return Err(LayoutError::NoLargeTable { segments: max_segments });
         }
         let entries = size as usize;
         let available = entries * DESCRIPTOR_BYTES;
@@ -232,5 +240,6 @@ mod tests {
         let too_long = LayoutError::ChainTooLong { segments: 255, queue_size: 256 };
         assert_eq!(Layout::new(256, &BLK, 255, 1), Err(too_long));
         assert_eq!(Layout::new(256, &BLK, 16, 65), Err(LayoutError::TooManyLargeTables(65)));
+        assert_eq!(Layout::new(256, &BLK, 16, 0), Err(LayoutError::NoLargeTable { segments: 16 }));
     }
 }

@@ -108,6 +108,11 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<M,
         usize::from(self.in_flight)
     }
 
+    /// Whether the next request is refused whatever it needs. One with many segments may be refused before that.
+    pub fn is_full(&self) -> bool {
+        self.free == NONE
+    }
+
     /// Takes a free slot, and a large table where the request needs one. Nothing happens unless the reservation is
     /// committed.
     ///
@@ -362,12 +367,14 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Reservation<'_,
         let header_bytes = u32::from(layout.shape.header_bytes);
         let header_at = table + layout.descriptor(HEADER);
         queue.write_link(header_at, header_bytes, DescriptorFlags::NEXT, after_header);
-        let response_at = table + layout.descriptor(RESPONSE);
-        if count > 0 && response_first {
-            let flags = DescriptorFlags::WRITE | DescriptorFlags::NEXT;
-            queue.write_link(response_at, response_bytes, flags, FIXED_ENTRIES);
-        } else {
-            queue.write_link(response_at, response_bytes, DescriptorFlags::WRITE, 0);
+        // Where the response always ends the chain, its entry stays as it was prepared.
+        if layout.shape.response_before_data_in {
+            let (flags, next) = if count > 0 && response_first {
+                (DescriptorFlags::WRITE | DescriptorFlags::NEXT, FIXED_ENTRIES)
+            } else {
+                (DescriptorFlags::WRITE, 0)
+            };
+            queue.write_link(table + layout.descriptor(RESPONSE), response_bytes, flags, next);
         }
         let with_data = response_bytes.saturating_add(data_bytes);
         self.writable = if from_device { with_data } else { response_bytes };

@@ -20,6 +20,15 @@ impl CapabilityType {
     /// PCI configuration access
     #[doc(alias = "VIRTIO_PCI_CAP_PCI_CFG")]
     pub const PCI: Self = Self(5);
+
+    /// What the structure's offset has to be a multiple of (4.1.4.3.1, 4.1.4.4.1, 4.1.4.5.1, 4.1.4.6.1).
+    pub const fn alignment(self) -> u32 {
+        match self {
+            Self::COMMON | Self::DEVICE => 4,
+            Self::NOTIFY => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Offsets in PCI configuration space, as far as virtio needs them.

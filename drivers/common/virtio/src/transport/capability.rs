@@ -136,11 +136,11 @@ fn first<T>(place: &mut Option<T>, value: T) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Configuration space made of bytes; what lies past them reads all-ones.
-    struct Bytes(Vec<u8>);
+    pub(crate) struct Bytes(Vec<u8>);
 
     impl ConfigSpace for Bytes {
         fn read8(&self, offset: u16) -> u8 {
@@ -164,7 +164,7 @@ mod tests {
         }
 
         /// A device with all four structures, one after the other in base address register 4.
-        fn whole() -> Self {
+        pub(crate) fn whole() -> Self {
             Self::empty()
                 .capability(0x40, 0x50, 1, 4, 0x0000, 0x38)
                 .capability(0x50, 0x70, 2, 4, 0x3000, 0x1000)
@@ -175,12 +175,20 @@ mod tests {
                 .set(0x60, 4)
         }
 
-        fn set(mut self, at: usize, value: u8) -> Self {
+        pub(crate) fn set(mut self, at: usize, value: u8) -> Self {
             self.0[at] = value;
             self
         }
 
-        fn capability(mut self, at: usize, next: u8, kind: u8, bar: u8, offset: u32, length: u32) -> Self {
+        pub(crate) fn capability(
+            mut self,
+            at: usize,
+            next: u8,
+            kind: u8,
+            bar: u8,
+            offset: u32,
+            length: u32,
+        ) -> Self {
             self.0[at..at + 5].copy_from_slice(&[0x09, next, 16, kind, bar]);
             self.0[at + 8..at + 12].copy_from_slice(&offset.to_le_bytes());
             self.0[at + 12..at + 16].copy_from_slice(&length.to_le_bytes());

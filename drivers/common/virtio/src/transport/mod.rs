@@ -14,7 +14,7 @@ mod start;
 
 pub use capability::{Capabilities, Window};
 pub use notify::Doorbell;
-pub use start::{Acknowledged, FeaturesOk};
+pub use start::{Acknowledged, FeaturesOk, RESET_POLLS};
 
 use crate::spec::DeviceStatus;
 use crate::spec::pci::{CapabilityType, common};
@@ -64,6 +64,13 @@ pub enum TransportError {
         /// Base address register
         bar: u8,
     },
+    /// A structure's registers do not lie at multiples of their width, where some processors cannot access them.
+    Misaligned {
+        /// What the capability describes
+        kind: CapabilityType,
+        /// Base address register
+        bar: u8,
+    },
     /// The base address register is not there or could not be mapped.
     NotMapped {
         /// Base address register
@@ -85,12 +92,21 @@ pub enum TransportError {
         /// Its number
         queue: u16,
     },
+    /// The queue cannot have so many entries.
+    QueueSize {
+        /// Its number
+        queue: u16,
+        /// How many it should have
+        size: u16,
+        /// How many it can have
+        offered: u16,
+    },
     /// The device did not take the MSI-X vector.
     VectorRefused {
         /// The vector
         vector: u16,
     },
-    /// The queue's notification address lies outside the notification structure.
+    /// The queue's notification address lies outside the notification structure, or is odd.
     NotifyOutsideBar {
         /// The queue
         queue: u16,
@@ -113,6 +129,8 @@ impl TransportError {
             Self::NoQueue { queue } => 0x09_0000 | queue as u32,
             Self::VectorRefused { vector } => 0x0a_0000 | vector as u32,
             Self::NotifyOutsideBar { queue } => 0x0b_0000 | queue as u32,
+            Self::Misaligned { kind, bar } => 0x0c_0000 | (kind.0 as u32) << 8 | bar as u32,
+            Self::QueueSize { queue, .. } => 0x0d_0000 | queue as u32,
         }
     }
 }
@@ -161,8 +179,13 @@ impl<B: Bar> Device<B> {
             let Some(bar) = slot else {
                 return Err(TransportError::NotMapped { bar: window.bar });
             };
-            if u64::from(window.offset) + u64::from(window.length) > bar.length() {
+            // Register offsets have 32 bits: in a larger base address register, no sum of them may wrap.
+            let end = u64::from(window.offset) + u64::from(window.length);
+            if end > bar.length().min(u64::from(u32::MAX)) {
                 return Err(TransportError::OutsideBar { kind, bar: window.bar });
+            }
+            if !window.offset.is_multiple_of(kind.alignment()) {
+                return Err(TransportError::Misaligned { kind, bar: window.bar });
             }
         }
         Ok(Self { bars, capabilities })
@@ -216,3 +239,150 @@ macro_rules! common {
 common!(common8, set_common8, u8, read8, write8);
 common!(common16, set_common16, u16, read16, write16);
 common!(common32, set_common32, u32, read32, write32);
+
+#[cfg(test)]
+mod tests {
+    use super::capability::tests::Bytes;
+    use super::*;
+
+    /// Registers that all read the same, in a base address register of some length.
+    struct Constant {
+        length: u64,
+        value: u32,
+    }
+
+    impl Bar for Constant {
+        fn length(&self) -> u64 {
+            self.length
+        }
+
+        fn read8(&self, _offset: u32) -> u8 {
+            self.value as u8
+        }
+
+        fn read16(&self, _offset: u32) -> u16 {
+            self.value as u16
+        }
+
+        fn read32(&self, _offset: u32) -> u32 {
+            self.value
+        }
+
+        fn write8(&self, _offset: u32, _value: u8) {}
+
+        fn write16(&self, _offset: u32, _value: u16) {}
+
+        fn write32(&self, _offset: u32, _value: u32) {}
+    }
+
+    fn open(config: &Bytes, length: u64) -> Result<Device<Constant>, TransportError> {
+        Device::open(config, |_| Some(Constant { length, value: 1 }))
+    }
+
+    fn error<T>(result: Result<T, TransportError>) -> TransportError {
+        match result {
+            Ok(_) => panic!("the device is not what it says"),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn every_base_address_register_is_mapped_once() {
+        let mut mapped = Vec::new();
+
+        let device = Device::open(&Bytes::whole(), |bar| {
+            mapped.push(bar);
+            Some(Constant { length: 0x4000, value: 0 })
+        });
+
+        assert!(device.is_ok());
+        assert_eq!(mapped, [4]);
+    }
+
+    #[test]
+    fn a_structure_that_leaves_its_base_address_register_is_refused() {
+        let expected = TransportError::OutsideBar { kind: CapabilityType::NOTIFY, bar: 4 };
+        assert_eq!(error(open(&Bytes::whole(), 0x3fff)), expected);
+    }
+
+    #[test]
+    fn a_structure_past_32_bits_of_a_huge_base_address_register_is_refused() {
+        let config = Bytes::whole().capability(0x40, 0x50, 1, 4, 0xffff_fff0, 0x38);
+
+        let expected = TransportError::OutsideBar { kind: CapabilityType::COMMON, bar: 4 };
+        assert_eq!(error(open(&config, 1 << 40)), expected);
+    }
+
+    #[test]
+    fn registers_at_odd_places_are_refused() {
+        let table = [
+            (Bytes::whole().capability(0x40, 0x50, 1, 4, 2, 0x38), CapabilityType::COMMON),
+            (Bytes::whole().set(0x58, 1), CapabilityType::NOTIFY),
+            (Bytes::whole().capability(0x80, 0, 4, 4, 0x2002, 0x3c), CapabilityType::DEVICE),
+        ];
+        for (config, kind) in table {
+            assert_eq!(error(open(&config, 0x8000)), TransportError::Misaligned { kind, bar: 4 });
+        }
+    }
+
+    #[test]
+    fn a_base_address_register_that_is_not_there_is_refused() {
+        let device = Device::<Constant>::open(&Bytes::whole(), |_| None);
+
+        assert_eq!(error(device), TransportError::NotMapped { bar: 4 });
+    }
+
+    #[test]
+    fn a_doorbell_at_an_odd_place_is_refused() {
+        // `queue_notify_off` reads 1, and the multiplier is 3.
+        let config = Bytes::whole().set(0x60, 3);
+        let device = open(&config, 0x8000).expect("the structures are all right");
+
+        assert_eq!(error(device.notifier(0)), TransportError::NotifyOutsideBar { queue: 0 });
+    }
+
+    #[test]
+    fn a_structure_at_the_end_of_32_bits_is_read_to_its_last_byte() {
+        let config = Bytes::whole().capability(0x80, 0, 4, 4, u32::MAX - 15, 15);
+        let device = open(&config, 1 << 40).expect("the structure ends within 32 bits");
+
+        assert_eq!(device.read_config::<8>(0), Some([1, 0, 0, 0, 1, 0, 0, 0]));
+        assert_eq!(device.read_config::<1>(14), Some([1]));
+        assert_eq!(device.read_config::<1>(15), None);
+        assert_eq!(device.read_config::<4>(usize::MAX), None);
+    }
+
+    #[test]
+    fn a_device_without_a_configuration_structure_has_no_fields() {
+        let config = Bytes::whole().set(0x71, 0);
+        let device = open(&config, 0x8000).expect("the configuration structure is optional");
+
+        assert_eq!((device.config_length(), device.read_config::<1>(0)), (0, None));
+    }
+
+    #[test]
+    fn every_error_has_its_own_code() {
+        let kind = CapabilityType::COMMON;
+        let errors = [
+            TransportError::NoCapabilityList,
+            TransportError::MissingCapability(kind),
+            TransportError::OutsideBar { kind, bar: 1 },
+            TransportError::Misaligned { kind, bar: 1 },
+            TransportError::NotMapped { bar: 1 },
+            TransportError::Removed,
+            TransportError::ResetTimedOut { status: 1 },
+            TransportError::NoVersion1,
+            TransportError::FeaturesRefused,
+            TransportError::NoQueue { queue: 1 },
+            TransportError::QueueSize { queue: 1, size: 2, offered: 1 },
+            TransportError::VectorRefused { vector: 1 },
+            TransportError::NotifyOutsideBar { queue: 1 },
+        ];
+        let mut codes = errors.map(|error| error.code() >> 16).to_vec();
+
+        codes.sort_unstable();
+        codes.dedup();
+
+        assert_eq!(codes.len(), errors.len());
+    }
+}

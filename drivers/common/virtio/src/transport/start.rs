@@ -117,7 +117,7 @@ impl<B: Bar> FeaturesOk<'_, B> {
     /// Sets a queue up with `size` entries and enables it (4.1.5.1.3).
     ///
     /// # Errors
-    /// There is no such queue, or the device has no resources for the vector.
+    /// There is no such queue, it has fewer entries, or the device has no resources for the vector.
     pub fn enable_queue(
         &self,
         queue: u16,
@@ -126,8 +126,11 @@ impl<B: Bar> FeaturesOk<'_, B> {
         vector: Option<u16>,
     ) -> Result<(), TransportError> {
         let offered = self.queue_size(queue);
-        if offered == 0 || size > offered {
+        if offered == 0 {
             return Err(TransportError::NoQueue { queue });
+        }
+        if size == 0 || size > offered {
+            return Err(TransportError::QueueSize { queue, size, offered });
         }
         let device = self.device;
         device.set_common16(common::QUEUE_SIZE, size);
