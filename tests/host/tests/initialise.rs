@@ -1,10 +1,15 @@
 //! Finding and starting an adapter.
 
-use host_tests::{DiskBench, HbaBench};
+use host_tests::cdb::synchronize_cache10;
+use host_tests::{DiskBench, HbaBench, Machine, PortOf};
+use storport::fake::SrbBuilder;
+use storport::port::LogPart;
+use storport::{Declined, LogEvent, Miniport, SrbStatus};
 use virtio::fake::disk::Disk;
 use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{FakeDevice, Model};
-use virtio::spec::DeviceStatus;
+use virtio::fake::{FakeDevice, Model, Options};
+use virtio::spec::{DeviceStatus, Features};
+use virtio::transport::TransportError;
 
 const RUNNING: DeviceStatus = DeviceStatus::ACKNOWLEDGE
     .union(DeviceStatus::DRIVER)
@@ -32,4 +37,147 @@ fn vioscsi_starts_a_host_bus_adapter_by_the_rules() {
     assert_running(&bench.device);
     assert_eq!(bench.device.enabled_queue(2), Some((256, 1)));
     assert_eq!(bench.device.config_vector(), 0);
+}
+
+#[test]
+fn the_disk_limits_what_the_port_driver_sends() {
+    let mut disk = Disk::new(1024);
+    disk.seg_max = Some(62);
+    disk.size_max = Some(131_072);
+
+    let bench = DiskBench::with_disk(disk);
+
+    let configuration = bench.configuration;
+    assert_eq!((configuration.targets, configuration.logical_units), (1, 1));
+    assert_eq!((configuration.max_segments, configuration.max_transfer_bytes), (62, 131_072));
+    assert!(configuration.caches_data);
+}
+
+#[test]
+fn the_host_bus_adapter_limits_what_the_port_driver_sends() {
+    let mut hba = Hba::default();
+    (hba.seg_max, hba.max_sectors, hba.cmd_per_lun) = (126, 256, 32);
+    (hba.max_target, hba.max_lun) = (3, 7);
+
+    let bench = HbaBench::with_hba(hba);
+
+    let configuration = bench.configuration;
+    assert_eq!((configuration.targets, configuration.logical_units), (4, 8));
+    assert_eq!((configuration.max_segments, configuration.max_transfer_bytes), (126, 256 * 512));
+    assert_eq!(configuration.max_requests_per_lun, 32);
+    assert!(!configuration.caches_data);
+}
+
+#[test]
+fn a_queue_larger_than_needed_is_used_in_part() {
+    let options = Options { queue_size: 1024, ..Options::default() };
+
+    let bench = DiskBench::running(Disk::new(64), options);
+
+    assert_eq!(bench.device.enabled_queue(0), Some((256, 1)));
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_small_queue_is_used_whole() {
+    let options = Options { queue_size: 8, ..Options::default() };
+
+    let bench = DiskBench::running(Disk::new(64), options);
+
+    assert_eq!(bench.device.enabled_queue(0), Some((8, 1)));
+    assert_eq!((bench.configuration.max_requests, bench.configuration.max_segments), (8, 6));
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn features_the_driver_has_no_use_for_are_left_alone() {
+    let mut disk = Disk::new(64);
+    disk.other_features = Features::from_bits_retain(1 << 11 | 1 << 12 | 1 << 13 | 1 << 34 | 1 << 40);
+
+    let bench = DiskBench::with_disk(disk);
+
+    let used = Features::VERSION_1
+        | Features::RING_INDIRECT_DESC
+        | Features::RING_EVENT_IDX
+        | Features::BLK_BLK_SIZE
+        | Features::BLK_SEG_MAX
+        | Features::BLK_FLUSH;
+    assert_eq!(bench.device.accepted(), used);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn addresses_of_the_platforms_dma_are_accepted() {
+    let mut disk = Disk::new(64);
+    disk.other_features = Features::ACCESS_PLATFORM;
+
+    let bench = DiskBench::with_disk(disk);
+
+    assert!(bench.device.accepted().contains(Features::ACCESS_PLATFORM));
+}
+
+#[test]
+fn queues_that_share_a_notification_address_are_told_apart_by_its_value() {
+    let options = Options { notify_multiplier: 0, ..Options::default() };
+    let bench = HbaBench::running(Hba::default().with(0, 0, Unit::disk(8, 512)), options);
+
+    bench.execute(SrbBuilder::execute(&[0; 6]));
+
+    assert_eq!(bench.device.notifications(2), 1);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn crash_dump_mode_is_declined_before_the_device_is_touched() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    let mut resources = machine.resources();
+    resources.dump_mode = true;
+
+    let declined = viostor::Adapter::<PortOf<Disk>>::find_adapter(&mut resources).map(drop);
+
+    assert!(declined.is_err());
+    assert_eq!(machine.device.register_accesses(), 0);
+}
+
+#[test]
+fn a_machine_without_memory_is_declined() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    let mut resources = machine.resources();
+    resources.allocate = Box::new(|_| None);
+
+    let declined = viostor::Adapter::<PortOf<Disk>>::find_adapter(&mut resources).map(drop);
+
+    let expected = LogEvent { part: LogPart::Configuration, number: 4 };
+    assert_eq!(declined, Err(Declined(expected)));
+}
+
+#[test]
+fn a_function_without_registers_is_declined() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    let mut resources = machine.resources();
+    resources.map_bar = Box::new(|_| None);
+
+    let declined = viostor::Adapter::<PortOf<Disk>>::find_adapter(&mut resources).map(drop);
+
+    let expected = LogEvent { part: LogPart::Transport, number: TransportError::NotMapped { bar: 4 }.code() };
+    assert_eq!(declined, Err(Declined(expected)));
+}
+
+#[test]
+fn a_stopped_adapter_touches_nothing_until_it_is_restarted() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+
+    bench.adapter.stop();
+
+    assert!(!bench.device.status().contains(DeviceStatus::DRIVER_OK));
+    let accesses = bench.device.register_accesses();
+    bench.submit(SrbBuilder::execute(&synchronize_cache10()));
+    assert_eq!(bench.device.register_accesses(), accesses);
+
+    assert!(bench.adapter.restart());
+    bench.settle();
+    let completed = bench.port.take_completed();
+    assert_eq!(completed.len(), 1);
+    assert_eq!(completed[0].completion.status, SrbStatus::SUCCESS);
+    assert_running(&bench.device);
 }
