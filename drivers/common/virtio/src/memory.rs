@@ -142,6 +142,31 @@ impl Region {
         Some(front)
     }
 
+    /// Zeroed, page-aligned memory that is never given back, found by fake devices at `device_address`.
+    #[cfg(any(test, feature = "fake"))]
+    pub fn leak(bytes: usize, device_address: u64) -> Self {
+        #[derive(Clone)]
+        #[repr(align(4096))]
+        struct Page(#[expect(dead_code, reason = "accessed by address only")] [u8; 4096]);
+
+        let pages: &'static mut [Page] = Box::leak(vec![Page([0; 4096]); bytes.div_ceil(4096)].into());
+        let base = NonNull::from(pages).cast::<u8>();
+        // SAFETY: the memory lives for ever, is aligned to a page, and this is the only way to it; fake devices find it
+        // where they are told.
+        unsafe { Self::new(base, bytes, device_address) }
+    }
+
+    /// A part of the region besides the region itself: what a device sees while the driver uses it.
+    #[cfg(any(test, feature = "fake"))]
+    pub fn view(&self, offset: usize, bytes: usize) -> Option<Self> {
+        if offset.checked_add(bytes)? > self.length {
+            return None;
+        }
+        // SAFETY: the part lies inside the region, as was just checked.
+        let base = unsafe { self.base.add(offset) };
+        Some(Self { base, length: bytes, device_address: self.device_address + offset as u64 })
+    }
+
     /// Where a word of type `T` at `offset` lies; `None` when it is not wholly inside, or not aligned.
     fn word<T>(&self, offset: usize) -> Option<NonNull<T>> {
         let inside = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.length);

@@ -1,8 +1,6 @@
 //! The machine's memory as devices see it.
-#![expect(unsafe_code, reason = "hands out the regions that the driver and the fake device share")]
 
 use std::fmt;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,25 +11,14 @@ const BASE: u64 = 0x1_2345_0000;
 
 const PAGE_BYTES: usize = 4096;
 
-/// So that processor and device agree on what is aligned.
-#[derive(Clone)]
-#[repr(align(4096))]
-struct Page(#[expect(dead_code, reason = "accessed by address only")] [u8; PAGE_BYTES]);
-
 /// A block of memory at device addresses. Clones share it.
 #[derive(Clone)]
 pub struct Ram(Arc<Inner>);
 
 struct Inner {
-    base: NonNull<u8>,
     whole: Region,
     taken: AtomicUsize,
 }
-
-// SAFETY: the memory behind `base` is accessed through regions only, which may be used on any thread.
-unsafe impl Send for Inner {}
-// SAFETY: as above.
-unsafe impl Sync for Inner {}
 
 impl fmt::Debug for Ram {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,14 +29,8 @@ impl fmt::Debug for Ram {
 impl Ram {
     /// Zeroed memory of at least `bytes` bytes. It is never given back: a test's regions may outlive its `Ram`.
     pub fn new(bytes: usize) -> Self {
-        let memory: &'static mut [Page] =
-            Box::leak(vec![Page([0; PAGE_BYTES]); bytes.div_ceil(PAGE_BYTES)].into());
-        let length = size_of_val(memory);
-        let base = NonNull::from(memory).cast::<u8>();
-        // SAFETY: the memory lives for ever, is aligned to a page, and is accessed through regions only. Devices find it at
-        // BASE because `read` and `write` say so.
-        let whole = unsafe { Region::new(base, length, BASE) };
-        Self(Arc::new(Inner { base, whole, taken: AtomicUsize::new(0) }))
+        let whole = Region::leak(bytes.next_multiple_of(PAGE_BYTES), BASE);
+        Self(Arc::new(Inner { whole, taken: AtomicUsize::new(0) }))
     }
 
     /// Takes zeroed memory.
@@ -64,10 +45,7 @@ impl Ram {
                 (end <= self.0.whole.len()).then_some(end)
             })
             .expect("the test's memory is large enough");
-        // SAFETY: `start` lies inside the memory.
-        let base = unsafe { self.0.base.add(start) };
-        // SAFETY: this part of the memory is handed out once, lives for ever, and is aligned to 16.
-        unsafe { Region::new(base, bytes, BASE + start as u64) }
+        self.0.whole.view(start, bytes).expect("the part lies inside the memory")
     }
 
     /// Reads bytes at a device address; `None` outside the memory.
