@@ -85,6 +85,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     fn try_bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), TransportError> {
+        if self.state.get() == State::Gone {
+            return Err(TransportError::Removed);
+        }
         let plan = MessagePlan::new(interrupt::decode(self.interrupts.load(Ordering::Relaxed)));
         let device = self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS))?;
         let device = device.negotiate(self.features)?;

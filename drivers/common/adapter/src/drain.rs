@@ -30,6 +30,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             let batch = {
                 let mut path = self.path.lock();
                 if self.state.get() != State::Running {
+                    // Reset meanwhile, and the refill with it: its doorbell would reach a device in reset.
+                    doorbell = None;
                     break false;
                 }
                 let mut batch = Batch { finished: Finished::new(), more: false, fault: None };
@@ -63,6 +65,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             }
             if let Some(fault) = batch.fault {
                 self.port.log(LogEvent { part: LogPart::Queue, number: fault.code() });
+                // What an earlier batch refilled goes back with the reset.
+                doorbell = None;
                 self.reset(Reason::DeviceFault);
                 break false;
             }

@@ -10,6 +10,7 @@ use storport::{InterruptWork, Interrupts, Port};
 use crate::Adapter;
 use crate::protocol::Protocol;
 use crate::reset::Reason;
+use crate::state::State;
 
 /// Which message each of the device's interrupt sources signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 let interrupts = decode(self.interrupts.load(Ordering::Relaxed));
                 MessagePlan::new(interrupts).work_of(message)
             }
+            // The line may be shared; of a device that is gone no register may be touched.
+            None if self.state.get() == State::Gone => InterruptWork::default(),
             None => {
                 // A bit mask: both bits can be set at once, and reading it acknowledges both (virtio 1.3, 4.1.4.5).
                 let isr = self.device.isr_status();
@@ -77,6 +80,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// The configuration or the device status changed.
     pub(crate) fn configuration_changed(&self) {
+        if self.state.get() == State::Gone {
+            return;
+        }
         let status = self.device.status();
         if status.is_removed() {
             self.device_gone();
