@@ -94,8 +94,8 @@ impl Protocol for Vioscsi {
         srb: &mut impl Srb<adapter::Command<Command>>,
         _command: Command,
         response: &[u8],
-        used_bytes: u32,
+        _used_bytes: u32,
     ) -> Completion {
-        complete::complete(srb, response, used_bytes)
+        complete::complete(srb, response)
     }
 }

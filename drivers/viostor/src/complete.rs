@@ -21,8 +21,11 @@ pub(crate) fn complete(
     let status = response.first().map_or(Status::IOERR, |byte| Status(*byte));
     match command {
         Command::Read(_) => match status {
-            // The device says how much it wrote; a read that came back short must not be taken for a whole one.
-            Status::OK if used_bytes > srb.data_length() => Completion::success(srb.data_length()),
+            // The device says how much it wrote; a read that came back short must not be taken for a whole one. Devices
+            // that leave the status out of the count, or do not count at all, are believed.
+            Status::OK if used_bytes == 0 || used_bytes >= srb.data_length() => {
+                Completion::success(srb.data_length())
+            }
             Status::OK => refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
             other => refuse(srb, sense(other, Sense::UNRECOVERED_READ_ERROR)),
         },

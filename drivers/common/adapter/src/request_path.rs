@@ -96,6 +96,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let length = D::RESPONSE_HEAD + rest;
         used.read_response(D::RESPONSE_HEAD, &mut response[D::RESPONSE_HEAD..length]);
         let used_bytes = used.length();
+        used.spoil_response(D::RESPONSE_HEAD);
         let Some(mut srb) = used.take() else {
             return Ok(None);
         };

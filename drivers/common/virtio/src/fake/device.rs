@@ -201,7 +201,7 @@ impl<M: Model> State<M> {
             let mut jump = 0;
             let before = answered;
             while answered < most && !self.queues[index].in_hand.is_empty() {
-                jump = self.answer_one(index);
+                jump = self.answer_one(index).wrapping_add(jump);
                 answered += 1;
             }
             if answered > before {
@@ -217,7 +217,7 @@ impl<M: Model> State<M> {
 
     /// Answers one request; returns by how much the used index is to jump ahead.
     fn answer_one(&mut self, index: usize) -> u16 {
-        let Self { queues, ram, violations, accepted, model, order, trace, used_lie, .. } = self;
+        let Self { queues, ram, violations, accepted, model, order, trace, lies, used_lie, .. } = self;
         let queue = &mut queues[index];
         let position = order.pick(queue.in_hand.len());
         let Some(chain) = queue.in_hand.remove(position) else {
@@ -238,7 +238,11 @@ impl<M: Model> State<M> {
         }
         let mut request = Request::new(ram, &chain, *accepted);
         let served = model.serve(queue.number, &mut request);
-        let written = request.written as u32;
+        let written = match lies.as_slice() {
+            [Lie::NoUsedLength, ..] => 0,
+            [Lie::UsedLengthOneShort, ..] => (request.written as u32).saturating_sub(1),
+            _ => request.written as u32,
+        };
         violations.append(&mut request.violations);
         if served == Served::Kept {
             queue.kept.push(chain);
@@ -263,6 +267,7 @@ impl<M: Model> State<M> {
                 queue.push_used(ram, head, written);
             }
             Some(Lie::UsedLengthTooLong(more)) => queue.push_used(ram, head, writable + more),
+            Some(Lie::UsedLength(length)) => queue.push_used(ram, head, length),
             Some(Lie::UsedIndexJump(jump)) => {
                 queue.push_used(ram, head, written);
                 return jump;

@@ -28,6 +28,10 @@ pub enum Lie {
     NotifyOffset(u16),
     /// The last capability points back at the first.
     CapabilityLoop,
+    /// Every used length is 0, as with Linux's vhost-scsi.
+    NoUsedLength,
+    /// Every used length leaves the last byte out, as with devices that do not count virtio-blk's status.
+    UsedLengthOneShort,
     /// Once: a used id that no descriptor has.
     UsedIdOutOfRange,
     /// Once: the id of a request that is not with the device.
@@ -38,6 +42,8 @@ pub enum Lie {
     UsedLengthTooLong(u32),
     /// Once: the used index moves on by so much more than was used; also backwards, with a large number.
     UsedIndexJump(u16),
+    /// Once: this used length.
+    UsedLength(u32),
     /// Once: a used entry for a request whose buffers were not written, with length 0.
     NothingWritten,
 }
@@ -51,6 +57,7 @@ impl Lie {
                 | Self::UsedIdNotInFlight
                 | Self::UsedTwice
                 | Self::UsedLengthTooLong(_)
+                | Self::UsedLength(_)
                 | Self::UsedIndexJump(_)
                 | Self::NothingWritten
         )

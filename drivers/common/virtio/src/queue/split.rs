@@ -271,6 +271,21 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<M,
     fn prepare(&self, slot: u16) {
         self.point_at_inline_table(slot);
         self.write_fixed_entries(self.layout.inline_table(slot), slot);
+        self.spoil_response(slot, usize::from(self.layout.shape.response_bytes));
+    }
+
+    /// In the widths that the response is read in.
+    #[inline]
+    fn spoil_response(&self, slot: u16, bytes: usize) {
+        let bytes = bytes.min(usize::from(self.layout.shape.response_bytes));
+        let start = self.layout.response(slot);
+        let words = if start.is_multiple_of(4) { bytes / 4 } else { 0 };
+        for word in 0..words {
+            self.memory.store32(start + 4 * word, u32::MAX, Ordering::Relaxed);
+        }
+        for byte in 4 * words..bytes {
+            self.memory.store8(start + byte, u8::MAX, Ordering::Relaxed);
+        }
     }
 
     fn point_at_inline_table(&self, slot: u16) {
@@ -428,8 +443,18 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Used<'_, M, T, 
     pub fn read_response(&self, offset: usize, into: &mut [u8]) {
         let layout = &self.queue.layout;
         let whole = usize::from(layout.shape.response_bytes);
-        let length = into.len().min(whole.saturating_sub(offset));
+        let Some(rest) = whole.checked_sub(offset) else {
+            return;
+        };
+        let length = into.len().min(rest);
         self.queue.memory.read_bytes(layout.response(self.slot) + offset, &mut into[..length]);
+    }
+
+    /// Makes the first bytes of the response all-ones, which no device answers: should the device give the slot's next
+    /// request back without an answer, this one's is not taken for it.
+    #[inline]
+    pub fn spoil_response(&self, bytes: usize) {
+        self.queue.spoil_response(self.slot, bytes);
     }
 
     /// Takes the request and frees its slot. `None` only if the slot was empty, which `pop_used` rules out.

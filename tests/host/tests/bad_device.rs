@@ -1,0 +1,320 @@
+//! Devices that break the rules: declined, or reset, and never a panic or a request that is lost.
+
+use host_tests::cdb::{inquiry_page, read10, synchronize_cache10, write10};
+use host_tests::{DiskBench, HbaBench, Machine, pattern, reading, writing};
+use storport::fake::SrbBuilder;
+use storport::port::LogPart;
+use storport::{Declined, LogEvent, SrbStatus};
+use virtio::fake::disk::Disk;
+use virtio::fake::hba::{Hba, Unit};
+use virtio::fake::{Lie, Options};
+use virtio::spec::Features;
+use virtio::spec::pci::CapabilityType;
+use virtio::transport::TransportError;
+
+fn transport(error: TransportError) -> LogEvent {
+    LogEvent { part: LogPart::Transport, number: error.code() }
+}
+
+fn configuration(number: u32) -> LogEvent {
+    LogEvent { part: LogPart::Configuration, number }
+}
+
+/// What the driver says when it looks at a disk that lies.
+fn declined(lie: Lie) -> Option<LogEvent> {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    machine.device.lie(lie);
+    let device = machine.device.clone();
+    let found: Result<DiskBench, Declined> = machine.find();
+    device.be_honest();
+    device.assert_no_violations();
+    found.err().map(|declined| declined.0)
+}
+
+#[test]
+fn a_device_that_cannot_be_driven_is_declined_with_the_reason() {
+    let table = [
+        (Lie::NoVersion1, transport(TransportError::NoVersion1)),
+        (Lie::FeaturesRefused, transport(TransportError::FeaturesRefused)),
+        (
+            Lie::BarLength(0x3000),
+            transport(TransportError::OutsideBar { kind: CapabilityType::NOTIFY, bar: 4 }),
+        ),
+        (
+            Lie::ConfigLength(0x10_0000),
+            transport(TransportError::OutsideBar { kind: CapabilityType::DEVICE, bar: 4 }),
+        ),
+        (Lie::ConfigLength(7), configuration(viostor::declined::CONFIG_TOO_SHORT)),
+        (Lie::ConfigLength(20), configuration(viostor::declined::CONFIG_TOO_SHORT)),
+        (Lie::ConfigNeverSettles, configuration(viostor::declined::CONFIG_TOO_SHORT)),
+        (Lie::QueueCount(0), configuration(3)),
+        (Lie::QueueSize(0), configuration(3)),
+        (Lie::QueueSize(2), configuration(3)),
+        (Lie::FeaturesWithdrawn(1 << 28), configuration(2)),
+    ];
+    for (lie, expected) in table {
+        assert_eq!(declined(lie), Some(expected), "{lie:?}");
+    }
+}
+
+#[test]
+fn a_reset_that_never_ends_is_given_up_after_a_second() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    machine.device.lie(Lie::ResetNeverEnds);
+    let port = machine.port.clone();
+
+    let found: Result<DiskBench, Declined> = machine.find();
+
+    let event = found.err().expect("the device does not come up").0;
+    assert_eq!((event.part, event.number >> 16), (LogPart::Transport, 6));
+    assert_eq!(port.stalled_microseconds(), 1_000_000);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_declined() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    machine.device.remove();
+
+    let found: Result<DiskBench, Declined> = machine.find();
+
+    assert_eq!(found.err().map(|declined| declined.0), Some(transport(TransportError::Removed)));
+}
+
+#[test]
+fn a_capability_list_that_loops_does_not_keep_the_device_from_being_used() {
+    assert_eq!(declined(Lie::CapabilityLoop), None);
+}
+
+#[test]
+fn a_vector_that_the_device_does_not_take_is_an_error_of_the_start() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    let bench: DiskBench = machine.find().expect("the driver takes the device");
+    bench.device.lie(Lie::VectorRefused);
+
+    let started = bench.start();
+
+    assert_eq!(started, Err(transport(TransportError::VectorRefused { vector: 0 })));
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_notification_address_outside_the_structure_is_an_error_of_the_start() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    let bench: DiskBench = machine.find().expect("the driver takes the device");
+    bench.device.lie(Lie::NotifyOffset(0x400));
+
+    let started = bench.start();
+
+    assert_eq!(started, Err(transport(TransportError::NotifyOutsideBar { queue: 0 })));
+}
+
+#[test]
+fn a_queue_that_became_smaller_is_an_error_of_the_start() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    let bench: DiskBench = machine.find().expect("the driver takes the device");
+    bench.device.lie(Lie::QueueSize(128));
+
+    let started = bench.start();
+
+    let expected = TransportError::QueueSize { queue: 0, size: 256, offered: 128 };
+    assert_eq!(started, Err(transport(expected)));
+}
+
+#[test]
+fn every_lie_about_a_used_buffer_is_logged_and_answered_with_a_reset() {
+    let table = [
+        (Lie::UsedIdOutOfRange, 1),
+        (Lie::UsedIdNotInFlight, 2),
+        (Lie::UsedTwice, 2),
+        (Lie::UsedLengthTooLong(1), 3),
+        (Lie::UsedLengthTooLong(1 << 30), 3),
+        (Lie::UsedIndexJump(100), 4),
+        (Lie::UsedIndexJump(0xfff0), 4),
+    ];
+    for event_idx in [Features::RING_EVENT_IDX, Features::empty()] {
+        let features = Features::VERSION_1 | Features::RING_INDIRECT_DESC | event_idx;
+        for (lie, code) in table {
+            let bench = DiskBench::running(Disk::new(64), Options { features, ..Options::default() });
+            bench.device.hold();
+            for tag in 0..6 {
+                let buffer = bench.buffer(512);
+                bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+            }
+            bench.device.run();
+            bench.device.lie(lie);
+            bench.device.release(1);
+            bench.device.run();
+            bench.deliver_interrupts();
+
+            let log = bench.port.log_entries();
+            assert_eq!((log[0].part, log[0].number >> 16), (LogPart::Queue, code), "{lie:?}");
+            assert_eq!(log[1], LogEvent { part: LogPart::Reset, number: 2 });
+            let completed = bench.port.take_completed();
+            let mut tags: Vec<u64> = completed.iter().map(|one| one.tag).collect();
+            tags.sort_unstable();
+            assert!(tags.into_iter().eq(0..6), "{lie:?}: every request once");
+
+            bench.device.release_all();
+            bench.settle();
+            let content = pattern(3, 512);
+            let buffer = bench.filled(&content);
+            let after = bench.execute(writing(&write10(0, 1), &[buffer]));
+            assert_eq!(after.completion.status, SrbStatus::SUCCESS, "{lie:?}");
+            bench.device.assert_no_violations();
+        }
+    }
+}
+
+#[test]
+fn a_device_that_lies_and_then_does_not_reset_keeps_its_requests_and_is_left_alone() {
+    let bench = DiskBench::running(Disk::new(64), Options { queue_size: 4, ..Options::default() });
+    bench.device.hold();
+    for tag in 0..10 {
+        let buffer = bench.buffer(512);
+        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+    }
+    bench.device.run();
+    bench.device.lie(Lie::UsedIdOutOfRange);
+    bench.device.lie(Lie::ResetNeverEnds);
+    bench.device.release(1);
+
+    bench.deliver_interrupts();
+
+    assert_eq!(bench.port.take_completed(), []);
+    bench.device.assert_no_violations();
+    assert_eq!(bench.unplug().len(), 10);
+}
+
+#[test]
+fn a_fault_after_good_completions_leaves_no_doorbell_for_a_device_in_reset() {
+    // 31 good ones and their refills are a batch; the fault is found by the next one.
+    let bench = DiskBench::running(Disk::new(64), Options { queue_size: 64, ..Options::default() });
+    bench.device.hold();
+    for tag in 0..100 {
+        let buffer = bench.buffer(512);
+        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+    }
+    bench.device.run();
+    bench.device.release(31);
+    bench.device.lie(Lie::UsedIdOutOfRange);
+    bench.device.release(1);
+    bench.device.lie(Lie::ResetNeverEnds);
+
+    bench.deliver_interrupts();
+
+    assert_eq!(bench.port.take_completed().len(), 31);
+    bench.device.assert_no_violations();
+    assert_eq!(bench.unplug().len(), 69);
+}
+
+#[test]
+fn an_answer_that_was_never_written_is_not_taken_for_the_last_one() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    let buffer = bench.buffer(512);
+    for request in [
+        writing(&write10(0, 1), &[buffer]),
+        reading(&read10(0, 1), &[buffer]),
+        SrbBuilder::execute(&synchronize_cache10()),
+        SrbBuilder::execute(&inquiry_page(0x80, 64)).with_data_in(64),
+    ] {
+        // The slot's last answer was OK.
+        let before = bench.execute(request.clone());
+        assert_eq!(before.completion.status, SrbStatus::SUCCESS);
+        bench.device.lie(Lie::NothingWritten);
+
+        let completed = bench.execute(request);
+
+        assert_ne!(completed.completion.status, SrbStatus::SUCCESS);
+    }
+}
+
+#[test]
+fn a_scsi_answer_that_was_never_written_is_not_taken_for_the_last_one() {
+    let bench = HbaBench::with_hba(Hba::default().with(0, 0, Unit::disk(8, 512)));
+    let ready = SrbBuilder::execute(&[0; 6]);
+    assert_eq!(bench.execute(ready.clone()).completion.status, SrbStatus::SUCCESS);
+    bench.device.lie(Lie::NothingWritten);
+
+    let completed = bench.execute(ready);
+
+    assert_ne!(completed.completion.status, SrbStatus::SUCCESS);
+}
+
+#[test]
+fn configurations_that_no_disk_has_are_declined() {
+    type Change = fn(&mut Disk);
+    let table: [(Change, u32); 5] = [
+        (|disk| disk.sectors = 0, viostor::declined::NO_CAPACITY),
+        (|disk| disk.block_bytes = Some(520), viostor::declined::BLOCK_SIZE),
+        (|disk| disk.block_bytes = Some(1 << 20), viostor::declined::BLOCK_SIZE),
+        (|disk| disk.size_max = Some(512), viostor::declined::SEGMENT_SIZE),
+        (|disk| disk.seg_max = Some(1), 3),
+    ];
+    for (change, number) in table {
+        let mut disk = Disk::new(64);
+        change(&mut disk);
+
+        let found: Result<DiskBench, Declined> = Machine::new(disk, Options::default()).find();
+
+        assert_eq!(found.err().map(|declined| declined.0), Some(configuration(number)));
+    }
+}
+
+#[test]
+fn a_host_bus_adapter_with_other_field_sizes_is_declined() {
+    for (sense_size, cdb_size) in [(252, 32), (96, 16), (0, 0)] {
+        let mut hba = Hba::default();
+        (hba.sense_size, hba.cdb_size) = (sense_size, cdb_size);
+
+        let found: Result<HbaBench, Declined> = Machine::new(hba, Options::default()).find();
+
+        let expected = configuration(vioscsi::declined::FIELD_SIZES);
+        assert_eq!(found.err().map(|declined| declined.0), Some(expected));
+    }
+}
+
+#[test]
+fn devices_that_do_not_count_what_they_write_are_believed() {
+    for quirk in [Lie::NoUsedLength, Lie::UsedLengthOneShort] {
+        let bench = DiskBench::with_disk(Disk::new(64));
+        bench.device.lie(quirk);
+        let content = pattern(4, 4096);
+        let (out, back) = (bench.filled(&content), bench.buffer(4096));
+
+        let write = bench.execute(writing(&write10(0, 8), &[out]));
+        let read = bench.execute(reading(&read10(0, 8), &[back]));
+        let flush = bench.execute(SrbBuilder::execute(&synchronize_cache10()));
+        let serial = bench.execute(SrbBuilder::execute(&inquiry_page(0x80, 64)).with_data_in(64));
+
+        for completed in [&write, &read, &flush, &serial] {
+            assert_eq!(completed.completion.status, SrbStatus::SUCCESS, "{quirk:?}");
+        }
+        assert_eq!(bench.content(back), content);
+        assert_eq!(serial.data[4..13], *b"FAKE-0001");
+    }
+}
+
+#[test]
+fn a_host_bus_adapter_that_reports_no_used_length_is_believed() {
+    let bench = HbaBench::with_hba(Hba::default().with(0, 0, Unit::disk(8, 512)));
+    bench.device.model(|hba| hba.unit(0, 0).content()[..512].fill(0x77));
+    bench.device.lie(Lie::NoUsedLength);
+    let buffer = bench.buffer(512);
+
+    let completed = bench.execute(reading(&read10(0, 1), &[buffer]));
+
+    assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(completed.completion.transferred, 512);
+    assert_eq!(bench.content(buffer), [0x77; 512]);
+}
+
+#[test]
+fn a_read_that_came_back_short_is_not_a_success() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    let buffer = bench.buffer(4096);
+    bench.device.lie(Lie::UsedLength(2048));
+
+    let completed = bench.execute(reading(&read10(0, 8), &[buffer]));
+
+    assert_eq!((completed.sense[2], completed.sense[12]), (0x04, 0x44));
+}
