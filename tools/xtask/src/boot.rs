@@ -44,7 +44,7 @@ impl Options {
     /// # Errors
     /// As [`Qemu::find`].
     pub fn find_qemu(&self, workspace: &Workspace) -> Result<Qemu> {
-        Qemu::find(self.qemu.as_deref().map(|path| workspace.from_caller(path)).as_deref())
+        Qemu::find(self.qemu.as_deref().map(|path| workspace.path_of_caller(path)).as_deref())
     }
 }
 

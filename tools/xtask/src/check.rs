@@ -76,7 +76,8 @@ fn clippy_images(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
     let mut cargo = workspace.cargo();
     cargo
         .current_dir(workspace.root.join("drivers/image"))
-        .args(["--config", &patch, "clippy", "--quiet", "--release", "--lib"])
+        // After the verb: cargo does not hand options before it on to cargo-clippy.
+        .args(["clippy", "--config", &patch, "--locked", "--quiet", "--release", "--lib"])
         .args(["--target", build::Architecture::Amd64.target(), "--target-dir"])
         .arg(workspace.output("image"))
         .args(["--", "-D", "warnings"])

@@ -76,7 +76,7 @@ fn build_for(
         resources.insert(driver.name.to_owned(), resource);
     }
     let options = build::Options {
-        wdk_root: arguments.wdk_root.as_deref().map(|root| workspace.from_caller(root)),
+        wdk_root: arguments.wdk_root.as_deref().map(|root| workspace.path_of_caller(root)),
         resources,
         architecture,
     };

@@ -40,7 +40,8 @@ pub fn make(workspace: &Workspace, screen: &mut Screen, arguments: &drivers::Arg
     let packages = workspace.packages();
     let iso = workspace.iso();
 
-    let templates = linked.iter().map(|image| workspace.root.join("inf").join(image.driver).with_extension("inx"));
+    let templates =
+        linked.iter().map(|image| workspace.root.join("inf").join(image.driver).with_extension("inx"));
     let templates: Vec<PathBuf> = templates.collect();
     let mut inputs: Vec<&Path> = vec![&context.certificate.pem];
     inputs.extend(templates.iter().map(PathBuf::as_path));

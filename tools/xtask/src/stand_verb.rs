@@ -42,7 +42,7 @@ fn pci(text: &str) -> Result<String, String> {
 /// # Errors
 /// When something is missing or the arguments contradict each other.
 pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
-    let driver = workspace.from_caller(&arguments.driver);
+    let driver = workspace.path_of_caller(&arguments.driver);
     boot::check_image(&driver)?;
     let (machine, kind) = machine(&arguments.device)?;
     let kind = kind.or_else(|| Kind::of_image(&driver));

@@ -134,7 +134,7 @@ impl Made {
 fn qemus(workspace: &Workspace, given: &[PathBuf]) -> Result<Vec<Qemu>> {
     let mut qemus = vec![Qemu::find(None)?];
     for path in given {
-        qemus.push(Qemu::find(Some(&workspace.from_caller(path)))?);
+        qemus.push(Qemu::find(Some(&workspace.path_of_caller(path)))?);
     }
     Ok(qemus)
 }

@@ -45,7 +45,7 @@ impl Workspace {
     }
 
     /// A path from the command line, as the caller meant it.
-    pub fn from_caller(&self, path: &Path) -> PathBuf {
+    pub fn path_of_caller(&self, path: &Path) -> PathBuf {
         self.caller.join(path)
     }
 
