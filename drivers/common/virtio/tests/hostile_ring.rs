@@ -1,0 +1,280 @@
+//! What the queue makes of a used ring that lies: a fault, never a panic, and no request lost or handed out twice.
+
+mod bench;
+
+use core::sync::atomic::Ordering;
+
+use bench::{BLK, Bench, Queue, SCSI, WITH_EVENT_IDX, layout, queue};
+use virtio::fake::{Lie, Ram};
+use virtio::memory::{Region, Segment, SharedMemory};
+use virtio::queue::{DeviceFault, Direction, Reason, Shape};
+use virtio::spec::ring::used;
+
+const SIZE: u16 = 8;
+
+/// A queue whose used ring the test writes, word by word.
+struct Liar {
+    ram: Ram,
+    queue: Queue,
+    used: usize,
+}
+
+impl Liar {
+    fn new(shape: &Shape) -> Self {
+        let ram = Ram::new(1 << 16);
+        let layout = layout(SIZE, shape);
+        let queue = queue::<Region>(ram.alloc(layout.shared_bytes(), 64), layout, true);
+        let used =
+            ram.offset(queue.areas().device_area, 6 + 8 * usize::from(SIZE)).expect("it lies in memory");
+        Self { ram, queue, used }
+    }
+
+    fn submit(&mut self, token: u32, shape: &Shape, direction: Direction, bytes: u32) -> Result<(), Reason> {
+        let header = vec![0; usize::from(shape.header_bytes)];
+        let segment = (bytes > 0).then_some(Segment { address: 0x1000, length: bytes });
+        let submitted = self.queue.submit(token, &header, direction, segment.into_iter());
+        let _ = self.queue.publish();
+        submitted.map_err(|rejected| rejected.reason)
+    }
+
+    fn entry(&self, place: u16, id: u32, length: u32) {
+        let at = self.used + used::RING + 8 * usize::from(place % SIZE);
+        self.ram.words().store32(at, id, Ordering::Relaxed);
+        self.ram.words().store32(at + 4, length, Ordering::Relaxed);
+    }
+
+    fn index(&self, index: u16) {
+        self.ram.words().store16(self.used + used::INDEX, index, Ordering::Release);
+    }
+
+    /// What the next used buffer is taken for.
+    fn fault(&mut self) -> DeviceFault {
+        match self.queue.pop_used() {
+            Err(fault) => fault,
+            Ok(used) => panic!("the lie passed for {:?}", used.map(|used| used.length())),
+        }
+    }
+
+    /// After a fault: nothing more goes in or comes out, and every request is still there, once.
+    fn assert_broken_with(mut self, mut expected: Vec<u32>) {
+        assert!(matches!(self.queue.pop_used(), Ok(None)));
+        assert_eq!(self.submit(99, &BLK, Direction::None, 0), Err(Reason::Broken));
+        assert!(!self.queue.enable_interrupts(), "there is nothing to drain in a broken queue");
+        let mut tokens = Vec::new();
+        while let Some(token) = self.queue.take_outstanding() {
+            tokens.push(token);
+        }
+        tokens.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(tokens, expected);
+        self.queue.reset();
+        self.submit(7, &BLK, Direction::None, 0).expect("the queue is whole again");
+    }
+}
+
+#[test]
+fn a_used_id_past_the_ring_is_a_fault() {
+    for id in [u32::from(SIZE), 0xffff, 0x1_0000, u32::MAX] {
+        let mut liar = Liar::new(&BLK);
+        liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
+        liar.entry(0, id, 0);
+        liar.index(1);
+
+        assert_eq!(liar.fault(), DeviceFault::UsedIdOutOfRange { id, size: SIZE });
+        liar.assert_broken_with(vec![1]);
+    }
+}
+
+#[test]
+fn a_used_id_that_was_never_given_is_a_fault() {
+    let mut liar = Liar::new(&BLK);
+    liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
+    liar.entry(0, 5, 0);
+    liar.index(1);
+
+    assert_eq!(liar.fault(), DeviceFault::UsedIdNotInFlight { id: 5 });
+    liar.assert_broken_with(vec![1]);
+}
+
+#[test]
+fn a_used_id_twice_is_a_fault_and_hands_out_the_request_once() {
+    let mut liar = Liar::new(&BLK);
+    liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
+    liar.submit(2, &BLK, Direction::None, 0).expect("the ring is empty");
+    liar.entry(0, 0, 1);
+    liar.entry(1, 0, 1);
+    liar.index(2);
+
+    let first = liar.queue.pop_used().expect("the first is true").and_then(|used| used.take());
+    assert_eq!(first, Some(1));
+    assert_eq!(liar.fault(), DeviceFault::UsedIdNotInFlight { id: 0 });
+    liar.assert_broken_with(vec![2]);
+}
+
+#[test]
+fn more_written_than_there_was_room_for_is_a_fault() {
+    let table = [(Direction::FromDevice, 512, 513), (Direction::ToDevice, 512, 1), (Direction::None, 0, 1)];
+    for (direction, bytes, writable) in table {
+        let mut honest = Liar::new(&BLK);
+        honest.submit(1, &BLK, direction, bytes).expect("the ring is empty");
+        honest.entry(0, 0, writable);
+        honest.index(1);
+        assert_eq!(honest.queue.pop_used().expect("it is true").map(|used| used.length()), Some(writable));
+
+        for length in [writable + 1, u32::MAX] {
+            let mut liar = Liar::new(&BLK);
+            liar.submit(1, &BLK, direction, bytes).expect("the ring is empty");
+            liar.entry(0, 0, length);
+            liar.index(1);
+
+            assert_eq!(liar.fault(), DeviceFault::UsedLengthTooLong { id: 0, length, writable });
+            liar.assert_broken_with(vec![1]);
+        }
+    }
+}
+
+#[test]
+fn where_data_out_may_be_counted_the_length_is_cut_and_anything_longer_is_a_fault() {
+    let mut liar = Liar::new(&SCSI);
+    for token in [1, 2] {
+        liar.submit(token, &SCSI, Direction::ToDevice, 512).expect("the ring is empty");
+    }
+    liar.entry(0, 0, 108 + 512);
+    liar.entry(1, 1, 108 + 513);
+    liar.index(2);
+
+    let used = liar.queue.pop_used().expect("QEMU says so").expect("it is there");
+    assert_eq!(used.length(), 108);
+    assert_eq!(used.take(), Some(1));
+    assert_eq!(liar.fault(), DeviceFault::UsedLengthTooLong { id: 1, length: 621, writable: 108 });
+}
+
+#[test]
+fn more_used_than_in_flight_is_a_fault() {
+    // One more, a whole ring more, and backwards.
+    for index in [2, SIZE + 1, u16::MAX] {
+        let mut liar = Liar::new(&BLK);
+        liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
+        liar.entry(0, 0, 0);
+        liar.index(index);
+
+        assert_eq!(liar.fault(), DeviceFault::UsedIndexJumped { index, expected: 0, in_flight: 1 });
+        liar.assert_broken_with(vec![1]);
+    }
+}
+
+#[test]
+fn a_used_index_in_an_idle_ring_is_a_fault() {
+    let mut liar = Liar::new(&BLK);
+    liar.index(1);
+
+    assert_eq!(liar.fault(), DeviceFault::UsedIndexJumped { index: 1, expected: 0, in_flight: 0 });
+    liar.assert_broken_with(vec![]);
+}
+
+#[test]
+fn random_words_never_panic_and_no_request_is_lost_or_handed_out_twice() {
+    // xorshift64 (Marsaglia); any other source of bits would do.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: u32| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u32 % below
+    };
+    let mut faults = 0;
+    for _ in 0..2000 {
+        let mut liar = Liar::new(&BLK);
+        let mut with_device = Vec::new();
+        let (mut token, mut index, mut faulted) = (0, 0_u16, false);
+        for _ in 0..40 {
+            if random(2) == 0 && liar.submit(token, &BLK, Direction::FromDevice, random(9)).is_ok() {
+                with_device.push(token);
+                token += 1;
+            }
+            // Mostly plausible values, so that some pass.
+            let id = if random(20) == 0 { random(u32::MAX) } else { random(u32::from(SIZE)) };
+            let length = if random(20) == 0 { random(u32::MAX) } else { random(3) };
+            liar.entry(index, id, length);
+            index =
+                if random(30) == 0 { random(0x1_0000) as u16 } else { index.wrapping_add(random(2) as u16) };
+            liar.index(index);
+            match liar.queue.pop_used() {
+                Ok(None) => {}
+                Ok(Some(used)) => {
+                    let token = used.take().expect("a used buffer has its request");
+                    let place = with_device.iter().position(|other| *other == token);
+                    with_device.remove(place.expect("it was with the device"));
+                }
+                Err(_) => {
+                    assert!(!faulted, "a fault is told once");
+                    faulted = true;
+                    faults += 1;
+                }
+            }
+            assert_eq!(liar.queue.in_flight(), with_device.len());
+        }
+        let mut left = Vec::new();
+        while let Some(token) = liar.queue.take_outstanding() {
+            left.push(token);
+        }
+        left.sort_unstable();
+        assert_eq!(left, with_device);
+    }
+    assert!(faults > 500, "the values are wild enough: {faults} faults");
+}
+
+#[test]
+fn every_fault_has_its_own_code() {
+    let faults = [
+        DeviceFault::UsedIdOutOfRange { id: 9, size: 8 },
+        DeviceFault::UsedIdNotInFlight { id: 9 },
+        DeviceFault::UsedLengthTooLong { id: 9, length: 2, writable: 1 },
+        DeviceFault::UsedIndexJumped { index: 9, expected: 1, in_flight: 1 },
+    ];
+    assert_eq!(faults.map(|fault| fault.code()), [0x01_0009, 0x02_0009, 0x03_0009, 0x04_0009]);
+}
+
+#[test]
+fn a_device_that_lies_about_one_buffer_is_caught_and_serves_again_after_a_reset() {
+    let lies = [
+        Lie::UsedIdOutOfRange,
+        Lie::UsedIdNotInFlight,
+        Lie::UsedTwice,
+        Lie::UsedLengthTooLong(1),
+        Lie::UsedIndexJump(20),
+        Lie::UsedIndexJump(0x8000),
+    ];
+    for lie in lies {
+        let mut bench = Bench::new(8, WITH_EVENT_IDX);
+        for token in 0..3 {
+            bench.flush(token).expect("the ring is empty");
+        }
+        let _ = bench.publish();
+        bench.device.lie(lie);
+        bench.device.run();
+        let mut seen = Vec::new();
+        let fault = loop {
+            match bench.queue.pop_used() {
+                Ok(Some(used)) => seen.extend(used.take()),
+                Ok(None) => panic!("{lie:?} passed"),
+                Err(fault) => break fault,
+            }
+        };
+        assert_ne!(fault.code(), 0);
+
+        bench.transport.reset(&mut || ()).map(drop).expect("the device can be reset");
+        while let Some(token) = bench.queue.take_outstanding() {
+            seen.push(token);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2], "{lie:?}");
+        bench.device.be_honest();
+        bench.queue.reset();
+        bench.restart();
+        bench.flush(7).expect("the ring is empty");
+        let _ = bench.publish();
+        bench.device.run();
+        assert_eq!(bench.tokens(), [7], "after {lie:?}");
+    }
+}
