@@ -255,12 +255,15 @@ impl<M: Model> State<M> {
                 queue.kept.push(chain);
             }
             Some(Lie::UsedIdNotInFlight) => {
-                let free = (0..queue.size).rev().find(|id| {
-                    *id != chain.head
-                        && !queue.in_hand.iter().chain(&queue.kept).any(|other| other.head == *id)
-                });
-                queue.push_used(ram, u32::from(free.unwrap_or(chain.head)), written);
-                queue.kept.push(chain);
+                // Where every id is in flight, the lie cannot be told.
+                queue.in_hand.push_front(chain);
+                match queue.unused_id(ram) {
+                    Some(id) => queue.push_used(ram, u32::from(id), written),
+                    None => {
+                        queue.in_hand.pop_front();
+                        queue.push_used(ram, head, written);
+                    }
+                }
             }
             Some(Lie::UsedTwice) => {
                 queue.push_used(ram, head, written);
@@ -404,7 +407,10 @@ impl<M: Model> FakeDevice<M> {
 
     /// A device that looks at its queues by itself and asks for no notifications. Takes effect with the next run.
     pub fn set_polling(&self, polling: bool) {
-        self.state().polling = polling;
+        let mut state = self.state();
+        state.polling = polling;
+        // What came while nobody had to tell the device is looked at when it starts to rely on being told.
+        state.queues.iter_mut().filter(|queue| queue.enabled).for_each(|queue| queue.notified = true);
     }
 
     /// How often the status is read before a reset is done.

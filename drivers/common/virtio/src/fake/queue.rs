@@ -157,6 +157,19 @@ impl Queue {
         words.fence(Ordering::SeqCst);
     }
 
+    /// An index below the size that the driver did not give to the device: neither fetched nor waiting in the ring.
+    pub(super) fn unused_id(&self, ram: &Ram) -> Option<u16> {
+        let words = ram.words();
+        let index = words.load16(self.available + available::INDEX, Ordering::Acquire);
+        let waiting = (0..index.wrapping_sub(self.next_available)).map(|step| {
+            let place = usize::from(self.next_available.wrapping_add(step) & (self.size - 1));
+            words.load16(self.available + available::RING + 2 * place, Ordering::Relaxed)
+        });
+        let taken: Vec<u16> =
+            waiting.chain(self.in_hand.iter().chain(&self.kept).map(|chain| chain.head)).collect();
+        (0..self.size).rev().find(|id| !taken.contains(id))
+    }
+
     /// Writes a used entry; the driver sees it with [`publish_used`](Self::publish_used).
     pub(super) fn push_used(&mut self, ram: &Ram, id: u32, length: u32) {
         let entry = self.used + used::RING + 8 * usize::from(self.next_used & (self.size - 1));

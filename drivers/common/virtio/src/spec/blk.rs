@@ -17,6 +17,10 @@ impl RequestType {
     pub const FLUSH: Self = Self(4);
     /// Fetch the serial number
     pub const GET_ID: Self = Self(8);
+    /// Sectors whose content is not needed any more
+    pub const DISCARD: Self = Self(11);
+    /// Write zeroes without sending them
+    pub const WRITE_ZEROES: Self = Self(13);
 }
 
 /// The header of a request (5.2.6).
@@ -65,6 +69,30 @@ pub mod config {
     pub const SEG_MAX: usize = 12;
     /// `blk_size` (VIRTIO_BLK_F_BLK_SIZE)
     pub const BLK_SIZE: usize = 20;
+    /// `topology.physical_block_exp`, 8 bits (VIRTIO_BLK_F_TOPOLOGY): logical blocks per physical one, as a power of two
+    pub const PHYSICAL_BLOCK_EXP: usize = 24;
+    /// `topology.alignment_offset`, 8 bits (VIRTIO_BLK_F_TOPOLOGY): first aligned logical block
+    pub const ALIGNMENT_OFFSET: usize = 25;
+    /// `topology.min_io_size`, 16 bits, in logical blocks (VIRTIO_BLK_F_TOPOLOGY)
+    pub const MIN_IO_SIZE: usize = 26;
+    /// `topology.opt_io_size`, 32 bits, in logical blocks (VIRTIO_BLK_F_TOPOLOGY)
+    pub const OPT_IO_SIZE: usize = 28;
+    /// `writeback`, 8 bits (VIRTIO_BLK_F_CONFIG_WCE)
+    pub const WRITEBACK: usize = 32;
+    /// `num_queues`, 16 bits (VIRTIO_BLK_F_MQ)
+    pub const NUM_QUEUES: usize = 34;
+    /// `max_discard_sectors`, 32 bits (VIRTIO_BLK_F_DISCARD)
+    pub const MAX_DISCARD_SECTORS: usize = 36;
+    /// `max_discard_seg`, 32 bits (VIRTIO_BLK_F_DISCARD)
+    pub const MAX_DISCARD_SEG: usize = 40;
+    /// `discard_sector_alignment`, 32 bits (VIRTIO_BLK_F_DISCARD)
+    pub const DISCARD_SECTOR_ALIGNMENT: usize = 44;
+    /// `max_write_zeroes_sectors`, 32 bits (VIRTIO_BLK_F_WRITE_ZEROES)
+    pub const MAX_WRITE_ZEROES_SECTORS: usize = 48;
+    /// `max_write_zeroes_seg`, 32 bits (VIRTIO_BLK_F_WRITE_ZEROES)
+    pub const MAX_WRITE_ZEROES_SEG: usize = 52;
+    /// `write_zeroes_may_unmap`, 8 bits (VIRTIO_BLK_F_WRITE_ZEROES)
+    pub const WRITE_ZEROES_MAY_UNMAP: usize = 56;
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use bitflags::bitflags;
 pub const PCI_VENDOR_ID: u16 = 0x1af4;
 
 bitflags! {
-    /// Feature bits (section 6, and 5.2.3 for virtio-blk). Bits 0 to 23 mean what the device type says.
+    /// Feature bits (section 6, 5.2.3 for virtio-blk, 5.6.3 for virtio-scsi). Bits 0 to 23 mean what the device type
+    /// says, so a name of another type may share the bit.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Features: u64 {
         /// virtio-blk: `size_max` limits a segment.
@@ -29,6 +30,27 @@ bitflags! {
         /// virtio-blk: the flush command.
         #[doc(alias = "VIRTIO_BLK_F_FLUSH")]
         const BLK_FLUSH = 1 << 9;
+        /// virtio-blk: alignment and sizes that suit the disk.
+        #[doc(alias = "VIRTIO_BLK_F_TOPOLOGY")]
+        const BLK_TOPOLOGY = 1 << 10;
+        /// virtio-blk: `writeback` shows and sets the cache mode.
+        #[doc(alias = "VIRTIO_BLK_F_CONFIG_WCE")]
+        const BLK_CONFIG_WCE = 1 << 11;
+        /// virtio-blk: several queues.
+        #[doc(alias = "VIRTIO_BLK_F_MQ")]
+        const BLK_MQ = 1 << 12;
+        /// virtio-blk: the discard command.
+        #[doc(alias = "VIRTIO_BLK_F_DISCARD")]
+        const BLK_DISCARD = 1 << 13;
+        /// virtio-blk: the write zeroes command.
+        #[doc(alias = "VIRTIO_BLK_F_WRITE_ZEROES")]
+        const BLK_WRITE_ZEROES = 1 << 14;
+        /// virtio-scsi: events for units that come and go.
+        #[doc(alias = "VIRTIO_SCSI_F_HOTPLUG")]
+        const SCSI_HOTPLUG = 1 << 1;
+        /// virtio-scsi: events for changed parameters of a unit.
+        #[doc(alias = "VIRTIO_SCSI_F_CHANGE")]
+        const SCSI_CHANGE = 1 << 2;
         /// Tables of descriptors (2.7.5.3).
         #[doc(alias = "VIRTIO_F_INDIRECT_DESC")]
         const RING_INDIRECT_DESC = 1 << 28;
@@ -41,6 +63,24 @@ bitflags! {
         /// The device's addresses are those of the platform's DMA, not physical ones.
         #[doc(alias = "VIRTIO_F_ACCESS_PLATFORM")]
         const ACCESS_PLATFORM = 1 << 33;
+        /// The packed ring (2.8).
+        #[doc(alias = "VIRTIO_F_RING_PACKED")]
+        const RING_PACKED = 1 << 34;
+        /// Buffers are used in the order in which they were made available.
+        #[doc(alias = "VIRTIO_F_IN_ORDER")]
+        const IN_ORDER = 1 << 35;
+        /// Memory is ordered as the platform orders it for real devices.
+        #[doc(alias = "VIRTIO_F_ORDER_PLATFORM")]
+        const ORDER_PLATFORM = 1 << 36;
+        /// Notifications carry the ring's position (2.9).
+        #[doc(alias = "VIRTIO_F_NOTIFICATION_DATA")]
+        const NOTIFICATION_DATA = 1 << 38;
+        /// Notifications carry a value that the device names (4.1.5.2).
+        #[doc(alias = "VIRTIO_F_NOTIF_CONFIG_DATA")]
+        const NOTIF_CONFIG_DATA = 1 << 39;
+        /// A queue can be reset by itself (2.6.1).
+        #[doc(alias = "VIRTIO_F_RING_RESET")]
+        const RING_RESET = 1 << 40;
 
         const _ = !0;
     }

@@ -83,7 +83,8 @@ static_assertions::const_assert_eq!(size_of::<CmdResponse>(), 108);
 pub struct Response(pub u8);
 
 impl Response {
-    /// Done, whatever the SCSI status is
+    /// Done, whatever the SCSI status is; of a task management function: complete
+    #[doc(alias = "VIRTIO_SCSI_S_FUNCTION_COMPLETE")]
     pub const OK: Self = Self(0);
     /// The CDB needs more data than the buffers hold
     pub const OVERRUN: Self = Self(1);
@@ -103,8 +104,108 @@ impl Response {
     pub const NEXUS_FAILURE: Self = Self(8);
     /// Something else failed
     pub const FAILURE: Self = Self(9);
+    /// A query found what it asked about (control requests)
+    #[doc(alias = "VIRTIO_SCSI_S_FUNCTION_SUCCEEDED")]
+    pub const FUNCTION_SUCCEEDED: Self = Self(10);
+    /// The device does not do this function (control requests)
+    #[doc(alias = "VIRTIO_SCSI_S_FUNCTION_REJECTED")]
+    pub const FUNCTION_REJECTED: Self = Self(11);
     /// The logical unit does not exist (control requests)
     pub const INCORRECT_LUN: Self = Self(12);
+}
+
+/// `type` of a control request that is a task management function (5.6.6.2).
+#[doc(alias = "VIRTIO_SCSI_T_TMF")]
+pub const CONTROL_TASK_MANAGEMENT: u32 = 0;
+
+/// Which task management function (5.6.6.2), its `subtype`.
+#[doc(alias = "VIRTIO_SCSI_T_TMF")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskManagement(pub u32);
+
+impl TaskManagement {
+    /// Abort one command
+    pub const ABORT_TASK: Self = Self(0);
+    /// Abort every command to the unit
+    pub const ABORT_TASK_SET: Self = Self(1);
+    /// Reset all units of the target, as far as this initiator is concerned
+    pub const I_T_NEXUS_RESET: Self = Self(4);
+    /// Reset the unit
+    pub const LOGICAL_UNIT_RESET: Self = Self(5);
+    /// Ask whether the unit still has a command
+    pub const QUERY_TASK: Self = Self(6);
+}
+
+/// What the device reads of a task management function (5.6.6.2); it answers with one byte, a [`Response`].
+#[doc(alias = "virtio_scsi_ctrl_tmf")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct TaskManagementRequest {
+    /// [`CONTROL_TASK_MANAGEMENT`]
+    pub kind: U32,
+    /// [`TaskManagement`]
+    pub function: U32,
+    /// Logical unit
+    pub lun: Lun,
+    /// The [`CmdRequest::tag`] of the command that is meant, where one is
+    pub tag: U64,
+}
+
+static_assertions::const_assert_eq!(size_of::<TaskManagementRequest>(), 24);
+
+impl TaskManagementRequest {
+    /// A function for a unit, or for the command with this tag.
+    pub const fn new(function: TaskManagement, lun: Lun, tag: u64) -> Self {
+        let kind = U32::new(CONTROL_TASK_MANAGEMENT);
+        Self { kind, function: U32::new(function.0), lun, tag: U64::new(tag) }
+    }
+}
+
+/// An event (5.6.6.3).
+#[doc(alias = "virtio_scsi_event")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Event {
+    /// [`EventType`], and bit 31 for events that were lost before this one
+    pub kind: U32,
+    /// Logical unit
+    pub lun: Lun,
+    /// What this means depends on the type
+    pub reason: U32,
+}
+
+static_assertions::const_assert_eq!(size_of::<Event>(), 16);
+
+/// What an event is about (5.6.6.3).
+#[doc(alias = "VIRTIO_SCSI_T")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventType(pub u32);
+
+impl EventType {
+    /// Nothing, but for [`EventType::MISSED`]
+    pub const NO_EVENT: Self = Self(0);
+    /// A unit was reset, came or went; the reason is one of [`transport_reset`]
+    pub const TRANSPORT_RESET: Self = Self(1);
+    /// An asynchronous notification that was subscribed to
+    pub const ASYNC_NOTIFY: Self = Self(2);
+    /// A unit's parameters changed; the reason is the additional sense code, and the qualifier above it
+    pub const PARAM_CHANGE: Self = Self(3);
+    /// Bit that says that events were lost
+    #[doc(alias = "VIRTIO_SCSI_T_EVENTS_MISSED")]
+    pub const MISSED: u32 = 1 << 31;
+}
+
+/// Reasons of [`EventType::TRANSPORT_RESET`].
+pub mod transport_reset {
+    /// The unit was reset
+    #[doc(alias = "VIRTIO_SCSI_EVT_RESET_HARD")]
+    pub const HARD: u32 = 0;
+    /// The unit is new
+    #[doc(alias = "VIRTIO_SCSI_EVT_RESET_RESCAN")]
+    pub const RESCAN: u32 = 1;
+    /// The unit is gone
+    #[doc(alias = "VIRTIO_SCSI_EVT_RESET_REMOVED")]
+    pub const REMOVED: u32 = 2;
 }
 
 /// Offsets in the configuration structure (5.6.4).
@@ -154,5 +255,26 @@ mod tests {
         assert_eq!(bytes[8..19], [0; 11]);
         assert_eq!(bytes[19..25], [0x12, 0, 0, 0, 36, 0]);
         assert_eq!(bytes[25..], [0; 26]);
+    }
+
+    #[test]
+    fn a_task_management_function_has_the_bytes_of_5_6_6_2() {
+        let lun = Lun::new(1, 2);
+        let request = TaskManagementRequest::new(TaskManagement::LOGICAL_UNIT_RESET, lun, 0x0102);
+
+        let bytes = request.as_bytes();
+        assert_eq!(bytes[..8], [0, 0, 0, 0, 5, 0, 0, 0]);
+        assert_eq!(bytes[8..16], lun.0);
+        assert_eq!(bytes[16..], [2, 1, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn an_event_is_read_as_5_6_6_3_says() {
+        let bytes = [1, 0, 0, 0x80, 1, 3, 0x40, 5, 0, 0, 0, 0, 2, 0, 0, 0];
+
+        let event = Event::read_from_bytes(&bytes).expect("an event has 16 bytes");
+
+        assert_eq!(EventType(event.kind.get() & !EventType::MISSED), EventType::TRANSPORT_RESET);
+        assert_eq!((event.lun, event.reason.get()), (Lun::new(3, 5), transport_reset::REMOVED));
     }
 }
