@@ -1,0 +1,377 @@
+//! What viostor answers itself, byte for byte, and what it refuses.
+
+use host_tests::cdb::{inquiry, inquiry_page, read10, read16, synchronize_cache10, write10, write16};
+use host_tests::{DiskBench, reading, writing};
+use scsi::Sense;
+use storport::fake::SrbBuilder;
+use storport::{PnpAction, SrbFunction, SrbStatus};
+use virtio::fake::disk::Disk;
+
+/// 1 MiB in blocks of 512 bytes, with a volatile cache.
+fn bench() -> DiskBench {
+    DiskBench::with_disk(Disk::new(2048))
+}
+
+fn with(change: impl FnOnce(&mut Disk)) -> DiskBench {
+    let mut disk = Disk::new(2048);
+    change(&mut disk);
+    DiskBench::with_disk(disk)
+}
+
+/// What a command answers that must succeed.
+#[track_caller]
+fn answer(bench: &DiskBench, cdb: &[u8], room: usize) -> Vec<u8> {
+    let completed = bench.execute(SrbBuilder::execute(cdb).with_data_in(room));
+    assert_eq!(completed.completion.srb_status_byte(), 0x01, "sense {:02x?}", completed.sense);
+    let transferred = completed.completion.transferred as usize;
+    assert!(
+        completed.data[transferred..].iter().all(|byte| *byte == 0xee),
+        "nothing is written past the end"
+    );
+    completed.data[..transferred].to_vec()
+}
+
+/// The sense that a command is refused with.
+#[track_caller]
+fn assert_refused(bench: &DiskBench, request: SrbBuilder, sense: Sense) {
+    let completed = bench.execute(request);
+    assert_eq!(completed.completion.srb_status_byte(), 0x84);
+    assert_eq!(completed.completion.scsi_status.0, 0x02);
+    assert_eq!(completed.completion.transferred, 0);
+    let expected =
+        [0x70, 0, sense.key.0, 0, 0, 0, 0, 10, 0, 0, 0, 0, sense.code, sense.qualifier, 0, 0, 0, 0];
+    assert_eq!(completed.sense, expected);
+}
+
+/// The device saw nothing of it.
+#[track_caller]
+fn assert_device_untouched(bench: &DiskBench) {
+    assert_eq!(bench.device.notifications(0), 0);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn test_unit_ready_is_good() {
+    let bench = bench();
+
+    let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
+
+    assert_eq!(completed.completion.srb_status_byte(), 0x01);
+    assert_eq!(completed.completion.scsi_status.0, 0x00);
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn standard_inquiry_data_is_a_spc_4_disk() {
+    let bench = bench();
+
+    let data = answer(&bench, &inquiry(36), 36);
+
+    let mut expected = vec![0x00, 0x00, 0x06, 0x02, 31, 0, 0, 0x02];
+    expected.extend(b"Red Hat VirtIO          0001");
+    assert_eq!(data, expected);
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn inquiry_data_is_cut_to_the_allocation_length_and_to_the_buffer() {
+    let bench = bench();
+
+    assert_eq!(answer(&bench, &inquiry(5), 36), [0x00, 0x00, 0x06, 0x02, 31]);
+    assert_eq!(answer(&bench, &inquiry(255), 8).len(), 8);
+    assert_eq!(answer(&bench, &inquiry(255), 255).len(), 36);
+    assert_eq!(answer(&bench, &inquiry(0), 36), []);
+}
+
+#[test]
+fn the_list_of_pages_names_every_page_that_answers() {
+    let bench = bench();
+
+    let list = answer(&bench, &inquiry_page(0x00, 255), 255);
+
+    assert_eq!(list, [0x00, 0x00, 0, 3, 0x00, 0x80, 0x83]);
+    for page in &list[4..] {
+        assert_eq!(answer(&bench, &inquiry_page(*page, 255), 255)[1], *page);
+    }
+}
+
+#[test]
+fn the_serial_number_page_carries_the_devices_serial_number() {
+    let bench = with(|disk| disk.serial = Some(*b"ABCDEFGHIJKLMNOPQRST"));
+    bench.device.trace();
+
+    let data = answer(&bench, &inquiry_page(0x80, 255), 255);
+
+    assert_eq!(data[..4], [0x00, 0x80, 0, 20]);
+    assert_eq!(data[4..], *b"ABCDEFGHIJKLMNOPQRST");
+    assert_eq!(bench.device.take_trace(), ["R 16 header / W 20 data / W 1 status"]);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn the_identification_page_has_a_designator_with_the_serial_number() {
+    let bench = bench();
+
+    let data = answer(&bench, &inquiry_page(0x83, 255), 255);
+
+    assert_eq!(data[..8], [0x00, 0x83, 0, 37, 0x02, 0x01, 0x00, 33]);
+    assert_eq!(&data[8..], b"Red Hat VirtIO          FAKE-0001");
+}
+
+#[test]
+fn a_disk_without_a_serial_number_has_the_pages_all_the_same() {
+    let unknown = with(|disk| disk.serial = None);
+    let empty = with(|disk| disk.serial = Some([0; 20]));
+
+    for bench in [unknown, empty] {
+        assert_eq!(answer(&bench, &inquiry_page(0x80, 255), 255), [0x00, 0x80, 0, 0]);
+        assert_eq!(answer(&bench, &inquiry_page(0x83, 255), 255)[..4], [0x00, 0x83, 0, 28]);
+    }
+}
+
+#[test]
+fn read_capacity_10_names_the_last_block() {
+    let small = answer(&bench(), &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8);
+    let large = answer(&with(|disk| disk.sectors = 1 << 40), &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8);
+    let in_4k = answer(&with(|disk| disk.block_bytes = Some(4096)), &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8);
+
+    assert_eq!(small, [0, 0, 0x07, 0xff, 0, 0, 0x02, 0]);
+    assert_eq!(large, [0xff, 0xff, 0xff, 0xff, 0, 0, 0x02, 0]);
+    assert_eq!(in_4k, [0, 0, 0, 0xff, 0, 0, 0x10, 0]);
+}
+
+#[test]
+fn read_capacity_16_names_the_last_block() {
+    let mut cdb = [0; 16];
+    (cdb[0], cdb[1], cdb[13]) = (0x9e, 0x10, 32);
+
+    let data = answer(&with(|disk| disk.sectors = 1 << 40), &cdb, 32);
+
+    let mut expected = vec![0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x02, 0];
+    expected.resize(32, 0);
+    assert_eq!(data, expected);
+    cdb[13] = 12;
+    assert_eq!(answer(&bench(), &cdb, 32).len(), 12);
+}
+
+#[test]
+fn mode_sense_tells_the_volatile_cache_and_the_write_protection() {
+    let mode_sense_6 = [0x1a, 0, 0x08, 0, 0xc0, 0];
+    let mode_sense_10 = [0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 0xc0, 0];
+    let caching = |flags: u8| [vec![0x08, 18, flags], vec![0; 17]].concat();
+
+    let cached = bench();
+    let through = with(|disk| disk.flush = false);
+    let read_only = with(|disk| disk.read_only = true);
+
+    assert_eq!(answer(&cached, &mode_sense_6, 192), [vec![23, 0, 0, 0], caching(4)].concat());
+    assert_eq!(answer(&through, &mode_sense_6, 192), [vec![23, 0, 0, 0], caching(0)].concat());
+    assert_eq!(answer(&read_only, &mode_sense_6, 192), [vec![23, 0, 0x80, 0], caching(4)].concat());
+    assert_eq!(answer(&cached, &mode_sense_10, 192), [vec![0, 26, 0, 0, 0, 0, 0, 0], caching(4)].concat());
+}
+
+#[test]
+fn mode_sense_says_that_nothing_can_be_changed() {
+    let changeable = answer(&bench(), &[0x1a, 0, 0x48, 0, 0xc0, 0], 192);
+
+    assert_eq!(changeable[4..7], [0x08, 18, 0]);
+}
+
+#[test]
+fn report_luns_lists_unit_0() {
+    let cdb = |select: u8| [0xa0, 0, select, 0, 0, 0, 0, 0, 0, 64, 0, 0];
+    let bench = bench();
+
+    let one = [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(answer(&bench, &cdb(0), 64), one);
+    assert_eq!(answer(&bench, &cdb(2), 64), one);
+    assert_eq!(answer(&bench, &cdb(1), 64), [0; 8]);
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn unknown_commands_are_refused() {
+    let bench = bench();
+    for operation in [0x01, 0x04, 0x08, 0x0a, 0x15, 0x2f, 0x42, 0x7f, 0xc0, 0xff] {
+        let mut cdb = [0; 16];
+        cdb[0] = operation;
+
+        assert_refused(&bench, SrbBuilder::execute(&cdb), Sense::INVALID_OPERATION_CODE);
+    }
+    assert_refused(&bench, SrbBuilder::execute(&[]), Sense::INVALID_OPERATION_CODE);
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn no_operation_code_and_no_length_of_a_cdb_does_harm() {
+    let bench = bench();
+    for operation in 0..=u8::MAX {
+        for length in [1, 5, 6, 9, 10, 12, 15, 16] {
+            for fill in [0x00, 0x01, 0xff] {
+                let mut cdb = [fill; 16];
+                cdb[0] = operation;
+
+                bench.execute(SrbBuilder::execute(&cdb[..length]));
+                bench.execute(SrbBuilder::execute(&cdb[..length]).with_data_in(7));
+            }
+        }
+    }
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn fields_that_are_not_supported_are_refused() {
+    let bench = bench();
+    let table: [&[u8]; 7] = [
+        &inquiry_page(0xb0, 255),
+        &[0x12, 0, 0x80, 0, 255, 0],
+        &[0x1a, 0, 0x01, 0, 0xc0, 0],
+        &[0x1a, 0, 0x08, 0x05, 0xc0, 0],
+        &[0xa0, 0, 0x55, 0, 0, 0, 0, 0, 0, 64, 0, 0],
+        &[0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0],
+        &[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0],
+    ];
+    for cdb in table {
+        assert_refused(&bench, SrbBuilder::execute(cdb).with_data_in(255), Sense::INVALID_FIELD_IN_CDB);
+    }
+    let saved = SrbBuilder::execute(&[0x1a, 0, 0xc8, 0, 0xc0, 0]).with_data_in(192);
+    assert_refused(&bench, saved, Sense::SAVING_PARAMETERS_NOT_SUPPORTED);
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn blocks_past_the_end_are_refused() {
+    let bench = bench();
+    let buffer = bench.buffer(1024);
+    let past = Sense::LBA_OUT_OF_RANGE;
+
+    assert_refused(&bench, reading(&read10(2047, 2), &[buffer]), past);
+    assert_refused(&bench, writing(&write10(2048, 2), &[buffer]), past);
+    assert_refused(&bench, reading(&read16(u64::MAX, 2), &[buffer]), past);
+    assert_refused(&bench, writing(&write16(u64::MAX - 1, 2), &[buffer]), past);
+    assert_refused(&bench, reading(&read16(0, u32::MAX), &[buffer]), past);
+    let mut flush = synchronize_cache10();
+    flush[2..6].copy_from_slice(&4096_u32.to_be_bytes());
+    assert_refused(&bench, SrbBuilder::execute(&flush), past);
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn the_last_block_is_not_past_the_end() {
+    let bench = bench();
+    let buffer = bench.buffer(512);
+
+    let completed = bench.execute(reading(&read10(2047, 1), &[buffer]));
+
+    assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn sectors_that_make_no_whole_block_are_past_the_end() {
+    let bench = with(|disk| (disk.sectors, disk.block_bytes) = (2047, Some(4096)));
+    let buffer = bench.buffer(4096);
+
+    assert_refused(&bench, reading(&read10(255, 1), &[buffer]), Sense::LBA_OUT_OF_RANGE);
+    let last = bench.execute(reading(&read10(254, 1), &[buffer]));
+
+    assert_eq!(last.completion.status, SrbStatus::SUCCESS);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_read_only_disk_refuses_writes_and_takes_reads() {
+    let bench = with(|disk| disk.read_only = true);
+    let buffer = bench.buffer(512);
+
+    assert_refused(&bench, writing(&write10(0, 1), &[buffer]), Sense::WRITE_PROTECTED);
+    assert_refused(&bench, writing(&write16(0, 1), &[buffer]), Sense::WRITE_PROTECTED);
+    assert_device_untouched(&bench);
+    let read = bench.execute(reading(&read10(0, 1), &[buffer]));
+
+    assert_eq!(read.completion.status, SrbStatus::SUCCESS);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_write_that_must_be_durable_is_refused_where_there_is_a_volatile_cache() {
+    let mut cdb = write10(0, 1);
+    cdb[1] = 0x08;
+    let cached = bench();
+    let through = with(|disk| disk.flush = false);
+
+    let buffer = cached.buffer(512);
+    assert_refused(&cached, writing(&cdb, &[buffer]), Sense::INVALID_FIELD_IN_CDB);
+    assert_device_untouched(&cached);
+    let buffer = through.buffer(512);
+    let written = through.execute(writing(&cdb, &[buffer]));
+
+    assert_eq!(written.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(through.device.model(|disk| disk.log().len()), 1);
+}
+
+#[test]
+fn a_buffer_of_another_length_than_the_cdb_says_is_refused() {
+    let bench = bench();
+    let buffer = bench.buffer(1024);
+    let table = [
+        reading(&read10(0, 1), &[buffer]),
+        reading(&read10(0, 3), &[buffer]),
+        writing(&write10(0, 1), &[buffer]),
+        writing(&write10(0, 3), &[buffer]),
+        writing(&read10(0, 2), &[buffer]),
+        reading(&write10(0, 2), &[buffer]),
+        SrbBuilder::execute(&read10(0, 2)),
+        reading(&read16(0, 0x0080_0000), &[buffer]),
+    ];
+    for request in table {
+        let completed = bench.execute(request);
+
+        assert_ne!(completed.completion.status, SrbStatus::SUCCESS);
+        assert_eq!(completed.completion.transferred, 0);
+    }
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn sense_data_is_cut_to_the_room_there_is() {
+    let bench = bench();
+
+    let short = bench.execute(SrbBuilder::execute(&[0xff; 6]).with_sense_room(8));
+    let none = bench.execute(SrbBuilder::execute(&[0xff; 6]).with_sense_room(0));
+
+    assert_eq!(short.completion.srb_status_byte(), 0x84);
+    assert_eq!(short.sense, [0x70, 0, 5, 0, 0, 0, 0, 10]);
+    assert_eq!(none.completion.srb_status_byte(), 0x04);
+    assert_eq!(none.completion.scsi_status.0, 0x02);
+}
+
+#[test]
+fn units_that_do_not_exist_have_no_device() {
+    let bench = bench();
+    for (path, target, lun) in [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 255)] {
+        let completed =
+            bench.execute(SrbBuilder::execute(&inquiry(36)).with_data_in(36).to(path, target, lun));
+
+        assert_eq!(completed.completion.status, SrbStatus::NO_DEVICE);
+    }
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn plug_and_play_and_power_end_well_and_unknown_functions_are_invalid() {
+    let bench = bench();
+    let table = [
+        (SrbFunction::Pnp(PnpAction::Stop), SrbStatus::SUCCESS),
+        (SrbFunction::Pnp(PnpAction::Remove), SrbStatus::SUCCESS),
+        (SrbFunction::Power, SrbStatus::SUCCESS),
+        (SrbFunction::Pnp(PnpAction::Other(7)), SrbStatus::INVALID_REQUEST),
+        (SrbFunction::Other(0x17), SrbStatus::INVALID_REQUEST),
+    ];
+    for (function, expected) in table {
+        let completed = bench.execute(SrbBuilder::function(function));
+
+        assert_eq!(completed.completion.status, expected, "{function:?}");
+    }
+    assert_device_untouched(&bench);
+}

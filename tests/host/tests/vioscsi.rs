@@ -1,0 +1,333 @@
+//! vioscsi: commands pass through to the right unit, and what the unit says comes back.
+
+use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
+use host_tests::{HbaBench, pattern, reading, writing};
+use storport::fake::SrbBuilder;
+use storport::{SrbFunction, SrbStatus};
+use virtio::fake::hba::{Hba, Override, Unit};
+use virtio::spec::scsi::Response;
+
+/// Target 0 with units 0 and 1, target 3 with unit 0 in blocks of 4096 bytes.
+fn bench() -> HbaBench {
+    HbaBench::with_hba(Hba::default().with(0, 0, Unit::disk(64, 512)).with(0, 1, Unit::disk(64, 512)).with(
+        3,
+        0,
+        Unit::disk(16, 4096),
+    ))
+}
+
+fn instead(bench: &HbaBench, instead: Override) {
+    bench.device.model(|hba| hba.unit(0, 0).instead = Some(instead));
+}
+
+fn content(bench: &HbaBench, target: u8, lun: u16) -> Vec<u8> {
+    bench.device.model(|hba| hba.unit(target, lun).content().clone())
+}
+
+#[test]
+fn a_write_reaches_its_target_and_unit_and_no_other() {
+    let bench = bench();
+    let before = content(&bench, 0, 0);
+    let data = pattern(1, 4096);
+    let buffer = bench.filled(&data);
+
+    let on_unit_1 = bench.execute(writing(&write10(8, 8), &[buffer]).to(0, 0, 1));
+    let on_target_3 = bench.execute(writing(&write10(2, 1), &[buffer]).to(0, 3, 0));
+
+    assert_eq!(on_unit_1.completion.transferred, 4096);
+    assert_eq!(on_target_3.completion.transferred, 4096);
+    assert_eq!(content(&bench, 0, 1)[8 * 512..16 * 512], data);
+    assert_eq!(content(&bench, 3, 0)[2 * 4096..3 * 4096], data);
+    assert!(content(&bench, 0, 0) == before);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_read_brings_the_units_data() {
+    let bench = bench();
+    let data = pattern(2, 1024);
+    bench.device.model(|hba| hba.unit(0, 1).content()[512..1536].copy_from_slice(&data));
+    let (first, second) = (bench.buffer(512), bench.buffer(512));
+
+    let completed = bench.execute(reading(&read16(1, 2), &[first, second]).to(0, 0, 1));
+
+    assert_eq!(completed.completion.srb_status_byte(), 0x01);
+    assert_eq!([bench.content(first), bench.content(second)].concat(), data);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_read_is_header_response_data() {
+    let bench = bench();
+    bench.device.trace();
+    let buffer = bench.buffer(4096);
+
+    bench.execute(reading(&read10(0, 8), &[buffer]));
+
+    assert_eq!(bench.device.take_trace(), ["R 51 header / W 108 response / W 4096 data"]);
+}
+
+#[test]
+fn a_write_is_header_data_response() {
+    let bench = bench();
+    bench.device.trace();
+    let buffers: Vec<_> = (0..4).map(|_| bench.buffer(512)).collect();
+
+    bench.execute(writing(&write10(0, 4), &buffers));
+
+    let expected = "R 51 header / R 512 data / R 512 data / R 512 data / R 512 data / W 108 response";
+    assert_eq!(bench.device.take_trace(), [expected]);
+}
+
+#[test]
+fn a_command_without_data_is_header_response() {
+    let bench = bench();
+    bench.device.trace();
+
+    bench.execute(SrbBuilder::execute(&[0; 6]));
+
+    assert_eq!(bench.device.take_trace(), ["R 51 header / W 108 response"]);
+}
+
+#[test]
+fn short_and_long_chains_share_a_slot_without_mixing_up() {
+    // The slot's own table and a large one take turns, and so do the two orders of the response.
+    let bench = bench();
+    bench.device.trace();
+    let pages: Vec<_> = (0..5).map(|_| bench.buffer(512)).collect();
+    for round in 0..20 {
+        let segments = &pages[..1 + round % 5];
+        let blocks = segments.len() as u16;
+        let request = match round % 3 {
+            0 => reading(&read10(0, blocks), segments),
+            1 => writing(&write10(0, blocks), segments),
+            _ => SrbBuilder::execute(&[0; 6]),
+        };
+
+        let completed = bench.execute(request);
+
+        assert_eq!(completed.completion.status, SrbStatus::SUCCESS, "round {round}");
+        let data = if round % 3 == 2 { 0 } else { usize::from(blocks) };
+        assert_eq!(bench.device.take_trace()[0].matches("data").count(), data, "round {round}");
+    }
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn every_cdb_passes_through_unchanged() {
+    let bench = bench();
+    for length in [6, 10, 12, 16, 32] {
+        let cdb = pattern(length as u64, length);
+
+        bench.execute(SrbBuilder::execute(&cdb));
+
+        let seen = bench.device.model(|hba| hba.log().last().expect("the command arrived").cdb);
+        assert_eq!(seen[..length], cdb);
+        assert!(seen[length..].iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn inquiry_is_answered_by_the_unit() {
+    let bench = bench();
+    let buffer = bench.buffer(36);
+
+    let standard = bench.execute(reading(&inquiry(36), &[buffer]));
+
+    assert_eq!(standard.completion.srb_status_byte(), 0x01);
+    assert_eq!(bench.content(buffer)[8..], *b"FAKE    UNIT            0001");
+
+    let page = bench.buffer(64);
+    let serial = bench.execute(reading(&inquiry_page(0x80, 64), &[page]));
+    assert_eq!(serial.completion.transferred, 8);
+    assert_eq!(bench.content(page)[..8], *b"\x00\x80\x00\x04UNIT");
+}
+
+#[test]
+fn sense_data_comes_back_with_check_condition() {
+    let bench = bench();
+    let mut sense = vec![0; 18];
+    (sense[0], sense[2], sense[12], sense[13]) = (0x70, 0x06, 0x29, 0x02);
+    instead(&bench, Override::Sense(sense.clone()));
+    let buffer = bench.buffer(512);
+
+    let completed = bench.execute(reading(&read10(0, 1), &[buffer]));
+
+    assert_eq!(completed.completion.srb_status_byte(), 0x84);
+    assert_eq!(completed.completion.scsi_status.0, 0x02);
+    assert_eq!(completed.completion.transferred, 0);
+    assert_eq!(completed.sense, sense);
+}
+
+#[test]
+fn sense_data_is_cut_to_the_room_there_is() {
+    let bench = bench();
+    instead(&bench, Override::Sense(pattern(5, 96)));
+
+    let long = bench.execute(SrbBuilder::execute(&[0; 6]).with_sense_room(255));
+    let short = bench.execute(SrbBuilder::execute(&[0; 6]).with_sense_room(4));
+    let none = bench.execute(SrbBuilder::execute(&[0; 6]).with_sense_room(0));
+
+    assert_eq!(long.sense, pattern(5, 96));
+    assert_eq!(short.sense, pattern(5, 96)[..4]);
+    assert_eq!(none.completion.srb_status_byte(), 0x04);
+}
+
+#[test]
+fn sense_data_of_one_command_does_not_show_in_the_next() {
+    let bench = bench();
+    instead(&bench, Override::Sense(vec![0x77; 96]));
+    bench.execute(SrbBuilder::execute(&[0; 6]).with_sense_room(96));
+    instead(&bench, Override::Sense(Vec::new()));
+
+    let completed = bench.execute(SrbBuilder::execute(&[0; 6]).with_sense_room(96));
+
+    assert_eq!(completed.completion.scsi_status.0, 0x02);
+    assert_eq!(completed.sense, []);
+}
+
+#[test]
+fn a_residual_is_taken_off_what_was_transferred() {
+    let bench = bench();
+    instead(&bench, Override::Short(100));
+    let buffer = bench.buffer(1024);
+
+    let read = bench.execute(reading(&read10(0, 2), &[buffer]));
+    let write = bench.execute(writing(&write10(0, 2), &[buffer]));
+
+    for completed in [read, write] {
+        assert_eq!(completed.completion.status, SrbStatus::DATA_OVERRUN);
+        assert_eq!(completed.completion.transferred, 924);
+    }
+}
+
+#[test]
+fn an_answer_shorter_than_the_buffer_is_a_residual() {
+    let bench = bench();
+    let buffer = bench.buffer(255);
+
+    let completed = bench.execute(reading(&inquiry(255), &[buffer]));
+
+    assert_eq!(completed.completion.status, SrbStatus::DATA_OVERRUN);
+    assert_eq!(completed.completion.transferred, 36);
+}
+
+#[test]
+fn a_target_without_units_is_an_invalid_target() {
+    let bench = bench();
+    let buffer = bench.buffer(36);
+
+    let completed = bench.execute(reading(&inquiry(36), &[buffer]).to(0, 7, 0));
+
+    assert_eq!(completed.completion.status, SrbStatus::INVALID_TARGET_ID);
+}
+
+#[test]
+fn a_unit_that_does_not_exist_on_a_target_says_so_itself() {
+    let bench = bench();
+    let buffer = bench.buffer(36);
+
+    let inquiry = bench.execute(reading(&inquiry(36), &[buffer]).to(0, 0, 9));
+    let ready = bench.execute(SrbBuilder::execute(&[0; 6]).to(0, 0, 9));
+
+    assert_eq!(inquiry.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(bench.content(buffer)[0], 0x7f);
+    assert_eq!((ready.sense[2], ready.sense[12]), (0x05, 0x25));
+}
+
+#[test]
+fn addresses_outside_the_adapter_never_reach_it() {
+    let mut hba = Hba::default().with(0, 0, Unit::disk(8, 512));
+    (hba.max_target, hba.max_lun) = (3, 7);
+    let bench = HbaBench::with_hba(hba);
+    for (path, target, lun) in [(1, 0, 0), (0, 4, 0), (0, 0, 8), (0, 255, 255)] {
+        let completed = bench.execute(SrbBuilder::execute(&[0; 6]).to(path, target, lun));
+
+        assert_eq!(completed.completion.status, SrbStatus::NO_DEVICE);
+    }
+    assert_eq!(bench.device.notifications(2), 0);
+}
+
+#[test]
+fn a_cdb_that_does_not_fit_is_refused() {
+    let bench = bench();
+    for length in [0, 33, 255] {
+        let completed = bench.execute(SrbBuilder::execute(&vec![0; length]));
+
+        assert_eq!(completed.completion.status, SrbStatus::INVALID_REQUEST, "{length} bytes");
+    }
+    assert_eq!(bench.device.notifications(2), 0);
+}
+
+#[test]
+fn every_response_code_ends_the_request_with_its_own_status() {
+    let bench = bench();
+    let table = [
+        (Response::OVERRUN, SrbStatus::DATA_OVERRUN),
+        (Response::ABORTED, SrbStatus::ABORTED),
+        (Response::BAD_TARGET, SrbStatus::INVALID_TARGET_ID),
+        (Response::RESET, SrbStatus::BUS_RESET),
+        (Response::BUSY, SrbStatus::BUSY),
+        (Response::TRANSPORT_FAILURE, SrbStatus::ERROR),
+        (Response::TARGET_FAILURE, SrbStatus::ERROR),
+        (Response::NEXUS_FAILURE, SrbStatus::ERROR),
+        (Response::FAILURE, SrbStatus::ERROR),
+        (Response::INCORRECT_LUN, SrbStatus::INVALID_LUN),
+        (Response(200), SrbStatus::ERROR),
+    ];
+    for (response, expected) in table {
+        instead(&bench, Override::Response(response));
+
+        let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
+
+        assert_eq!(completed.completion.status, expected, "{response:?}");
+        assert_eq!(completed.completion.transferred, 0);
+    }
+}
+
+#[test]
+fn a_busy_unit_is_busy() {
+    let bench = bench();
+    instead(&bench, Override::Status(0x08));
+
+    let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
+
+    assert_eq!(completed.completion.status, SrbStatus::BUSY);
+    assert_eq!(completed.completion.scsi_status.0, 0x08);
+}
+
+#[test]
+fn a_full_task_set_and_a_reservation_conflict_reach_windows() {
+    let bench = bench();
+    for status in [0x18, 0x28] {
+        instead(&bench, Override::Status(status));
+
+        let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
+
+        assert_eq!(completed.completion.scsi_status.0, status);
+        assert_ne!(completed.completion.status, SrbStatus::SUCCESS);
+    }
+}
+
+#[test]
+fn report_luns_and_read_capacity_come_from_the_units() {
+    let bench = bench();
+    let (luns, capacity) = (bench.buffer(24), bench.buffer(8));
+
+    bench.execute(reading(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0], &[luns]));
+    bench.execute(reading(&[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[capacity]).to(0, 3, 0));
+
+    assert_eq!(bench.content(luns)[..4], [0, 0, 0, 16]);
+    assert_eq!(bench.content(luns)[16..18], [0, 1]);
+    assert_eq!(bench.content(capacity), [0, 0, 0, 15, 0, 0, 0x10, 0]);
+}
+
+#[test]
+fn a_flush_of_the_adapter_has_nothing_to_do() {
+    let bench = bench();
+
+    let completed = bench.execute(SrbBuilder::function(SrbFunction::Flush));
+
+    assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(bench.device.notifications(2), 0);
+}
