@@ -1,13 +1,11 @@
 //! `HwStorFindAdapter`: is this our device, and what can it do?
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::sync::atomic::AtomicU32;
 
 use spin::mutex::SpinMutex;
 use storport::port::LogPart;
 use storport::{Backlog, Configuration, Declined, Interrupts, LogEvent, Port, Resources};
-use virtio::queue::{Layout, RequestQueue, Slot};
+use virtio::queue::{Layout, RequestQueue};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError};
 
@@ -19,7 +17,7 @@ use crate::state::{State, StateCell};
 
 /// Most entries of a ring. The device may offer more; a storage back-end does not serve more at once, and the
 /// memory is ours to spare.
-const MAX_QUEUE_SIZE: u16 = 256;
+pub(crate) const MAX_QUEUE_SIZE: u16 = 256;
 
 /// Requests with long scatter/gather lists that are in flight at once; more of them wait for a table.
 const LARGE_TABLES: u16 = 64;
@@ -69,7 +67,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
         let layout = Layout::new(queue_size, &D::SHAPE, max_segments, LARGE_TABLES)
             .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
-        let slots = slots(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
+        let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
         resources.configure(&port_configuration(&limits, queue_size));
         let mut shared = resources
             .uncached_extension(layout.shared_bytes() + D::SHARED_BYTES)
@@ -152,14 +150,6 @@ fn port_configuration(limits: &Limits, queue_size: u16) -> Configuration {
         alignment_mask: 3,
         caches_data: limits.caches_data,
     }
-}
-
-/// The slots' private halves, in memory that the device cannot reach. `None` when there is none.
-fn slots<T>(count: usize) -> Option<Box<[Slot<T>]>> {
-    let mut slots = Vec::new();
-    slots.try_reserve_exact(count).ok()?;
-    slots.resize_with(count, Slot::default);
-    Some(slots.into_boxed_slice())
 }
 
 struct DeviceProbe<'a, B: Bar> {

@@ -23,8 +23,6 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-extern crate alloc;
-
 mod bring_up;
 mod build_io;
 mod drain;
@@ -41,10 +39,12 @@ pub use protocol::{Chain, ChainData, Limits, Probe, Protocol};
 
 use core::sync::atomic::AtomicU32;
 
+use find_adapter::MAX_QUEUE_SIZE;
 use request_path::RequestPath;
 use spin::mutex::SpinMutex;
 use state::StateCell;
 use storport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources};
+use virtio::queue::Slot;
 use virtio::spec::Features;
 use virtio::transport::Device;
 
@@ -68,6 +68,8 @@ type Request<P, D> = <P as Port>::Srb<Command<<D as Protocol>::Command>>;
 impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     type Port = P;
     type Command = Command<D::Command>;
+
+    const PRIVATE_BYTES: usize = MAX_QUEUE_SIZE as usize * size_of::<Slot<Request<P, D>>>();
 
     fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
         Self::find(resources)

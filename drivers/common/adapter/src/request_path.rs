@@ -1,7 +1,5 @@
 //! One request queue and the requests that wait for it. `&mut RequestPath` is the proof that its lock is held.
 
-use alloc::boxed::Box;
-
 use arrayvec::ArrayVec;
 use storport::{Backlog, Completion, Srb, SrbStatus};
 use virtio::memory::{Region, Segment};
@@ -19,8 +17,8 @@ pub(crate) const BATCH: usize = 32;
 pub(crate) type Finished<S> = ArrayVec<(S, Completion), BATCH>;
 
 /// A request queue and its backlog.
-pub(crate) struct RequestPath<S, D: Protocol> {
-    pub(crate) ring: RequestQueue<Region, S, Box<[Slot<S>]>>,
+pub(crate) struct RequestPath<S: 'static, D: Protocol> {
+    pub(crate) ring: RequestQueue<Region, S, &'static mut [Slot<S>]>,
     pub(crate) backlog: Backlog<S, Command<D::Command>>,
     /// Known once the device runs.
     pub(crate) doorbell: Option<Doorbell>,

@@ -16,6 +16,9 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     /// What `build_io` decodes and `start_io` needs. Lives in the SRB extension.
     type Command: Copy + Send + 'static;
 
+    /// Bytes of memory for itself that the miniport takes with [`Resources::private`].
+    const PRIVATE_BYTES: usize;
+
     /// Finds out whether this is our adapter and what it can do (`HwStorFindAdapter`).
     /// IRQL: PASSIVE_LEVEL. Lock: none.
     ///

@@ -79,6 +79,11 @@ pub trait Resources {
     /// Maps one base address register; `None` when the function has no such range.
     fn map_bar(&mut self, index: u8) -> Option<<Self::Port as Port>::Bar>;
 
+    /// Takes values in memory that the device cannot reach, for as long as the adapter exists: part of the device
+    /// extension, so nothing has to be given back. Can be asked for once; `None` when they are more than
+    /// [`Miniport::PRIVATE_BYTES`](crate::Miniport::PRIVATE_BYTES).
+    fn private<T: Default + Send>(&mut self, count: usize) -> Option<&'static mut [T]>;
+
     /// Whether this image was loaded to write a crash dump or the hibernation file.
     fn dump_mode(&self) -> bool;
 

@@ -1,14 +1,10 @@
-//! vioscsi.sys: the vioscsi miniport, StorPort, an allocator and a panic handler, linked into an image.
+//! vioscsi.sys: the vioscsi miniport, StorPort and a panic handler, linked into an image.
+//!
+//! There is no allocator: what an adapter needs lies in its device extension and its uncached extension, which StorPort
+//! frees with the adapter.
 #![no_std]
 
 extern crate wdk_panic;
 
 use storport::kernel::KernelPort;
-use wdk_alloc::WdkAllocator;
-
-/// Only `HwStorFindAdapter` allocates, at PASSIVE_LEVEL: the slots of the request queue, in memory that the device
-/// cannot reach.
-#[global_allocator]
-static ALLOCATOR: WdkAllocator = WdkAllocator;
-
 storport::export_miniport!(vioscsi::Adapter<KernelPort>);

@@ -38,6 +38,10 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
         (self.map_bar)(index)
     }
 
+    fn private<T: Default + Send>(&mut self, count: usize) -> Option<&'static mut [T]> {
+        Some(Box::leak((0..count).map(|_| T::default()).collect()))
+    }
+
     fn dump_mode(&self) -> bool {
         self.dump_mode
     }

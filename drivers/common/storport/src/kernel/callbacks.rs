@@ -35,8 +35,14 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     _again: PBOOLEAN,
 ) -> ULONG {
     let hw = HwDeviceExtension(extension);
-    // SAFETY: StorPort's device extension and its configuration for this adapter, ours for the length of the call.
-    let mut resources = unsafe { KernelResources::new(hw, configuration, interrupt_of_message::<M>) };
+    // An earlier adapter uses the private memory that the new one is about to get.
+    // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
+    unsafe { DeviceExtension::<M>::clear(extension) };
+    let private = DeviceExtension::<M>::private(extension);
+    // SAFETY: StorPort's device extension and its configuration for this adapter, ours for the length of the call; the
+    // private memory belongs to the adapter that is being found.
+    let mut resources =
+        unsafe { KernelResources::new(hw, configuration, private, interrupt_of_message::<M>) };
     match M::find_adapter(&mut resources) {
         Ok(adapter) => {
             // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
@@ -272,9 +278,4 @@ unsafe fn list_controls(list: *mut SCSI_SUPPORTED_CONTROL_TYPE_LIST) {
         // SAFETY: the entry is one of the list's.
         unsafe { entry.write(TRUE) };
     }
-}
-
-pub(super) unsafe extern "C" fn free_adapter_resources<M: Miniport<Port = KernelPort>>(extension: PVOID) {
-    // SAFETY: the extension is this miniport's, and this is the last callback of the adapter.
-    unsafe { DeviceExtension::<M>::clear(extension) };
 }

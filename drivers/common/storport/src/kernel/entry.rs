@@ -73,8 +73,7 @@ fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DA
         HwResetBus: Some(hw::reset_bus::<M>),
         HwAdapterControl: Some(hw::adapter_control::<M>),
         HwBuildIo: Some(hw::build_io::<M>),
-        HwFreeAdapterResources: Some(hw::free_adapter_resources::<M>),
-        DeviceExtensionSize: size_of_ulong::<DeviceExtension<M>>(),
+        DeviceExtensionSize: DeviceExtension::<M>::BYTES as u32,
         SrbExtensionSize: size_of_ulong::<SrbExtension<KernelSrb<M::Command>, M::Command>>(),
         NumberOfAccessRanges: BASE_ADDRESS_REGISTERS,
         // Data buffers of anything but reads and writes are looked at by the processor.

@@ -2,12 +2,13 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use wdk_sys::{PVOID, STOR_DPC};
 
 use super::HwDeviceExtension;
-use crate::miniport::DpcKind;
+use crate::miniport::{DpcKind, Miniport};
 
 /// The part that does not depend on the miniport; it comes first, so that the port finds it without knowing the type.
 #[repr(C)]
@@ -45,9 +46,22 @@ impl Header {
 pub(super) struct DeviceExtension<M> {
     header: Header,
     adapter: MaybeUninit<M>,
+    // Behind it: the miniport's private memory.
 }
 
-impl<M> DeviceExtension<M> {
+impl<M: Miniport> DeviceExtension<M> {
+    /// Where the private memory starts. A cache line, so that it shares none with the adapter.
+    const PRIVATE_OFFSET: usize = size_of::<Self>().next_multiple_of(64);
+
+    /// `DeviceExtensionSize`
+    pub(super) const BYTES: usize = Self::PRIVATE_OFFSET + M::PRIVATE_BYTES;
+
+    /// The miniport's private memory.
+    pub(super) fn private(extension: PVOID) -> *mut [u8] {
+        let start = extension.cast::<u8>().wrapping_add(Self::PRIVATE_OFFSET);
+        ptr::slice_from_raw_parts_mut(start, M::PRIVATE_BYTES)
+    }
+
     /// The adapter, once it was found.
     ///
     /// # Safety
@@ -62,13 +76,11 @@ impl<M> DeviceExtension<M> {
         Some(unsafe { this.adapter.assume_init_ref() })
     }
 
-    /// Puts the adapter into the extension, in place of an earlier one.
+    /// Puts the adapter into the extension, where none may be.
     ///
     /// # Safety
     /// As for [`adapter`](Self::adapter), and no other callback may run.
     pub(super) unsafe fn set(extension: PVOID, adapter: M) {
-        // SAFETY: the caller's promise.
-        unsafe { Self::clear(extension) };
         // SAFETY: StorPort allocated the extension with this type's size, and no other callback runs.
         let this = unsafe { &mut *extension.cast::<Self>() };
         this.adapter.write(adapter);

@@ -30,20 +30,23 @@ const ALIGNMENT: usize = 64;
 pub(super) struct KernelResources<'a> {
     hw: HwDeviceExtension,
     configuration: &'a mut PORT_CONFIGURATION_INFORMATION,
+    /// Taken at most once.
+    private: Option<*mut [u8]>,
     message_routine: MessageRoutine,
 }
 
 impl KernelResources<'_> {
     /// # Safety
     /// `configuration` must be what StorPort passed to `HwStorFindAdapter` of the adapter `hw`, and must not be used
-    /// after that has returned.
+    /// after that has returned. `private` must be memory that lives as long as the adapter and that nothing else uses.
     pub(super) unsafe fn new(
         hw: HwDeviceExtension,
         configuration: PPORT_CONFIGURATION_INFORMATION,
+        private: *mut [u8],
         message_routine: MessageRoutine,
     ) -> Self {
         // SAFETY: the caller's promise.
-        Self { hw, configuration: unsafe { &mut *configuration }, message_routine }
+        Self { hw, configuration: unsafe { &mut *configuration }, private: Some(private), message_routine }
     }
 
     fn access_ranges(&self) -> &[ACCESS_RANGE] {
@@ -125,6 +128,22 @@ impl Resources for KernelResources<'_> {
         }
         // SAFETY: StorPort has just mapped this range.
         Some(unsafe { KernelBar::new(self.hw, base.cast(), u64::from(range.RangeLength), in_memory) })
+    }
+
+    fn private<T: Default + Send>(&mut self, count: usize) -> Option<&'static mut [T]> {
+        let memory = self.private.take()?;
+        let start = memory.cast::<T>();
+        let skip = memory.cast::<u8>().align_offset(align_of::<T>());
+        if skip != 0 || count.checked_mul(size_of::<T>())? > memory.len() {
+            return None;
+        }
+        for index in 0..count {
+            // SAFETY: the place lies in the private memory, is aligned, and holds nothing yet.
+            unsafe { start.wrapping_add(index).write(T::default()) };
+        }
+        // SAFETY: `count` values were just written, nothing else uses the memory, and it lives as long as the adapter,
+        // which is the only one to get the slice.
+        Some(unsafe { slice::from_raw_parts_mut(start, count) })
     }
 
     fn dump_mode(&self) -> bool {
