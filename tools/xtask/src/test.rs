@@ -43,10 +43,16 @@ const VARIANTS: [Variant; 3] = [
     Variant { name: "modern, 2 CPUs", properties: ",disable-legacy=on", smp: 2 },
     Variant { name: "transitional, 1 CPU", properties: "", smp: 1 },
     Variant {
-        name: "no event index, no indirect, 4 CPUs",
-        properties: ",disable-legacy=on,event_idx=off,indirect_desc=off",
+        name: "modern, no event index, 4 CPUs",
+        properties: ",disable-legacy=on,event_idx=off",
         smp: 4,
     },
+];
+
+/// Devices that the drivers cannot drive yet: they must say so in the log and leave them alone.
+const DECLINED: [(&str, &str); 2] = [
+    ("a legacy device", ",disable-modern=on,disable-legacy=off"),
+    ("a device without indirect descriptors", ",disable-legacy=on,indirect_desc=off"),
 ];
 
 /// Runs the verb.
@@ -89,12 +95,14 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             }
         }
     }
-    for driver in driver::ALL {
-        let qemu = &qemus[0];
-        stages.push(Stage::new(format!("{} declines a legacy device", driver.name), move |screen| {
-            made.get(workspace, screen)?;
-            declines(workspace, screen, qemu, driver)
-        }));
+    for (device, properties) in DECLINED {
+        for driver in driver::ALL {
+            let qemu = &qemus[0];
+            stages.push(Stage::new(format!("{} declines {device}", driver.name), move |screen| {
+                made.get(workspace, screen)?;
+                declines(workspace, screen, qemu, driver, properties)
+            }));
+        }
     }
     stages.push(Stage::new("damaged images", |screen| {
         made.get(workspace, screen)?;
@@ -198,6 +206,12 @@ fn read_back(workspace: &Workspace) -> Result<Tally> {
     Ok(tally)
 }
 
+/// This program's file. Building the tests has replaced it meanwhile; what runs is still to be had from the kernel.
+fn this_program() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    Ok(if program.exists() { program } else { PathBuf::from("/proc/self/exe") })
+}
+
 /// Builds and packages a copy of the tree in another folder, with the same certificate and date, and compares.
 fn reproduce(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
     let copy = workspace.output("reproduce/in-a-folder-of-another-length/tree");
@@ -222,7 +236,7 @@ fn reproduce(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
     step(screen, "cp", cp.arg("-a").arg(workspace.output("cert")).arg(&target))?;
 
     let time = packaging::context::source_date(&workspace.root)?;
-    let mut again = Command::new(std::env::current_exe()?);
+    let mut again = Command::new(this_program()?);
     again.arg("--root").arg(&copy).arg("package").env("CARGO_TARGET_DIR", &target);
     again.env("SOURCE_DATE_EPOCH", time.to_string()).current_dir(&copy);
     step(screen, "building in another folder", &mut again)?;
@@ -287,14 +301,15 @@ fn try_on(
     boot::boot(workspace, screen, (qemu, options), &trial, Show::Progress)
 }
 
-/// A device without VERSION_1 is not for these drivers: they say so in the log and leave it alone.
+/// A device that is not for these drivers: they say so in the log and leave it alone.
 fn declines(
     workspace: &Workspace,
     screen: &mut Screen,
     qemu: &Qemu,
     driver: &'static Driver,
+    properties: &str,
 ) -> Result<Tally> {
-    let machine = Machine::both(",disable-modern=on,disable-legacy=off");
+    let machine = Machine::both(properties);
     let report = try_on(workspace, screen, qemu, driver, &machine, &boot::Options::default())?;
     let mut tally = Tally::default();
     tally.expect(
