@@ -54,7 +54,9 @@ impl Protocol for Viostor {
         response_bytes: 1,
         response_before_data_in: false,
         inline_segments: 2,
-        used_length_counts_data_out: false,
+        // Cloud Hypervisor's asynchronous disks report the bytes that were moved, which for a write are none of the
+        // device's to write.
+        used_length_counts_data_out: true,
     };
     const FEATURES: Features = config::FEATURES;
     const REQUEST_QUEUE: u16 = 0;

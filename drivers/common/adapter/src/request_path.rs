@@ -137,9 +137,8 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             ChainData::Srb(direction) => {
                 let segments = srb.segments().len();
                 match self.ring.reserve(segments) {
-                    Ok(mut place) => {
-                        place.fill(header, direction, srb.segments());
-                        place.commit(srb);
+                    Ok(place) => {
+                        place.fill(header, direction, srb.segments()).commit(srb);
                         Ok(())
                     }
                     Err(reason) => Err(Rejected { token: srb, reason }),

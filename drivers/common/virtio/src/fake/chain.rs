@@ -144,3 +144,142 @@ pub(super) fn walk(
         at = descriptor.next;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEXT: u16 = 1;
+    const WRITE: u16 = 2;
+    const INDIRECT: u16 = 4;
+    const SIZE: u16 = 8;
+
+    /// A queue's table, an indirect one and a buffer.
+    struct Memory {
+        ram: Ram,
+        table: u64,
+        indirect: u64,
+        buffer: u64,
+    }
+
+    impl Memory {
+        fn new() -> Self {
+            let ram = Ram::new(64 * 1024);
+            let address = |bytes| ram.alloc(bytes, 16).device_address();
+            let (table, indirect, buffer) = (address(16 * 8), address(16 * 16), address(4096));
+            Self { ram, table, indirect, buffer }
+        }
+
+        fn put(&self, table: u64, index: u64, (address, length, flags, next): (u64, u32, u16, u16)) {
+            let mut bytes = address.to_le_bytes().to_vec();
+            bytes.extend(length.to_le_bytes());
+            bytes.extend(flags.to_le_bytes());
+            bytes.extend(next.to_le_bytes());
+            self.ram.write(table + 16 * index, &bytes).expect("the table lies in the memory");
+        }
+
+        fn walk(&self) -> Result<Chain, Violation> {
+            walk(&self.ram, self.table, SIZE, Features::RING_INDIRECT_DESC, 0)
+        }
+    }
+
+    #[test]
+    fn a_direct_chain_is_walked_in_the_order_of_its_links() {
+        let memory = Memory::new();
+        memory.put(memory.table, 0, (memory.buffer, 16, NEXT, 5));
+        memory.put(memory.table, 5, (memory.buffer + 16, 512, NEXT | WRITE, 2));
+        memory.put(memory.table, 2, (memory.buffer + 600, 1, WRITE, 7));
+
+        let chain = memory.walk().expect("the chain keeps the rules");
+
+        assert_eq!(chain.to_string(), "R 16 / W 512 / W 1");
+        assert!(!chain.indirect);
+        assert_eq!(chain.writable_bytes(), 513);
+    }
+
+    #[test]
+    fn an_indirect_chain_is_walked_in_its_own_table() {
+        let memory = Memory::new();
+        memory.put(memory.table, 0, (memory.indirect, 48, INDIRECT, 0));
+        memory.put(memory.indirect, 0, (memory.buffer, 16, NEXT, 2));
+        memory.put(memory.indirect, 2, (memory.buffer, 1, WRITE, 0));
+
+        let chain = memory.walk().expect("the chain keeps the rules");
+
+        assert_eq!(chain.to_string(), "R 16 / W 1");
+        assert!(chain.indirect);
+    }
+
+    #[test]
+    fn a_chain_that_loops_is_too_long() {
+        let memory = Memory::new();
+        memory.put(memory.table, 0, (memory.buffer, 16, NEXT, 1));
+        memory.put(memory.table, 1, (memory.buffer, 16, NEXT, 0));
+
+        assert_eq!(memory.walk(), Err(Violation::ChainTooLong { head: 0 }));
+    }
+
+    #[test]
+    fn an_indirect_chain_longer_than_the_queue_is_too_long() {
+        let memory = Memory::new();
+        memory.put(memory.table, 0, (memory.indirect, 16 * 9, INDIRECT, 0));
+        for entry in 0..9 {
+            let flags = if entry == 8 { 0 } else { NEXT };
+            memory.put(memory.indirect, entry, (memory.buffer, 1, flags, entry as u16 + 1));
+        }
+
+        assert_eq!(memory.walk(), Err(Violation::ChainTooLong { head: 0 }));
+    }
+
+    #[test]
+    fn what_a_chain_must_not_do_is_noticed() {
+        let memory = Memory::new();
+        let inside = memory.buffer;
+        let (first, second) = (memory.table, memory.indirect);
+        let table = [
+            ((inside, 0, 0, 0), Violation::EmptyBuffer { head: 0 }),
+            ((inside, 16, NEXT, 8), Violation::DescriptorOutOfRange { index: 8 }),
+            ((0, 16, 0, 0), Violation::OutsideMemory { address: 0, length: 16 }),
+            ((inside, u32::MAX, 0, 0), Violation::OutsideMemory { address: inside, length: u32::MAX }),
+            ((inside, 16, 8, 0), Violation::DescriptorFlags { head: 0, flags: 8 }),
+            ((second, 32, INDIRECT | NEXT, 1), Violation::BadIndirect { head: 0 }),
+            ((second, 0, INDIRECT, 0), Violation::BadIndirect { head: 0 }),
+            ((second, 17, INDIRECT, 0), Violation::BadIndirect { head: 0 }),
+            ((second + 8, 16, INDIRECT, 0), Violation::BadIndirect { head: 0 }),
+            ((8, 16, INDIRECT, 0), Violation::OutsideMemory { address: 8, length: 16 }),
+        ];
+        for (descriptor, expected) in table {
+            memory.put(first, 0, descriptor);
+
+            assert_eq!(memory.walk(), Err(expected), "{descriptor:x?}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_to_read_after_one_to_write_is_noticed() {
+        let memory = Memory::new();
+        memory.put(memory.table, 0, (memory.buffer, 16, NEXT | WRITE, 1));
+        memory.put(memory.table, 1, (memory.buffer, 16, 0, 0));
+
+        assert_eq!(memory.walk(), Err(Violation::ReadableAfterWritable { head: 0 }));
+    }
+
+    #[test]
+    fn a_table_inside_a_table_is_noticed() {
+        let memory = Memory::new();
+        memory.put(memory.table, 0, (memory.indirect, 32, INDIRECT, 0));
+        memory.put(memory.indirect, 0, (memory.indirect, 32, INDIRECT, 0));
+
+        assert_eq!(memory.walk(), Err(Violation::BadIndirect { head: 0 }));
+    }
+
+    #[test]
+    fn a_table_without_the_feature_is_noticed() {
+        let memory = Memory::new();
+        memory.put(memory.table, 0, (memory.indirect, 32, INDIRECT, 0));
+
+        let walked = walk(&memory.ram, memory.table, SIZE, Features::empty(), 0);
+
+        assert_eq!(walked, Err(Violation::BadIndirect { head: 0 }));
+    }
+}

@@ -19,7 +19,7 @@ mod split;
 pub use event::need_event;
 pub use layout::{Layout, LayoutError, Shape};
 pub use slot::Slot;
-pub use split::{RequestQueue, Reservation, Used};
+pub use split::{Filled, RequestQueue, Reservation, Used};
 
 /// Device addresses of a queue's three areas (2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,7 +137,7 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<M,
             self.free_tables.trailing_zeros() as u16
         };
         let slot = self.free;
-        Ok(Reservation { segments, slot, large, writable: 0, claimable: 0, queue: self })
+        Ok(Reservation { segments, slot, large, queue: self })
     }
 
     /// Puts a request into the ring; the device sees it with the next [`publish`](Self::publish).
@@ -152,9 +152,8 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<M,
         segments: impl ExactSizeIterator<Item = Segment>,
     ) -> Result<(), Rejected<T>> {
         match self.reserve(segments.len()) {
-            Ok(mut place) => {
-                place.fill(header, direction, segments);
-                place.commit(token);
+            Ok(place) => {
+                place.fill(header, direction, segments).commit(token);
                 Ok(())
             }
             Err(reason) => Err(Rejected { token, reason }),
@@ -328,25 +327,32 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<M,
 
 /// A slot about to be filled.
 #[derive(Debug)]
-#[must_use = "a reservation that is not committed submits nothing"]
+#[must_use = "a reservation that is not filled and committed submits nothing"]
 pub struct Reservation<'a, M, T, S> {
     queue: &'a mut RequestQueue<M, T, S>,
     segments: usize,
     slot: u16,
     large: u16,
+}
+
+/// A slot whose chain is written.
+#[derive(Debug)]
+#[must_use = "a chain that is not committed is not submitted"]
+pub struct Filled<'a, M, T, S> {
+    place: Reservation<'a, M, T, S>,
     writable: u32,
     claimable: u32,
 }
 
-impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Reservation<'_, M, T, S> {
+impl<'a, M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Reservation<'a, M, T, S> {
     /// Writes header and data descriptors. `segments` must be as many as were reserved; more are left out.
     #[inline]
     pub fn fill(
-        &mut self,
+        self,
         header: &[u8],
         direction: Direction,
         segments: impl ExactSizeIterator<Item = Segment>,
-    ) {
+    ) -> Filled<'a, M, T, S> {
         debug_assert_eq!(segments.len(), self.segments, "as many as reserved");
         let queue = &*self.queue;
         let layout = &queue.layout;
@@ -392,14 +398,17 @@ impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Reservation<'_,
             queue.write_link(table + layout.descriptor(RESPONSE), response_bytes, flags, next);
         }
         let with_data = response_bytes.saturating_add(data_bytes);
-        self.writable = if from_device { with_data } else { response_bytes };
-        self.claimable = if layout.shape.used_length_counts_data_out { with_data } else { self.writable };
+        let writable = if from_device { with_data } else { response_bytes };
+        let claimable = if layout.shape.used_length_counts_data_out { with_data } else { writable };
+        Filled { place: self, writable, claimable }
     }
+}
 
+impl<M: SharedMemory, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Filled<'_, M, T, S> {
     /// Puts the request into the available ring.
     #[inline]
     pub fn commit(self, token: T) {
-        let Self { queue, slot: number, large, writable, claimable, .. } = self;
+        let Self { place: Reservation { queue, slot: number, large, .. }, writable, claimable } = self;
         let redirected = queue.slots.as_ref()[usize::from(number)].redirected;
         if large != NONE {
             let bytes = table_bytes(queue.layout.max_segments);
