@@ -318,3 +318,17 @@ fn a_read_that_came_back_short_is_not_a_success() {
 
     assert_eq!((completed.sense[2], completed.sense[12]), (0x04, 0x44));
 }
+
+#[test]
+fn a_write_that_counts_the_data_it_read_is_a_success() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    let content = pattern(6, 4096);
+    let buffer = bench.filled(&content);
+    bench.device.lie(Lie::UsedLength(4096));
+
+    let completed = bench.execute(writing(&write10(0, 8), &[buffer]));
+
+    assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(completed.completion.transferred, 4096);
+    assert_eq!(bench.port.log_entries(), []);
+}
