@@ -210,11 +210,17 @@ impl<D: Protocol, M: Model> Bench<D, M> {
         content
     }
 
+    /// Tells the adapter that its device is gone, and lets it do what that leads to.
+    pub fn surprise_removal(&self) {
+        self.adapter.surprise_removal();
+        self.port.run_dpcs(&self.adapter);
+    }
+
     /// Ends a test whose device is not to be trusted any more: takes it out of the machine, so that every request
     /// comes back.
     pub fn unplug(&self) -> Vec<Completed> {
         self.device.remove();
-        self.adapter.surprise_removal();
+        self.surprise_removal();
         self.port.take_completed()
     }
 }

@@ -184,7 +184,7 @@ fn after_a_surprise_removal_no_register_is_touched() {
         if by_request {
             bench.submit(SrbBuilder::function(SrbFunction::Pnp(PnpAction::SurpriseRemoval)).tagged(99));
         } else {
-            bench.adapter.surprise_removal();
+            bench.surprise_removal();
         }
         let completed = bench.port.take_completed();
         let lost = completed.iter().filter(|one| one.completion.status == SrbStatus::NO_DEVICE).count();
@@ -206,10 +206,21 @@ fn after_a_surprise_removal_no_register_is_touched() {
 }
 
 #[test]
+fn a_unit_that_goes_leaves_the_requests_of_the_adapter_alone() {
+    let bench = with_outstanding(4);
+
+    bench.submit(SrbBuilder::function(SrbFunction::Pnp(PnpAction::UnitGone)).tagged(99));
+
+    let tags: Vec<u64> = bench.port.take_completed().iter().map(|one| one.tag).collect();
+    assert_eq!(tags, [99]);
+    assert_eq!(bench.unplug().len(), 4);
+}
+
+#[test]
 fn after_a_surprise_removal_the_line_is_somebody_elses() {
     let bench = DiskBench::running(Disk::new(64), Options { vectors: 0, ..Options::default() });
     bench.device.remove();
-    bench.adapter.surprise_removal();
+    bench.surprise_removal();
     let accesses = bench.device.register_accesses();
 
     let ours = bench.port.interrupt(&bench.adapter, None);

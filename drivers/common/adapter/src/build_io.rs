@@ -31,10 +31,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 BuildIo::Start(Command::Reset)
             }
             SrbFunction::Pnp(PnpAction::SurpriseRemoval) => BuildIo::Start(Command::SurpriseRemoval),
-            // Stopping the device itself comes as ScsiStopAdapter; power transitions need nothing from us.
-            SrbFunction::Pnp(PnpAction::Stop | PnpAction::Remove) | SrbFunction::Power => {
-                BuildIo::Complete(Completion::success(0))
-            }
+            // Stopping the device itself comes as ScsiStopAdapter; what happens to a single unit, and power transitions,
+            // need nothing from us.
+            SrbFunction::Pnp(PnpAction::Stop | PnpAction::Remove | PnpAction::UnitGone)
+            | SrbFunction::Power => BuildIo::Complete(Completion::success(0)),
             SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
                 BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))
             }

@@ -78,9 +78,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    /// The configuration or the device status changed.
+    /// The configuration or the device status changed, or the device was found to be gone.
     pub(crate) fn configuration_changed(&self) {
         if self.state.get() == State::Gone {
+            self.device_gone();
             return;
         }
         let status = self.device.status();

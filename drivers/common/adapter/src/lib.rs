@@ -111,6 +111,6 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     }
 
     fn surprise_removal(&self) {
-        self.device_gone();
+        self.device_gone_at_any_level();
     }
 }

@@ -5,7 +5,7 @@
 //! forgetting memory that is still being written to. The port driver's next reset tries again.
 
 use storport::port::LogPart;
-use storport::{Completion, LogEvent, Port, SrbStatus};
+use storport::{Completion, DpcKind, LogEvent, Port, SrbStatus};
 use virtio::transport::TransportError;
 
 use crate::Adapter;
@@ -59,6 +59,13 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 false
             }
         }
+    }
+
+    /// As [`device_gone`](Self::device_gone), from where the queue's lock may not be waited for: below DISPATCH_LEVEL, a
+    /// DPC on the same processor could wait for it as well, for ever.
+    pub(crate) fn device_gone_at_any_level(&self) {
+        self.state.set(State::Gone);
+        self.port.issue_dpc(DpcKind::Configuration);
     }
 
     /// The device is no longer there: nothing of it may be touched, and it touches no memory any more.

@@ -71,7 +71,7 @@ pub enum SrbFunction {
     Other(u32),
 }
 
-/// What a PnP SRB announces (`STOR_PNP_ACTION`).
+/// What a PnP SRB announces (`STOR_PNP_ACTION`), for the adapter unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PnpAction {
     /// The adapter is about to lose its resources for a while.
@@ -80,6 +80,8 @@ pub enum PnpAction {
     Remove,
     /// The adapter is gone.
     SurpriseRemoval,
+    /// One logical unit is being stopped or removed, or is gone.
+    UnitGone,
     /// Any other action, with its number.
     Other(u32),
 }

@@ -9,8 +9,8 @@ use wdk_sys::{
     _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT,
     SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
     SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
-    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRBEX_DATA, SRBEX_DATA_PNP,
-    SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
+    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA,
+    SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
     STOR_ADDRESS_TYPE_BTL8, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST,
     STORAGE_REQUEST_BLOCK,
 };
@@ -231,11 +231,16 @@ unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
         return PnpAction::Other(u32::MAX);
     };
     // SAFETY: the type field says that it is this structure.
-    let action = unsafe { (*data.as_ptr().cast::<SRBEX_DATA_PNP>()).PnPAction };
-    match action {
-        STOR_PNP_ACTION::StorStopDevice => PnpAction::Stop,
-        STOR_PNP_ACTION::StorRemoveDevice => PnpAction::Remove,
-        STOR_PNP_ACTION::StorSupriseRemoval => PnpAction::SurpriseRemoval,
+    let data = unsafe { &*data.as_ptr().cast::<SRBEX_DATA_PNP>() };
+    // Without this flag the request is for the unit that it addresses, and the other units live on.
+    let adapter = data.SrbPnPFlags & SRB_PNP_FLAGS_ADAPTER_REQUEST != 0;
+    match data.PnPAction {
+        STOR_PNP_ACTION::StorStopDevice if adapter => PnpAction::Stop,
+        STOR_PNP_ACTION::StorRemoveDevice if adapter => PnpAction::Remove,
+        STOR_PNP_ACTION::StorSupriseRemoval if adapter => PnpAction::SurpriseRemoval,
+        STOR_PNP_ACTION::StorStopDevice
+        | STOR_PNP_ACTION::StorRemoveDevice
+        | STOR_PNP_ACTION::StorSupriseRemoval => PnpAction::UnitGone,
         other => PnpAction::Other(other as u32),
     }
 }

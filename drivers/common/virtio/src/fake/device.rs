@@ -181,11 +181,14 @@ impl<M: Model> State<M> {
                 continue;
             }
             let before = queue.in_hand.len();
-            queue.fetch(ram, *accepted, violations);
-            queue.ask_for_notification(ram, *accepted, *polling);
-            // What came in before the device asked to be told is announced by nobody.
-            queue.fetch(ram, *accepted, violations);
-            queue.ask_for_notification(ram, *accepted, *polling);
+            loop {
+                queue.fetch(ram, *accepted, violations);
+                queue.ask_for_notification(ram, *accepted, *polling);
+                // What came in before the device asked to be told is announced by nobody.
+                if !queue.has_more(ram) {
+                    break;
+                }
+            }
             fetched += queue.in_hand.len() - before;
         }
         fetched

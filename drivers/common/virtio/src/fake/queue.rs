@@ -137,6 +137,12 @@ impl Queue {
         }
     }
 
+    /// Whether there is something in the available ring to fetch.
+    pub(super) fn has_more(&self, ram: &Ram) -> bool {
+        let index = ram.words().load16(self.available + available::INDEX, Ordering::Acquire);
+        !self.broken && index != self.next_available
+    }
+
     /// Whether a chain is still what it was when it was fetched.
     pub(super) fn is_unchanged(&self, ram: &Ram, features: Features, chain: &Chain) -> bool {
         self.walk(ram, features, chain.head).is_ok_and(|now| now == *chain)
