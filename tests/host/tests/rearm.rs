@@ -1,0 +1,109 @@
+//! The moment between draining the ring and asking for interrupts again.
+//!
+//! viostor with a hook where a request is put into the ring, which the drain does in just that moment.
+
+use std::cell::RefCell;
+
+use adapter::{Chain, Command, Limits, Probe, Protocol};
+use host_tests::cdb::read10;
+use host_tests::{Bench, reading};
+use storport::{BuildIo, Completion, Srb};
+use viostor::Viostor;
+use virtio::fake::disk::Disk;
+use virtio::fake::{Interrupt, Options};
+use virtio::memory::Region;
+use virtio::queue::Shape;
+use virtio::spec::Features;
+
+type Step = Box<dyn FnMut()>;
+
+thread_local! {
+    /// What happens each time a request is put into the ring.
+    static HOOK: RefCell<Option<Step>> = const { RefCell::new(None) };
+}
+
+struct Hooked(Viostor);
+
+impl Protocol for Hooked {
+    type Command = viostor::Command;
+
+    const SHAPE: Shape = Viostor::SHAPE;
+    const FEATURES: Features = Viostor::FEATURES;
+    const REQUEST_QUEUE: u16 = Viostor::REQUEST_QUEUE;
+    const SHARED_BYTES: usize = Viostor::SHARED_BYTES;
+    const RESPONSE_HEAD: usize = Viostor::RESPONSE_HEAD;
+
+    fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
+        Viostor::probe(probe).map(|(viostor, limits)| (Self(viostor), limits))
+    }
+
+    fn attach(&mut self, shared: Region) {
+        self.0.attach(shared);
+    }
+
+    fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command> {
+        self.0.build_io(srb)
+    }
+
+    fn flush(&self) -> Option<Self::Command> {
+        self.0.flush()
+    }
+
+    fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain {
+        HOOK.with_borrow_mut(|hook| {
+            if let Some(step) = hook {
+                step();
+            }
+        });
+        self.0.chain(srb, command)
+    }
+
+    fn response_rest(head: &[u8]) -> usize {
+        Viostor::response_rest(head)
+    }
+
+    fn complete(
+        &self,
+        srb: &mut impl Srb<Command<Self::Command>>,
+        command: Self::Command,
+        response: &[u8],
+        used_bytes: u32,
+    ) -> Completion {
+        self.0.complete(srb, command, response, used_bytes)
+    }
+}
+
+#[test]
+fn a_buffer_used_while_interrupts_are_off_is_completed_without_one() {
+    for event_idx in [Features::RING_EVENT_IDX, Features::empty()] {
+        let features = Features::VERSION_1 | Features::RING_INDIRECT_DESC | event_idx;
+        let options = Options { queue_size: 4, features, ..Options::default() };
+        let bench: Bench<Hooked, Disk> = Bench::running(Disk::new(64), options);
+        bench.device.hold();
+        for tag in 0..5 {
+            let buffer = bench.buffer(512);
+            bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+        }
+        bench.device.run();
+        bench.device.release(1);
+        assert_eq!(bench.device.take_interrupts(), [Interrupt::Message(1)]);
+        // The fifth request takes the place of the first; just then the device is done with the second.
+        let device = bench.device.clone();
+        let mut left = 1;
+        HOOK.set(Some(Box::new(move || {
+            assert_eq!(device.release(left), left);
+            left = 0;
+        })));
+
+        bench.port.interrupt(&bench.adapter, Some(1));
+
+        HOOK.set(None);
+        assert_eq!(bench.device.take_interrupts(), [], "the driver had asked for none");
+        let tags: Vec<u64> = bench.port.take_completed().iter().map(|completed| completed.tag).collect();
+        assert_eq!(tags, [0, 1]);
+        bench.device.release_all();
+        bench.settle();
+        assert_eq!(bench.port.take_completed().len(), 3);
+        bench.device.assert_no_violations();
+    }
+}
