@@ -7,7 +7,7 @@ use storport::port::LogPart;
 use storport::{Declined, LogEvent, Miniport, SrbStatus};
 use virtio::fake::disk::Disk;
 use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{FakeDevice, Model, Options};
+use virtio::fake::{FakeDevice, Lie, Model, Options};
 use virtio::spec::{DeviceStatus, Features};
 use virtio::transport::TransportError;
 
@@ -149,6 +149,18 @@ fn a_machine_without_memory_is_declined() {
 
     let expected = LogEvent { part: LogPart::Configuration, number: 4 };
     assert_eq!(declined, Err(Declined(expected)));
+}
+
+#[test]
+fn a_device_that_is_declined_is_told_so() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    machine.device.lie(Lie::ConfigLength(7));
+    let device = machine.device.clone();
+
+    let declined = viostor::Adapter::<PortOf<Disk>>::find_adapter(&mut machine.resources()).is_err();
+
+    assert!(declined);
+    assert!(device.status().contains(DeviceStatus::FAILED), "{:?}", device.status());
 }
 
 #[test]

@@ -9,11 +9,11 @@ use virtio::queue::{Layout, RequestQueue};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError};
 
-use crate::Adapter;
 use crate::interrupt;
 use crate::protocol::{Limits, Probe, Protocol};
-use crate::request_path::RequestPath;
+use crate::request_path::{RequestPath, Ring};
 use crate::state::{State, StateCell};
+use crate::{Adapter, Request};
 
 /// Most entries of a ring. The device may offer more; a storage back-end does not serve more at once, and the
 /// memory is ours to spare.
@@ -59,23 +59,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         let port = resources.port();
         let config_space = resources.config_space();
         let device = open(&config_space, resources)?;
-        let Found { features, queue_size, mut protocol, limits } = look_at::<P, D>(&device, &port)?;
-
-        let max_segments = max_segments(queue_size, &limits);
-        if max_segments < MIN_SEGMENTS {
-            return Err(configuration(declined::QUEUE_TOO_SMALL));
-        }
-        let layout = Layout::new(queue_size, &D::SHAPE, max_segments, LARGE_TABLES)
-            .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
-        let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
-        resources.configure(&port_configuration(&limits, queue_size));
-        let mut shared = resources
-            .uncached_extension(layout.shared_bytes() + D::SHARED_BYTES)
-            .ok_or(configuration(declined::NO_MEMORY))?;
-        let ring_memory = shared.split(layout.shared_bytes(), 1).ok_or(configuration(declined::NO_MEMORY))?;
-        protocol.attach(shared);
-        let ring = RequestQueue::new(ring_memory, layout, slots, features.contains(Features::RING_EVENT_IDX))
-            .map_err(|_| configuration(declined::NO_MEMORY))?;
+        // A device that is declined is told so (virtio 1.3, 2.1.1).
+        let (features, protocol, ring) = look_at::<P, D>(&device, &port)
+            .and_then(|found| prepare(found, resources))
+            .inspect_err(|_| device.fail())?;
 
         Ok(Self {
             port,
@@ -87,6 +74,33 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             path: SpinMutex::new(RequestPath { ring, backlog: Backlog::new(), doorbell: None }),
         })
     }
+}
+
+/// What was negotiated, what the protocol knows, and the queue.
+type Prepared<P, D> = (Features, D, Ring<Request<P, D>>);
+
+/// Tells StorPort what the device can do, and gets the memory for its queue.
+fn prepare<P: Port, D: Protocol>(
+    found: Found<D>,
+    resources: &mut impl Resources<Port = P>,
+) -> Result<Prepared<P, D>, Declined> {
+    let Found { features, queue_size, mut protocol, limits } = found;
+    let max_segments = max_segments(queue_size, &limits);
+    if max_segments < MIN_SEGMENTS {
+        return Err(configuration(declined::QUEUE_TOO_SMALL));
+    }
+    let layout = Layout::new(queue_size, &D::SHAPE, max_segments, LARGE_TABLES)
+        .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
+    let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
+    resources.configure(&port_configuration(&limits, queue_size));
+    let mut shared = resources
+        .uncached_extension(layout.shared_bytes() + D::SHARED_BYTES)
+        .ok_or(configuration(declined::NO_MEMORY))?;
+    let ring_memory = shared.split(layout.shared_bytes(), 1).ok_or(configuration(declined::NO_MEMORY))?;
+    protocol.attach(shared);
+    let ring = RequestQueue::new(ring_memory, layout, slots, features.contains(Features::RING_EVENT_IDX))
+        .map_err(|_| configuration(declined::NO_MEMORY))?;
+    Ok((features, protocol, ring))
 }
 
 fn open<P: Port>(

@@ -16,9 +16,12 @@ pub(crate) const BATCH: usize = 32;
 /// Requests with how they end, to be completed once the lock is dropped.
 pub(crate) type Finished<S> = ArrayVec<(S, Completion), BATCH>;
 
+/// A request queue in the memory StorPort gave: rings and tables in the uncached extension, slots in the device extension.
+pub(crate) type Ring<S> = RequestQueue<Region, S, &'static mut [Slot<S>]>;
+
 /// A request queue and its backlog.
 pub(crate) struct RequestPath<S: 'static, D: Protocol> {
-    pub(crate) ring: RequestQueue<Region, S, &'static mut [Slot<S>]>,
+    pub(crate) ring: Ring<S>,
     pub(crate) backlog: Backlog<S, Command<D::Command>>,
     /// Known once the device runs.
     pub(crate) doorbell: Option<Doorbell>,
