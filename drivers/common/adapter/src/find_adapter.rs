@@ -22,6 +22,9 @@ pub(crate) const MAX_QUEUE_SIZE: u16 = 256;
 /// Requests with long scatter/gather lists that are in flight at once; more of them wait for a table.
 const LARGE_TABLES: u16 = 64;
 
+/// Shared memory is accessed in words of up to this; what is left over at its end would be out of reach.
+const WORD_BYTES: usize = 8;
+
 /// A buffer of one page that starts inside a page is two segments; a device that takes fewer cannot be served.
 const MIN_SEGMENTS: u16 = 2;
 
@@ -94,7 +97,7 @@ fn prepare<P: Port, D: Protocol>(
     let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
     resources.configure(&port_configuration(&limits, queue_size));
     let mut shared = resources
-        .uncached_extension(layout.shared_bytes() + D::SHARED_BYTES)
+        .uncached_extension((layout.shared_bytes() + D::SHARED_BYTES).next_multiple_of(WORD_BYTES))
         .ok_or(configuration(declined::NO_MEMORY))?;
     let ring_memory = shared.split(layout.shared_bytes(), 1).ok_or(configuration(declined::NO_MEMORY))?;
     protocol.attach(shared);

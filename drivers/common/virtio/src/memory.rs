@@ -102,10 +102,18 @@ pub unsafe trait SharedMemory {
 /// A piece of shared memory at an address.
 #[derive(Debug)]
 pub struct Region {
+    /// Aligned to [`ALIGNMENT`].
     base: NonNull<u8>,
     length: usize,
+    /// A multiple of [`WORD`], so that a word whose offset is aligned and lies below it lies wholly inside.
+    limit: usize,
     device_address: u64,
 }
+
+/// Of every region's start.
+const ALIGNMENT: usize = 16;
+/// Bytes of the longest word.
+const WORD: usize = 8;
 
 // SAFETY: all access is through atomics, so it may come from any thread.
 unsafe impl Send for Region {}
@@ -116,30 +124,41 @@ impl Region {
     /// # Safety
     /// The `length` bytes at `base` must be valid for reads and writes for as long as the region, or a part split off
     /// it, exists; no Rust reference to them may exist meanwhile; the device must find them, contiguous, at
-    /// `device_address`. `base` must be aligned to 16.
+    /// `device_address`. `base` must be aligned to 16. Bytes behind the last whole word of eight are out of reach.
     pub unsafe fn new(base: NonNull<u8>, length: usize, device_address: u64) -> Self {
-        debug_assert!(
-            base.as_ptr().addr().is_multiple_of(16),
-            "shared memory is aligned for every ring part"
-        );
-        Self { base, length, device_address }
+        let aligned = base.as_ptr().addr().is_multiple_of(ALIGNMENT);
+        debug_assert!(aligned, "shared memory is aligned for every ring part");
+        // Memory that is not, which only a mistake can bring here, gets no access at all.
+        let limit = if aligned { length - length % WORD } else { 0 };
+        Self { base, length, limit, device_address }
     }
 
-    /// Carves `bytes` off the front, after skipping what `align` asks for; `None` when there is not as much.
+    /// Carves `bytes` off the front, after skipping what `align` (at least 16) asks for; `None` when there is not as much.
+    /// What is left starts aligned to 16 again.
     pub fn split(&mut self, bytes: usize, align: usize) -> Option<Self> {
-        let skip = self.base.as_ptr().addr().checked_next_multiple_of(align)? - self.base.as_ptr().addr();
-        let taken = skip.checked_add(bytes)?;
-        if taken > self.length {
+        let address = self.base.as_ptr().addr();
+        let skip = address.checked_next_multiple_of(align.max(ALIGNMENT))? - address;
+        let end = skip.checked_add(bytes)?;
+        if end > self.length {
             return None;
         }
-        // SAFETY: `skip` lies inside the region, as was just checked.
-        let base = unsafe { self.base.add(skip) };
-        let front = Self { base, length: bytes, device_address: self.device_address + skip as u64 };
-        // SAFETY: `taken` lies inside the region, as was just checked.
-        self.base = unsafe { self.base.add(taken) };
-        self.length -= taken;
-        self.device_address += taken as u64;
+        let front = self.part(skip, bytes)?;
+        let taken = end.checked_next_multiple_of(ALIGNMENT)?.min(self.length);
+        *self = self.part(taken, self.length - taken)?;
         Some(front)
+    }
+
+    /// The `bytes` from `offset` on, which must lie inside and start aligned, or be none at all.
+    fn part(&self, offset: usize, bytes: usize) -> Option<Self> {
+        if offset.checked_add(bytes)? > self.length {
+            return None;
+        }
+        // SAFETY: the part lies inside the region, as was just checked.
+        let base = unsafe { self.base.add(offset) };
+        // A word may reach past the part's end only where the whole region's words do.
+        let limit = bytes.next_multiple_of(WORD).min(self.limit.saturating_sub(offset));
+        let limit = if offset.is_multiple_of(ALIGNMENT) { limit } else { 0 };
+        Some(Self { base, length: bytes, limit, device_address: self.device_address + offset as u64 })
     }
 
     /// Zeroed, page-aligned memory that is never given back, found by fake devices at `device_address`.
@@ -159,25 +178,21 @@ impl Region {
     /// A part of the region besides the region itself: what a device sees while the driver uses it.
     #[cfg(any(test, feature = "fake"))]
     pub fn view(&self, offset: usize, bytes: usize) -> Option<Self> {
-        if offset.checked_add(bytes)? > self.length {
-            return None;
-        }
-        // SAFETY: the part lies inside the region, as was just checked.
-        let base = unsafe { self.base.add(offset) };
-        Some(Self { base, length: bytes, device_address: self.device_address + offset as u64 })
+        self.part(offset, bytes)
     }
 
     /// Where a word of type `T` at `offset` lies; `None` when it is not wholly inside, or not aligned.
+    #[inline]
     fn word<T>(&self, offset: usize) -> Option<NonNull<T>> {
-        let inside = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.length);
-        debug_assert!(inside, "offset {offset} of {} bytes", self.length);
-        if !inside {
+        const { assert!(size_of::<T>() <= WORD && size_of::<T>().is_power_of_two()) };
+        let aligned = offset.is_multiple_of(size_of::<T>());
+        let inside = offset < self.limit;
+        debug_assert!(aligned && inside, "offset {offset} of {} bytes, {} wide", self.length, size_of::<T>());
+        if !(aligned && inside) {
             return None;
         }
         // SAFETY: the offset lies inside the region.
-        let word = unsafe { self.base.add(offset) }.cast::<T>();
-        debug_assert!(word.is_aligned(), "offset {offset} for a word of {} bytes", size_of::<T>());
-        word.is_aligned().then_some(word)
+        Some(unsafe { self.base.add(offset) }.cast::<T>())
     }
 }
 
@@ -239,8 +254,20 @@ mod tests {
 
         assert_eq!(first.device_address(), start);
         assert_eq!(second.device_address(), start + 64);
-        assert_eq!((first.len(), second.len(), whole.len()), (10, 100, 256 - 164));
+        assert_eq!((first.len(), second.len(), whole.len()), (10, 100, 256 - 176));
         assert!(whole.split(100, 1).is_none());
+    }
+
+    #[test]
+    fn a_word_past_the_end_or_across_it_is_not_there() {
+        let region = Region::leak(4096, 0x1000).view(16, 24).expect("the part lies inside");
+
+        assert!(region.word::<u64>(16).is_some());
+        assert!(std::panic::catch_unwind(|| region.word::<u64>(24)).map_or(true, |word| word.is_none()));
+        assert!(std::panic::catch_unwind(|| region.word::<u64>(12)).map_or(true, |word| word.is_none()));
+        assert!(
+            std::panic::catch_unwind(|| region.word::<u8>(usize::MAX)).map_or(true, |word| word.is_none())
+        );
     }
 
     #[test]

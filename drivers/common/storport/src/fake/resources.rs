@@ -53,6 +53,7 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
 
     fn uncached_extension(&mut self, bytes: usize) -> Option<Region> {
         assert!(self.configuration.is_some(), "the uncached extension comes after the configuration");
+        assert!(bytes.is_multiple_of(8), "the last {} bytes would be out of reach", bytes % 8);
         (self.allocate)(bytes)
     }
 }
