@@ -59,6 +59,8 @@ enum Verb {
     Run(run::Arguments),
     /// Run all tests
     Test(test::Arguments),
+    /// Try the ring's orderings in every interleaving
+    Loom,
     /// Try any StorPort miniport image for a virtio storage device on QEMU's disks
     Stand(stand_verb::Arguments),
     /// Formatting, lints and the rules of this tree
@@ -90,6 +92,7 @@ fn act(arguments: &Arguments, screen: &mut Screen) -> Result<bool> {
         Verb::Package(options) => package::verb(&workspace, screen, options),
         Verb::Run(options) => run::verb(&workspace, screen, options),
         Verb::Test(options) => test::verb(&workspace, screen, options),
+        Verb::Loom => test::loom_verb(&workspace, screen),
         Verb::Stand(options) => stand_verb::verb(&workspace, screen, options),
         Verb::Check(options) => check::verb(&workspace, screen, options),
     }

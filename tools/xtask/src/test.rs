@@ -68,6 +68,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
 
     let mut stages = vec![
         Stage::new("unit and host tests", |screen| cargo_test(workspace, screen, &[])),
+        Stage::new(LOOM_STAGE, |screen| loom(workspace, screen)),
         Stage::new("the stand's logic", |screen| {
             cargo_test(workspace, screen, &["--package", "stand", "--lib"])
         }),
@@ -147,11 +148,45 @@ fn qemus(workspace: &Workspace, given: &[PathBuf]) -> Result<Vec<Qemu>> {
     Ok(qemus)
 }
 
+/// `./x loom`: the stage of that name alone.
+///
+/// # Errors
+/// Cargo could not be started.
+pub fn loom_verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
+    let stage = Stage::new(LOOM_STAGE, |screen| loom(workspace, screen));
+    let total = work_through(screen, vec![stage], &[]);
+    screen.line(&format!("{} passed, {} failed", total.passed, total.failed.len()));
+    Ok(total.failed.is_empty())
+}
+
+const LOOM_STAGE: &str = "ring in every interleaving (loom)";
+
+/// The ring's tests under loom. The flag changes every crate, so they have a folder of their own.
+fn loom(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
+    let mut cargo = workspace.cargo();
+    cargo.args([
+        "test",
+        "--no-fail-fast",
+        "--release",
+        "--package",
+        "virtio",
+        "--test",
+        "loom",
+        "--target-dir",
+    ]);
+    cargo.arg(workspace.output("loom")).env("RUSTFLAGS", "--cfg loom");
+    counted(screen, &mut cargo)
+}
+
 /// `cargo test`; counts what the test programs say.
 fn cargo_test(workspace: &Workspace, screen: &mut Screen, what: &[&str]) -> Result<Tally> {
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--no-fail-fast"]).args(what);
-    let ended = watch(screen, "cargo test", &mut cargo)?;
+    counted(screen, &mut cargo)
+}
+
+fn counted(screen: &mut Screen, cargo: &mut Command) -> Result<Tally> {
+    let ended = watch(screen, "cargo test", cargo)?;
     let tally = count_tests(&ended);
     if !tally.failed.is_empty() {
         screen.line(&ended.tail(100));
