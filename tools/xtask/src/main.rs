@@ -61,6 +61,8 @@ enum Verb {
     Test(test::Arguments),
     /// Try the ring's orderings in every interleaving
     Loom,
+    /// Run the virtio crate's tests under Miri (needs a nightly toolchain)
+    Miri,
     /// Try any StorPort miniport image for a virtio storage device on QEMU's disks
     Stand(stand_verb::Arguments),
     /// Formatting, lints and the rules of this tree
@@ -93,6 +95,7 @@ fn act(arguments: &Arguments, screen: &mut Screen) -> Result<bool> {
         Verb::Run(options) => run::verb(&workspace, screen, options),
         Verb::Test(options) => test::verb(&workspace, screen, options),
         Verb::Loom => test::loom_verb(&workspace, screen),
+        Verb::Miri => test::miri_verb(&workspace, screen),
         Verb::Stand(options) => stand_verb::verb(&workspace, screen, options),
         Verb::Check(options) => check::verb(&workspace, screen, options),
     }

@@ -178,6 +178,38 @@ fn loom(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
     counted(screen, &mut cargo)
 }
 
+/// `./x miri`: the virtio crate's unit tests, its start-up and its lying devices under Miri. Not part of `./x test`: it
+/// needs a nightly toolchain.
+///
+/// # Errors
+/// There is no nightly toolchain with Miri.
+pub fn miri_verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
+    // Through rustup: this program was started by stable's cargo, which knows no other toolchain.
+    let nightly = || {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["run", "nightly", "cargo", "miri"]).current_dir(&workspace.root);
+        rustup.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
+        rustup
+    };
+    let there = nightly().arg("--version").output().is_ok_and(|output| output.status.success());
+    ensure!(
+        there,
+        "there is no Miri: rustup toolchain install nightly, then rustup component add miri rust-src --toolchain nightly"
+    );
+    let stage = Stage::new("virtio under Miri", |screen| {
+        let mut cargo = nightly();
+        cargo.args(["test", "--package", "virtio", "--lib", "--test", "start"]);
+        cargo.args(["--test", "hostile_ring", "--target-dir"]).arg(workspace.output("miri"));
+        // A test's memory lives for ever. A word written in two widths is our tests' doing, and Miri's weak memory
+        // emulation stops at it; orderings are loom's business.
+        cargo.env("MIRIFLAGS", "-Zmiri-ignore-leaks -Zmiri-disable-weak-memory-emulation");
+        counted(screen, &mut cargo)
+    });
+    let total = work_through(screen, vec![stage], &[]);
+    screen.line(&format!("{} passed, {} failed", total.passed, total.failed.len()));
+    Ok(total.failed.is_empty())
+}
+
 /// `cargo test`; counts what the test programs say.
 fn cargo_test(workspace: &Workspace, screen: &mut Screen, what: &[&str]) -> Result<Tally> {
     let mut cargo = workspace.cargo();

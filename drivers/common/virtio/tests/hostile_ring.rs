@@ -183,7 +183,9 @@ fn random_words_never_panic_and_no_request_is_lost_or_handed_out_twice() {
         (state >> 32) as u32 % below
     };
     let mut faults = 0;
-    for _ in 0..2000 {
+    // Miri takes a second for each.
+    let runs = if cfg!(miri) { 10 } else { 2000 };
+    for _ in 0..runs {
         let mut liar = Liar::new(&BLK);
         let mut with_device = Vec::new();
         let (mut token, mut index, mut faulted) = (0, 0_u16, false);
@@ -221,7 +223,7 @@ fn random_words_never_panic_and_no_request_is_lost_or_handed_out_twice() {
         left.sort_unstable();
         assert_eq!(left, with_device);
     }
-    assert!(faults > 500, "the values are wild enough: {faults} faults");
+    assert!(faults > runs / 4, "the values are wild enough: {faults} faults");
 }
 
 #[test]
