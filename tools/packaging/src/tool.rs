@@ -66,24 +66,24 @@ impl Tool {
     /// # Errors
     /// When it cannot be started.
     pub fn try_run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
-        start(self, Path::new(self.program), arguments)
+        start(self, Path::new(self.program), arguments, None)
     }
 }
 
-/// Runs `program`, which is `tool` under a path of its own.
+/// Runs `program`, which is `tool` under a path of its own, in `folder` when one is given.
 pub(crate) fn start<A: AsRef<OsStr>>(
     tool: &Tool,
     program: &Path,
     arguments: impl IntoIterator<Item = A>,
+    folder: Option<&Path>,
 ) -> Result<Output> {
     // Messages are searched for words, and dates must not depend on where the machine stands.
-    let output = Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C.UTF-8")
-        .env("TZ", "UTC")
-        .stdin(Stdio::null())
-        .output();
-    match output {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").stdin(Stdio::null());
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
+    match command.output() {
         Ok(output) => Ok(Output {
             success: output.status.success(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

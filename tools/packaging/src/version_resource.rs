@@ -51,8 +51,7 @@ pub fn compile(driver: &Driver, version: Version, folder: &Path) -> Result<PathB
     let output = folder.join(driver.file("res"));
     fs::write(&source, script(driver, version)).with_context(|| source.display().to_string())?;
     let program = tool::find_versioned(&LLVM_RC)?;
-    let arguments = ["/no-preprocess".as_ref(), "/FO".as_ref(), output.as_os_str(), source.as_os_str()];
-    let result = tool::start(&LLVM_RC, &program, arguments)?;
+    let result = tool::start(&LLVM_RC, &program, arguments(driver), Some(folder))?;
     anyhow::ensure!(
         result.success,
         "{} refuses {}: {}",
@@ -61,4 +60,23 @@ pub fn compile(driver: &Driver, version: Version, folder: &Path) -> Result<PathB
         result.last_line()
     );
     Ok(output)
+}
+
+/// llvm-rc runs in the folder and gets bare file names: an absolute path that begins like one of its options is taken
+/// for that option (`/check/...` for `/c`, the code page).
+fn arguments(driver: &Driver) -> [String; 4] {
+    ["/no-preprocess".to_owned(), "/FO".to_owned(), driver.file("res"), driver.file("rc")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::VIOSTOR;
+
+    #[test]
+    fn no_folder_name_can_be_taken_for_an_option_of_llvm_rc() {
+        let [_, _, output, input] = arguments(&VIOSTOR);
+
+        assert_eq!([output.as_str(), input.as_str()], ["viostor.res", "viostor.rc"]);
+    }
 }
