@@ -28,6 +28,8 @@ pub struct Chain {
     pub pieces: Vec<Piece>,
     /// Whether they are in a table of their own
     pub indirect: bool,
+    /// Descriptors of the ring that it takes
+    pub descriptors: u16,
 }
 
 impl Chain {
@@ -95,11 +97,12 @@ pub(super) fn walk(
     head: u16,
 ) -> Result<Chain, Violation> {
     let mut table = Table::find(ram, descriptors, usize::from(queue_size) * DESCRIPTOR_BYTES)?;
-    let mut chain = Chain { head, pieces: Vec::new(), indirect: false };
+    let mut chain = Chain { head, pieces: Vec::new(), indirect: false, descriptors: 0 };
     let mut total = 0_u64;
     let mut at = head;
     loop {
         let descriptor = table.read(ram, at)?;
+        chain.descriptors += u16::from(!chain.indirect);
         if !DescriptorFlags::all().contains(descriptor.flags) {
             return Err(Violation::DescriptorFlags { head, flags: descriptor.flags.bits() });
         }

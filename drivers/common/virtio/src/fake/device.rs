@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::config_space::{Contents, FakeConfigSpace};
-use super::queue::Queue;
+use super::queue::{Queue, Used};
 use super::registers::{self, FakeBar, Windows};
 use super::{Chain, Lie, Model, Ram, Request, Served, Violation};
 use crate::spec::pci::NO_VECTOR;
@@ -201,14 +201,13 @@ impl<M: Model> State<M> {
         }
         let mut answered = 0;
         for index in 0..self.queues.len() {
-            let mut jump = 0;
             let before = answered;
             while answered < most && !self.queues[index].in_hand.is_empty() {
-                jump = self.answer_one(index).wrapping_add(jump);
+                self.answer_one(index);
                 answered += 1;
             }
             if answered > before {
-                self.queues[index].publish_used(&self.ram, jump);
+                self.queues[index].publish_used(&self.ram);
                 if self.queues[index].interrupt_wanted(&self.ram, self.accepted) {
                     let vector = self.queues[index].vector;
                     self.raise(vector, ISR_QUEUE);
@@ -218,26 +217,23 @@ impl<M: Model> State<M> {
         answered
     }
 
-    /// Answers one request; returns by how much the used index is to jump ahead.
-    fn answer_one(&mut self, index: usize) -> u16 {
+    /// Answers one request.
+    fn answer_one(&mut self, index: usize) {
         let Self { queues, ram, violations, accepted, model, order, trace, lies, used_lie, .. } = self;
         let queue = &mut queues[index];
         let position = order.pick(queue.in_hand.len());
         let Some(chain) = queue.in_hand.remove(position) else {
-            return 0;
+            return;
         };
-        let head = u32::from(chain.head);
         let writable = chain.writable_bytes() as u32;
-        if !queue.is_unchanged(ram, *accepted, &chain) {
-            violations.push(Violation::ChangedInFlight { head: chain.head });
-        }
+        violations.extend(queue.check_unchanged(ram, *accepted, &chain).err());
         if let Some(trace) = trace {
             trace.push(describe(model, queue.number, &chain));
         }
         let lie = used_lie.take();
         if lie == Some(Lie::NothingWritten) {
-            queue.push_used(ram, head, 0);
-            return 0;
+            queue.push_used(ram, Used::new(&chain, 0, false));
+            return;
         }
         let mut request = Request::new(ram, &chain, *accepted);
         let served = model.serve(queue.number, &mut request);
@@ -247,40 +243,42 @@ impl<M: Model> State<M> {
             _ => request.written as u32,
         };
         violations.append(&mut request.violations);
+        let used = Used::new(&chain, written, request.written > 0);
         if served == Served::Kept {
             queue.kept.push(chain);
             *used_lie = lie;
-            return 0;
+            return;
         }
         match lie {
             Some(Lie::UsedIdOutOfRange) => {
-                queue.push_used(ram, u32::from(queue.size), written);
+                queue.push_used(ram, Used { id: u32::from(queue.size), ..used });
                 queue.kept.push(chain);
             }
             Some(Lie::UsedIdNotInFlight) => {
                 // Where every id is in flight, the lie cannot be told.
                 queue.in_hand.push_front(chain);
                 match queue.unused_id(ram) {
-                    Some(id) => queue.push_used(ram, u32::from(id), written),
+                    Some(id) => queue.push_used(ram, Used { id: u32::from(id), ..used }),
                     None => {
                         queue.in_hand.pop_front();
-                        queue.push_used(ram, head, written);
+                        queue.push_used(ram, used);
                     }
                 }
             }
             Some(Lie::UsedTwice) => {
-                queue.push_used(ram, head, written);
-                queue.push_used(ram, head, written);
+                queue.push_used(ram, used);
+                queue.push_used(ram, used);
             }
-            Some(Lie::UsedLengthTooLong(more)) => queue.push_used(ram, head, writable + more),
-            Some(Lie::UsedLength(length)) => queue.push_used(ram, head, length),
+            Some(Lie::UsedLengthTooLong(more)) => {
+                queue.push_used(ram, Used { length: writable + more, ..used });
+            }
+            Some(Lie::UsedLength(length)) => queue.push_used(ram, Used { length, ..used }),
             Some(Lie::UsedIndexJump(jump)) => {
-                queue.push_used(ram, head, written);
-                return jump;
+                queue.push_used(ram, used);
+                queue.jump(ram, jump);
             }
-            _ => queue.push_used(ram, head, written),
+            _ => queue.push_used(ram, used),
         }
-        0
     }
 }
 

@@ -25,6 +25,7 @@ mod model;
 mod queue;
 mod ram;
 mod registers;
+mod split_ring;
 mod violation;
 
 pub use chain::{Chain, Piece};
