@@ -19,10 +19,10 @@ pub struct Piece {
     pub writable: bool,
 }
 
-/// A chain: its head, and its buffers in order. Prints as `R 16 / W 4096 / W 1`.
+/// A chain: its id, and its buffers in order. Prints as `R 16 / W 4096 / W 1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Index of the head descriptor, which is the request's id
+    /// The request's id: in a split ring the index of the head descriptor, in a packed one the buffer id
     pub head: u16,
     /// The buffers
     pub pieces: Vec<Piece>,
@@ -30,9 +30,31 @@ pub struct Chain {
     pub indirect: bool,
     /// Descriptors of the ring that it takes
     pub descriptors: u16,
+    /// Address and length of the table, noted where the ring's own descriptor may be overwritten before the end
+    pub(super) table: Option<(u64, u32)>,
 }
 
 impl Chain {
+    pub(super) fn new(head: u16) -> Self {
+        Self { head, pieces: Vec::new(), indirect: false, descriptors: 0, table: None }
+    }
+
+    /// Adds the next buffer, if it keeps the rules of both kinds of ring. `head` is what a violation names; no chain
+    /// may have more than `most` buffers.
+    pub(super) fn add(&mut self, ram: &Ram, head: u16, piece: Piece, most: u16) -> Result<(), Violation> {
+        if !piece.writable && self.pieces.last().is_some_and(|last| last.writable) {
+            return Err(Violation::ReadableAfterWritable { head });
+        }
+        if piece.length == 0 {
+            return Err(Violation::EmptyBuffer { head });
+        }
+        if ram.offset(piece.address, piece.length as usize).is_none() {
+            return Err(Violation::OutsideMemory { address: piece.address, length: piece.length });
+        }
+        self.pieces.push(piece);
+        if self.pieces.len() > usize::from(most) { Err(Violation::ChainTooLong { head }) } else { Ok(()) }
+    }
+
     /// Bytes of the buffers the device writes.
     pub fn writable_bytes(&self) -> usize {
         self.pieces.iter().filter(|piece| piece.writable).map(|piece| piece.length as usize).sum()
@@ -97,7 +119,7 @@ pub(super) fn walk(
     head: u16,
 ) -> Result<Chain, Violation> {
     let mut table = Table::find(ram, descriptors, usize::from(queue_size) * DESCRIPTOR_BYTES)?;
-    let mut chain = Chain { head, pieces: Vec::new(), indirect: false, descriptors: 0 };
+    let mut chain = Chain::new(head);
     let mut total = 0_u64;
     let mut at = head;
     loop {
@@ -124,22 +146,11 @@ pub(super) fn walk(
             continue;
         }
         let writable = descriptor.flags.contains(DescriptorFlags::WRITE);
-        if !writable && chain.pieces.last().is_some_and(|last| last.writable) {
-            return Err(Violation::ReadableAfterWritable { head });
-        }
-        if descriptor.length == 0 {
-            return Err(Violation::EmptyBuffer { head });
-        }
-        if ram.offset(descriptor.address, descriptor.length as usize).is_none() {
-            return Err(Violation::OutsideMemory { address: descriptor.address, length: descriptor.length });
-        }
+        let piece = Piece { address: descriptor.address, length: descriptor.length, writable };
+        chain.add(ram, head, piece, queue_size)?;
         total += u64::from(descriptor.length);
         if total > 1 << 32 {
             return Err(Violation::ChainTooLarge { head });
-        }
-        chain.pieces.push(Piece { address: descriptor.address, length: descriptor.length, writable });
-        if chain.pieces.len() > usize::from(queue_size) {
-            return Err(Violation::ChainTooLong { head });
         }
         if !descriptor.flags.contains(DescriptorFlags::NEXT) {
             return Ok(chain);

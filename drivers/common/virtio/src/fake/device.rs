@@ -21,6 +21,8 @@ pub struct Options {
     pub vectors: u16,
     /// Bytes between the notification addresses of two queues; with 0 they share one.
     pub notify_multiplier: u32,
+    /// With VIRTIO_F_IN_ORDER: one used entry for all requests that are answered at once, where the rules allow it.
+    pub batch_used: bool,
 }
 
 impl Default for Options {
@@ -30,6 +32,7 @@ impl Default for Options {
             queue_size: 256,
             vectors: 4,
             notify_multiplier: 4,
+            batch_used: false,
         }
     }
 }
@@ -202,7 +205,8 @@ impl<M: Model> State<M> {
         let mut answered = 0;
         for index in 0..self.queues.len() {
             let before = answered;
-            while answered < most && !self.queues[index].in_hand.is_empty() {
+            self.queues[index].check_in_flight(&self.ram, &mut self.violations);
+            while answered < most && self.may_answer(index) {
                 self.answer_one(index);
                 answered += 1;
             }
@@ -217,11 +221,19 @@ impl<M: Model> State<M> {
         answered
     }
 
+    /// Whether there is a request to answer. In order, none may pass one that is kept.
+    fn may_answer(&self, index: usize) -> bool {
+        let Queue { in_hand, kept, .. } = &self.queues[index];
+        !in_hand.is_empty() && (kept.is_empty() || !self.accepted.contains(Features::IN_ORDER))
+    }
+
     /// Answers one request.
     fn answer_one(&mut self, index: usize) {
-        let Self { queues, ram, violations, accepted, model, order, trace, lies, used_lie, .. } = self;
+        let Self { queues, ram, violations, accepted, model, options, order, trace, lies, used_lie, .. } =
+            self;
         let queue = &mut queues[index];
-        let position = order.pick(queue.in_hand.len());
+        let in_order = accepted.contains(Features::IN_ORDER);
+        let position = if in_order { 0 } else { order.pick(queue.in_hand.len()) };
         let Some(chain) = queue.in_hand.remove(position) else {
             return;
         };
@@ -244,6 +256,7 @@ impl<M: Model> State<M> {
         };
         violations.append(&mut request.violations);
         let used = Used::new(&chain, written, request.written > 0);
+        let complete = request.written == chain.writable_bytes();
         if served == Served::Kept {
             queue.kept.push(chain);
             *used_lie = lie;
@@ -258,7 +271,7 @@ impl<M: Model> State<M> {
                 // Where every id is in flight, the lie cannot be told.
                 queue.in_hand.push_front(chain);
                 match queue.unused_id(ram) {
-                    Some(id) => queue.push_used(ram, Used { id: u32::from(id), ..used }),
+                    Some(id) => queue.push_false(ram, Used { id: u32::from(id), ..used }),
                     None => {
                         queue.in_hand.pop_front();
                         queue.push_used(ram, used);
@@ -267,7 +280,7 @@ impl<M: Model> State<M> {
             }
             Some(Lie::UsedTwice) => {
                 queue.push_used(ram, used);
-                queue.push_used(ram, used);
+                queue.push_false(ram, used);
             }
             Some(Lie::UsedLengthTooLong(more)) => {
                 queue.push_used(ram, Used { length: writable + more, ..used });
@@ -277,6 +290,7 @@ impl<M: Model> State<M> {
                 queue.push_used(ram, used);
                 queue.jump(ram, jump);
             }
+            _ if in_order && options.batch_used => queue.batch_used(ram, used, complete),
             _ => queue.push_used(ram, used),
         }
     }
@@ -401,7 +415,7 @@ impl<M: Model> FakeDevice<M> {
         self.state().queues.iter().map(|queue| queue.in_hand.len()).sum()
     }
 
-    /// In which order requests are answered.
+    /// In which order requests are answered; with VIRTIO_F_IN_ORDER always as they came.
     pub fn set_order(&self, order: Order) {
         self.state().order = order;
     }

@@ -22,6 +22,7 @@ pub mod disk;
 pub mod hba;
 mod lie;
 mod model;
+mod packed_ring;
 mod queue;
 mod ram;
 mod registers;

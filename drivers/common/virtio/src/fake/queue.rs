@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 
+use super::packed_ring::{self, PackedRing};
 use super::split_ring::SplitRing;
 use super::{Chain, Ram, Violation};
 use crate::spec::Features;
@@ -66,6 +67,9 @@ pub(super) trait Ring: Debug + Send {
     /// Whether what the driver says of interrupts keeps the rules.
     fn check_driver_area(&self, ram: &Ram, features: Features) -> Result<(), Violation>;
 
+    /// Whether the descriptors that the device has are still what they were.
+    fn check_in_flight(&mut self, ram: &Ram, violations: &mut Vec<Violation>);
+
     /// Takes the next chain that the driver made available.
     fn take(&mut self, ram: &Ram, features: Features, held: Held<'_>) -> Result<Option<Chain>, Violation>;
 
@@ -83,6 +87,9 @@ pub(super) trait Ring: Debug + Send {
 
     /// Writes a used entry. The driver sees it with [`publish_used`](Self::publish_used) at the latest.
     fn push_used(&mut self, ram: &Ram, used: Used);
+
+    /// Writes a used entry for a request that is not with the device.
+    fn push_false(&mut self, ram: &Ram, used: Used);
 
     /// Claims that so many more were used.
     fn jump(&mut self, ram: &Ram, jump: u16);
@@ -111,6 +118,8 @@ pub(super) struct Queue {
     pub(super) kept: Vec<Chain>,
     /// The driver broke the ring; nothing more is taken from it.
     pub(super) broken: bool,
+    /// Requests that were used in order and are reported with the last of them.
+    batch: Option<Used>,
     /// There is one while the queue is enabled.
     ring: Option<Box<dyn Ring>>,
 }
@@ -125,16 +134,33 @@ impl Queue {
         *self = Self { notifications: self.notifications, ..Self::new(self.number, size) };
     }
 
-    /// Starts the queue with the addresses that were written.
-    pub(super) fn enable(&mut self, ram: &Ram) -> Result<(), Violation> {
+    /// Whether the queue may have so many entries (2.7, 2.8).
+    pub(super) fn takes_size(size: u16, features: Features) -> bool {
+        if features.contains(Features::RING_PACKED) {
+            (1..=packed_ring::MOST_DESCRIPTORS).contains(&size)
+        } else {
+            size.is_power_of_two()
+        }
+    }
+
+    /// Starts the queue with the addresses that were written. A packed ring that is not zeroed is started all the same.
+    pub(super) fn enable(&mut self, ram: &Ram, features: Features) -> Result<(), Violation> {
         let wrong = Violation::QueueAddress { queue: self.number };
         let [Some(descriptors), Some(driver), Some(device)] = self.areas.map(|area| area.whole()) else {
             return Err(wrong);
         };
-        let ring = SplitRing::new(ram, self.number, self.size, [descriptors, driver, device]).ok_or(wrong)?;
-        self.ring = Some(Box::new(ring));
+        let areas = [descriptors, driver, device];
+        let mut zeroed = Ok(());
+        let ring: Box<dyn Ring> = if features.contains(Features::RING_PACKED) {
+            let ring = PackedRing::new(ram, self.number, self.size, areas).ok_or(wrong)?;
+            zeroed = ring.check_zeroed(ram);
+            Box::new(ring)
+        } else {
+            Box::new(SplitRing::new(ram, self.number, self.size, areas).ok_or(wrong)?)
+        };
+        self.ring = Some(ring);
         self.enabled = true;
-        Ok(())
+        zeroed
     }
 
     /// Takes every chain that the driver made available.
@@ -146,6 +172,7 @@ impl Queue {
             return;
         }
         violations.extend(ring.check_driver_area(ram, features).err());
+        ring.check_in_flight(ram, violations);
         loop {
             match ring.take(ram, features, Held { in_hand, kept }) {
                 Ok(Some(chain)) => in_hand.push_back(chain),
@@ -162,6 +189,13 @@ impl Queue {
     /// Whether there is something in the ring to fetch.
     pub(super) fn has_more(&self, ram: &Ram) -> bool {
         !self.broken && self.ring.as_ref().is_some_and(|ring| ring.has_more(ram))
+    }
+
+    /// Whether the descriptors that the device has are still what they were when they were fetched.
+    pub(super) fn check_in_flight(&mut self, ram: &Ram, violations: &mut Vec<Violation>) {
+        if let Some(ring) = &mut self.ring {
+            ring.check_in_flight(ram, violations);
+        }
     }
 
     /// Whether a chain is still what it was when it was fetched.
@@ -189,13 +223,43 @@ impl Queue {
 
     /// Writes a used entry; the driver sees it with [`publish_used`](Self::publish_used) at the latest.
     pub(super) fn push_used(&mut self, ram: &Ram, used: Used) {
+        self.end_batch(ram);
         if let Some(ring) = &mut self.ring {
             ring.push_used(ram, used);
         }
     }
 
+    /// Counts a request as used, and says so with those after it. One whose buffers were not written to the end is the
+    /// last of its batch: the driver takes all the others for written completely (2.7.9, 2.8.8).
+    pub(super) fn batch_used(&mut self, ram: &Ram, used: Used, complete: bool) {
+        let (requests, descriptors) = self.batch.map_or((0, 0), |batch| (batch.requests, batch.descriptors));
+        self.batch = Some(Used {
+            requests: requests + used.requests,
+            descriptors: descriptors + used.descriptors,
+            ..used
+        });
+        if !complete {
+            self.end_batch(ram);
+        }
+    }
+
+    fn end_batch(&mut self, ram: &Ram) {
+        if let (Some(ring), Some(batch)) = (&mut self.ring, self.batch.take()) {
+            ring.push_used(ram, batch);
+        }
+    }
+
+    /// Writes a used entry for a request that is not with the device.
+    pub(super) fn push_false(&mut self, ram: &Ram, used: Used) {
+        self.end_batch(ram);
+        if let Some(ring) = &mut self.ring {
+            ring.push_false(ram, used);
+        }
+    }
+
     /// Claims that so many more were used.
     pub(super) fn jump(&mut self, ram: &Ram, jump: u16) {
+        self.end_batch(ram);
         if let Some(ring) = &mut self.ring {
             ring.jump(ram, jump);
         }
@@ -203,6 +267,7 @@ impl Queue {
 
     /// Shows the driver what was used.
     pub(super) fn publish_used(&mut self, ram: &Ram) {
+        self.end_batch(ram);
         if let Some(ring) = &mut self.ring {
             ring.publish_used(ram);
         }

@@ -359,7 +359,7 @@ impl<M: Model> State<M> {
         match register {
             common::QUEUE_SIZE => {
                 let size = value as u16;
-                if size.is_power_of_two() && size <= queue.size {
+                if Queue::takes_size(size, self.accepted) && size <= queue.size {
                     queue.size = size;
                 } else {
                     self.violations.push(Violation::QueueSize { queue: number, size });
@@ -370,9 +370,9 @@ impl<M: Model> State<M> {
                 queue.vector_unconfirmed = value as u16 != NO_VECTOR;
             }
             common::QUEUE_ENABLE if value == 1 => {
-                if !queue.size.is_power_of_two() {
+                if !Queue::takes_size(queue.size, self.accepted) {
                     self.violations.push(Violation::QueueSize { queue: number, size: queue.size });
-                } else if let Err(violation) = queue.enable(&self.ram) {
+                } else if let Err(violation) = queue.enable(&self.ram, self.accepted) {
                     self.violations.push(violation);
                 }
             }

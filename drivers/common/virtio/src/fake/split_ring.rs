@@ -71,6 +71,9 @@ impl Ring for SplitRing {
         Ok(())
     }
 
+    /// [`check_unchanged`](Ring::check_unchanged) looks at every chain.
+    fn check_in_flight(&mut self, _ram: &Ram, _violations: &mut Vec<Violation>) {}
+
     fn take(&mut self, ram: &Ram, features: Features, held: Held<'_>) -> Result<Option<Chain>, Violation> {
         let index = self.available_index(ram);
         let waiting = index.wrapping_sub(self.next_available);
@@ -131,6 +134,10 @@ impl Ring for SplitRing {
         ram.words().store32(entry, used.id, Ordering::Relaxed);
         ram.words().store32(entry + 4, used.length, Ordering::Relaxed);
         self.next_used = self.next_used.wrapping_add(used.requests);
+    }
+
+    fn push_false(&mut self, ram: &Ram, used: Used) {
+        self.push_used(ram, used);
     }
 
     fn jump(&mut self, _ram: &Ram, jump: u16) {

@@ -1,6 +1,9 @@
 //! What a driver must not do.
 
 /// A rule of the specification that the driver broke. Section numbers are those of virtio 1.3.
+///
+/// A chain is named by its head: in a packed ring that is the place of its first descriptor, and once the chain is taken
+/// the buffer id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// An access to a place where there is no register (4.1.4).
@@ -70,14 +73,14 @@ pub enum Violation {
         /// The queue
         queue: u16,
     },
-    /// A queue size of zero, over the device's, or not a power of two (2.7, 4.1.4.3.2).
+    /// A queue size of zero, over the device's, over 32768, or not a power of two in a split ring (2.7, 2.8, 4.1.4.3.2).
     QueueSize {
         /// The queue
         queue: u16,
         /// What was written
         size: u16,
     },
-    /// A queue was enabled with addresses missing, not aligned (2.7), or outside the memory.
+    /// A queue was enabled with addresses missing, not aligned (2.7, 2.8.10.1), or outside the memory.
     QueueAddress {
         /// The queue
         queue: u16,
@@ -137,12 +140,12 @@ pub enum Violation {
         /// The chain's head
         head: u16,
     },
-    /// A chain is longer than the queue's size, or loops (2.7.5.2, 2.7.5.3.1).
+    /// A chain is longer than the queue's size, or loops (2.7.5.2, 2.7.5.3.1, 2.8.5, 2.8.17).
     ChainTooLong {
         /// The chain's head
         head: u16,
     },
-    /// A buffer the device reads comes after one it writes (2.7.4.2).
+    /// A buffer the device reads comes after one it writes (2.7.4.2, 2.8.17).
     ReadableAfterWritable {
         /// The chain's head
         head: u16,
@@ -165,12 +168,13 @@ pub enum Violation {
         head: u16,
     },
     /// INDIRECT together with NEXT, inside a table, with a length that is no number of descriptors, or without
-    /// VIRTIO_F_INDIRECT_DESC (2.7.5.3.1).
+    /// VIRTIO_F_INDIRECT_DESC (2.7.5.3.1, 2.8.19). In a packed ring also INDIRECT after NEXT, and NEXT inside a table.
     BadIndirect {
         /// The chain's head
         head: u16,
     },
-    /// Descriptor flags that the specification does not have.
+    /// Descriptor flags that the specification does not have, or not there: in a packed ring, all but WRITE inside a
+    /// table (2.8.19), and WRITE together with INDIRECT, where it is reserved (2.8.7).
     DescriptorFlags {
         /// The chain's head
         head: u16,
@@ -184,10 +188,66 @@ pub enum Violation {
         /// The flags
         flags: u16,
     },
-    /// A descriptor of a chain changed while the device had it (2.7.13).
+    /// A descriptor of a chain changed while the device had it (2.7.13, 2.8.16).
     ChangedInFlight {
         /// The chain's head
         head: u16,
+    },
+    /// The descriptor ring was not zeroed when the packed queue was enabled (2.8.13).
+    RingNotZeroed {
+        /// The queue
+        queue: u16,
+        /// The first descriptor that is not zero
+        position: u16,
+    },
+    /// AVAIL and USED of the next descriptor were changed to what the wrap counter does not ask for (2.8.1).
+    AvailabilityFlags {
+        /// The descriptor's place in the ring
+        position: u16,
+        /// The flags
+        flags: u16,
+    },
+    /// A list's first descriptor is available and another one of it is not (2.8.6, 2.8.17).
+    ListIncomplete {
+        /// The first descriptor's place in the ring
+        head: u16,
+        /// The place of the one that is not available
+        position: u16,
+    },
+    /// A list was begun that needs more descriptors than are free (2.8.17).
+    NoRoomForList {
+        /// The first descriptor's place in the ring
+        head: u16,
+    },
+    /// A descriptor was made available anew before the device used it (2.8.16).
+    DescriptorOverwritten {
+        /// Its place in the ring
+        position: u16,
+    },
+    /// A buffer id was given to a second request while the device has the first (2.8.21.1, step 2).
+    BufferIdInFlight {
+        /// The id
+        id: u16,
+    },
+    /// A buffer id that is not below the queue's size. The text counts on it in an example only (2.8.22).
+    BufferIdOutOfRange {
+        /// The id
+        id: u16,
+    },
+    /// The driver's event suppression structure has reserved bits, the reserved value 3, or asks for one descriptor
+    /// without VIRTIO_F_EVENT_IDX (2.8.10, 2.8.14).
+    EventFlags {
+        /// The queue
+        queue: u16,
+        /// Its flags
+        flags: u16,
+    },
+    /// The driver asks for an interrupt at a descriptor outside the ring (2.8.10).
+    EventOffset {
+        /// The queue
+        queue: u16,
+        /// The offset, without the wrap counter
+        offset: u16,
     },
     /// A request breaks a rule of the device type.
     Request(String),
