@@ -155,6 +155,12 @@ pub(super) fn walk(
         if !descriptor.flags.contains(DescriptorFlags::NEXT) {
             return Ok(chain);
         }
+        if features.contains(Features::IN_ORDER) {
+            let ring_ends = !chain.indirect && at + 1 == queue_size;
+            if descriptor.next != (if ring_ends { 0 } else { at + 1 }) {
+                return Err(Violation::NotInRingOrder { head });
+            }
+        }
         at = descriptor.next;
     }
 }
@@ -285,6 +291,24 @@ mod tests {
         memory.put(memory.indirect, 0, (memory.indirect, 32, INDIRECT, 0));
 
         assert_eq!(memory.walk(), Err(Violation::BadIndirect { head: 0 }));
+    }
+
+    #[test]
+    fn in_order_links_go_from_one_descriptor_to_the_next() {
+        let in_order = Features::RING_INDIRECT_DESC | Features::IN_ORDER;
+        let walked = |head, next, table_next| {
+            let memory = Memory::new();
+            memory.put(memory.table, head, (memory.buffer, 16, NEXT, next));
+            memory.put(memory.table, u64::from(next), (memory.indirect, 32, INDIRECT, 0));
+            memory.put(memory.indirect, 0, (memory.buffer, 16, NEXT, table_next));
+            memory.put(memory.indirect, 1, (memory.buffer, 16, 0, 0));
+            walk(&memory.ram, memory.table, SIZE, in_order, head as u16).map(|chain| chain.descriptors)
+        };
+
+        assert_eq!(walked(3, 4, 1), Ok(2));
+        assert_eq!(walked(7, 0, 1), Ok(2));
+        assert_eq!(walked(3, 5, 1), Err(Violation::NotInRingOrder { head: 3 }));
+        assert_eq!(walked(3, 4, 0), Err(Violation::NotInRingOrder { head: 3 }));
     }
 
     #[test]

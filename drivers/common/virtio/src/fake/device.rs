@@ -206,7 +206,7 @@ impl<M: Model> State<M> {
         for index in 0..self.queues.len() {
             let before = answered;
             self.queues[index].check_in_flight(&self.ram, &mut self.violations);
-            while answered < most && self.may_answer(index) {
+            while answered < most && !self.queues[index].in_hand.is_empty() {
                 self.answer_one(index);
                 answered += 1;
             }
@@ -219,12 +219,6 @@ impl<M: Model> State<M> {
             }
         }
         answered
-    }
-
-    /// Whether there is a request to answer. In order, none may pass one that is kept.
-    fn may_answer(&self, index: usize) -> bool {
-        let Queue { in_hand, kept, .. } = &self.queues[index];
-        !in_hand.is_empty() && (kept.is_empty() || !self.accepted.contains(Features::IN_ORDER))
     }
 
     /// Answers one request.
@@ -257,7 +251,9 @@ impl<M: Model> State<M> {
         violations.append(&mut request.violations);
         let used = Used::new(&chain, written, request.written > 0);
         let complete = request.written == chain.writable_bytes();
-        if served == Served::Kept {
+        // In order, no request may pass one that is kept.
+        queue.waits |= in_order && served == Served::Kept;
+        if served == Served::Kept || queue.waits {
             queue.kept.push(chain);
             *used_lie = lie;
             return;

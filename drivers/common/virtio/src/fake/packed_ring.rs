@@ -470,3 +470,587 @@ impl Ring for PackedRing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::Queue;
+    use super::*;
+
+    /// AVAIL and USED of a descriptor that is available, and of one that is used, while the wrap counter is 1.
+    const AVAILABLE: u16 = 0x0080;
+    const DONE: u16 = 0x8080;
+    /// The same while it is 0.
+    const AVAILABLE_0: u16 = 0x8000;
+    const DONE_0: u16 = 0x0000;
+
+    const SIZE: u16 = 4;
+    const INDIRECT_DESC: Features = Features::RING_PACKED.union(Features::RING_INDIRECT_DESC);
+    const EVENT_IDX: Features = INDIRECT_DESC.union(Features::RING_EVENT_IDX);
+
+    const ENABLE: u16 = 0;
+    const DISABLE: u16 = 1;
+    const DESC: u16 = 2;
+
+    /// A queue, and the memory in which a test plays the driver.
+    struct Bench {
+        ram: Ram,
+        queue: Queue,
+        features: Features,
+        ring: u64,
+        driver: u64,
+        device: u64,
+        table: u64,
+        buffer: u64,
+        violations: Vec<Violation>,
+    }
+
+    fn queue(areas: [u64; 3], size: u16) -> Queue {
+        let mut queue = Queue::new(0, size);
+        for (area, address) in queue.areas.iter_mut().zip(areas) {
+            area.set(false, address as u32);
+            area.set(true, (address >> 32) as u32);
+        }
+        queue
+    }
+
+    impl Bench {
+        fn new(size: u16, features: Features) -> Self {
+            let ram = Ram::new(64 * 1024);
+            let address = |bytes| ram.alloc(bytes, 16).device_address();
+            let (ring, driver, device) = (address(16 * usize::from(size)), address(4), address(4));
+            let (table, buffer) = (address(16 * 16), address(4096));
+            let mut queue = queue([ring, driver, device], size);
+            queue.enable(&ram, features).expect("the areas are aligned and zeroed");
+            Self { ram, queue, features, ring, driver, device, table, buffer, violations: Vec::new() }
+        }
+
+        fn write(&self, address: u64, bytes: &[u8]) {
+            self.ram.write(address, bytes).expect("it lies in the memory");
+        }
+
+        /// A descriptor anywhere; the flags come last.
+        fn put_at(&self, at: u64, (address, length, id, flags): (u64, u32, u16, u16)) {
+            self.write(at, &address.to_le_bytes());
+            self.write(at + 8, &length.to_le_bytes());
+            self.write(at + 12, &id.to_le_bytes());
+            self.write(at + 14, &flags.to_le_bytes());
+        }
+
+        fn put(&self, position: u64, length: u32, id: u16, flags: u16) {
+            self.put_at(self.ring + 16 * position, (self.buffer, length, id, flags));
+        }
+
+        /// Length, id and flags of a descriptor in the ring.
+        fn descriptor(&self, position: u64) -> (u32, u16, u16) {
+            let mut bytes = [0; 8];
+            self.ram.read(self.ring + 16 * position + 8, &mut bytes).expect("it lies in the memory");
+            let word = u64::from_le_bytes(bytes);
+            (word as u32, (word >> 32) as u16, (word >> 48) as u16)
+        }
+
+        fn ask_for_interrupt(&self, offset: u16, wrap: bool, flags: u16) {
+            let descriptor = offset | if wrap { 0x8000 } else { 0 };
+            self.write(self.driver, &descriptor.to_le_bytes());
+            self.write(self.driver + 2, &flags.to_le_bytes());
+        }
+
+        /// Descriptor and flags of the structure that the device writes.
+        fn asked_for_notification(&mut self, polling: bool) -> (u16, u16) {
+            self.queue.ask_for_notification(&self.ram, self.features, polling);
+            let mut bytes = [0; 4];
+            self.ram.read(self.device, &mut bytes).expect("it lies in the memory");
+            let word = u32::from_le_bytes(bytes);
+            (word as u16, (word >> 16) as u16)
+        }
+
+        fn fetch(&mut self) {
+            self.queue.fetch(&self.ram, self.features, &mut self.violations);
+        }
+
+        /// Fetches, where the driver keeps the rules, and returns how many requests came in.
+        fn fetch_all(&mut self) -> usize {
+            let before = self.queue.in_hand.len();
+            self.fetch();
+            assert_eq!(self.violations, []);
+            self.queue.in_hand.len() - before
+        }
+
+        /// Uses the request with this id.
+        fn done(&mut self, id: u16, length: u32) {
+            let place = self.queue.in_hand.iter().position(|chain| chain.head == id);
+            let chain = self.queue.in_hand.remove(place.expect("the device has it")).expect("it is there");
+            self.queue.push_used(&self.ram, Used::new(&chain, length, length > 0));
+        }
+
+        /// What is found wrong with what the test left in a ring of four.
+        fn found(arrange: impl FnOnce(&mut Self)) -> Vec<Violation> {
+            let mut bench = Self::new(SIZE, EVENT_IDX);
+            arrange(&mut bench);
+            bench.fetch();
+            bench.fetch();
+            bench.violations
+        }
+    }
+
+    #[test]
+    fn a_direct_chain_has_the_last_id_and_one_used_descriptor() {
+        let mut bench = Bench::new(SIZE, INDIRECT_DESC);
+        bench.put(1, 512, 0x1234, AVAILABLE | NEXT | WRITE);
+        bench.put(2, 1, 3, AVAILABLE | WRITE);
+        bench.put(0, 16, 0x5678, AVAILABLE | NEXT);
+
+        assert_eq!(bench.fetch_all(), 1);
+        let chain = &bench.queue.in_hand[0];
+        assert_eq!(chain.to_string(), "R 16 / W 512 / W 1");
+        assert_eq!((chain.head, chain.descriptors, chain.indirect), (3, 3, false));
+
+        bench.done(3, 513);
+        assert_eq!(bench.descriptor(0), (513, 3, DONE | WRITE));
+        assert_eq!(bench.descriptor(1), (512, 0x1234, AVAILABLE | NEXT | WRITE));
+
+        bench.put(3, 1, 2, AVAILABLE | WRITE);
+        assert_eq!(bench.fetch_all(), 1);
+        bench.done(2, 1);
+        assert_eq!(bench.descriptor(3), (1, 2, DONE | WRITE), "the device skips what the first chain took");
+    }
+
+    #[test]
+    fn an_indirect_table_is_walked_by_its_length_and_takes_one_descriptor() {
+        let mut bench = Bench::new(SIZE, INDIRECT_DESC);
+        bench.put_at(bench.table, (bench.buffer, 16, 0, 0));
+        bench.put_at(bench.table + 16, (bench.buffer, 512, 0, WRITE));
+        bench.put_at(bench.table + 32, (bench.buffer, 1, 0, WRITE));
+        bench.put_at(bench.ring, (bench.table, 48, 1, AVAILABLE | INDIRECT));
+        bench.put(1, 8, 0, AVAILABLE);
+
+        assert_eq!(bench.fetch_all(), 2);
+        let chain = &bench.queue.in_hand[0];
+        assert_eq!(chain.to_string(), "R 16 / W 512 / W 1");
+        assert_eq!((chain.head, chain.descriptors, chain.indirect), (1, 1, true));
+        assert_eq!(bench.queue.in_hand[1].to_string(), "R 8");
+    }
+
+    #[test]
+    fn nothing_is_taken_before_it_is_available() {
+        let mut bench = Bench::new(SIZE, INDIRECT_DESC);
+        assert!(!bench.queue.has_more(&bench.ram));
+        assert_eq!(bench.fetch_all(), 0);
+
+        bench.put(0, 16, 0, AVAILABLE);
+        assert!(bench.queue.has_more(&bench.ram));
+        assert_eq!(bench.fetch_all(), 1);
+        assert!(!bench.queue.has_more(&bench.ram));
+    }
+
+    /// Per list: where its descriptors lie, their AVAIL and USED, and what the used one looks like.
+    type Lists<'a> = &'a [(&'a [(u64, u16)], u16)];
+
+    fn rounds(size: u16, lists: Lists<'_>) {
+        let mut bench = Bench::new(size, INDIRECT_DESC);
+        for (list, used) in lists {
+            let (last, others) = list.split_last().expect("a list has a descriptor");
+            bench.put(last.0, 1, 0, last.1 | WRITE);
+            for (position, flags) in others.iter().rev() {
+                bench.put(*position, 1, 1, flags | WRITE | NEXT);
+            }
+
+            assert_eq!(bench.fetch_all(), 1, "{list:x?}");
+            assert_eq!(usize::from(bench.queue.in_hand[0].descriptors), list.len());
+            bench.done(0, 2);
+            assert_eq!(bench.descriptor(list[0].0), (2, 0, used | WRITE), "{list:x?}");
+        }
+    }
+
+    #[test]
+    fn the_wrap_counters_flip_in_a_ring_of_three() {
+        rounds(
+            3,
+            &[
+                (&[(0, AVAILABLE), (1, AVAILABLE)], DONE),
+                (&[(2, AVAILABLE), (0, AVAILABLE_0)], DONE),
+                (&[(1, AVAILABLE_0), (2, AVAILABLE_0)], DONE_0),
+                (&[(0, AVAILABLE), (1, AVAILABLE)], DONE),
+                (&[(2, AVAILABLE), (0, AVAILABLE_0)], DONE),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_wrap_counters_flip_in_a_ring_of_four() {
+        rounds(
+            4,
+            &[
+                (&[(0, AVAILABLE), (1, AVAILABLE), (2, AVAILABLE)], DONE),
+                (&[(3, AVAILABLE), (0, AVAILABLE_0), (1, AVAILABLE_0)], DONE),
+                (&[(2, AVAILABLE_0)], DONE_0),
+                (&[(3, AVAILABLE_0), (0, AVAILABLE), (1, AVAILABLE)], DONE_0),
+                (&[(2, AVAILABLE), (3, AVAILABLE), (0, AVAILABLE_0), (1, AVAILABLE_0)], DONE),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_ring_of_one_works() {
+        let one: Lists<'_> =
+            &[(&[(0, AVAILABLE)], DONE), (&[(0, AVAILABLE_0)], DONE_0), (&[(0, AVAILABLE)], DONE)];
+        rounds(1, one);
+    }
+
+    #[test]
+    fn the_longest_ring_can_be_filled() {
+        let size = 32768;
+        let ram = Ram::new(1 << 20);
+        let ring = ram.alloc(16 * size, 16).device_address();
+        let [driver, device, buffer] = [4, 4, 16].map(|bytes| ram.alloc(bytes, 16).device_address());
+        let mut queue = queue([ring, driver, device], 32768);
+        queue.enable(&ram, INDIRECT_DESC).expect("the areas are aligned and zeroed");
+        // Two lists: what is in flight is compared with each, so many would take long.
+        for position in (0..size).rev() {
+            let next = if position == 9 || position == size - 1 { 0 } else { NEXT };
+            let id = if position < 10 { 7_u16 } else { 32767 };
+            let mut bytes = buffer.to_le_bytes().to_vec();
+            bytes.extend(16_u32.to_le_bytes());
+            bytes.extend(id.to_le_bytes());
+            bytes.extend((AVAILABLE | next).to_le_bytes());
+            ram.write(ring + 16 * position as u64, &bytes).expect("it lies in the memory");
+        }
+        let mut violations = Vec::new();
+
+        queue.fetch(&ram, INDIRECT_DESC, &mut violations);
+
+        assert_eq!(violations, []);
+        let taken: Vec<_> = queue.in_hand.iter().map(|chain| (chain.head, chain.descriptors)).collect();
+        assert_eq!(taken, [(7, 10), (32767, 32758)]);
+        assert!(!queue.has_more(&ram), "the ring is full");
+    }
+
+    #[test]
+    fn used_out_of_order_the_ids_come_back_in_the_order_of_use() {
+        let mut bench = Bench::new(SIZE, INDIRECT_DESC);
+        bench.put(0, 1, 0, AVAILABLE | WRITE);
+        bench.put(2, 1, 1, AVAILABLE | WRITE);
+        bench.put(1, 1, 1, AVAILABLE | WRITE | NEXT);
+        bench.put(3, 1, 2, AVAILABLE | WRITE);
+        assert_eq!(bench.fetch_all(), 3);
+
+        bench.done(2, 1);
+        assert_eq!(bench.descriptor(0), (1, 2, DONE | WRITE));
+        // The free descriptor is given again while the others are still in flight, one of them overwritten.
+        bench.put(0, 1, 2, AVAILABLE_0 | WRITE);
+        assert_eq!(bench.fetch_all(), 1);
+        bench.done(1, 1);
+        assert_eq!(bench.descriptor(1), (1, 1, DONE | WRITE));
+        bench.done(0, 1);
+        assert_eq!(bench.descriptor(3), (1, 0, DONE | WRITE));
+        bench.done(2, 1);
+        assert_eq!(bench.descriptor(0), (1, 2, DONE_0 | WRITE));
+        assert_eq!(bench.fetch_all(), 0);
+    }
+
+    #[test]
+    fn where_nothing_was_written_the_length_is_not_told() {
+        let mut bench = Bench::new(SIZE, INDIRECT_DESC);
+        bench.put(0, 4096, 3, AVAILABLE);
+        assert_eq!(bench.fetch_all(), 1);
+
+        bench.done(3, 0);
+
+        assert_eq!(bench.descriptor(0), (4096, 3, DONE), "what stands in the length means nothing");
+    }
+
+    #[test]
+    fn the_driver_is_interrupted_where_it_asks_for_it() {
+        // Two rounds of single descriptors in a ring of three; after each, whether an interrupt is wanted.
+        let table = [
+            (EVENT_IDX, (0, false, ENABLE), [true; 6]),
+            (EVENT_IDX, (0, false, DISABLE), [false; 6]),
+            (INDIRECT_DESC, (0, false, ENABLE), [true; 6]),
+            (INDIRECT_DESC, (0, false, DISABLE), [false; 6]),
+            (EVENT_IDX, (0, true, DESC), [true, false, false, false, false, false]),
+            (EVENT_IDX, (2, true, DESC), [false, false, true, false, false, false]),
+            (EVENT_IDX, (0, false, DESC), [false, false, false, true, false, false]),
+            (EVENT_IDX, (2, false, DESC), [false, false, false, false, false, true]),
+        ];
+        for (features, (offset, wrap, flags), expected) in table {
+            let mut bench = Bench::new(3, features);
+            bench.ask_for_interrupt(offset, wrap, flags);
+            let wanted: Vec<bool> = (0..6)
+                .map(|step| {
+                    bench.put(step % 3, 1, 0, if step < 3 { AVAILABLE } else { AVAILABLE_0 });
+                    assert_eq!(bench.fetch_all(), 1);
+                    bench.done(0, 0);
+                    bench.queue.interrupt_wanted(&bench.ram, features)
+                })
+                .collect();
+
+            assert_eq!(wanted, expected, "{offset} {wrap} {flags}");
+        }
+    }
+
+    #[test]
+    fn an_interrupt_is_for_all_descriptors_since_the_last_one_also_skipped_ones() {
+        // Position 3 of the first round and 0 of the second are one list.
+        let table = [((3, true), true), ((0, false), true), ((1, false), false), ((0, true), false)];
+        for ((offset, wrap), expected) in table {
+            let mut bench = Bench::new(SIZE, EVENT_IDX);
+            for position in 0..3 {
+                bench.put(position, 1, 0, AVAILABLE);
+                assert_eq!(bench.fetch_all(), 1);
+                bench.done(0, 0);
+            }
+            bench.queue.interrupt_wanted(&bench.ram, EVENT_IDX);
+            bench.ask_for_interrupt(offset, wrap, DESC);
+            assert!(!bench.queue.interrupt_wanted(&bench.ram, EVENT_IDX), "nothing was used");
+            bench.put(0, 1, 2, AVAILABLE_0);
+            bench.put(3, 1, 2, AVAILABLE | NEXT);
+            assert_eq!(bench.fetch_all(), 1);
+            bench.done(2, 0);
+
+            assert_eq!(bench.queue.interrupt_wanted(&bench.ram, EVENT_IDX), expected, "{offset} {wrap}");
+        }
+    }
+
+    #[test]
+    fn the_device_asks_to_be_told_of_the_next_descriptor() {
+        let mut bench = Bench::new(3, EVENT_IDX);
+        let asked = [(0x8001, DESC), (0x8002, DESC), (0, DESC), (1, DESC), (2, DESC), (0x8000, DESC)];
+        assert_eq!(bench.asked_for_notification(false), (0x8000, DESC));
+        for (step, expected) in (0..).zip(asked) {
+            bench.put(step % 3, 1, 0, if step < 3 { AVAILABLE } else { AVAILABLE_0 });
+            assert_eq!(bench.fetch_all(), 1);
+            bench.done(0, 0);
+
+            assert_eq!(bench.asked_for_notification(false), expected, "{step}");
+        }
+        assert_eq!(bench.asked_for_notification(true).1, DISABLE);
+    }
+
+    #[test]
+    fn without_event_idx_the_device_asks_for_all_notifications_or_none() {
+        let mut bench = Bench::new(3, INDIRECT_DESC);
+
+        assert_eq!(bench.asked_for_notification(true).1, DISABLE);
+        assert_eq!(bench.asked_for_notification(false).1, ENABLE);
+    }
+
+    #[test]
+    fn what_a_list_must_not_do_is_noticed() {
+        let head = 0;
+        let table = [
+            ((16, AVAILABLE | 0x10), Violation::DescriptorFlags { head, flags: 0x90 }),
+            ((16, AVAILABLE | 0x4000), Violation::DescriptorFlags { head, flags: 0x4080 }),
+            ((0, AVAILABLE), Violation::EmptyBuffer { head }),
+            ((16, AVAILABLE | NEXT), Violation::ListIncomplete { head, position: 1 }),
+            ((16, AVAILABLE | INDIRECT | WRITE), Violation::DescriptorFlags { head, flags: 0x86 }),
+            ((16, AVAILABLE | INDIRECT | NEXT), Violation::BadIndirect { head }),
+            ((0, AVAILABLE | INDIRECT), Violation::BadIndirect { head }),
+            ((17, AVAILABLE | INDIRECT), Violation::BadIndirect { head }),
+            // The wrap counter is 1.
+            ((16, AVAILABLE_0), Violation::AvailabilityFlags { position: 0, flags: 0x8000 }),
+            ((16, DONE), Violation::AvailabilityFlags { position: 0, flags: 0x8080 }),
+        ];
+        for ((length, flags), expected) in table {
+            let found = Bench::found(|bench| bench.put(0, length, 0, flags));
+
+            assert_eq!(found, [expected], "{length} {flags:x}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_or_table_outside_the_memory_is_noticed() {
+        for flags in [AVAILABLE, AVAILABLE | INDIRECT] {
+            let found = Bench::found(|bench| bench.put_at(bench.ring, (16, 32, 0, flags)));
+
+            assert_eq!(found, [Violation::OutsideMemory { address: 16, length: 32 }]);
+        }
+    }
+
+    #[test]
+    fn a_buffer_to_read_after_one_to_write_is_noticed() {
+        let found = Bench::found(|bench| {
+            bench.put(1, 16, 0, AVAILABLE);
+            bench.put(0, 16, 0, AVAILABLE | WRITE | NEXT);
+        });
+
+        assert_eq!(found, [Violation::ReadableAfterWritable { head: 0 }]);
+    }
+
+    #[test]
+    fn a_list_with_direct_descriptors_and_a_table_is_noticed() {
+        let found = Bench::found(|bench| {
+            bench.put_at(bench.table, (bench.buffer, 16, 0, 0));
+            bench.put_at(bench.ring + 16, (bench.table, 16, 0, AVAILABLE | INDIRECT));
+            bench.put(0, 16, 0, AVAILABLE | NEXT);
+        });
+
+        assert_eq!(found, [Violation::BadIndirect { head: 0 }]);
+    }
+
+    #[test]
+    fn a_table_without_the_feature_is_noticed() {
+        let mut bench = Bench::new(SIZE, Features::RING_PACKED);
+        bench.put_at(bench.table, (bench.buffer, 16, 0, 0));
+        bench.put_at(bench.ring, (bench.table, 16, 0, AVAILABLE | INDIRECT));
+
+        bench.fetch();
+
+        assert_eq!(bench.violations, [Violation::BadIndirect { head: 0 }]);
+    }
+
+    #[test]
+    fn in_a_table_every_flag_but_write_is_noticed() {
+        let table = [
+            (NEXT, Violation::BadIndirect { head: 0 }),
+            (INDIRECT, Violation::BadIndirect { head: 0 }),
+            (AVAILABLE, Violation::DescriptorFlags { head: 0, flags: AVAILABLE }),
+            (AVAILABLE_0 | WRITE, Violation::DescriptorFlags { head: 0, flags: AVAILABLE_0 | WRITE }),
+        ];
+        for (flags, expected) in table {
+            let found = Bench::found(|bench| {
+                bench.put_at(bench.table, (bench.buffer, 16, 0, flags));
+                bench.put_at(bench.table + 16, (bench.buffer, 16, 0, WRITE));
+                bench.put_at(bench.ring, (bench.table, 32, 0, AVAILABLE | INDIRECT));
+            });
+
+            assert_eq!(found, [expected], "{flags:x}");
+        }
+    }
+
+    #[test]
+    fn a_list_longer_than_the_ring_is_noticed() {
+        let direct = Bench::found(|bench| {
+            (0..4).rev().for_each(|position| bench.put(position, 16, 0, AVAILABLE | NEXT));
+        });
+        let indirect = Bench::found(|bench| {
+            (0..5).for_each(|entry| bench.put_at(bench.table + 16 * entry, (bench.buffer, 16, 0, 0)));
+            bench.put_at(bench.ring, (bench.table, 80, 0, AVAILABLE | INDIRECT));
+        });
+
+        assert_eq!(direct, [Violation::ChainTooLong { head: 0 }]);
+        assert_eq!(indirect, [Violation::ChainTooLong { head: 0 }]);
+    }
+
+    #[test]
+    fn a_list_that_does_not_fit_any_more_is_noticed() {
+        let found = Bench::found(|bench| {
+            bench.put(0, 16, 0, AVAILABLE);
+            (1..4).rev().for_each(|position| bench.put(position, 16, 1, AVAILABLE | NEXT));
+        });
+
+        assert_eq!(found, [Violation::NoRoomForList { head: 1 }]);
+    }
+
+    #[test]
+    fn an_id_twice_or_outside_the_ring_is_noticed() {
+        let twice = Bench::found(|bench| {
+            bench.put(0, 16, 3, AVAILABLE);
+            bench.put(1, 16, 3, AVAILABLE);
+        });
+        let outside = Bench::found(|bench| bench.put(0, 16, 4, AVAILABLE));
+
+        assert_eq!(twice, [Violation::BufferIdInFlight { id: 3 }]);
+        assert_eq!(outside, [Violation::BufferIdOutOfRange { id: 4 }]);
+    }
+
+    #[test]
+    fn the_wrap_counter_of_the_first_round_in_the_second_is_noticed() {
+        let found = Bench::found(|bench| {
+            for position in 0..4 {
+                bench.put(position, 16, 0, AVAILABLE);
+                assert_eq!(bench.fetch_all(), 1);
+                bench.done(0, 0);
+            }
+            bench.put(0, 16, 0, AVAILABLE);
+        });
+
+        assert_eq!(found, [Violation::AvailabilityFlags { position: 0, flags: AVAILABLE }]);
+    }
+
+    #[test]
+    fn a_descriptor_that_changes_in_flight_is_noticed() {
+        let found = Bench::found(|bench| {
+            bench.put(0, 16, 2, AVAILABLE);
+            assert_eq!(bench.fetch_all(), 1);
+            bench.put(0, 17, 2, AVAILABLE);
+        });
+
+        assert_eq!(found, [Violation::ChangedInFlight { head: 2 }]);
+    }
+
+    #[test]
+    fn a_table_that_changes_in_flight_is_noticed() {
+        let mut bench = Bench::new(SIZE, INDIRECT_DESC);
+        bench.put_at(bench.table, (bench.buffer, 16, 0, 0));
+        bench.put_at(bench.ring, (bench.table, 16, 2, AVAILABLE | INDIRECT));
+        assert_eq!(bench.fetch_all(), 1);
+        let chain = bench.queue.in_hand[0].clone();
+        assert_eq!(bench.queue.check_unchanged(&bench.ram, INDIRECT_DESC, &chain), Ok(()));
+
+        bench.put_at(bench.table, (bench.buffer, 16, 0, WRITE));
+
+        let changed = bench.queue.check_unchanged(&bench.ram, INDIRECT_DESC, &chain);
+        assert_eq!(changed, Err(Violation::ChangedInFlight { head: 2 }));
+    }
+
+    #[test]
+    fn a_descriptor_given_anew_before_it_is_used_is_noticed() {
+        let found = Bench::found(|bench| {
+            (0..4).for_each(|position| bench.put(position, 16, position as u16, AVAILABLE));
+            assert_eq!(bench.fetch_all(), 4);
+            // Used out of order: the device frees the first place, not that of the request.
+            bench.done(1, 0);
+            bench.put(0, 16, 1, AVAILABLE_0);
+            bench.put(1, 16, 0, AVAILABLE_0);
+        });
+
+        assert_eq!(found, [Violation::DescriptorOverwritten { position: 1 }]);
+    }
+
+    #[test]
+    fn wrong_event_flags_are_noticed() {
+        let queue = 0;
+        let table = [
+            (EVENT_IDX, (0, 3), Violation::EventFlags { queue, flags: 3 }),
+            (EVENT_IDX, (0, 4), Violation::EventFlags { queue, flags: 4 }),
+            (INDIRECT_DESC, (0, DESC), Violation::EventFlags { queue, flags: DESC }),
+            (EVENT_IDX, (SIZE, DESC), Violation::EventOffset { queue, offset: SIZE }),
+        ];
+        for (features, (offset, flags), expected) in table {
+            let mut bench = Bench::new(SIZE, features);
+            bench.ask_for_interrupt(offset, true, flags);
+
+            bench.fetch();
+
+            assert_eq!(bench.violations, [expected]);
+        }
+    }
+
+    #[test]
+    fn areas_at_the_wrong_place_are_noticed() {
+        let ram = Ram::new(64 * 1024);
+        let [ring, driver, device] = [64, 16, 16].map(|bytes| ram.alloc(bytes, 16).device_address());
+        let areas = [
+            [ring + 8, driver, device],
+            [ring, driver + 2, device],
+            [ring, driver, device + 2],
+            [16, driver, device],
+            [ring, 4, device],
+        ];
+        for areas in areas {
+            let enabled = queue(areas, SIZE).enable(&ram, INDIRECT_DESC);
+
+            assert_eq!(enabled, Err(Violation::QueueAddress { queue: 0 }), "{areas:x?}");
+        }
+        assert_eq!(queue([ring, driver + 4, device + 4], SIZE).enable(&ram, INDIRECT_DESC), Ok(()));
+    }
+
+    #[test]
+    fn a_ring_that_is_not_zeroed_is_noticed() {
+        let mut bench = Bench::new(SIZE, INDIRECT_DESC);
+        bench.put(2, 16, 0, 0);
+
+        let enabled = bench.queue.enable(&bench.ram, INDIRECT_DESC);
+
+        assert_eq!(enabled, Err(Violation::RingNotZeroed { queue: 0, position: 2 }));
+    }
+}

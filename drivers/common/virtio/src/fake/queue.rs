@@ -116,6 +116,8 @@ pub(super) struct Queue {
     pub(super) in_hand: VecDeque<Chain>,
     /// Chains the model keeps.
     pub(super) kept: Vec<Chain>,
+    /// With VIRTIO_F_IN_ORDER: no request is used before one that the model keeps.
+    pub(super) waits: bool,
     /// The driver broke the ring; nothing more is taken from it.
     pub(super) broken: bool,
     /// Requests that were used in order and are reported with the last of them.
@@ -141,6 +143,13 @@ impl Queue {
         } else {
             size.is_power_of_two()
         }
+    }
+
+    /// The size that is offered, once the ring's kind is known: a split ring's is a power of two (4.1.4.3.1).
+    pub(super) fn settle_size(&mut self, features: Features) {
+        let most = self.size.min(packed_ring::MOST_DESCRIPTORS);
+        let packed = features.contains(Features::RING_PACKED);
+        self.size = if packed { most } else { most.checked_ilog2().map_or(0, |log| 1 << log) };
     }
 
     /// Starts the queue with the addresses that were written. A packed ring that is not zeroed is started all the same.

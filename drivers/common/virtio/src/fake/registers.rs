@@ -319,6 +319,8 @@ impl<M: Model> State<M> {
                 accepted.remove(DeviceStatus::FEATURES_OK);
             }
             self.features_confirmed = false;
+            let accepted = self.accepted;
+            self.queues.iter_mut().for_each(|queue| queue.settle_size(accepted));
         }
         if becomes(DeviceStatus::DRIVER_OK) {
             if !self.features_confirmed {

@@ -18,6 +18,8 @@ pub(super) struct SplitRing {
     available: usize,
     used: usize,
     next_available: u16,
+    /// Where the next chain begins, with VIRTIO_F_IN_ORDER.
+    next_descriptor: u16,
     next_used: u16,
     /// The used index when the driver was last given a chance to be interrupted.
     signalled: u16,
@@ -41,6 +43,7 @@ impl SplitRing {
             available: ram.offset(available, 6 + 2 * entries)?,
             used: ram.offset(used, 6 + 8 * entries)?,
             next_available: 0,
+            next_descriptor: 0,
             next_used: 0,
             signalled: 0,
             jump: 0,
@@ -93,7 +96,12 @@ impl Ring for SplitRing {
         if held.ids().any(|id| id == head) {
             return Err(Violation::HeadInFlight { head });
         }
-        self.walk(ram, features, head).map(Some)
+        let chain = self.walk(ram, features, head)?;
+        if features.contains(Features::IN_ORDER) && head != self.next_descriptor {
+            return Err(Violation::NotInRingOrder { head });
+        }
+        self.next_descriptor = head.wrapping_add(chain.descriptors) & (self.size - 1);
+        Ok(Some(chain))
     }
 
     fn has_more(&self, ram: &Ram) -> bool {

@@ -181,6 +181,12 @@ pub enum Violation {
         /// The flags
         flags: u16,
     },
+    /// With VIRTIO_F_IN_ORDER, in a split ring: a chain does not begin where the one before ended, or its links do not go
+    /// from one descriptor to the next, in the ring or in a table (2.7.5, 2.7.5.2, 2.7.5.3.1).
+    NotInRingOrder {
+        /// The chain's head
+        head: u16,
+    },
     /// The flags of the available ring are neither 0 nor 1, or not 0 with VIRTIO_F_EVENT_IDX (2.7.7.1).
     AvailableFlags {
         /// The queue
