@@ -212,7 +212,8 @@ impl<M: Model> State<M> {
             }
             if answered > before {
                 self.queues[index].publish_used(&self.ram);
-                if self.queues[index].interrupt_wanted(&self.ram, self.accepted) {
+                let queue = &mut self.queues[index];
+                if queue.interrupt_wanted(&self.ram, self.accepted, &mut self.violations) {
                     let vector = self.queues[index].vector;
                     self.raise(vector, ISR_QUEUE);
                 }

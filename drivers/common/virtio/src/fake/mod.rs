@@ -3,7 +3,7 @@
 //! ```text
 //!   driver ── ConfigSpace ──► FakeConfigSpace   capability list, MSI-X capability, ids
 //!          ── Bar ──────────► FakeBar           common, notify, isr and device structure, register by register
-//!          ── SharedMemory ─► Ram ◄──────────── rings and chains, walked and checked
+//!          ── SharedMemory ─► Ram ◄──────────── rings, split or packed, and chains, walked and checked
 //!                                               Model: what the requests mean (disk::Disk, hba::Hba)
 //! ```
 //!

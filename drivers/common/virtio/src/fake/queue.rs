@@ -283,7 +283,16 @@ impl Queue {
     }
 
     /// Whether the driver wants to be interrupted for what was used since the last time it was asked.
-    pub(super) fn interrupt_wanted(&mut self, ram: &Ram, features: Features) -> bool {
-        self.ring.as_mut().is_some_and(|ring| ring.interrupt_wanted(ram, features))
+    pub(super) fn interrupt_wanted(
+        &mut self,
+        ram: &Ram,
+        features: Features,
+        violations: &mut Vec<Violation>,
+    ) -> bool {
+        let Some(ring) = &mut self.ring else {
+            return false;
+        };
+        violations.extend(ring.check_driver_area(ram, features).err());
+        ring.interrupt_wanted(ram, features)
     }
 }
