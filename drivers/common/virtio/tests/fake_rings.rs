@@ -131,6 +131,10 @@ impl Bench {
         if !self.packed {
             self.write(self.areas[1] + 2, &self.given.to_le_bytes());
         }
+        self.notify();
+    }
+
+    fn notify(&self) {
         // The queues' notification addresses begin with the first one's.
         self.bar.write16(0x3000, 0);
     }
@@ -186,6 +190,7 @@ fn the_ids_and_lengths_of_a_packed_ring_can_be_lies() {
         let bench = lying(lie);
 
         assert_eq!(bench.used(&[0, 1, 2]), expected, "{lie:?}");
+        bench.notify();
         bench.device.run();
         bench.device.assert_no_violations();
     }
@@ -200,6 +205,33 @@ fn a_request_of_which_nothing_was_written_is_used_without_the_write_flag() {
 }
 
 #[test]
+fn a_length_is_told_though_nothing_was_written() {
+    let mut bench = Bench::started(8, PACKED, Options::default());
+    bench.device.model(|filler| filler.missing = vec![8]);
+    bench.give(1);
+    bench.device.lie(Lie::UsedLength(3));
+    bench.device.run();
+
+    assert_eq!(bench.used(&[0]), [(0, 3)]);
+}
+
+#[test]
+fn after_a_lie_what_is_overwritten_is_not_the_drivers_fault() {
+    let mut bench = Bench::started(8, PACKED, Options::default());
+    bench.device.hold();
+    bench.give(4);
+    bench.device.run();
+    bench.device.lie(Lie::UsedTwice);
+    bench.device.release(1);
+
+    bench.give(2);
+    bench.device.run();
+
+    assert_eq!(bench.device.in_hand(), 3, "nothing more is taken");
+    bench.device.assert_no_violations();
+}
+
+#[test]
 fn a_jump_marks_further_descriptors_used_first_those_in_flight() {
     for jump in [1, 2, 5, 20, 0x8000, 0xffff] {
         let bench = lying(Lie::UsedIndexJump(jump));
@@ -210,6 +242,7 @@ fn a_jump_marks_further_descriptors_used_first_those_in_flight() {
         // At least two, since a request that was used honestly may follow.
         let marked = (1..8).filter(|place| bench.is_used(*place)).count();
         assert_eq!(marked, usize::from(jump.clamp(2, 7)), "{jump}");
+        bench.notify();
         bench.device.run();
         bench.device.assert_no_violations();
     }
@@ -222,6 +255,9 @@ fn the_last_request_told_twice_does_not_keep_the_device_from_going_on() {
     bench.device.lie(Lie::UsedTwice);
     bench.device.run();
     assert_eq!(bench.used(&[0, 1]), [(0, 8), (0, 8)]);
+    bench.notify();
+    bench.device.run();
+    bench.device.assert_no_violations();
 
     bench.give(1);
     bench.device.run();
@@ -354,6 +390,7 @@ fn a_packed_queue_takes_any_size_and_a_split_one_only_powers_of_two() {
     let split = Bench::new(12, BASE, Options::default());
     assert_eq!(split.bar.read16(common::QUEUE_SIZE), 8, "what is offered is a power of two");
     split.bar.write16(common::QUEUE_SIZE, 7);
+    assert_eq!(split.bar.read16(common::QUEUE_SIZE), 8, "another size is not taken");
     split.enable();
     assert_eq!(split.device.violations(), [Violation::QueueSize { queue: 0, size: 7 }]);
 }

@@ -36,11 +36,14 @@ pub enum Lie {
     UsedIdOutOfRange,
     /// Once: the id of a request that is not with the device.
     UsedIdNotInFlight,
-    /// Once: the same id in two used entries.
+    /// Once: the same id in two used entries. In a packed ring the second one, like an id that is not with the device,
+    /// stands where another request's used descriptor would; then nothing more is taken from the ring.
     UsedTwice,
     /// Once: a used length of so many bytes more than the chain has room for.
     UsedLengthTooLong(u32),
     /// Once: the used index moves on by so much more than was used; also backwards, with a large number.
+    /// In a packed ring, which has no index, so many further descriptors are marked used with garbage, as far as the ring
+    /// goes: first those in flight.
     UsedIndexJump(u16),
     /// Once: this used length.
     UsedLength(u32),
