@@ -773,7 +773,7 @@ mod tests {
             let mut came_back = Vec::new();
             let at =
                 |count: usize| (count % usize::from(size), (count / usize::from(size)).is_multiple_of(2));
-            for _ in 0..if cfg!(miri) { 50 } else { 1000 } {
+            for _ in 0..if cfg!(miri) { 150 } else { 1000 } {
                 let free = usize::from(size) - (given - seen);
                 let id = lengths.iter().position(|length| *length == 0);
                 if let (1.., Some(id)) = (free, id) {
