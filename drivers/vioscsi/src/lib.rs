@@ -29,9 +29,8 @@ pub use config::{Hba, declined};
 use adapter::{Chain, ChainData, Limits, Probe, Protocol};
 use storport::{BuildIo, Completion, DataDirection, Srb};
 use virtio::memory::Region;
-use virtio::queue::{Direction, Shape};
+use virtio::queue::{Direction, Format};
 use virtio::spec::{Features, scsi as wire};
-use zerocopy::IntoBytes;
 
 /// The adapter that `vioscsi.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Vioscsi>;
@@ -42,16 +41,18 @@ pub struct Vioscsi {
     hba: Hba,
 }
 
+impl Format for Vioscsi {
+    type Header = wire::CmdRequest;
+    const RESPONSE_BYTES: u16 = size_of::<wire::CmdResponse>() as u16;
+    const RESPONSE_BEFORE_DATA_IN: bool = true;
+    const INLINE_SEGMENTS: u16 = 2;
+    // QEMU's virtio-scsi does.
+    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
+}
+
 impl Protocol for Vioscsi {
     type Command = Command;
 
-    const SHAPE: Shape = Shape {
-        header_bytes: size_of::<wire::CmdRequest>() as u16,
-        response_bytes: size_of::<wire::CmdResponse>() as u16,
-        response_before_data_in: true,
-        inline_segments: 2,
-        used_length_counts_data_out: true,
-    };
     const FEATURES: Features = Features::empty();
     const REQUEST_QUEUE: u16 = 2;
     const SHARED_BYTES: usize = 0;
@@ -73,16 +74,13 @@ impl Protocol for Vioscsi {
         None
     }
 
-    fn chain(&self, srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain {
-        let mut header = [0; Chain::MAX_HEADER_BYTES];
-        let request = wire::CmdRequest::new(command.lun, srb.cdb());
-        header[..size_of::<wire::CmdRequest>()].copy_from_slice(request.as_bytes());
+    fn chain(&self, srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
         let data = match srb.direction() {
             DataDirection::None => ChainData::None,
             DataDirection::In => ChainData::Srb(Direction::FromDevice),
             DataDirection::Out => ChainData::Srb(Direction::ToDevice),
         };
-        Chain { header, data }
+        Chain { header: wire::CmdRequest::new(command.lun, srb.cdb()), data }
     }
 
     fn response_rest(head: &[u8]) -> usize {

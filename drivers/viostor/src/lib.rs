@@ -32,7 +32,7 @@ pub use config::{Disk, declined};
 use adapter::{Chain, Limits, Probe, Protocol};
 use storport::{BuildIo, Completion, Srb};
 use virtio::memory::Region;
-use virtio::queue::Shape;
+use virtio::queue::Format;
 use virtio::spec::{Features, blk};
 
 /// The adapter that `viostor.sys` exports.
@@ -46,18 +46,19 @@ pub struct Viostor {
     identity: Option<Region>,
 }
 
+impl Format for Viostor {
+    type Header = blk::RequestHeader;
+    const RESPONSE_BYTES: u16 = 1;
+    const RESPONSE_BEFORE_DATA_IN: bool = false;
+    const INLINE_SEGMENTS: u16 = 2;
+    // Cloud Hypervisor's asynchronous disks report the bytes that were moved, which for a write are none of the device's
+    // to write.
+    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
+}
+
 impl Protocol for Viostor {
     type Command = Command;
 
-    const SHAPE: Shape = Shape {
-        header_bytes: size_of::<blk::RequestHeader>() as u16,
-        response_bytes: 1,
-        response_before_data_in: false,
-        inline_segments: 2,
-        // Cloud Hypervisor's asynchronous disks report the bytes that were moved, which for a write are none of the
-        // device's to write.
-        used_length_counts_data_out: true,
-    };
     const FEATURES: Features = config::FEATURES;
     const REQUEST_QUEUE: u16 = 0;
     const SHARED_BYTES: usize = identity::BYTES;
@@ -80,7 +81,7 @@ impl Protocol for Viostor {
         self.disk.write_cache.then_some(Command::Flush)
     }
 
-    fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain {
+    fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
         translate::chain(command, self.identity.as_ref())
     }
 

@@ -4,13 +4,12 @@ use adapter::{Chain, ChainData};
 use virtio::memory::Region;
 use virtio::queue::Direction;
 use virtio::spec::blk::{RequestHeader, RequestType};
-use zerocopy::IntoBytes;
 
 use crate::build_io::Command;
 use crate::identity;
 use crate::units::Sectors;
 
-pub(crate) fn chain(command: Command, identity: Option<&Region>) -> Chain {
+pub(crate) fn chain(command: Command, identity: Option<&Region>) -> Chain<RequestHeader> {
     match command {
         Command::Read(first) => with_header(RequestType::IN, first, ChainData::Srb(Direction::FromDevice)),
         Command::Write(first) => with_header(RequestType::OUT, first, ChainData::Srb(Direction::ToDevice)),
@@ -25,9 +24,6 @@ pub(crate) fn chain(command: Command, identity: Option<&Region>) -> Chain {
     }
 }
 
-fn with_header(kind: RequestType, first: Sectors, data: ChainData) -> Chain {
-    let mut header = [0; Chain::MAX_HEADER_BYTES];
-    let request = RequestHeader::new(kind, first.0);
-    header[..size_of::<RequestHeader>()].copy_from_slice(request.as_bytes());
-    Chain { header, data }
+fn with_header(kind: RequestType, first: Sectors, data: ChainData) -> Chain<RequestHeader> {
+    Chain { header: RequestHeader::new(kind, first.0), data }
 }

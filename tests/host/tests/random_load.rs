@@ -233,14 +233,30 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
     }
 }
 
+/// Rings of both kinds, with and without tables and event index, of different sizes and interrupts.
 fn all_options() -> impl Iterator<Item = Options> {
-    let base = Features::VERSION_1 | Features::RING_INDIRECT_DESC;
-    [(256, 2, true), (16, 1, true), (4, 0, false), (64, 3, false), (128, 2, true)].into_iter().map(
-        move |(queue_size, vectors, event_idx)| {
-            let event_idx = if event_idx { Features::RING_EVENT_IDX } else { Features::empty() };
-            Options { queue_size, vectors, features: base | event_idx, ..Options::default() }
-        },
-    )
+    const INDIRECT: Features = Features::RING_INDIRECT_DESC;
+    const EVENT_IDX: Features = Features::RING_EVENT_IDX;
+    const PACKED: Features = Features::RING_PACKED;
+    [
+        (256, 2, INDIRECT.union(EVENT_IDX)),
+        (16, 1, INDIRECT.union(EVENT_IDX)),
+        (4, 0, INDIRECT),
+        (64, 3, INDIRECT),
+        (128, 2, INDIRECT.union(EVENT_IDX)),
+        (128, 2, EVENT_IDX),
+        (16, 0, Features::empty()),
+        (256, 2, PACKED.union(INDIRECT).union(EVENT_IDX)),
+        (100, 2, PACKED.union(INDIRECT).union(EVENT_IDX)),
+        (5, 1, PACKED.union(INDIRECT)),
+        (128, 2, PACKED.union(EVENT_IDX)),
+        (33, 0, PACKED),
+    ]
+    .into_iter()
+    .map(|(queue_size, vectors, ring)| {
+        let features = Features::VERSION_1 | ring;
+        Options { queue_size, vectors, features, ..Options::default() }
+    })
 }
 
 #[test]

@@ -12,7 +12,8 @@ use viostor::Viostor;
 use virtio::fake::disk::Disk;
 use virtio::fake::{Interrupt, Options};
 use virtio::memory::Region;
-use virtio::queue::Shape;
+use virtio::queue::Format;
+
 use virtio::spec::Features;
 
 type Step = Box<dyn FnMut()>;
@@ -24,10 +25,17 @@ thread_local! {
 
 struct Hooked(Viostor);
 
+impl Format for Hooked {
+    type Header = <Viostor as Format>::Header;
+    const RESPONSE_BYTES: u16 = Viostor::RESPONSE_BYTES;
+    const RESPONSE_BEFORE_DATA_IN: bool = Viostor::RESPONSE_BEFORE_DATA_IN;
+    const INLINE_SEGMENTS: u16 = Viostor::INLINE_SEGMENTS;
+    const USED_LENGTH_COUNTS_DATA_OUT: bool = Viostor::USED_LENGTH_COUNTS_DATA_OUT;
+}
+
 impl Protocol for Hooked {
     type Command = viostor::Command;
 
-    const SHAPE: Shape = Viostor::SHAPE;
     const FEATURES: Features = Viostor::FEATURES;
     const REQUEST_QUEUE: u16 = Viostor::REQUEST_QUEUE;
     const SHARED_BYTES: usize = Viostor::SHARED_BYTES;
@@ -49,7 +57,7 @@ impl Protocol for Hooked {
         self.0.flush()
     }
 
-    fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain {
+    fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header> {
         HOOK.with_borrow_mut(|hook| {
             if let Some(step) = hook {
                 step();

@@ -5,7 +5,8 @@ use core::sync::atomic::AtomicU32;
 use spin::mutex::SpinMutex;
 use storport::port::LogPart;
 use storport::{Backlog, Configuration, Declined, Interrupts, LogEvent, Port, Resources};
-use virtio::queue::{Layout, RequestQueue};
+use virtio::memory::SharedMemory;
+use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError};
 
@@ -32,14 +33,13 @@ const MIN_SEGMENTS: u16 = 2;
 const TRANSPORT_FEATURES: Features = Features::VERSION_1
     .union(Features::RING_INDIRECT_DESC)
     .union(Features::RING_EVENT_IDX)
+    .union(Features::RING_PACKED)
     .union(Features::ACCESS_PLATFORM);
 
 /// Log numbers of [`LogPart::Configuration`] that the adapter itself gives; protocols count from 100.
 mod declined {
     /// Crash dump and hibernation are not supported yet.
     pub(super) const DUMP_MODE: u32 = 1;
-    /// The device does not offer VIRTIO_F_INDIRECT_DESC.
-    pub(super) const NO_INDIRECT_DESCRIPTORS: u32 = 2;
     /// The request queue does not exist or is too small.
     pub(super) const QUEUE_TOO_SMALL: u32 = 3;
     /// No memory.
@@ -80,7 +80,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 }
 
 /// What was negotiated, what the protocol knows, and the queue.
-type Prepared<P, D> = (Features, D, Ring<Request<P, D>>);
+type Prepared<P, D> = (Features, D, Ring<Request<P, D>, D>);
 
 /// Tells StorPort what the device can do, and gets the memory for its queue.
 fn prepare<P: Port, D: Protocol>(
@@ -92,16 +92,25 @@ fn prepare<P: Port, D: Protocol>(
     if max_segments < MIN_SEGMENTS {
         return Err(configuration(declined::QUEUE_TOO_SMALL));
     }
-    let layout = Layout::new(queue_size, &D::SHAPE, max_segments, LARGE_TABLES)
-        .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
+    let packed = features.contains(Features::RING_PACKED);
+    let layout = Layout::new(QueueOptions {
+        ring: if packed { RingFormat::Packed } else { RingFormat::Split },
+        size: queue_size,
+        slots: queue_size,
+        max_segments,
+        indirect: features.contains(Features::RING_INDIRECT_DESC),
+        large_tables: LARGE_TABLES,
+    })
+    .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
     let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
     resources.configure(&port_configuration(&limits, queue_size));
     let mut shared = resources
         .uncached_extension((layout.shared_bytes() + D::SHARED_BYTES).next_multiple_of(WORD_BYTES))
         .ok_or(configuration(declined::NO_MEMORY))?;
-    let ring_memory = shared.split(layout.shared_bytes(), 1).ok_or(configuration(declined::NO_MEMORY))?;
+    let ring_memory =
+        shared.split(layout.shared_bytes(), layout.alignment()).ok_or(configuration(declined::NO_MEMORY))?;
     protocol.attach(shared);
-    let ring = RequestQueue::new(ring_memory, layout, slots, features.contains(Features::RING_EVENT_IDX))
+    let ring = RequestQueue::new(ring_memory, layout, slots, features)
         .map_err(|_| configuration(declined::NO_MEMORY))?;
     Ok((features, protocol, ring))
 }
@@ -127,19 +136,20 @@ fn look_at<P: Port, D: Protocol>(device: &Device<P::Bar>, port: &P) -> Result<Fo
     let wanted = negotiating.offered() & (TRANSPORT_FEATURES | D::FEATURES);
     let ready = negotiating.negotiate(wanted).map_err(transport)?;
     let features = ready.features();
-    if !features.contains(Features::RING_INDIRECT_DESC) {
-        return Err(configuration(declined::NO_INDIRECT_DESCRIPTORS));
-    }
     if ready.queue_count() <= D::REQUEST_QUEUE {
         return Err(configuration(declined::QUEUE_TOO_SMALL));
     }
-    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE));
+    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE), features);
     let (protocol, limits) = D::probe(&DeviceProbe { device, ready: &ready }).map_err(configuration)?;
     Ok(Found { features, queue_size, protocol, limits })
 }
 
-/// A split ring's size is a power of two (virtio 1.3, 2.7); a device that offers another number takes a smaller one.
-fn usable_queue_size(offered: u16) -> u16 {
+/// A packed ring's size is any number (virtio 1.3, 2.8.10.1); a split ring's is a power of two (2.7), and a device that
+/// offers another number takes a smaller one.
+fn usable_queue_size(offered: u16, features: Features) -> u16 {
+    if features.contains(Features::RING_PACKED) {
+        return offered.min(MAX_QUEUE_SIZE);
+    }
     match offered.checked_ilog2() {
         Some(exponent) => (1 << exponent).min(MAX_QUEUE_SIZE),
         None => 0,
@@ -198,10 +208,11 @@ mod tests {
     };
 
     #[test]
-    fn a_queue_size_is_rounded_down_to_a_power_of_two_and_capped() {
-        let table = [(0, 0), (1, 1), (100, 64), (256, 256), (1024, 256), (u16::MAX, 256)];
-        for (offered, expected) in table {
-            assert_eq!(usable_queue_size(offered), expected, "{offered} offered");
+    fn a_queue_size_is_capped_and_for_a_split_ring_rounded_down_to_a_power_of_two() {
+        let table = [(0, 0, 0), (1, 1, 1), (100, 64, 100), (256, 256, 256), (u16::MAX, 256, 256)];
+        for (offered, split, packed) in table {
+            assert_eq!(usable_queue_size(offered, Features::VERSION_1), split, "{offered} offered");
+            assert_eq!(usable_queue_size(offered, Features::RING_PACKED), packed, "{offered} offered");
         }
     }
 

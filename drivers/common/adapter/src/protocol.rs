@@ -2,7 +2,7 @@
 
 use storport::{BuildIo, Completion, Srb};
 use virtio::memory::{Region, Segment};
-use virtio::queue::{Direction, Shape};
+use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
 use crate::build_io::Command;
@@ -11,12 +11,9 @@ use crate::build_io::Command;
 ///
 /// Its methods decide and return; the adapter acts. None of them may block, and `complete` runs under the queue's
 /// lock.
-pub trait Protocol: Sized + Send + Sync + 'static {
+pub trait Protocol: Format + Send + Sync + 'static {
     /// What `build_io` decodes: everything `chain` and `complete` need besides the request itself.
     type Command: Copy + Send + 'static;
-
-    /// The bytes around the data of each request.
-    const SHAPE: Shape;
 
     /// Protocol features to accept when offered. The transport's and ring's are the adapter's business.
     const FEATURES: Features;
@@ -30,9 +27,6 @@ pub trait Protocol: Sized + Send + Sync + 'static {
     /// Bytes of the response that are read for every request. What follows them is read when
     /// [`response_rest`](Self::response_rest) asks for it.
     const RESPONSE_HEAD: usize;
-
-    /// Longest response, head and rest, in bytes.
-    const RESPONSE_BYTES: usize = Self::SHAPE.response_bytes as usize;
 
     /// Reads the device's configuration.
     ///
@@ -50,7 +44,7 @@ pub trait Protocol: Sized + Send + Sync + 'static {
     fn flush(&self) -> Option<Self::Command>;
 
     /// The chain for a request.
-    fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain;
+    fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header>;
 
     /// How many bytes of the response follow its head.
     fn response_rest(head: &[u8]) -> usize;
@@ -93,16 +87,11 @@ pub struct Limits {
 
 /// One request as it goes into the ring: header and where the data is.
 #[derive(Clone, Copy, Debug)]
-pub struct Chain {
-    /// The header's bytes; the first [`Shape::header_bytes`] count.
-    pub header: [u8; Self::MAX_HEADER_BYTES],
+pub struct Chain<H> {
+    /// What the device reads first.
+    pub header: H,
     /// The data that goes with it.
     pub data: ChainData,
-}
-
-impl Chain {
-    /// Room for the largest header: virtio-scsi's 51 bytes, rounded up to whole words.
-    pub const MAX_HEADER_BYTES: usize = 56;
 }
 
 /// The data of a chain.

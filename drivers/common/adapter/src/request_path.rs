@@ -1,9 +1,13 @@
 //! One request queue and the requests that wait for it. `&mut RequestPath` is the proof that its lock is held.
 
+use core::marker::PhantomData;
+
 use arrayvec::ArrayVec;
 use storport::{Backlog, Completion, Srb, SrbStatus};
 use virtio::memory::{Region, Segment};
-use virtio::queue::{DeviceFault, Direction, Notify, Reason, Rejected, RequestQueue, Slot};
+use virtio::queue::{
+    AnyRing, Data, DeviceFault, Direction, NoData, Notify, Reason, Rejected, RequestQueue, Slot,
+};
 use virtio::transport::Doorbell;
 
 use crate::build_io::Command;
@@ -17,11 +21,11 @@ pub(crate) const BATCH: usize = 32;
 pub(crate) type Finished<S> = ArrayVec<(S, Completion), BATCH>;
 
 /// A request queue in the memory StorPort gave: rings and tables in the uncached extension, slots in the device extension.
-pub(crate) type Ring<S> = RequestQueue<Region, S, &'static mut [Slot<S>]>;
+pub(crate) type Ring<S, D> = RequestQueue<D, AnyRing<Region>, S, &'static mut [Slot<S>]>;
 
 /// A request queue and its backlog.
 pub(crate) struct RequestPath<S: 'static, D: Protocol> {
-    pub(crate) ring: Ring<S>,
+    pub(crate) ring: Ring<S, D>,
     pub(crate) backlog: Backlog<S, Command<D::Command>>,
     /// Known once the device runs.
     pub(crate) doorbell: Option<Doorbell>,
@@ -86,21 +90,23 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
     /// Takes one used buffer off the ring and translates the device's answer.
     pub(crate) fn finish_one(&mut self, protocol: &D) -> Result<Option<(S, Completion)>, DeviceFault> {
         const LONGEST: usize = 128;
-        const { assert!(D::RESPONSE_BYTES <= LONGEST && D::RESPONSE_HEAD <= D::RESPONSE_BYTES) };
+        let whole = const {
+            let whole = D::RESPONSE_BYTES as usize;
+            assert!(whole <= LONGEST && D::RESPONSE_HEAD <= whole);
+            whole
+        };
 
         let Some(used) = self.ring.pop_used()? else {
             return Ok(None);
         };
         let mut response = [0; LONGEST];
         used.read_response(0, &mut response[..D::RESPONSE_HEAD]);
-        let rest = D::response_rest(&response[..D::RESPONSE_HEAD]).min(D::RESPONSE_BYTES - D::RESPONSE_HEAD);
+        let rest = D::response_rest(&response[..D::RESPONSE_HEAD]).min(whole - D::RESPONSE_HEAD);
         let length = D::RESPONSE_HEAD + rest;
         used.read_response(D::RESPONSE_HEAD, &mut response[D::RESPONSE_HEAD..length]);
         let used_bytes = used.length();
         used.spoil_response(D::RESPONSE_HEAD);
-        let Some(mut srb) = used.take() else {
-            return Ok(None);
-        };
+        let mut srb = used.take();
         let completion = match srb.command() {
             Some(Command::Request(command)) => {
                 protocol.complete(&mut srb, command, &response[..length], used_bytes)
@@ -131,30 +137,31 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             return Err(Rejected { token: srb, reason: Reason::Broken });
         };
         let chain = protocol.chain(&srb, command);
-        let header = &chain.header[..usize::from(D::SHAPE.header_bytes)];
-        match chain.data {
-            ChainData::None => self.ring.submit(srb, header, Direction::None, core::iter::empty::<Segment>()),
-            ChainData::Shared(direction, segment) => {
-                self.ring.submit(srb, header, direction, core::iter::once(segment))
-            }
+        let header = &chain.header;
+        let submitted = match chain.data {
+            ChainData::None => self.ring.submit(srb, header, Direction::None, NoData),
+            ChainData::Shared(direction, segment) => self.ring.submit(srb, header, direction, segment),
             ChainData::Srb(direction) => {
-                let segments = srb.segments().len();
-                match self.ring.reserve(segments) {
-                    Ok(place) => {
-                        place.fill(header, direction, srb.segments()).commit(srb);
-                        Ok(())
-                    }
-                    Err(reason) => Err(Rejected { token: srb, reason }),
-                }
+                self.ring.submit(srb, header, direction, OwnBuffer(PhantomData::<Command<D::Command>>))
             }
-        }
+        };
+        submitted.map(drop)
     }
 
     fn publish(&mut self) -> Option<Doorbell> {
         match self.ring.publish() {
-            Notify::Device => self.doorbell,
+            Notify::Device { .. } => self.doorbell,
             Notify::Suppressed => None,
         }
+    }
+}
+
+/// The data is the request's own buffer.
+struct OwnBuffer<C>(PhantomData<C>);
+
+impl<S: Srb<C>, C: Copy> Data<S> for OwnBuffer<C> {
+    fn segments(&self, srb: &S) -> impl ExactSizeIterator<Item = Segment> {
+        srb.segments()
     }
 }
 

@@ -1,97 +1,128 @@
-//! What one request costs in the ring, in instructions, counted by callgrind inside the two functions named `measured_…`:
+//! What one request costs in the ring, in instructions, counted by callgrind inside the functions named `measured_…`:
+//! `./x bench virtio` does it and divides.
 //!
-//! ```sh
-//! cargo build --release -p virtio --example ring_cost --features fake
-//! valgrind --tool=callgrind --callgrind-out-file=/dev/null --collect-atstart=no \
-//!     --toggle-collect=ring_cost::measured_submit target/release/examples/ring_cost 64 32
-//! ```
-//!
-//! "Collected" divided by the requests is the cost of one. `ring_cost ROUNDS BATCH`: in each round a batch of reads of one data segment is submitted, one publish each, then the
-//! device side (not measured) uses all of them, then they are drained.
+//! `ring_cost RING ROUNDS BATCH`: RING is `split`, `packed`, or one of both chosen when the program runs, as the drivers
+//! do it: `any-split`, `any-packed`; `-direct` behind it does without tables. In each round a batch of reads of one data
+//! segment is submitted, one publish each, then the device side (not measured) uses all of them, then they are drained.
 
 use std::hint::black_box;
 use std::sync::atomic::Ordering;
 
 use virtio::fake::Ram;
 use virtio::memory::{Region, Segment, SharedMemory};
-use virtio::queue::{Direction, Layout, Notify, RequestQueue, Shape, Slot};
+use virtio::queue::{
+    AnyRing, Direction, Format, Layout, Notify, PackedRing, QueueOptions, RequestQueue, Ring, RingFormat,
+    Slot, SplitRing,
+};
+use virtio::spec::Features;
 
 const SIZE: u16 = 256;
 
 /// virtio-blk's.
-const SHAPE: Shape = Shape {
-    header_bytes: 16,
-    response_bytes: 1,
-    response_before_data_in: false,
-    inline_segments: 2,
-    used_length_counts_data_out: true,
-};
+struct Blk;
 
-type Queue = RequestQueue<Region, u64, Vec<Slot<u64>>>;
+impl Format for Blk {
+    type Header = [u8; 16];
+    const RESPONSE_BYTES: u16 = 1;
+    const RESPONSE_BEFORE_DATA_IN: bool = false;
+    const INLINE_SEGMENTS: u16 = 2;
+    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
+}
+
+type Queue<R> = RequestQueue<Blk, R, u64, Vec<Slot<u64>>>;
 
 #[inline(never)]
-fn measured_submit(queue: &mut Queue, token: u64, header: &[u8; 16], segment: Segment) -> bool {
-    let segments = core::iter::once(segment);
-    let taken = queue.submit(token, header, Direction::FromDevice, segments).is_ok();
-    taken && queue.publish() == Notify::Device
+fn measured_submit<R: Ring>(queue: &mut Queue<R>, token: u64, header: &[u8; 16], segment: Segment) -> bool {
+    let taken = queue.submit(token, header, Direction::FromDevice, segment).is_ok();
+    taken && queue.publish() != Notify::Suppressed
 }
 
 #[inline(never)]
-fn measured_drain(queue: &mut Queue, sum: &mut u64) -> bool {
+fn measured_drain<R: Ring>(queue: &mut Queue<R>, sum: &mut u64) -> bool {
     queue.disable_interrupts();
     while let Ok(Some(used)) = queue.pop_used() {
         let mut status = [0];
         used.read_response(0, &mut status);
-        *sum = sum.wrapping_add(used.take().unwrap_or(0)).wrapping_add(u64::from(status[0]));
+        *sum = sum.wrapping_add(used.take()).wrapping_add(u64::from(status[0]));
     }
     queue.enable_interrupts()
 }
 
-/// The device's side of the split ring: uses everything that is available, in order.
+/// The device's side: uses everything that is available, in order.
 struct Device {
-    view: Region,
-    available: usize,
-    used: usize,
-    index: u16,
+    descriptors: Region,
+    driver: Region,
+    device: Region,
+    packed: bool,
+    /// Descriptors of a chain in the ring, when it is packed.
+    chain: u16,
+    /// Buffers used; of a packed ring, descriptors.
+    used: u32,
 }
 
 impl Device {
     fn serve(&mut self) {
-        let available = self.view.load16(self.available + 2, Ordering::Acquire);
-        while self.index != available {
-            let place = usize::from(self.index % SIZE);
-            let id = self.view.load16(self.available + 4 + 2 * place, Ordering::Relaxed);
-            let entry = self.used + 4 + 8 * place;
-            self.view.store32(entry, u32::from(id), Ordering::Relaxed);
-            self.view.store32(entry + 4, 4097, Ordering::Relaxed);
-            self.index = self.index.wrapping_add(1);
+        if self.packed { self.serve_packed() } else { self.serve_split() }
+    }
+
+    fn serve_split(&mut self) {
+        let available = self.driver.load16(2, Ordering::Acquire);
+        while self.used as u16 != available {
+            let place = self.used as usize % usize::from(SIZE);
+            let id = self.driver.load16(4 + 2 * place, Ordering::Relaxed);
+            let entry = 4 + 8 * place;
+            self.device.store32(entry, u32::from(id), Ordering::Relaxed);
+            self.device.store32(entry + 4, 4097, Ordering::Relaxed);
+            self.used = self.used.wrapping_add(1);
         }
-        self.view.store16(self.used + 2, self.index, Ordering::Release);
+        self.device.store16(2, available, Ordering::Release);
         // Wants to be told of the next request: the worst case for the driver's check.
-        self.view.store16(self.used + 4 + 8 * usize::from(SIZE), self.index, Ordering::Relaxed);
+        self.device.store16(4 + 8 * usize::from(SIZE), available, Ordering::Relaxed);
+    }
+
+    fn serve_packed(&mut self) {
+        loop {
+            let at = 16 * (self.used as usize % usize::from(SIZE)) + 8;
+            let first_round = (self.used / u32::from(SIZE)).is_multiple_of(2);
+            let word = self.descriptors.load64(at, Ordering::Acquire);
+            let available = (word >> 48) & 0x8080 == if first_round { 0x80 } else { 0x8000 };
+            if !available {
+                break;
+            }
+            let flags = if first_round { 0x8082 } else { 0x0002 };
+            let used = 4097 | word & 0xffff_0000_0000 | flags << 48;
+            self.descriptors.store64(at, used, Ordering::Release);
+            self.used += u32::from(self.chain);
+        }
+        let wrap = u32::from((self.used / u32::from(SIZE)).is_multiple_of(2)) << 15;
+        let offset = self.used % u32::from(SIZE);
+        self.device.store32(0, offset | wrap | 2 << 16, Ordering::Relaxed);
     }
 }
 
-fn main() {
-    let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>().expect("a number"));
-    let rounds = arguments.next().unwrap_or(16);
-    let batch = arguments.next().unwrap_or(32);
-
-    let layout = Layout::new(SIZE, &SHAPE, 254, 64).expect("the layout is possible");
+fn run<R: Ring<Memory = Region>>(options: QueueOptions, rounds: u64, batch: u64) {
+    let layout = Layout::<Blk>::new(options).expect("the layout is possible");
     let ram = Ram::new(1 << 20);
-    let memory = ram.alloc(layout.shared_bytes(), 4096);
-    let base = memory.device_address();
-    let view = memory.view(0, layout.shared_bytes()).expect("the view is the whole");
+    let memory = ram.alloc(layout.shared_bytes(), layout.alignment());
+    let (base, bytes) = (memory.device_address(), layout.shared_bytes());
+    let whole = memory.view(0, bytes).expect("the view is the whole");
     let slots = (0..layout.slots()).map(|_| Slot::default()).collect();
-    let mut queue =
-        Queue::new(memory, layout, slots, true).expect("memory and slots are as many as asked for");
+    let mut queue = Queue::<R>::new(memory, layout, slots, Features::RING_EVENT_IDX)
+        .expect("memory and slots are as many as asked for");
     let areas = queue.areas();
-    let mut device = Device {
-        view,
-        available: (areas.driver_area - base) as usize,
-        used: (areas.device_area - base) as usize,
-        index: 0,
+    let view = |address: u64| {
+        let offset = (address - base) as usize;
+        whole.view(offset, bytes - offset).expect("the area lies inside")
     };
+    let mut device = Device {
+        descriptors: view(areas.descriptor_area),
+        driver: view(areas.driver_area),
+        device: view(areas.device_area),
+        packed: options.ring == RingFormat::Packed,
+        chain: if options.indirect { 1 } else { 3 },
+        used: 0,
+    };
+    device.serve();
 
     let header = black_box([7; 16]);
     let (mut sum, mut doorbells) = (0, 0_u64);
@@ -107,4 +138,24 @@ fn main() {
     assert_eq!(doorbells, rounds, "one doorbell for each burst against a device that sleeps");
     println!("requests={}", rounds * batch);
     black_box(sum);
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let ring = arguments.next().unwrap_or_else(|| "split".to_owned());
+    let mut number = |default| arguments.next().map_or(default, |word| word.parse().expect("a number"));
+    let (rounds, batch) = (number(16), number(32));
+    let (name, indirect) = match ring.strip_suffix("-direct") {
+        Some(name) => (name, false),
+        None => (ring.as_str(), true),
+    };
+    let format = if name.ends_with("packed") { RingFormat::Packed } else { RingFormat::Split };
+    let options =
+        QueueOptions { ring: format, size: SIZE, slots: SIZE, max_segments: 254, indirect, large_tables: 64 };
+    match name {
+        "split" => run::<SplitRing<Region>>(options, rounds, batch),
+        "packed" => run::<PackedRing<Region>>(options, rounds, batch),
+        "any-split" | "any-packed" => run::<AnyRing<Region>>(options, rounds, batch),
+        _ => panic!("split, packed, any-split or any-packed, with or without -direct"),
+    }
 }

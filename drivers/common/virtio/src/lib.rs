@@ -1,17 +1,20 @@
-//! The guest side of virtio over PCI: device, split ring, request slots. No operating system, no allocation.
+//! The guest side of virtio over PCI: device, rings, request slots. No operating system, no allocation.
 //!
 //! ```text
 //!   driver memory (device cannot reach it)          shared memory (device reads and writes it)
-//!   ┌─ RequestQueue ──────────────┐   descriptor i ──► table of slot i ─► header ─► data … ─► response
-//!   │ Slot 0: token, what it may  │   ┌──────────────┬───────────┬───────────┬─────────┬────────────┐
-//!   │         write, which table  │   │ descriptors  │ available │ used ring │ slots   │ large      │
-//!   │ Slot 1 …                    │   │ (never change)│ ring      │ (device)  │ 0..size │ tables     │
-//!   └─────────────────────────────┘   └──────────────┴───────────┴───────────┴─────────┴────────────┘
+//!   ┌─ RequestQueue ──────────────┐   descriptor ─► table of slot i ─► header ─► data … ─► response
+//!   │ Slot 0: token, what it may  │   ┌───────────────────────────┬──────────────────┬───────────┬────────┐
+//!   │         write, where its    │   │ ring: split or packed     │ table and header │ responses │ large  │
+//!   │         descriptors are     │   │ (three areas, 2.6)        │ of slots 0..n    │           │ tables │
+//!   │ Slot 1 …                    │   └───────────────────────────┴──────────────────┴───────────┴────────┘
+//!   └─────────────────────────────┘
 //! ```
 //!
-//! - Slot = tag = head descriptor. A request takes a free slot, which owns a header, a response and an indirect table in
-//!   shared memory for ever; descriptor `i` of the ring points at slot `i`'s table and never changes for short
-//!   requests. Requests with many segments borrow a large table.
+//! - A request takes a free slot, which owns a header, a response and a table of descriptors in shared memory for ever.
+//!   The slot's number is the request's id: in a split ring the head descriptor, which points at the slot's table and
+//!   changes only for other requests than short ones; in a packed ring the buffer id.
+//! - Requests with many segments borrow a large table. Where there is none, or the device takes no tables, the chain goes
+//!   into the ring's own descriptors.
 //! - The driver keeps everything it needs in its own memory ([`queue::Slot`]). What the device writes, a used id and a
 //!   length, is a claim: it is checked against the slot, and a lie is a [`queue::DeviceFault`].
 //! - Who owns what: a slot's memory is the driver's while the slot is free or being filled, the device's from

@@ -16,15 +16,60 @@ pub struct Segment {
     pub length: u32,
 }
 
+/// The checked load and store of one width, in terms of the unchecked ones.
+macro_rules! checked {
+    ($load:ident, $store:ident, $type:ty, $what:literal) => {
+        #[doc = concat!("Reads ", $what, ".")]
+        #[inline]
+        fn $load(&self, offset: usize, order: Ordering) -> $type {
+            if is_word::<$type>(offset, self.limit()) {
+                // SAFETY: aligned and below the limit, as was just checked.
+                unsafe { self.words().$load(offset, order) }
+            } else {
+                <$type>::MAX
+            }
+        }
+
+        #[doc = concat!("Writes ", $what, ".")]
+        #[inline]
+        fn $store(&self, offset: usize, value: $type, order: Ordering) {
+            if is_word::<$type>(offset, self.limit()) {
+                // SAFETY: aligned and below the limit, as was just checked.
+                unsafe { self.words().$store(offset, value, order) }
+            }
+        }
+    };
+}
+
+/// Whether a word of type `T` at `offset` is aligned and lies below the limit.
+#[inline]
+fn is_word<T>(offset: usize, limit: usize) -> bool {
+    const { assert!(size_of::<T>() <= WORD && size_of::<T>().is_power_of_two()) };
+    let word = offset.is_multiple_of(size_of::<T>()) && offset < limit;
+    debug_assert!(word, "offset {offset} below {limit}, {} wide", size_of::<T>());
+    word
+}
+
 /// Memory that driver and device share: words at offsets, each access with its ordering.
 ///
 /// An access that does not lie wholly inside the memory, or is not aligned to its width, is a mistake of the driver:
-/// it reads all-ones and writes nothing, and debug builds stop.
+/// it reads all-ones and writes nothing, and debug builds stop. Where many words of one place are written, a [`Block`]
+/// is checked once for all of them.
 ///
 /// # Safety
 /// Implementors promise that `device_address` is where the device finds the byte at offset 0, that the `len` bytes from
-/// there on are contiguous for the device, and that no Rust reference to the memory exists.
-pub unsafe trait SharedMemory {
+/// there on are contiguous for the device, and that no Rust reference to the memory exists. Every word that is aligned
+/// and starts below `limit` can be accessed through `words`.
+pub unsafe trait SharedMemory: Sized {
+    /// Access without checks.
+    type Words<'a>: Words
+    where
+        Self: 'a;
+
+    /// Access without checks. A copy in a local variable stays there, while what is behind `self` is read again after
+    /// every access that is atomic.
+    fn words(&self) -> Self::Words<'_>;
+
     /// Length in bytes.
     fn len(&self) -> usize;
 
@@ -33,30 +78,50 @@ pub unsafe trait SharedMemory {
         self.len() == 0
     }
 
+    /// A multiple of 8: a word whose offset is aligned and lies below it lies wholly inside.
+    fn limit(&self) -> usize;
+
     /// Device address of offset 0.
     fn device_address(&self) -> u64;
 
-    /// Reads one byte.
-    fn load8(&self, offset: usize, order: Ordering) -> u8;
-    /// Reads a little-endian 16-bit word.
-    fn load16(&self, offset: usize, order: Ordering) -> u16;
-    /// Reads a little-endian 32-bit word.
-    fn load32(&self, offset: usize, order: Ordering) -> u32;
-    /// Reads a little-endian 64-bit word.
-    fn load64(&self, offset: usize, order: Ordering) -> u64;
-    /// Writes one byte.
-    fn store8(&self, offset: usize, value: u8, order: Ordering);
-    /// Writes a little-endian 16-bit word.
-    fn store16(&self, offset: usize, value: u16, order: Ordering);
-    /// Writes a little-endian 32-bit word.
-    fn store32(&self, offset: usize, value: u32, order: Ordering);
-    /// Writes a little-endian 64-bit word.
-    fn store64(&self, offset: usize, value: u64, order: Ordering);
+    /// Carves `bytes` off the front, after skipping what `align` (at least 16) asks for; `None` when there is not as much.
+    /// What is left starts aligned to 16 again.
+    fn split(&mut self, bytes: usize, align: usize) -> Option<Self>;
 
     /// A fence between accesses to this memory.
     fn fence(&self, order: Ordering);
 
+    checked!(load8, store8, u8, "one byte");
+    checked!(load16, store16, u16, "a little-endian 16-bit word");
+    checked!(load32, store32, u32, "a little-endian 32-bit word");
+    checked!(load64, store64, u64, "a little-endian 64-bit word");
+
+    /// Reads two neighbouring 32-bit words, relaxed; their place is checked once.
+    #[inline]
+    fn load32_pair(&self, offset: usize) -> (u32, u32) {
+        // The second lies higher, so it is the one to check.
+        if offset.is_multiple_of(4) && is_word::<u32>(offset.wrapping_add(4), self.limit()) {
+            let words = self.words();
+            // SAFETY: aligned, and below the limit because the second is.
+            let first = unsafe { words.load32(offset, Ordering::Relaxed) };
+            // SAFETY: aligned and below the limit, as was just checked.
+            (first, unsafe { words.load32(offset + 4, Ordering::Relaxed) })
+        } else {
+            (u32::MAX, u32::MAX)
+        }
+    }
+
+    /// The `bytes` (a multiple of 8) from `offset` (a multiple of 16) on, checked here and not again.
+    #[inline]
+    fn block(&self, offset: usize, bytes: usize) -> Option<Block<Self::Words<'_>>> {
+        let inside = offset.checked_add(bytes).is_some_and(|end| end <= self.limit());
+        let whole = offset.is_multiple_of(ALIGNMENT) && bytes.is_multiple_of(WORD) && inside;
+        debug_assert!(whole, "{bytes} bytes at offset {offset} of {} bytes", self.len());
+        whole.then(|| Block { words: self.words(), start: offset, bytes })
+    }
+
     /// Copies bytes out, in whole 32-bit words where the offset allows it.
+    #[inline]
     fn read_bytes(&self, offset: usize, into: &mut [u8]) {
         let mut at = offset;
         if offset.is_multiple_of(4) {
@@ -76,25 +141,96 @@ pub unsafe trait SharedMemory {
             }
         }
     }
+}
 
-    /// Copies bytes in, in whole 64-bit words where the offset allows it.
-    fn write_bytes(&self, offset: usize, from: &[u8]) {
-        let mut at = offset;
-        if offset.is_multiple_of(8) {
-            let (words, tail) = from.as_chunks::<8>();
-            for word in words {
-                self.store64(at, u64::from_le_bytes(*word), Ordering::Relaxed);
-                at += 8;
-            }
-            for byte in tail {
-                self.store8(at, *byte, Ordering::Relaxed);
-                at += 1;
-            }
-        } else {
-            for byte in from {
-                self.store8(at, *byte, Ordering::Relaxed);
-                at += 1;
-            }
+/// Accesses to shared memory that are not checked. Words are little-endian.
+///
+/// # Safety
+/// Implementors promise that nothing but the memory they came from is accessed.
+pub unsafe trait Words: Copy {
+    /// Reads one byte.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit.
+    unsafe fn load8(self, offset: usize, order: Ordering) -> u8;
+    /// Reads a 16-bit word.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit and is a multiple of 2.
+    unsafe fn load16(self, offset: usize, order: Ordering) -> u16;
+    /// Reads a 32-bit word.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit and is a multiple of 4.
+    unsafe fn load32(self, offset: usize, order: Ordering) -> u32;
+    /// Reads a 64-bit word.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit and is a multiple of 8.
+    unsafe fn load64(self, offset: usize, order: Ordering) -> u64;
+    /// Writes one byte.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit.
+    unsafe fn store8(self, offset: usize, value: u8, order: Ordering);
+    /// Writes a 16-bit word.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit and is a multiple of 2.
+    unsafe fn store16(self, offset: usize, value: u16, order: Ordering);
+    /// Writes a 32-bit word.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit and is a multiple of 4.
+    unsafe fn store32(self, offset: usize, value: u32, order: Ordering);
+    /// Writes a 64-bit word.
+    ///
+    /// # Safety
+    /// `offset` lies below the memory's limit and is a multiple of 8.
+    unsafe fn store64(self, offset: usize, value: u64, order: Ordering);
+}
+
+/// A part of shared memory whose place was checked once: accesses at offsets that the compiler knows cost nothing more.
+/// All of them are relaxed: what makes a block's content visible is the ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<W> {
+    words: W,
+    start: usize,
+    bytes: usize,
+}
+
+impl<W: Words> Block<W> {
+    /// Writes a little-endian 64-bit word at an offset of the block.
+    #[inline(always)]
+    pub fn store64(&self, at: usize, value: u64) {
+        let inside = at.is_multiple_of(WORD) && at < self.bytes;
+        debug_assert!(inside, "offset {at} of a block of {} bytes", self.bytes);
+        if inside {
+            // SAFETY: the block was checked to lie below the limit, starts aligned and is whole words long, and the word
+            // lies in it, aligned.
+            unsafe { self.words.store64(self.start + at, value, Ordering::Relaxed) }
+        }
+    }
+
+    /// Writes one byte at an offset of the block.
+    #[inline(always)]
+    pub fn store8(&self, at: usize, value: u8) {
+        debug_assert!(at < self.bytes, "offset {at} of a block of {} bytes", self.bytes);
+        if at < self.bytes {
+            // SAFETY: the block was checked to lie below the limit, and the byte lies in it.
+            unsafe { self.words.store8(self.start + at, value, Ordering::Relaxed) }
+        }
+    }
+
+    /// Copies bytes in, from an offset that is a multiple of 8 on, in whole words and then single bytes.
+    #[inline(always)]
+    pub fn write(&self, at: usize, from: &[u8]) {
+        let (words, tail) = from.as_chunks::<WORD>();
+        for (index, word) in words.iter().enumerate() {
+            self.store64(at + WORD * index, u64::from_le_bytes(*word));
+        }
+        for (index, byte) in tail.iter().enumerate() {
+            self.store8(at + WORD * words.len() + index, *byte);
         }
     }
 }
@@ -124,28 +260,14 @@ impl Region {
     /// # Safety
     /// The `length` bytes at `base` must be valid for reads and writes for as long as the region, or a part split off
     /// it, exists; no Rust reference to them may exist meanwhile; the device must find them, contiguous, at
-    /// `device_address`. `base` must be aligned to 16. Bytes behind the last whole word of eight are out of reach.
+    /// `device_address`. `base` and `device_address` must be aligned to 16. Bytes behind the last whole word of eight are out of reach.
     pub unsafe fn new(base: NonNull<u8>, length: usize, device_address: u64) -> Self {
-        let aligned = base.as_ptr().addr().is_multiple_of(ALIGNMENT);
+        let aligned =
+            base.as_ptr().addr().is_multiple_of(ALIGNMENT) && device_address.is_multiple_of(ALIGNMENT as u64);
         debug_assert!(aligned, "shared memory is aligned for every ring part");
         // Memory that is not, which only a mistake can bring here, gets no access at all.
         let limit = if aligned { length - length % WORD } else { 0 };
         Self { base, length, limit, device_address }
-    }
-
-    /// Carves `bytes` off the front, after skipping what `align` (at least 16) asks for; `None` when there is not as much.
-    /// What is left starts aligned to 16 again.
-    pub fn split(&mut self, bytes: usize, align: usize) -> Option<Self> {
-        let address = self.base.as_ptr().addr();
-        let skip = address.checked_next_multiple_of(align.max(ALIGNMENT))? - address;
-        let end = skip.checked_add(bytes)?;
-        if end > self.length {
-            return None;
-        }
-        let front = self.part(skip, bytes)?;
-        let taken = end.checked_next_multiple_of(ALIGNMENT)?.min(self.length);
-        *self = self.part(taken, self.length - taken)?;
-        Some(front)
     }
 
     /// The `bytes` from `offset` on, which must lie inside and start aligned, or be none at all.
@@ -180,45 +302,33 @@ impl Region {
     pub fn view(&self, offset: usize, bytes: usize) -> Option<Self> {
         self.part(offset, bytes)
     }
-
-    /// Where a word of type `T` at `offset` lies; `None` when it is not wholly inside, or not aligned.
-    #[inline]
-    fn word<T>(&self, offset: usize) -> Option<NonNull<T>> {
-        const { assert!(size_of::<T>() <= WORD && size_of::<T>().is_power_of_two()) };
-        let aligned = offset.is_multiple_of(size_of::<T>());
-        let inside = offset < self.limit;
-        debug_assert!(aligned && inside, "offset {offset} of {} bytes, {} wide", self.length, size_of::<T>());
-        if !(aligned && inside) {
-            return None;
-        }
-        // SAFETY: the offset lies inside the region.
-        Some(unsafe { self.base.add(offset) }.cast::<T>())
-    }
 }
 
 macro_rules! access {
     ($load:ident, $store:ident, $type:ty, $atomic:ty) => {
-        #[inline]
-        fn $load(&self, offset: usize, order: Ordering) -> $type {
-            match self.word::<$atomic>(offset) {
-                // SAFETY: inside the region, aligned, and accessed through atomics only.
-                Some(word) => <$type>::from_le(unsafe { word.as_ref() }.load(order)),
-                None => <$type>::MAX,
-            }
+        #[inline(always)]
+        unsafe fn $load(self, offset: usize, order: Ordering) -> $type {
+            // SAFETY: inside the region and aligned, as the caller promises, and accessed through atomics only.
+            <$type>::from_le(unsafe { self.0.add(offset).cast::<$atomic>().as_ref() }.load(order))
         }
 
-        #[inline]
-        fn $store(&self, offset: usize, value: $type, order: Ordering) {
-            if let Some(word) = self.word::<$atomic>(offset) {
-                // SAFETY: inside the region, aligned, and accessed through atomics only.
-                unsafe { word.as_ref() }.store(value.to_le(), order);
-            }
+        #[inline(always)]
+        unsafe fn $store(self, offset: usize, value: $type, order: Ordering) {
+            // SAFETY: inside the region and aligned, as the caller promises, and accessed through atomics only.
+            unsafe { self.0.add(offset).cast::<$atomic>().as_ref() }.store(value.to_le(), order);
         }
     };
 }
 
 // SAFETY: `Region::new`'s caller promised all of it.
 unsafe impl SharedMemory for Region {
+    type Words<'a> = RegionWords;
+
+    #[inline]
+    fn words(&self) -> RegionWords {
+        RegionWords(self.base)
+    }
+
     fn len(&self) -> usize {
         self.length
     }
@@ -227,15 +337,42 @@ unsafe impl SharedMemory for Region {
         self.device_address
     }
 
-    access!(load8, store8, u8, AtomicU8);
-    access!(load16, store16, u16, AtomicU16);
-    access!(load32, store32, u32, AtomicU32);
-    access!(load64, store64, u64, AtomicU64);
+    #[inline]
+    fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn split(&mut self, bytes: usize, align: usize) -> Option<Self> {
+        // What a ring part has to be aligned to is meant for the device.
+        let align = align.max(ALIGNMENT) as u64;
+        let skip = self.device_address.checked_next_multiple_of(align)? - self.device_address;
+        let skip = usize::try_from(skip).ok()?;
+        let end = skip.checked_add(bytes)?;
+        if end > self.length {
+            return None;
+        }
+        let front = self.part(skip, bytes)?;
+        let taken = end.checked_next_multiple_of(ALIGNMENT)?.min(self.length);
+        *self = self.part(taken, self.length - taken)?;
+        Some(front)
+    }
 
     #[inline]
     fn fence(&self, order: Ordering) {
         fence(order);
     }
+}
+
+/// Where a region starts.
+#[derive(Clone, Copy, Debug)]
+pub struct RegionWords(NonNull<u8>);
+
+// SAFETY: only words of the region are accessed, as long as the callers keep to its limit.
+unsafe impl Words for RegionWords {
+    access!(load8, store8, u8, AtomicU8);
+    access!(load16, store16, u16, AtomicU16);
+    access!(load32, store32, u32, AtomicU32);
+    access!(load64, store64, u64, AtomicU64);
 }
 
 #[cfg(test)]
@@ -260,14 +397,35 @@ mod tests {
 
     #[test]
     fn a_word_past_the_end_or_across_it_is_not_there() {
-        let region = Region::leak(4096, 0x1000).view(16, 24).expect("the part lies inside");
+        assert!(is_word::<u64>(16, 24));
+        for (offset, limit) in [(24, 24), (12, 24), (usize::MAX - 7, 24), (0, 0)] {
+            let word = std::panic::catch_unwind(|| is_word::<u64>(offset, limit));
+            assert!(word.map_or(true, |word| !word), "offset {offset} of {limit}");
+        }
+    }
 
-        assert!(region.word::<u64>(16).is_some());
-        assert!(std::panic::catch_unwind(|| region.word::<u64>(24)).map_or(true, |word| word.is_none()));
-        assert!(std::panic::catch_unwind(|| region.word::<u64>(12)).map_or(true, |word| word.is_none()));
-        assert!(
-            std::panic::catch_unwind(|| region.word::<u8>(usize::MAX)).map_or(true, |word| word.is_none())
-        );
+    #[test]
+    fn a_block_that_leaves_the_memory_or_starts_at_an_odd_place_is_not_there() {
+        let region = Region::leak(4096, 0x1000).view(0, 64).expect("the part lies inside");
+
+        assert!(region.block(16, 48).is_some());
+        for (offset, bytes) in [(16, 56), (8, 16), (0, 12), (usize::MAX - 15, 16)] {
+            let block = std::panic::catch_unwind(|| region.block(offset, bytes).is_some());
+            assert!(block.map_or(true, |there| !there), "{bytes} bytes at {offset}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_past_the_end_of_a_block() {
+        let region = Region::leak(4096, 0x1000).view(0, 64).expect("the part lies inside");
+        let block = region.block(16, 16).expect("the block lies inside");
+
+        for at in [16, 12, usize::MAX - 7] {
+            assert!(std::panic::catch_unwind(|| block.store64(at, 1)).is_err(), "debug builds stop at {at}");
+        }
+        assert!(std::panic::catch_unwind(|| block.store8(16, 1)).is_err());
+
+        assert_eq!(region.load64(32, Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -277,9 +435,10 @@ mod tests {
         let bytes: Vec<u8> = (1..=51).collect();
         for length in [0, 1, 4, 7, 8, 16, 51] {
             let mut back = vec![0; length];
+            let block = region.block(16, 64).expect("the block lies inside");
 
-            region.write_bytes(8, &bytes[..length]);
-            region.read_bytes(8, &mut back);
+            block.write(8, &bytes[..length]);
+            region.read_bytes(24, &mut back);
 
             assert_eq!(back, bytes[..length]);
         }

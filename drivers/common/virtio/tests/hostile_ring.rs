@@ -4,47 +4,79 @@ mod bench;
 
 use core::sync::atomic::Ordering;
 
-use bench::{BLK, Bench, Queue, SCSI, WITH_EVENT_IDX, layout, queue};
+use bench::{Bench, Blk, DIRECT, PACKED, PACKED_DIRECT, Queue, Scsi, WITH_EVENT_IDX, layout, queue};
 use virtio::fake::{Lie, Ram};
 use virtio::memory::{Region, Segment, SharedMemory};
-use virtio::queue::{DeviceFault, Direction, Reason, Shape};
-use virtio::spec::ring::used;
+use virtio::queue::{AnyRing, Data, DeviceFault, Direction, Format, NoData, Reason};
+use virtio::spec::Features;
+use virtio::spec::ring::{packed, used};
+use zerocopy::FromZeros;
 
 const SIZE: u16 = 8;
 
+const IN_ORDER: Features = WITH_EVENT_IDX.union(Features::IN_ORDER);
+
+/// A ring of each kind.
+const BOTH: [Features; 2] = [WITH_EVENT_IDX, PACKED];
+
 /// A queue whose used ring the test writes, word by word.
-struct Liar {
+struct Liar<F: Format> {
     ram: Ram,
-    queue: Queue,
-    used: usize,
+    queue: Queue<F>,
+    /// Where the device writes: the used ring, or the descriptors of a packed one.
+    area: usize,
+    packed: bool,
 }
 
-impl Liar {
-    fn new(shape: &Shape) -> Self {
+impl<F: Format<Header: FromZeros>> Liar<F> {
+    fn new(features: Features) -> Self {
         let ram = Ram::new(1 << 16);
-        let layout = layout(SIZE, shape);
-        let queue = queue::<Region>(ram.alloc(layout.shared_bytes(), 64), layout, true);
-        let used =
-            ram.offset(queue.areas().device_area, 6 + 8 * usize::from(SIZE)).expect("it lies in memory");
-        Self { ram, queue, used }
+        let layout = layout(SIZE, features);
+        let memory = ram.alloc(layout.shared_bytes(), layout.alignment());
+        let queue = queue::<F, AnyRing<Region>>(memory, layout, features);
+        let packed = features.contains(Features::RING_PACKED);
+        let areas = queue.areas();
+        let area = if packed { areas.descriptor_area } else { areas.device_area };
+        let area = ram.offset(area, 6 + 8 * usize::from(SIZE)).expect("it lies in memory");
+        Self { ram, queue, area, packed }
     }
 
-    fn submit(&mut self, token: u32, shape: &Shape, direction: Direction, bytes: u32) -> Result<(), Reason> {
-        let header = vec![0; usize::from(shape.header_bytes)];
-        let segment = (bytes > 0).then_some(Segment { address: 0x1000, length: bytes });
-        let submitted = self.queue.submit(token, &header, direction, segment.into_iter());
+    fn submit(&mut self, token: u32, direction: Direction, bytes: u32) -> Result<(), Reason> {
+        if bytes > 0 {
+            self.submit_data(token, direction, Segment { address: 0x1000, length: bytes })
+        } else {
+            self.submit_data(token, direction, NoData)
+        }
+    }
+
+    fn submit_data(&mut self, token: u32, direction: Direction, data: impl Data<u32>) -> Result<(), Reason> {
+        let submitted = self.queue.submit(token, &F::Header::new_zeroed(), direction, data);
         let _ = self.queue.publish();
-        submitted.map_err(|rejected| rejected.reason)
+        submitted.map(drop).map_err(|rejected| rejected.reason)
     }
 
     fn entry(&self, place: u16, id: u32, length: u32) {
-        let at = self.used + used::RING + 8 * usize::from(place % SIZE);
-        self.ram.words().store32(at, id, Ordering::Relaxed);
-        self.ram.words().store32(at + 4, length, Ordering::Relaxed);
+        let words = self.ram.words();
+        if self.packed {
+            // Written over the descriptor at that place in the first round.
+            self.descriptor(place, id, length, packed::AVAILABLE | packed::USED | 2);
+        } else {
+            let at = self.area + used::RING + 8 * usize::from(place % SIZE);
+            words.store32(at, id, Ordering::Relaxed);
+            words.store32(at + 4, length, Ordering::Relaxed);
+        }
+    }
+
+    fn descriptor(&self, place: u16, id: u32, length: u32, flags: u16) {
+        let at = self.area + 16 * usize::from(place % SIZE) + packed::descriptor::LENGTH_ID_FLAGS;
+        let word = u64::from(length) | u64::from(id & 0xffff) << 32 | u64::from(flags) << 48;
+        self.ram.words().store64(at, word, Ordering::Release);
     }
 
     fn index(&self, index: u16) {
-        self.ram.words().store16(self.used + used::INDEX, index, Ordering::Release);
+        if !self.packed {
+            self.ram.words().store16(self.area + used::INDEX, index, Ordering::Release);
+        }
     }
 
     /// What the next used buffer is taken for.
@@ -58,7 +90,7 @@ impl Liar {
     /// After a fault: nothing more goes in or comes out, and every request is still there, once.
     fn assert_broken_with(mut self, mut expected: Vec<u32>) {
         assert!(matches!(self.queue.pop_used(), Ok(None)));
-        assert_eq!(self.submit(99, &BLK, Direction::None, 0), Err(Reason::Broken));
+        assert_eq!(self.submit(99, Direction::None, 0), Err(Reason::Broken));
         assert!(!self.queue.enable_interrupts(), "there is nothing to drain in a broken queue");
         let mut tokens = Vec::new();
         while let Some(token) = self.queue.take_outstanding() {
@@ -68,15 +100,17 @@ impl Liar {
         expected.sort_unstable();
         assert_eq!(tokens, expected);
         self.queue.reset();
-        self.submit(7, &BLK, Direction::None, 0).expect("the queue is whole again");
+        self.submit(7, Direction::None, 0).expect("the queue is whole again");
     }
 }
 
 #[test]
 fn a_used_id_past_the_ring_is_a_fault() {
-    for id in [u32::from(SIZE), 0xffff, 0x1_0000, u32::MAX] {
-        let mut liar = Liar::new(&BLK);
-        liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
+    let split = [u32::from(SIZE), 0xffff, 0x1_0000, u32::MAX].map(|id| (id, WITH_EVENT_IDX));
+    let packed = [u32::from(SIZE), 0xffff].map(|id| (id, PACKED));
+    for (id, features) in split.into_iter().chain(packed) {
+        let mut liar = Liar::<Blk>::new(features);
+        liar.submit(1, Direction::None, 0).expect("the ring is empty");
         liar.entry(0, id, 0);
         liar.index(1);
 
@@ -87,74 +121,86 @@ fn a_used_id_past_the_ring_is_a_fault() {
 
 #[test]
 fn a_used_id_that_was_never_given_is_a_fault() {
-    let mut liar = Liar::new(&BLK);
-    liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
-    liar.entry(0, 5, 0);
-    liar.index(1);
+    for features in BOTH {
+        let mut liar = Liar::<Blk>::new(features);
+        liar.submit(1, Direction::None, 0).expect("the ring is empty");
+        liar.entry(0, 5, 0);
+        liar.index(1);
 
-    assert_eq!(liar.fault(), DeviceFault::UsedIdNotInFlight { id: 5 });
-    liar.assert_broken_with(vec![1]);
+        assert_eq!(liar.fault(), DeviceFault::UsedIdNotInFlight { id: 5 });
+        liar.assert_broken_with(vec![1]);
+    }
 }
 
 #[test]
 fn a_used_id_twice_is_a_fault_and_hands_out_the_request_once() {
-    let mut liar = Liar::new(&BLK);
-    liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
-    liar.submit(2, &BLK, Direction::None, 0).expect("the ring is empty");
-    liar.entry(0, 0, 1);
-    liar.entry(1, 0, 1);
-    liar.index(2);
+    for features in BOTH {
+        let mut liar = Liar::<Blk>::new(features);
+        liar.submit(1, Direction::None, 0).expect("the ring is empty");
+        liar.submit(2, Direction::None, 0).expect("the ring is empty");
+        liar.entry(0, 0, 1);
+        liar.entry(1, 0, 1);
+        liar.index(2);
 
-    let first = liar.queue.pop_used().expect("the first is true").and_then(|used| used.take());
-    assert_eq!(first, Some(1));
-    assert_eq!(liar.fault(), DeviceFault::UsedIdNotInFlight { id: 0 });
-    liar.assert_broken_with(vec![2]);
+        let first = liar.queue.pop_used().expect("the first is true").map(|used| used.take());
+        assert_eq!(first, Some(1));
+        assert_eq!(liar.fault(), DeviceFault::UsedIdNotInFlight { id: 0 });
+        liar.assert_broken_with(vec![2]);
+    }
 }
 
 #[test]
 fn more_written_than_there_was_room_for_is_a_fault() {
-    let table = [(Direction::FromDevice, 512, 513), (Direction::ToDevice, 512, 1), (Direction::None, 0, 1)];
-    for (direction, bytes, writable) in table {
-        let mut honest = Liar::new(&BLK);
-        honest.submit(1, &BLK, direction, bytes).expect("the ring is empty");
-        honest.entry(0, 0, writable);
-        honest.index(1);
-        assert_eq!(honest.queue.pop_used().expect("it is true").map(|used| used.length()), Some(writable));
+    for features in BOTH {
+        let table =
+            [(Direction::FromDevice, 512, 513), (Direction::ToDevice, 512, 1), (Direction::None, 0, 1)];
+        for (direction, bytes, writable) in table {
+            let mut honest = Liar::<Blk>::new(features);
+            honest.submit(1, direction, bytes).expect("the ring is empty");
+            honest.entry(0, 0, writable);
+            honest.index(1);
+            assert_eq!(
+                honest.queue.pop_used().expect("it is true").map(|used| used.length()),
+                Some(writable)
+            );
 
-        for length in [writable + 1, u32::MAX] {
-            let mut liar = Liar::new(&BLK);
-            liar.submit(1, &BLK, direction, bytes).expect("the ring is empty");
-            liar.entry(0, 0, length);
-            liar.index(1);
+            for length in [writable + 1, u32::MAX] {
+                let mut liar = Liar::<Blk>::new(features);
+                liar.submit(1, direction, bytes).expect("the ring is empty");
+                liar.entry(0, 0, length);
+                liar.index(1);
 
-            assert_eq!(liar.fault(), DeviceFault::UsedLengthTooLong { id: 0, length, writable });
-            liar.assert_broken_with(vec![1]);
+                assert_eq!(liar.fault(), DeviceFault::UsedLengthTooLong { id: 0, length, writable });
+                liar.assert_broken_with(vec![1]);
+            }
         }
     }
 }
 
 #[test]
 fn where_data_out_may_be_counted_the_length_is_cut_and_anything_longer_is_a_fault() {
-    let mut liar = Liar::new(&SCSI);
-    for token in [1, 2] {
-        liar.submit(token, &SCSI, Direction::ToDevice, 512).expect("the ring is empty");
-    }
-    liar.entry(0, 0, 108 + 512);
-    liar.entry(1, 1, 108 + 513);
-    liar.index(2);
+    for features in BOTH {
+        let mut liar = Liar::<Scsi>::new(features);
+        for token in [1, 2] {
+            liar.submit(token, Direction::ToDevice, 512).expect("the ring is empty");
+        }
+        liar.entry(0, 0, 108 + 512);
+        liar.entry(1, 1, 108 + 513);
+        liar.index(2);
 
-    let used = liar.queue.pop_used().expect("QEMU says so").expect("it is there");
-    assert_eq!(used.length(), 108);
-    assert_eq!(used.take(), Some(1));
-    assert_eq!(liar.fault(), DeviceFault::UsedLengthTooLong { id: 1, length: 621, writable: 108 });
+        let used = liar.queue.pop_used().expect("QEMU says so").expect("it is there");
+        assert_eq!(used.length(), 108);
+        assert_eq!(used.take(), 1);
+        assert_eq!(liar.fault(), DeviceFault::UsedLengthTooLong { id: 1, length: 621, writable: 108 });
+    }
 }
 
 #[test]
 fn more_used_than_in_flight_is_a_fault() {
     // One more, a whole ring more, and backwards.
     for index in [2, SIZE + 1, u16::MAX] {
-        let mut liar = Liar::new(&BLK);
-        liar.submit(1, &BLK, Direction::None, 0).expect("the ring is empty");
+        let mut liar = Liar::<Blk>::new(WITH_EVENT_IDX);
+        liar.submit(1, Direction::None, 0).expect("the ring is empty");
         liar.entry(0, 0, 0);
         liar.index(index);
 
@@ -164,8 +210,37 @@ fn more_used_than_in_flight_is_a_fault() {
 }
 
 #[test]
+fn a_batch_that_reaches_past_the_used_index_is_a_fault() {
+    let mut liar = Liar::<Blk>::new(IN_ORDER);
+    for token in [1, 2, 3] {
+        liar.submit(token, Direction::None, 0).expect("the ring is empty");
+    }
+    // Up to the third, and only two of them.
+    liar.entry(0, 2, 1);
+    liar.index(2);
+
+    for token in [1, 2] {
+        let used = liar.queue.pop_used().expect("two are covered").expect("they are there");
+        assert_eq!((used.length(), used.take()), (1, token));
+    }
+    assert_eq!(liar.fault(), DeviceFault::BatchTooLong { id: 2 });
+    liar.assert_broken_with(vec![3]);
+}
+
+#[test]
+fn what_a_packed_ring_says_is_written_counts_only_with_the_write_flag() {
+    let mut liar = Liar::<Blk>::new(PACKED);
+    liar.submit(1, Direction::FromDevice, 512).expect("the ring is empty");
+    liar.descriptor(0, 0, u32::MAX, packed::AVAILABLE | packed::USED);
+
+    let used = liar.queue.pop_used().expect("the length means nothing").expect("it is used");
+
+    assert_eq!((used.length(), used.take()), (0, 1));
+}
+
+#[test]
 fn a_used_index_in_an_idle_ring_is_a_fault() {
-    let mut liar = Liar::new(&BLK);
+    let mut liar = Liar::<Blk>::new(WITH_EVENT_IDX);
     liar.index(1);
 
     assert_eq!(liar.fault(), DeviceFault::UsedIndexJumped { index: 1, expected: 0, in_flight: 0 });
@@ -182,15 +257,17 @@ fn random_words_never_panic_and_no_request_is_lost_or_handed_out_twice() {
         state ^= state << 17;
         (state >> 32) as u32 % below
     };
+    let rings = [WITH_EVENT_IDX, DIRECT, PACKED, PACKED_DIRECT, PACKED | Features::IN_ORDER, IN_ORDER];
     let mut faults = 0;
     // Miri takes a second for each.
-    let runs = if cfg!(miri) { 10 } else { 2000 };
-    for _ in 0..runs {
-        let mut liar = Liar::new(&BLK);
+    let runs = if cfg!(miri) { 12 } else { 6000 };
+    for run in 0..runs {
+        let features = rings[run % rings.len()];
+        let mut liar = Liar::<Blk>::new(features);
         let mut with_device = Vec::new();
         let (mut token, mut index, mut faulted) = (0, 0_u16, false);
         for _ in 0..40 {
-            if random(2) == 0 && liar.submit(token, &BLK, Direction::FromDevice, random(9)).is_ok() {
+            if random(2) == 0 && liar.submit(token, Direction::FromDevice, random(9)).is_ok() {
                 with_device.push(token);
                 token += 1;
             }
@@ -198,13 +275,16 @@ fn random_words_never_panic_and_no_request_is_lost_or_handed_out_twice() {
             let id = if random(20) == 0 { random(u32::MAX) } else { random(u32::from(SIZE)) };
             let length = if random(20) == 0 { random(u32::MAX) } else { random(3) };
             liar.entry(index, id, length);
+            if liar.packed && random(4) == 0 {
+                liar.descriptor(random(8) as u16, id, length, random(0x1_0000) as u16);
+            }
             index =
                 if random(30) == 0 { random(0x1_0000) as u16 } else { index.wrapping_add(random(2) as u16) };
             liar.index(index);
             match liar.queue.pop_used() {
                 Ok(None) => {}
                 Ok(Some(used)) => {
-                    let token = used.take().expect("a used buffer has its request");
+                    let token = used.take();
                     let place = with_device.iter().position(|other| *other == token);
                     with_device.remove(place.expect("it was with the device"));
                 }
@@ -233,8 +313,9 @@ fn every_fault_has_its_own_code() {
         DeviceFault::UsedIdNotInFlight { id: 9 },
         DeviceFault::UsedLengthTooLong { id: 9, length: 2, writable: 1 },
         DeviceFault::UsedIndexJumped { index: 9, expected: 1, in_flight: 1 },
+        DeviceFault::BatchTooLong { id: 9 },
     ];
-    assert_eq!(faults.map(|fault| fault.code()), [0x01_0009, 0x02_0009, 0x03_0009, 0x04_0009]);
+    assert_eq!(faults.map(|fault| fault.code()), [0x01_0009, 0x02_0009, 0x03_0009, 0x04_0009, 0x05_0009]);
 }
 
 #[test]
@@ -247,8 +328,8 @@ fn a_device_that_lies_about_one_buffer_is_caught_and_serves_again_after_a_reset(
         Lie::UsedIndexJump(20),
         Lie::UsedIndexJump(0x8000),
     ];
-    for lie in lies {
-        let mut bench = Bench::new(8, WITH_EVENT_IDX);
+    for (lie, features) in lies.into_iter().flat_map(|lie| BOTH.map(|features| (lie, features))) {
+        let mut bench = Bench::new(8, features);
         for token in 0..3 {
             bench.flush(token).expect("the ring is empty");
         }
@@ -258,7 +339,7 @@ fn a_device_that_lies_about_one_buffer_is_caught_and_serves_again_after_a_reset(
         let mut seen = Vec::new();
         let fault = loop {
             match bench.queue.pop_used() {
-                Ok(Some(used)) => seen.extend(used.take()),
+                Ok(Some(used)) => seen.push(used.take()),
                 Ok(None) => panic!("{lie:?} passed"),
                 Err(fault) => break fault,
             }

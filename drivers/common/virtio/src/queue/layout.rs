@@ -1,245 +1,328 @@
-//! Where everything lies in a queue's shared memory.
+//! What a queue's shared memory is made of, and how much of it there is.
 
+use core::marker::PhantomData;
+
+use super::format::{FIXED_ENTRIES, Format, Sizes, table_bytes};
+use crate::memory::SharedMemory;
 use crate::spec::ring::DESCRIPTOR_BYTES;
-
-/// The bytes around the data of each request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// What the device reads first.
-    pub header_bytes: u16,
-    /// What the device answers.
-    pub response_bytes: u16,
-    /// The response comes before the data that the device writes (virtio-scsi), or after it (virtio-blk).
-    pub response_before_data_in: bool,
-    /// Data segments that a slot's own table has room for.
-    pub inline_segments: u16,
-    /// The device may count data it has read as if it had written it. QEMU's virtio-scsi does: for a write, its used
-    /// length is the response and the data together, which 2.7.8.2 does not allow but every guest has to live with.
-    pub used_length_counts_data_out: bool,
-}
-
-/// Entries of a table that are not data: header and response.
-pub(crate) const FIXED_ENTRIES: u16 = 2;
 
 /// Most large tables: one bit each in a word.
 const MAX_LARGE_TABLES: u16 = 64;
 
-/// A queue's memory cannot be laid out like this.
+/// Most entries of a ring (2.7, 2.8.10.1).
+const MAX_SIZE: u16 = 32768;
+
+/// Of the parts that driver and device write, so that none shares a line with another.
+const LINE: usize = 64;
+
+/// Of a legacy device's rings (2.7.2).
+const LEGACY_PAGE: usize = 4096;
+
+/// Which ring it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingFormat {
+    /// 2.7
+    Split,
+    /// 2.7.2: the used ring on a page of its own, because a legacy device knows one address only.
+    LegacySplit,
+    /// 2.8
+    Packed,
+}
+
+/// What a queue is to be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// Which ring it is.
+    pub ring: RingFormat,
+    /// Entries of the ring: a power of two for a split ring, anything for a packed one; at most 32768.
+    pub size: u16,
+    /// Most requests in flight; at most `size`.
+    pub slots: u16,
+    /// Most data segments of a request; with header and response, a chain may not be longer than the ring.
+    pub max_segments: u16,
+    /// VIRTIO_F_INDIRECT_DESC was negotiated: a request takes one descriptor of the ring and a table. Without it, it
+    /// takes as many descriptors as its chain is long.
+    pub indirect: bool,
+    /// Requests with more segments than a slot's own table holds that can have a table at once. One that finds none is
+    /// put into the ring directly, when there are descriptors enough.
+    pub large_tables: u16,
+}
+
+/// A queue cannot be like this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayoutError {
-    /// A split ring's size is a power of two up to 32768 (2.7).
+    /// A split ring's size is a power of two (2.7), and no ring has more than 32768 entries.
     QueueSize(u16),
-    /// A chain may not be longer than the queue (2.7.5.3.1).
+    /// There are as many slots as ring entries at most, and one at least.
+    Slots {
+        /// Slots asked for
+        slots: u16,
+        /// Entries of the ring
+        size: u16,
+    },
+    /// A chain may not be longer than the queue (2.7.5.2, 2.8.5).
     ChainTooLong {
         /// Data segments asked for
         segments: u16,
-        /// Entries of the queue
-        queue_size: u16,
+        /// Entries of the ring
+        size: u16,
     },
     /// More large tables than can be told apart.
     TooManyLargeTables(u16),
-    /// Long requests are allowed, but there is no table for one, so it would wait for ever.
-    NoLargeTable {
-        /// Data segments asked for
-        segments: u16,
-    },
-    /// The memory or the slots are fewer than the layout says.
+    /// The memory is less than the layout says, or not aligned as it says, or the slots are not as many.
     TooLittleMemory,
+    /// The layout is one of another kind of ring.
+    OtherRing(RingFormat),
 }
 
-/// Offsets and sizes of a queue's parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    pub(crate) size: u16,
-    pub(crate) shape: Shape,
-    pub(crate) max_segments: u16,
-    pub(crate) large_tables: u16,
-    pub(crate) available: usize,
-    pub(crate) used: usize,
-    pub(crate) headers: usize,
-    pub(crate) header_stride: usize,
-    pub(crate) responses: usize,
-    pub(crate) response_stride: usize,
-    pub(crate) tables: usize,
-    pub(crate) large: usize,
-    end: usize,
+/// A queue's shared memory: which parts it has, and how large they are.
+#[derive(Debug)]
+pub struct Layout<F> {
+    pub(crate) options: QueueOptions,
+    format: PhantomData<F>,
 }
 
-impl Layout {
-    /// Lays out a queue of `size` entries for requests of up to `max_segments` data segments, of which `large_tables`
-    /// with more than the inline ones can be in flight at once.
+impl<F> Clone for Layout<F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Layout<F> {}
+
+/// The parts, each a piece of memory of its own, so that no offset of one can reach into another.
+pub(crate) struct Parts<M> {
+    pub(crate) ring: RingParts<M>,
+    /// Table and header of each slot.
+    pub(crate) slots: M,
+    /// Response of each slot.
+    pub(crate) responses: M,
+    /// Large tables.
+    pub(crate) large: M,
+}
+
+/// The three areas of a ring (2.6).
+#[derive(Debug)]
+pub struct RingParts<M> {
+    pub(crate) descriptors: M,
+    pub(crate) driver: M,
+    pub(crate) device: M,
+}
+
+/// Bytes and alignment of a part.
+#[derive(Clone, Copy)]
+struct Part {
+    bytes: usize,
+    align: usize,
+}
+
+/// How many parts there are before the large tables.
+const FIXED_PARTS: usize = 5;
+
+impl<F: Format> Layout<F> {
+    /// Checks the options.
     ///
     /// # Errors
     /// The numbers break a rule of the specification or of this crate.
-    pub const fn new(
-        size: u16,
-        shape: &Shape,
-        max_segments: u16,
-        large_tables: u16,
-    ) -> Result<Self, LayoutError> {
-        if !size.is_power_of_two() {
+    pub const fn new(options: QueueOptions) -> Result<Self, LayoutError> {
+        let QueueOptions { ring, size, slots, max_segments, large_tables, .. } = options;
+        let possible = match ring {
+            RingFormat::Split | RingFormat::LegacySplit => size.is_power_of_two(),
+            RingFormat::Packed => size != 0,
+        };
+        if !possible || size > MAX_SIZE {
             return Err(LayoutError::QueueSize(size));
         }
-        let longest = if max_segments > shape.inline_segments { max_segments } else { shape.inline_segments };
-        if longest as u32 + FIXED_ENTRIES as u32 > size as u32 {
-            return Err(LayoutError::ChainTooLong { segments: longest, queue_size: size });
+        if slots == 0 || slots > size {
+            return Err(LayoutError::Slots { slots, size });
+        }
+        if max_segments as u32 + FIXED_ENTRIES as u32 > size as u32 {
+            return Err(LayoutError::ChainTooLong { segments: max_segments, size });
         }
         if large_tables > MAX_LARGE_TABLES {
             return Err(LayoutError::TooManyLargeTables(large_tables));
         }
-        if large_tables == 0 && max_segments > shape.inline_segments {
-            return Err(LayoutError::NoLargeTable { segments: max_segments });
-        }
-        let entries = size as usize;
-        let available = entries * DESCRIPTOR_BYTES;
-        let used = (available + 6 + 2 * entries).next_multiple_of(4);
-        // Headers are written in whole words; responses are packed, so that one line holds many of virtio-blk's.
-        let headers = (used + 6 + 8 * entries).next_multiple_of(64);
-        let header_stride = (shape.header_bytes as usize).next_multiple_of(8);
-        let responses = headers + entries * header_stride;
-        let response_stride = match shape.response_bytes {
-            1 => 1,
-            bytes => (bytes as usize).next_multiple_of(4),
-        };
-        let tables = (responses + entries * response_stride).next_multiple_of(64);
-        let large = tables + entries * table_bytes(shape.inline_segments);
-        let needs_large = max_segments > shape.inline_segments;
-        let large_tables = if needs_large { large_tables } else { 0 };
-        let end = large + large_tables as usize * table_bytes(max_segments);
-        Ok(Self {
-            size,
-            shape: *shape,
-            max_segments: longest,
-            large_tables,
-            available,
-            used,
-            headers,
-            header_stride,
-            responses,
-            response_stride,
-            tables,
-            large,
-            end,
-        })
+        Ok(Self { options, format: PhantomData })
     }
 
-    /// Bytes of shared memory, large tables included.
+    /// Bytes of shared memory, large tables included, when it starts at a multiple of [`alignment`](Self::alignment).
     pub const fn shared_bytes(&self) -> usize {
-        self.end
+        self.fixed_bytes() + self.large_tables() as usize * table_bytes(self.options.max_segments)
     }
 
     /// Bytes of shared memory without the large tables.
     pub const fn fixed_bytes(&self) -> usize {
-        self.large
+        let parts = self.fixed_parts();
+        let mut end: usize = 0;
+        let mut index = 0;
+        while index < FIXED_PARTS {
+            end = end.next_multiple_of(parts[index].align) + parts[index].bytes;
+            index += 1;
+        }
+        // Large tables are tables of descriptors.
+        end.next_multiple_of(DESCRIPTOR_BYTES)
     }
 
-    /// How many slots there are: one per entry.
+    /// What the device address of the memory has to be a multiple of.
+    pub const fn alignment(&self) -> usize {
+        self.fixed_parts()[0].align
+    }
+
+    /// How many slots there are.
     pub const fn slots(&self) -> usize {
-        self.size as usize
+        self.options.slots as usize
     }
 
-    pub(crate) fn header(&self, slot: u16) -> usize {
-        self.headers + usize::from(slot) * self.header_stride
+    /// Entries of the ring.
+    pub const fn size(&self) -> u16 {
+        self.options.size
     }
 
-    pub(crate) fn response(&self, slot: u16) -> usize {
-        self.responses + usize::from(slot) * self.response_stride
+    /// Large tables that are needed: none where no request is long, or there are no tables at all.
+    pub(crate) const fn large_tables(&self) -> u16 {
+        let long = self.options.max_segments > F::INLINE_SEGMENTS;
+        if self.options.indirect && long { self.options.large_tables } else { 0 }
     }
 
-    pub(crate) fn inline_table(&self, slot: u16) -> usize {
-        self.tables + usize::from(slot) * table_bytes(self.shape.inline_segments)
+    /// From one slot's table, or header where there are no tables, to the next one's.
+    pub(crate) const fn slot_stride(&self) -> usize {
+        if self.options.indirect { Sizes::<F>::SLOT } else { Sizes::<F>::SLOT_WITHOUT_TABLE }
     }
 
-    pub(crate) fn large_table(&self, table: u16) -> usize {
-        self.large + usize::from(table) * table_bytes(self.max_segments)
+    const fn fixed_parts(&self) -> [Part; FIXED_PARTS] {
+        let size = self.options.size as usize;
+        let slots = self.options.slots as usize;
+        let legacy = matches!(self.options.ring, RingFormat::LegacySplit);
+        let page = if legacy { LEGACY_PAGE } else { LINE };
+        let (driver, device) = match self.options.ring {
+            RingFormat::Split | RingFormat::LegacySplit => (6 + 2 * size, 6 + 8 * size),
+            RingFormat::Packed => (4, 4),
+        };
+        [
+            Part { bytes: size * DESCRIPTOR_BYTES, align: page },
+            // A legacy device looks for the available ring right behind the descriptors.
+            Part { bytes: driver, align: if legacy { 2 } else { LINE } },
+            Part { bytes: device, align: page },
+            Part { bytes: slots * self.slot_stride(), align: LINE },
+            Part { bytes: slots * Sizes::<F>::RESPONSE, align: LINE },
+        ]
     }
 
-    pub(crate) fn descriptor(&self, index: u16) -> usize {
-        usize::from(index) * DESCRIPTOR_BYTES
+    /// Cuts memory into the parts.
+    pub(crate) fn carve<M: SharedMemory>(&self, mut memory: M) -> Option<Parts<M>> {
+        let [descriptors, driver, device, slots, responses] =
+            self.fixed_parts().map(|part| memory.split(part.bytes, part.align));
+        let large = usize::from(self.large_tables()) * table_bytes(self.options.max_segments);
+        Some(Parts {
+            ring: RingParts { descriptors: descriptors?, driver: driver?, device: device? },
+            slots: slots?,
+            responses: responses?,
+            large: memory.split(large, DESCRIPTOR_BYTES)?,
+        })
     }
-
-    /// Where the driver says from which used entry on it wants an interrupt (2.7.7).
-    pub(crate) fn used_event(&self) -> usize {
-        self.available + crate::spec::ring::available::RING + 2 * usize::from(self.size)
-    }
-
-    /// Where the device says from which available entry on it wants a notification (2.7.10).
-    pub(crate) fn avail_event(&self) -> usize {
-        self.used + crate::spec::ring::used::RING + 8 * usize::from(self.size)
-    }
-}
-
-/// Bytes of an indirect table for so many data segments.
-pub(crate) const fn table_bytes(segments: u16) -> usize {
-    (segments as usize + FIXED_ENTRIES as usize) * DESCRIPTOR_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Ram;
+    use crate::queue::tests::{Blk, Scsi};
 
-    const BLK: Shape = Shape {
-        header_bytes: 16,
-        response_bytes: 1,
-        response_before_data_in: false,
-        inline_segments: 2,
-        used_length_counts_data_out: false,
-    };
-    const SCSI: Shape = Shape {
-        header_bytes: 51,
-        response_bytes: 108,
-        response_before_data_in: true,
-        inline_segments: 2,
-        used_length_counts_data_out: true,
+    const SPLIT: QueueOptions = QueueOptions {
+        ring: RingFormat::Split,
+        size: 256,
+        slots: 256,
+        max_segments: 254,
+        indirect: true,
+        large_tables: 64,
     };
 
-    fn layout(shape: &Shape) -> Layout {
-        Layout::new(256, shape, 254, 64).expect("256 entries hold 254 segments")
+    fn layout<F: Format>(options: QueueOptions) -> Layout<F> {
+        Layout::new(options).expect("256 entries hold 254 segments")
     }
 
     #[test]
     fn a_virtio_blk_queue_of_256_costs_less_than_32_kib() {
-        let bytes = layout(&BLK).fixed_bytes();
+        let split = layout::<Blk>(SPLIT).fixed_bytes();
+        let packed = layout::<Blk>(QueueOptions { ring: RingFormat::Packed, ..SPLIT }).fixed_bytes();
+        let direct = layout::<Blk>(QueueOptions { indirect: false, ..SPLIT }).fixed_bytes();
 
-        assert_eq!(bytes, 27_456);
-        assert!(bytes <= 32 * 1024);
+        assert_eq!((split, packed, direct), (27_520, 24_960, 11_136));
+        assert!(split <= 32 * 1024);
     }
 
     #[test]
     fn a_virtio_scsi_queue_of_256_costs_what_its_headers_and_responses_do() {
         // 256 × (51 + 108) bytes alone are 40 KiB.
-        assert_eq!(layout(&SCSI).fixed_bytes(), 65_088);
+        assert_eq!(layout::<Scsi>(SPLIT).fixed_bytes(), 67_200);
     }
 
     #[test]
-    fn the_parts_follow_each_other_without_overlap_and_are_aligned() {
-        for shape in [BLK, SCSI] {
-            let layout = layout(&shape);
-            assert_eq!(layout.available, 4096);
-            assert!(layout.used >= layout.used_event() + 2);
-            assert!(layout.headers >= layout.avail_event() + 2);
-            assert!(layout.responses >= layout.header(255) + usize::from(shape.header_bytes));
-            assert!(layout.tables >= layout.response(255) + usize::from(shape.response_bytes));
-            assert_eq!(layout.large, layout.inline_table(255) + table_bytes(2));
-            assert_eq!(layout.shared_bytes(), layout.large_table(63) + table_bytes(254));
-            assert_eq!((layout.used % 4, layout.headers % 8, layout.tables % 16), (0, 0, 0));
+    fn what_is_carved_is_as_much_as_was_computed() {
+        let ram = Ram::new(8 << 20);
+        for ring in [RingFormat::Split, RingFormat::LegacySplit, RingFormat::Packed] {
+            for (size, indirect) in [(4, true), (64, false), (256, true)] {
+                let options =
+                    QueueOptions { ring, size, slots: size, max_segments: size - 2, indirect, ..SPLIT };
+                let layout = layout::<Scsi>(options);
+                let bytes = layout.shared_bytes();
+
+                let memory = ram.alloc(bytes, layout.alignment());
+                let start = memory.device_address();
+                let parts = layout.carve(memory).expect("there is as much memory as was asked for");
+
+                assert_eq!(parts.large.device_address() + parts.large.len() as u64, start + bytes as u64);
+                assert!(layout.carve(ram.alloc(bytes - DESCRIPTOR_BYTES, layout.alignment())).is_none());
+            }
         }
     }
 
     #[test]
-    fn a_queue_without_long_requests_has_no_large_tables() {
-        let layout = Layout::new(8, &BLK, 2, 64).expect("8 entries hold 2 segments");
+    fn a_legacy_ring_lies_where_2_7_2_says() {
+        let ram = Ram::new(1 << 20);
+        let layout = layout::<Blk>(QueueOptions { ring: RingFormat::LegacySplit, ..SPLIT });
 
-        assert_eq!(layout.shared_bytes(), layout.fixed_bytes());
+        let parts =
+            layout.carve(ram.alloc(layout.shared_bytes(), 4096)).expect("there is enough memory").ring;
+
+        let start = parts.descriptors.device_address();
+        assert_eq!(start % 4096, 0);
+        assert_eq!(parts.driver.device_address() - start, 4096);
+        assert_eq!(parts.device.device_address() - start, 8192);
+    }
+
+    #[test]
+    fn a_queue_without_long_requests_has_no_large_tables() {
+        for options in [
+            QueueOptions { size: 8, slots: 8, max_segments: 2, ..SPLIT },
+            QueueOptions { indirect: false, ..SPLIT },
+        ] {
+            let layout = layout::<Blk>(options);
+
+            assert_eq!(layout.shared_bytes(), layout.fixed_bytes());
+        }
     }
 
     #[test]
     fn numbers_that_break_the_rules_are_refused() {
-        assert_eq!(Layout::new(0, &BLK, 2, 0), Err(LayoutError::QueueSize(0)));
-        assert_eq!(Layout::new(100, &BLK, 2, 0), Err(LayoutError::QueueSize(100)));
-        let too_long = LayoutError::ChainTooLong { segments: 255, queue_size: 256 };
-        assert_eq!(Layout::new(256, &BLK, 255, 1), Err(too_long));
-        assert_eq!(Layout::new(256, &BLK, 16, 65), Err(LayoutError::TooManyLargeTables(65)));
-        assert_eq!(Layout::new(256, &BLK, 16, 0), Err(LayoutError::NoLargeTable { segments: 16 }));
+        let packed = QueueOptions { ring: RingFormat::Packed, ..SPLIT };
+        let table = [
+            (QueueOptions { size: 0, ..SPLIT }, LayoutError::QueueSize(0)),
+            (QueueOptions { size: 100, ..SPLIT }, LayoutError::QueueSize(100)),
+            (QueueOptions { size: 0, ..packed }, LayoutError::QueueSize(0)),
+            (QueueOptions { size: 32769, ..packed }, LayoutError::QueueSize(32769)),
+            (QueueOptions { slots: 0, ..SPLIT }, LayoutError::Slots { slots: 0, size: 256 }),
+            (QueueOptions { slots: 257, ..SPLIT }, LayoutError::Slots { slots: 257, size: 256 }),
+            (
+                QueueOptions { max_segments: 255, ..SPLIT },
+                LayoutError::ChainTooLong { segments: 255, size: 256 },
+            ),
+            (QueueOptions { large_tables: 65, ..SPLIT }, LayoutError::TooManyLargeTables(65)),
+        ];
+        for (options, expected) in table {
+            assert_eq!(Layout::<Blk>::new(options).err(), Some(expected), "{options:?}");
+        }
+        let odd = QueueOptions { size: 100, slots: 100, max_segments: 98, ..packed };
+        assert!(Layout::<Blk>::new(odd).is_ok(), "a packed ring's size is any number");
     }
 }

@@ -1,34 +1,48 @@
-//! Requests through a virtqueue: slots, indirect tables, and the split ring (2.7).
+//! Requests through a virtqueue: slots, tables, and the rings (2.6 to 2.8).
 //!
-//! One request is a chain in an indirect table whose places are fixed; the order is made by `next` links:
+//! A request takes a slot. The slot has a header, a response and a table of descriptors of its own in shared memory, and
+//! the request's chain is written there, in the order in which the device takes it:
 //!
 //! ```text
-//!   entry 0: header (device reads)   entry 1: response (device writes)   entries 2..: data
-//!
-//!   write         0 ─► 2 ─► … ─► n ─► 1        no data       0 ─► 1
-//!   read, blk     0 ─► 2 ─► … ─► n ─► 1        read, scsi    0 ─► 1 ─► 2 ─► … ─► n
+//!   blk     header ─► data … ─► response          no data         header ─► response
+//!   scsi, write  header ─► data … ─► response     scsi, read      header ─► response ─► data …
 //! ```
 //!
-//! So entry 0 and 1 of a slot's own table are written once, and a short request writes two links and its data.
+//! Where the descriptors of a chain go is decided request by request:
+//!
+//! ```text
+//!   a slot's own table   up to Format::INLINE_SEGMENTS segments; one descriptor of the ring
+//!   a large table        more segments, while there is such a table; one descriptor of the ring
+//!   the ring itself      no table to be had, or none allowed (no VIRTIO_F_INDIRECT_DESC); one for each buffer
+//! ```
+//!
+//! The life of a request: [`RequestQueue::submit`] → [`RequestQueue::publish`] → the device →
+//! [`RequestQueue::pop_used`] → [`Used`].
 
-mod event;
+mod format;
 mod layout;
+mod requests;
+mod ring;
 mod slot;
-mod split;
+mod submit;
+mod used;
 
-pub use event::need_event;
-pub use layout::{Layout, LayoutError, Shape};
-pub use slot::Slot;
-pub use split::{Filled, RequestQueue, Reservation, Used};
+pub use format::Format;
+pub use layout::{Layout, LayoutError, QueueOptions, RingFormat};
+pub use requests::RequestQueue;
+pub use ring::{AnyRing, PackedRing, Position, Ring, SplitRing, need_event};
+pub use slot::{Slot, Ticket};
+pub use submit::{Data, NoData};
+pub use used::Used;
 
 /// Device addresses of a queue's three areas (2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueAreas {
-    /// Descriptor table
+    /// Descriptor table, or descriptor ring
     pub descriptor_area: u64,
-    /// Available ring
+    /// Available ring, or what the driver says of events
     pub driver_area: u64,
-    /// Used ring
+    /// Used ring, or what the device says of events
     pub device_area: u64,
 }
 
@@ -48,7 +62,11 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notify {
     /// Ring the doorbell.
-    Device,
+    Device {
+        /// Where the next buffer will be made available (2.9): the available index of a split ring, offset and wrap
+        /// counter of a packed one. What a notification carries with VIRTIO_F_NOTIFICATION_DATA.
+        next: u16,
+    },
     /// The device looks by itself.
     Suppressed,
 }
@@ -56,7 +74,7 @@ pub enum Notify {
 /// Why a request was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// No slot, or no large table, is free; one will be when a request completes.
+    /// No slot, or not as many descriptors, are free; they will be when requests complete.
     Full,
     /// The request has more segments than any chain may have.
     TooManySegments,
@@ -80,7 +98,7 @@ pub enum DeviceFault {
     UsedIdOutOfRange {
         /// What the device wrote
         id: u32,
-        /// Entries of the ring
+        /// How many ids there are
         size: u16,
     },
     /// A used id of a request that is not with the device: twice, or never given.
@@ -106,6 +124,11 @@ pub enum DeviceFault {
         /// Requests in flight
         in_flight: u16,
     },
+    /// With VIRTIO_F_IN_ORDER: a batch whose last request lies past the used index.
+    BatchTooLong {
+        /// What the device wrote
+        id: u32,
+    },
 }
 
 impl DeviceFault {
@@ -116,6 +139,34 @@ impl DeviceFault {
             Self::UsedIdNotInFlight { id } => 0x02_0000 | id & 0xffff,
             Self::UsedLengthTooLong { id, .. } => 0x03_0000 | id as u32,
             Self::UsedIndexJumped { index, .. } => 0x04_0000 | index as u32,
+            Self::BatchTooLong { id } => 0x05_0000 | id & 0xffff,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Format;
+
+    /// virtio-blk's, with room for two data segments in a slot's own table.
+    pub(super) struct Blk;
+
+    impl Format for Blk {
+        type Header = [u8; 16];
+        const RESPONSE_BYTES: u16 = 1;
+        const RESPONSE_BEFORE_DATA_IN: bool = false;
+        const INLINE_SEGMENTS: u16 = 2;
+        const USED_LENGTH_COUNTS_DATA_OUT: bool = false;
+    }
+
+    /// virtio-scsi's, likewise.
+    pub(super) struct Scsi;
+
+    impl Format for Scsi {
+        type Header = [u8; 51];
+        const RESPONSE_BYTES: u16 = 108;
+        const RESPONSE_BEFORE_DATA_IN: bool = true;
+        const INLINE_SEGMENTS: u16 = 2;
+        const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
     }
 }

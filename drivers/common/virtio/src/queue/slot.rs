@@ -3,25 +3,68 @@
 /// No slot, no table.
 pub(crate) const NONE: u16 = u16::MAX;
 
-/// One slot. Its number is the request's id and the index of its head descriptor.
+/// Where a request's descriptors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the slot's own table.
+    Inline,
+    /// In this large table.
+    Large(u16),
+    /// In the ring itself: so many of them. In a split ring they are those of a chain of slots, of which this is the
+    /// last.
+    Direct { descriptors: u16, last: u16 },
+}
+
+impl Place {
+    /// Descriptors of the ring that the request has.
+    #[inline]
+    pub(crate) const fn descriptors(self) -> u16 {
+        match self {
+            Self::Inline | Self::Large(_) => 1,
+            Self::Direct { descriptors, .. } => descriptors,
+        }
+    }
+}
+
+/// One slot. Its number is the request's id: the head descriptor of a split ring, the buffer id of a packed one.
 #[derive(Debug)]
 pub struct Slot<T> {
     /// The request; `Some` exactly while the device has it.
     pub(crate) token: Option<T>,
     /// Bytes the device may write: response and data.
     pub(crate) writable: u32,
-    /// Bytes the device may say it wrote; more than `writable` only where the shape says so.
+    /// Bytes the device may say it wrote; more than `writable` only where the format says so.
     pub(crate) claimable: u32,
-    /// The large table in use, or `NONE`.
-    pub(crate) large: u16,
-    /// The head descriptor points at a large table and has to be turned back.
-    pub(crate) redirected: bool,
-    /// The next free slot, or `NONE`.
+    /// How many requests have had the slot; wraps.
+    pub(crate) generation: u32,
+    /// Where the descriptors of the request are.
+    pub(crate) place: Place,
+    /// The next free slot, or `NONE`. In a direct chain of a split ring: the slot whose descriptor comes next.
     pub(crate) next_free: u16,
+    /// The request that was made available after this one; meaningful with VIRTIO_F_IN_ORDER.
+    pub(crate) next_in_order: u16,
+    /// The slot's descriptor does not point at its own table and has to be turned back.
+    pub(crate) redirected: bool,
 }
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { token: None, writable: 0, claimable: 0, large: NONE, redirected: false, next_free: NONE }
+        Self {
+            token: None,
+            writable: 0,
+            claimable: 0,
+            generation: 0,
+            place: Place::Inline,
+            next_free: NONE,
+            next_in_order: NONE,
+            redirected: false,
+        }
     }
+}
+
+/// Which request of a queue, without the danger of meaning a later one in the same slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) slot: u16,
+    pub(crate) generation: u32,
 }

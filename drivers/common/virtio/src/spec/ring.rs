@@ -67,3 +67,33 @@ pub mod used {
     /// `ring[]`, eight bytes each (`id`, `len`); `avail_event` follows
     pub const RING: usize = 4;
 }
+
+/// The packed virtqueue (2.8).
+pub mod packed {
+    /// Bit of a descriptor's flags: with [`USED`] different from it, the descriptor is available (2.8.1).
+    #[doc(alias = "VIRTQ_DESC_F_AVAIL")]
+    pub const AVAILABLE: u16 = 1 << 7;
+    /// Bit of a descriptor's flags: equal to [`AVAILABLE`] in a used descriptor (2.8.1).
+    #[doc(alias = "VIRTQ_DESC_F_USED")]
+    pub const USED: u16 = 1 << 15;
+
+    /// Offsets in a descriptor (2.8.13).
+    pub mod descriptor {
+        /// Address of the buffer
+        pub const ADDRESS: usize = 0;
+        /// `len`, `id` and `flags`, which make up one word of 64 bits
+        pub const LENGTH_ID_FLAGS: usize = 8;
+        /// `flags`
+        pub const FLAGS: usize = 14;
+    }
+
+    /// Flags of an event suppression structure (2.8.10, 2.8.14): tell me of everything.
+    #[doc(alias = "RING_EVENT_FLAGS_ENABLE")]
+    pub const EVENTS_ENABLE: u16 = 0;
+    /// Tell me of nothing.
+    #[doc(alias = "RING_EVENT_FLAGS_DISABLE")]
+    pub const EVENTS_DISABLE: u16 = 1;
+    /// Tell me when the descriptor is reached that the structure names. Only with VIRTIO_F_EVENT_IDX.
+    #[doc(alias = "RING_EVENT_FLAGS_DESC")]
+    pub const EVENTS_DESCRIPTOR: u16 = 2;
+}

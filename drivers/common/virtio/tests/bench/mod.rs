@@ -8,45 +8,93 @@
 use virtio::fake::disk::Disk;
 use virtio::fake::{FakeBar, FakeDevice, Options, Ram};
 use virtio::memory::{Region, Segment, SharedMemory};
-use virtio::queue::{Direction, Layout, Notify, Reason, RequestQueue, Shape, Slot};
+use virtio::queue::{
+    AnyRing, Direction, Format, Layout, Notify, QueueOptions, Reason, RequestQueue, Ring, RingFormat, Slot,
+    Ticket,
+};
 use virtio::spec::Features;
 use virtio::spec::blk::{RequestHeader, RequestType, Status};
+use virtio::spec::scsi::{CmdRequest, CmdResponse};
 use virtio::transport::{Device, Doorbell};
-use zerocopy::IntoBytes;
 
-pub type Queue<M = Region> = RequestQueue<M, u32, Vec<Slot<u32>>>;
+pub type Queue<F = Blk, R = AnyRing<Region>> = RequestQueue<F, R, u32, Vec<Slot<u32>>>;
 
 /// virtio-blk, with room for two data segments in a slot's own table.
-pub const BLK: Shape = Shape {
-    header_bytes: 16,
-    response_bytes: 1,
-    response_before_data_in: false,
-    inline_segments: 2,
-    used_length_counts_data_out: false,
-};
+pub struct Blk;
 
-/// virtio-scsi, likewise.
-pub const SCSI: Shape = Shape {
-    header_bytes: 51,
-    response_bytes: 108,
-    response_before_data_in: true,
-    inline_segments: 2,
-    used_length_counts_data_out: true,
-};
-
-pub const LARGE_TABLES: u16 = 4;
-pub const WITHOUT_EVENT_IDX: Features = Features::VERSION_1.union(Features::RING_INDIRECT_DESC);
-pub const WITH_EVENT_IDX: Features = WITHOUT_EVENT_IDX.union(Features::RING_EVENT_IDX);
-
-/// A queue in `memory`, for requests as long as the ring allows.
-pub fn queue<M: SharedMemory>(memory: M, layout: Layout, event_idx: bool) -> Queue<M> {
-    let mut slots = Vec::new();
-    slots.resize_with(layout.slots(), Slot::default);
-    RequestQueue::new(memory, layout, slots, event_idx).expect("memory and slots are as the layout says")
+impl Format for Blk {
+    type Header = RequestHeader;
+    const RESPONSE_BYTES: u16 = 1;
+    const RESPONSE_BEFORE_DATA_IN: bool = false;
+    const INLINE_SEGMENTS: u16 = 2;
+    const USED_LENGTH_COUNTS_DATA_OUT: bool = false;
 }
 
-pub fn layout(size: u16, shape: &Shape) -> Layout {
-    Layout::new(size, shape, size - 2, LARGE_TABLES).expect("the longest chain fills the ring")
+/// virtio-scsi, likewise.
+pub struct Scsi;
+
+impl Format for Scsi {
+    type Header = CmdRequest;
+    const RESPONSE_BYTES: u16 = size_of::<CmdResponse>() as u16;
+    const RESPONSE_BEFORE_DATA_IN: bool = true;
+    const INLINE_SEGMENTS: u16 = 2;
+    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
+}
+
+pub const LARGE_TABLES: u16 = 4;
+
+const fn features(list: &[Features]) -> Features {
+    let mut all = Features::VERSION_1;
+    let mut index = 0;
+    while index < list.len() {
+        all = all.union(list[index]);
+        index += 1;
+    }
+    all
+}
+
+pub const WITHOUT_EVENT_IDX: Features = features(&[Features::RING_INDIRECT_DESC]);
+pub const WITH_EVENT_IDX: Features = features(&[Features::RING_INDIRECT_DESC, Features::RING_EVENT_IDX]);
+pub const DIRECT: Features = features(&[Features::RING_EVENT_IDX]);
+pub const PACKED: Features =
+    features(&[Features::RING_INDIRECT_DESC, Features::RING_EVENT_IDX, Features::RING_PACKED]);
+pub const PACKED_WITHOUT_EVENT_IDX: Features =
+    features(&[Features::RING_INDIRECT_DESC, Features::RING_PACKED]);
+pub const PACKED_DIRECT: Features = features(&[Features::RING_EVENT_IDX, Features::RING_PACKED]);
+
+/// Every ring, with tables.
+pub const WITH_TABLES: [Features; 4] = [WITHOUT_EVENT_IDX, WITH_EVENT_IDX, PACKED_WITHOUT_EVENT_IDX, PACKED];
+
+/// Every ring.
+pub const ALL: [Features; 8] = [
+    WITHOUT_EVENT_IDX,
+    WITH_EVENT_IDX,
+    DIRECT,
+    features(&[]),
+    PACKED_WITHOUT_EVENT_IDX,
+    PACKED,
+    PACKED_DIRECT,
+    features(&[Features::RING_PACKED]),
+];
+
+/// A queue in `memory`, for requests as long as the ring allows.
+pub fn queue<F: Format, R: Ring>(memory: R::Memory, layout: Layout<F>, features: Features) -> Queue<F, R> {
+    let mut slots = Vec::new();
+    slots.resize_with(layout.slots(), Slot::default);
+    RequestQueue::new(memory, layout, slots, features).expect("memory and slots are as the layout says")
+}
+
+pub fn layout<F: Format>(size: u16, features: Features) -> Layout<F> {
+    let packed = features.contains(Features::RING_PACKED);
+    Layout::new(QueueOptions {
+        ring: if packed { RingFormat::Packed } else { RingFormat::Split },
+        size,
+        slots: size,
+        max_segments: size - 2,
+        indirect: features.contains(Features::RING_INDIRECT_DESC),
+        large_tables: LARGE_TABLES,
+    })
+    .expect("the longest chain fills the ring")
 }
 
 pub struct Bench {
@@ -60,14 +108,19 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(size: u16, features: Features) -> Self {
+        Self::with(size, features, |_| ())
+    }
+
+    pub fn with(size: u16, features: Features, change: impl FnOnce(&mut Options)) -> Self {
         let ram = Ram::new(1 << 20);
-        let options = Options { features, queue_size: size, ..Options::default() };
+        let mut options = Options { features, queue_size: size, ..Options::default() };
+        change(&mut options);
         let device = FakeDevice::new(Disk::new(1024), &ram, options);
         let transport =
             Device::open(&device.config_space(), |bar| device.bar(bar)).expect("the fake is whole");
-        let layout = layout(size, &BLK);
-        let memory = ram.alloc(layout.shared_bytes(), 64);
-        let queue = queue(memory, layout, features.contains(Features::RING_EVENT_IDX));
+        let layout = layout(size, features);
+        let memory = ram.alloc(layout.shared_bytes(), layout.alignment());
+        let queue = queue(memory, layout, features);
         let data = ram.alloc(64 * 1024, 512);
         let doorbell = start(&transport, &queue);
         Self { ram, device, transport, queue, doorbell, data }
@@ -78,7 +131,7 @@ impl Bench {
         self.doorbell = start(&self.transport, &self.queue);
     }
 
-    pub fn flush(&mut self, token: u32) -> Result<(), Reason> {
+    pub fn flush(&mut self, token: u32) -> Result<Ticket, Reason> {
         self.request(token, RequestType::FLUSH, 0, 0)
     }
 
@@ -89,7 +142,7 @@ impl Bench {
         kind: RequestType,
         sector: u64,
         sectors: u16,
-    ) -> Result<(), Reason> {
+    ) -> Result<Ticket, Reason> {
         let header = RequestHeader::new(kind, sector);
         let direction = match kind {
             RequestType::IN => Direction::FromDevice,
@@ -97,9 +150,10 @@ impl Bench {
             _ => Direction::None,
         };
         let base = self.data.device_address() + sector * 512;
-        let segments =
-            (0..sectors).map(|index| Segment { address: base + u64::from(index) * 512, length: 512 });
-        self.queue.submit(token, header.as_bytes(), direction, segments).map_err(|rejected| {
+        let segments: Vec<_> = (0..sectors)
+            .map(|index| Segment { address: base + u64::from(index) * 512, length: 512 })
+            .collect();
+        self.queue.submit(token, &header, direction, segments.as_slice()).map_err(|rejected| {
             assert_eq!(rejected.token, token, "the token comes back");
             rejected.reason
         })
@@ -108,7 +162,7 @@ impl Bench {
     /// Shows the device what was submitted, and tells it where it has to be told.
     pub fn publish(&mut self) -> Notify {
         let notify = self.queue.publish();
-        if notify == Notify::Device {
+        if notify != Notify::Suppressed {
             self.transport.notify(&self.doorbell);
         }
         notify
@@ -122,7 +176,7 @@ impl Bench {
             used.read_response(0, &mut status);
             assert_eq!(Status(status[0]), Status::OK);
             let length = used.length();
-            done.push((used.take().expect("the slot is in use"), length));
+            done.push((used.take(), length));
         }
         done
     }

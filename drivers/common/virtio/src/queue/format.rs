@@ -1,0 +1,56 @@
+//! What surrounds the data of a request.
+
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::spec::ring::DESCRIPTOR_BYTES;
+
+/// The requests of one device type: constants and a type, so that the compiler knows every size and offset.
+pub trait Format: Sized {
+    /// What the device reads first.
+    type Header: IntoBytes + Immutable;
+
+    /// Bytes that the device answers.
+    const RESPONSE_BYTES: u16;
+
+    /// The response comes before the data that the device writes (virtio-scsi), or after it (virtio-blk).
+    const RESPONSE_BEFORE_DATA_IN: bool;
+
+    /// Data segments that a slot's own table has room for.
+    const INLINE_SEGMENTS: u16;
+
+    /// The device may count data it has read as if it had written it. QEMU's virtio-scsi does: for a write, its used
+    /// length is the response and the data together, which 2.7.8.2 does not allow but every guest has to live with.
+    const USED_LENGTH_COUNTS_DATA_OUT: bool;
+}
+
+/// Entries of a table that are not data: header and response.
+pub(crate) const FIXED_ENTRIES: u16 = 2;
+
+/// Bytes of an indirect table for so many data segments.
+pub(crate) const fn table_bytes(segments: u16) -> usize {
+    (segments as usize + FIXED_ENTRIES as usize) * DESCRIPTOR_BYTES
+}
+
+/// Sizes that follow from a format.
+pub(crate) struct Sizes<F>(core::marker::PhantomData<F>);
+
+impl<F: Format> Sizes<F> {
+    /// Bytes of the header.
+    pub(crate) const HEADER: usize = size_of::<F::Header>();
+
+    /// Bytes of a slot's own table.
+    pub(crate) const TABLE: usize = table_bytes(F::INLINE_SEGMENTS);
+
+    /// From one slot's table to the next one's: the table, and the header behind it.
+    pub(crate) const SLOT: usize = (Self::TABLE + Self::HEADER).next_multiple_of(16);
+
+    /// The same where there are no tables.
+    pub(crate) const SLOT_WITHOUT_TABLE: usize = Self::HEADER.next_multiple_of(16);
+
+    /// From one slot's response to the next one's. Responses are packed, so that one line holds many of virtio-blk's,
+    /// but words that are read whole are aligned.
+    pub(crate) const RESPONSE: usize = match F::RESPONSE_BYTES {
+        1 => 1,
+        bytes => (bytes as usize).next_multiple_of(4),
+    };
+}

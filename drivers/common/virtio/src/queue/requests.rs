@@ -1,0 +1,442 @@
+//! Requests in a ring: which slots are free, and whose a used buffer is.
+
+use core::marker::PhantomData;
+
+use super::format::{FIXED_ENTRIES, Format, Sizes, table_bytes};
+use super::layout::{Layout, LayoutError, Parts, QueueOptions};
+use super::ring::{Claim, Ring, Table};
+use super::slot::{NONE, Place, Slot, Ticket};
+use super::{DeviceFault, Notify, QueueAreas, Used};
+use crate::memory::SharedMemory;
+use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
+use crate::spec::{Features, ring::Descriptor};
+
+/// A queue of requests in the format `F`, through a ring of the kind `R`. `T` is what the driver wants back with a
+/// completed request; `S` holds the slots.
+///
+/// Nothing here locks or waits: whoever has `&mut` to the queue has its lock.
+pub struct RequestQueue<F, R: Ring, T, S> {
+    pub(super) ring: R,
+    pub(super) layout: Layout<F>,
+    /// Table and header of each slot.
+    pub(super) chains: R::Memory,
+    pub(super) responses: R::Memory,
+    pub(super) large: R::Memory,
+    pub(super) slots: S,
+    /// First free slot, or `NONE`.
+    pub(super) free: u16,
+    /// Requests that the device has.
+    pub(super) in_flight: u16,
+    /// How many it can have at once: as many as there are slots, less what chains in the ring itself take of it.
+    pub(super) room: u16,
+    /// Descriptors that requests have of the ring beyond one each.
+    pub(super) extra_descriptors: u16,
+    /// Large tables that are free, one bit each.
+    pub(super) free_tables: u64,
+    /// Requests with fewer segments go into their slot's own table without further questions.
+    pub(super) inline_below: u16,
+    /// Used buffers come as they are finished, and the device has not broken a rule.
+    usual: bool,
+    pub(super) broken: bool,
+    /// With VIRTIO_F_IN_ORDER.
+    pub(super) order: Option<Order>,
+    token: PhantomData<T>,
+}
+
+/// The requests in flight in the order in which they were made available, as a list through the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    first: u16,
+    last: u16,
+    /// The end of the list of free slots, which is a queue then: so slots, and a split ring's descriptors with them, are
+    /// taken in ring order (2.7.5).
+    last_free: u16,
+    /// A batch that the device named by its last request, and what it says of that one.
+    batch: Option<Claim>,
+}
+
+impl Order {
+    const fn empty(slots: u16) -> Self {
+        Self { first: NONE, last: NONE, last_free: slots.wrapping_sub(1), batch: None }
+    }
+}
+
+impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
+    /// A queue in `memory`, ready for a device that was reset and has accepted `features`.
+    ///
+    /// # Errors
+    /// Memory or slots are not as the layout says, or VIRTIO_F_IN_ORDER comes with fewer slots than the ring has entries.
+    pub fn new(
+        memory: R::Memory,
+        layout: Layout<F>,
+        slots: S,
+        features: Features,
+    ) -> Result<Self, LayoutError> {
+        const { assert!(F::INLINE_SEGMENTS > 0 && F::RESPONSE_BYTES > 0 && Sizes::<F>::HEADER > 0) };
+        let Parts { ring, slots: chains, responses, large } =
+            layout.carve(memory).ok_or(LayoutError::TooLittleMemory)?;
+        if slots.as_ref().len() != layout.slots() {
+            return Err(LayoutError::TooLittleMemory);
+        }
+        let in_order = features.contains(Features::IN_ORDER);
+        let QueueOptions { slots: count, size, .. } = layout.options;
+        // Descriptors have to be taken in ring order then, all around the table (2.7.5).
+        if in_order && count != size {
+            return Err(LayoutError::Slots { slots: count, size });
+        }
+        let mut queue = Self {
+            ring: R::new(&layout, ring, features)?,
+            layout,
+            chains,
+            responses,
+            large,
+            slots,
+            free: NONE,
+            in_flight: 0,
+            room: 0,
+            extra_descriptors: 0,
+            free_tables: 0,
+            inline_below: 0,
+            usual: false,
+            broken: false,
+            order: in_order.then_some(Order::empty(count)),
+            token: PhantomData,
+        };
+        queue.reset();
+        Ok(queue)
+    }
+
+    /// Empties the ring and prepares every slot. The device, or the queue, must be in reset, and every request taken
+    /// back ([`take_outstanding`](Self::take_outstanding)).
+    pub fn reset(&mut self) {
+        debug_assert_eq!(self.in_flight, 0, "requests would be lost");
+        self.ring.reset();
+        self.free = NONE;
+        for id in (0..self.layout.options.slots).rev() {
+            self.prepare(id);
+            let free = core::mem::replace(&mut self.free, id);
+            if let Some(slot) = self.slots.as_mut().get_mut(usize::from(id)) {
+                // The generation stays: a ticket of before the reset names nothing any more.
+                *slot = Slot { next_free: free, generation: slot.generation, ..Slot::default() };
+            }
+        }
+        let tables = u32::from(self.layout.large_tables());
+        self.free_tables = u64::MAX.checked_shr(u64::BITS - tables).unwrap_or(0);
+        self.in_flight = 0;
+        self.extra_descriptors = 0;
+        self.room = self.layout.options.slots;
+        self.order = self.order.map(|_| Order::empty(self.layout.options.slots));
+        self.set_broken(false);
+    }
+
+    /// What a request in its own table, and a used buffer, are asked about is asked here once for all.
+    fn set_broken(&mut self, broken: bool) {
+        let options = &self.layout.options;
+        let inline = options.indirect && !broken;
+        self.inline_below = if inline { options.max_segments.min(F::INLINE_SEGMENTS) + 1 } else { 0 };
+        self.usual = !broken && self.order.is_none();
+        self.broken = broken;
+    }
+
+    /// Descriptors that a queue without requests has for them. Those of a split ring belong to its slots.
+    fn descriptors(&self) -> u16 {
+        let QueueOptions { slots, size, .. } = self.layout.options;
+        if self.ring.is_linked() { slots } else { size }
+    }
+
+    /// Descriptors of the ring that no request has.
+    pub(super) fn free_descriptors(&self) -> u16 {
+        self.descriptors() - self.in_flight - self.extra_descriptors
+    }
+
+    /// Notes how many descriptors requests have beyond one each.
+    pub(super) fn set_extra_descriptors(&mut self, extra: u16) {
+        self.extra_descriptors = extra;
+        self.room = self.layout.options.slots.min(self.descriptors() - extra);
+    }
+
+    /// Where the device finds the rings.
+    pub fn areas(&self) -> QueueAreas {
+        self.ring.areas()
+    }
+
+    /// Entries of the ring.
+    pub fn size(&self) -> u16 {
+        self.layout.options.size
+    }
+
+    /// Requests that the device has.
+    pub fn in_flight(&self) -> usize {
+        usize::from(self.in_flight)
+    }
+
+    /// Whether the next request is refused whatever it needs. One with many segments may be refused before that.
+    pub fn is_full(&self) -> bool {
+        let least = if self.layout.options.indirect { 1 } else { FIXED_ENTRIES };
+        self.in_flight >= self.room || self.free_descriptors() < least
+    }
+
+    /// The request of a ticket, while the device has it.
+    pub fn get(&self, ticket: Ticket) -> Option<&T> {
+        let slot = self.slots.as_ref().get(usize::from(ticket.slot))?;
+        if slot.generation == ticket.generation { slot.token.as_ref() } else { None }
+    }
+
+    /// Shows the device everything submitted since the last time, and tells whether it has to be notified.
+    #[inline]
+    pub fn publish(&mut self) -> Notify {
+        self.ring.publish()
+    }
+
+    /// The next request that the device is done with, and its slot free again.
+    ///
+    /// Guaranteed of a `Used`: its slot was in flight, and the length lies within what the device was allowed to write.
+    ///
+    /// # Errors
+    /// The device wrote something it must not; the queue is broken from now on.
+    #[inline]
+    pub fn pop_used(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+        let claim = if self.usual { self.ring.peek(self.in_flight) } else { self.peek_unusual() };
+        let claim = match claim {
+            Ok(None) => return Ok(None),
+            Ok(Some(claim)) => claim,
+            Err(fault) => return Err(self.break_with(fault)),
+        };
+        match self.accept(claim) {
+            Ok((token, length)) => Ok(Some(Used::new(self, claim.id as u16, token, length))),
+            Err(fault) => Err(self.break_with(fault)),
+        }
+    }
+
+    /// Looking at the same entry again would find the same lie for ever.
+    #[cold]
+    fn break_with(&mut self, fault: DeviceFault) -> DeviceFault {
+        self.set_broken(true);
+        fault
+    }
+
+    #[cold]
+    fn peek_unusual(&mut self) -> Result<Option<Claim>, DeviceFault> {
+        if self.broken { Ok(None) } else { self.next_in_order() }
+    }
+
+    /// Takes the request that the device claims to be done with out of its slot.
+    #[inline]
+    fn accept(&mut self, Claim { id, length }: Claim) -> Result<(T, u32), DeviceFault> {
+        let slots = self.slots.as_mut();
+        let size = slots.len() as u16;
+        let Some(slot) = slots.get_mut(id as usize) else {
+            return Err(DeviceFault::UsedIdOutOfRange { id, size });
+        };
+        let (writable, place) = (slot.writable, slot.place);
+        // Of a request that claims too much the token stays: the device has it until it is reset.
+        if length > slot.claimable && slot.token.is_some() {
+            return Err(DeviceFault::UsedLengthTooLong { id: id as u16, length, writable });
+        }
+        let Some(token) = slot.token.take() else {
+            return Err(DeviceFault::UsedIdNotInFlight { id });
+        };
+        if place == Place::Inline && self.usual {
+            slot.next_free = self.free;
+            self.free = id as u16;
+        } else {
+            self.release(id as u16, place);
+        }
+        self.in_flight -= 1;
+        self.ring.advance(place.descriptors());
+        Ok((token, length.min(writable)))
+    }
+
+    /// Frees a slot and whatever else its request had.
+    #[cold]
+    fn release(&mut self, id: u16, place: Place) {
+        let mut last = id;
+        match place {
+            Place::Inline => {}
+            Place::Large(table) => self.free_tables |= 1 << table,
+            Place::Direct { descriptors, last: end } => {
+                last = end;
+                self.set_extra_descriptors(self.extra_descriptors - (descriptors - 1));
+            }
+        }
+        let slots = self.slots.as_mut();
+        let Some(order) = &mut self.order else {
+            if let Some(end) = slots.get_mut(usize::from(last)) {
+                end.next_free = self.free;
+            }
+            self.free = id;
+            return;
+        };
+        let end = core::mem::replace(&mut order.last_free, last);
+        if let Some(end_of_all) = slots.get_mut(usize::from(last)) {
+            end_of_all.next_free = NONE;
+        }
+        match slots.get_mut(usize::from(end)) {
+            Some(end) if self.free != NONE => end.next_free = id,
+            _ => self.free = id,
+        }
+    }
+
+    /// The next request that is done when the device uses them in order: what it names, or the first of a batch whose
+    /// last one it names (2.7.9, 2.8.8).
+    fn next_in_order(&mut self) -> Result<Option<Claim>, DeviceFault> {
+        let Some(mut order) = self.order else {
+            return Ok(None);
+        };
+        let last = match order.batch {
+            Some(last) if self.ring.covers_batch(self.in_flight)? => last,
+            Some(last) => return Err(DeviceFault::BatchTooLong { id: last.id }),
+            None => match self.ring.peek(self.in_flight)? {
+                None => return Ok(None),
+                Some(claim) => claim,
+            },
+        };
+        let slots = self.slots.as_ref();
+        let size = slots.len() as u16;
+        let Some(named) = slots.get(last.id as usize) else {
+            return Err(DeviceFault::UsedIdOutOfRange { id: last.id, size });
+        };
+        // Every request in flight is in the list, so the walk from batch to batch comes to the one that is named.
+        let (Some(_), Some(first)) = (named.token.as_ref(), slots.get(usize::from(order.first))) else {
+            return Err(DeviceFault::UsedIdNotInFlight { id: last.id });
+        };
+        let id = u32::from(order.first);
+        let (claim, batch) = if id == last.id {
+            (last, None)
+        } else {
+            // Those that are skipped count as read or written completely.
+            (Claim { id, length: first.writable }, Some(last))
+        };
+        order.batch = batch;
+        order.first = if order.first == order.last { NONE } else { first.next_in_order };
+        self.order = Some(order);
+        Ok(Some(claim))
+    }
+
+    /// Notes that `id` was made available last.
+    pub(super) fn append_in_order(&mut self, id: u16) {
+        let Some(order) = &mut self.order else {
+            return;
+        };
+        let last = core::mem::replace(&mut order.last, id);
+        if order.first == NONE {
+            order.first = id;
+        } else if let Some(slot) = self.slots.as_mut().get_mut(usize::from(last)) {
+            slot.next_in_order = id;
+        }
+    }
+
+    /// Asks the device for no interrupts. It may send some all the same.
+    #[inline]
+    pub fn disable_interrupts(&mut self) {
+        self.ring.disable_interrupts();
+    }
+
+    /// Asks the device for an interrupt with the next used buffer. `true`: there is one already, for which no
+    /// interrupt will come.
+    #[must_use = "used buffers that came before the interrupt was asked for are announced by nobody"]
+    #[inline]
+    pub fn enable_interrupts(&mut self) -> bool {
+        let waiting = self.ring.enable_interrupts();
+        let batch = self.order.is_some_and(|order| order.batch.is_some());
+        !self.broken && (waiting || batch)
+    }
+
+    /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone.
+    pub fn take_outstanding(&mut self) -> Option<T> {
+        if self.in_flight == 0 {
+            return None;
+        }
+        let token = self.slots.as_mut().iter_mut().find_map(|slot| slot.token.take())?;
+        self.in_flight -= 1;
+        Some(token)
+    }
+
+    /// Writes what never changes of a slot: its response's first value, and its table's header and the descriptor that
+    /// points at it.
+    fn prepare(&mut self, id: u16) {
+        self.spoil_response(id, usize::from(F::RESPONSE_BYTES));
+        if self.layout.options.indirect {
+            self.ring.point_at(id, self.inline_table(id));
+            self.write_header_entry(&self.chains, self.inline_table_at(id), id);
+        }
+    }
+
+    /// The first entry of a table: the slot's header.
+    pub(super) fn write_header_entry(&self, memory: &R::Memory, table: usize, id: u16) {
+        if let Some(block) = memory.block(table, DESCRIPTOR_BYTES) {
+            let length = Sizes::<F>::HEADER as u32;
+            block.store64(0, self.header_address(id));
+            block.store64(8, table_word(self.ring.is_linked(), length, DescriptorFlags::empty(), Some(1)));
+        }
+    }
+
+    /// In the widths that the response is read in.
+    #[inline]
+    pub(super) fn spoil_response(&self, id: u16, bytes: usize) {
+        use core::sync::atomic::Ordering::Relaxed;
+
+        let bytes = bytes.min(usize::from(F::RESPONSE_BYTES));
+        let start = response_at::<F>(id);
+        let words = if Sizes::<F>::RESPONSE.is_multiple_of(4) { bytes / 4 } else { 0 };
+        for word in 0..words {
+            self.responses.store32(start + 4 * word, u32::MAX, Relaxed);
+        }
+        for byte in 4 * words..bytes {
+            self.responses.store8(start + byte, u8::MAX, Relaxed);
+        }
+    }
+
+    /// Offset of a slot's own table.
+    #[inline]
+    pub(super) fn inline_table_at(&self, id: u16) -> usize {
+        usize::from(id) * Sizes::<F>::SLOT
+    }
+
+    /// A slot's own table, all of it: in a split ring the links say where a chain ends.
+    fn inline_table(&self, id: u16) -> Table {
+        let address = self.chains.device_address() + self.inline_table_at(id) as u64;
+        Table { address, bytes: Sizes::<F>::TABLE as u32 }
+    }
+
+    #[inline]
+    pub(super) fn large_table_at(&self, table: u16) -> usize {
+        usize::from(table) * table_bytes(self.layout.options.max_segments)
+    }
+
+    /// Where the device finds a slot's header.
+    pub(super) fn header_address(&self, id: u16) -> u64 {
+        let offset = if self.layout.options.indirect {
+            self.inline_table_at(id) + Sizes::<F>::TABLE
+        } else {
+            usize::from(id) * Sizes::<F>::SLOT_WITHOUT_TABLE
+        };
+        self.chains.device_address() + offset as u64
+    }
+
+    /// Where the device writes a slot's response.
+    #[inline]
+    pub(super) fn response_address(&self, id: u16) -> u64 {
+        self.responses.device_address() + response_at::<F>(id) as u64
+    }
+}
+
+/// Offset of a slot's response.
+#[inline]
+pub(super) const fn response_at<F: Format>(id: u16) -> usize {
+    id as usize * Sizes::<F>::RESPONSE
+}
+
+/// Everything of a table's entry but its address. Entries of a split ring's table are linked (2.7.5); those of a packed
+/// ring's follow each other, and have their flags where the others have the link (2.8.7, 2.8.13).
+#[inline]
+pub(super) const fn table_word(linked: bool, length: u32, flags: DescriptorFlags, next: Option<u16>) -> u64 {
+    const { assert!(core::mem::offset_of!(Descriptor, length) == 8) };
+    let flags = flags.bits() as u64;
+    let rest = match next {
+        _ if !linked => flags << 48,
+        Some(next) => (flags | DescriptorFlags::NEXT.bits() as u64) << 32 | (next as u64) << 48,
+        None => flags << 32,
+    };
+    length as u64 | rest
+}

@@ -1,0 +1,315 @@
+//! A request on its way into the ring: slot, header, chain, and then the ring.
+
+use zerocopy::IntoBytes;
+
+use super::format::{FIXED_ENTRIES, Format, Sizes, table_bytes};
+use super::requests::{RequestQueue, table_word};
+use super::ring::{Buffer, DirectChain, Ring, Table};
+use super::slot::{NONE, Place, Slot, Ticket};
+use super::{Direction, Reason, Rejected};
+use crate::memory::{Block, Segment, SharedMemory, Words};
+use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
+
+/// Where the data of a request is. It is asked while the queue still has the request's token in hand, so the segments
+/// may be the token's own.
+pub trait Data<T> {
+    /// The segments, in order; as many each time it is asked.
+    fn segments(&self, token: &T) -> impl ExactSizeIterator<Item = Segment>;
+}
+
+/// No data at all.
+#[derive(Clone, Copy, Debug)]
+pub struct NoData;
+
+impl<T> Data<T> for NoData {
+    fn segments(&self, _token: &T) -> impl ExactSizeIterator<Item = Segment> {
+        core::iter::empty()
+    }
+}
+
+impl<T> Data<T> for Segment {
+    #[inline]
+    fn segments(&self, _token: &T) -> impl ExactSizeIterator<Item = Segment> {
+        core::iter::once(*self)
+    }
+}
+
+impl<T> Data<T> for [Segment] {
+    fn segments(&self, _token: &T) -> impl ExactSizeIterator<Item = Segment> {
+        self.iter().copied()
+    }
+}
+
+impl<T, D: Data<T> + ?Sized> Data<T> for &D {
+    #[inline]
+    fn segments(&self, token: &T) -> impl ExactSizeIterator<Item = Segment> {
+        (**self).segments(token)
+    }
+}
+
+/// What the device finds in a chain.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    /// Bytes the device may write.
+    writable: u32,
+    /// Bytes the device may say it wrote.
+    claimable: u32,
+    /// Buffers that the device reads, header included.
+    readable: u16,
+}
+
+impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
+    /// Puts a request into the ring; the device sees it with the next [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// The token comes back, with the reason.
+    #[inline]
+    pub fn submit(
+        &mut self,
+        token: T,
+        header: &F::Header,
+        direction: Direction,
+        data: impl Data<T>,
+    ) -> Result<Ticket, Rejected<T>> {
+        let segments = data.segments(&token);
+        let count = segments.len();
+        if count >= usize::from(self.inline_below) || self.in_flight >= self.room {
+            drop(segments);
+            return self.submit_unusual(token, header, direction, data);
+        }
+        let id = self.free;
+        let table = self.chains.block(self.inline_table_at(id), Sizes::<F>::SLOT);
+        let response = self.response_address(id);
+        let linked = self.ring.is_linked();
+        let (Some(slot), Some(table)) = (self.slots.as_mut().get_mut(usize::from(id)), table) else {
+            // The free list holds slots only, and each has its table.
+            drop(segments);
+            return Err(Rejected { token, reason: Reason::Full });
+        };
+        self.free = slot.next_free;
+        self.in_flight += 1;
+        let ticket = Ticket { slot: id, generation: slot.generation.wrapping_add(1) };
+        let pointed = !core::mem::replace(&mut slot.redirected, false);
+        slot.generation = ticket.generation;
+        slot.place = Place::Inline;
+
+        table.write(Sizes::<F>::TABLE, header.as_bytes());
+        let written = write_table::<F, _>(table, linked, response, direction, segments);
+        slot.writable = written.writable;
+        slot.claimable = written.claimable;
+        slot.token = Some(token);
+        if self.order.is_some() {
+            self.append_in_order(id);
+        }
+        self.push_inline(id, count as u16, pointed);
+        Ok(ticket)
+    }
+
+    /// A request that does not fit into its slot's own table, or not at all.
+    #[cold]
+    fn submit_unusual(
+        &mut self,
+        token: T,
+        header: &F::Header,
+        direction: Direction,
+        data: impl Data<T>,
+    ) -> Result<Ticket, Rejected<T>> {
+        let segments = data.segments(&token);
+        let count = segments.len();
+        let large = match self.find_table(count) {
+            Ok(large) => large,
+            Err(reason) => {
+                drop(segments);
+                return Err(Rejected { token, reason });
+            }
+        };
+        let id = self.free;
+        self.write_header(id, header);
+        let (written, place, last) = match large {
+            Some(table) => {
+                let written = self.write_large(table, id, direction, segments);
+                (written, Place::Large(table), id)
+            }
+            None => {
+                let (written, last) = self.write_direct(id, direction, segments);
+                (written, Place::Direct { descriptors: count as u16 + FIXED_ENTRIES, last }, last)
+            }
+        };
+        let slots = self.slots.as_mut();
+        self.free = slots.get(usize::from(last)).map_or(NONE, |end| end.next_free);
+        self.in_flight += 1;
+        let mut ticket = Ticket { slot: id, generation: 0 };
+        if let Some(slot) = slots.get_mut(usize::from(id)) {
+            ticket.generation = slot.generation.wrapping_add(1);
+            slot.generation = ticket.generation;
+            slot.place = place;
+            slot.writable = written.writable;
+            slot.claimable = written.claimable;
+            slot.redirected = true;
+            slot.token = Some(token);
+        }
+        self.append_in_order(id);
+        match large {
+            Some(table) => {
+                self.free_tables &= !(1 << table);
+                let address = self.large.device_address() + self.large_table_at(table) as u64;
+                let bytes = table_bytes(count as u16) as u32;
+                self.ring.push_indirect(id, Table { address, bytes }, false);
+            }
+            None => {
+                self.set_extra_descriptors(self.extra_descriptors + count as u16 + 1);
+                let chain = DirectChain {
+                    first_length: Sizes::<F>::HEADER as u32,
+                    readable: written.readable,
+                    count: count as u16 + FIXED_ENTRIES,
+                };
+                self.ring.push_direct(id, chain);
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// A large table for a chain with so many segments, or none when it has to go into the ring itself and can.
+    fn find_table(&self, segments: usize) -> Result<Option<u16>, Reason> {
+        if self.broken {
+            return Err(Reason::Broken);
+        }
+        if segments > usize::from(self.layout.options.max_segments) {
+            return Err(Reason::TooManySegments);
+        }
+        if self.in_flight >= self.room {
+            return Err(Reason::Full);
+        }
+        if self.free_tables != 0 {
+            Ok(Some(self.free_tables.trailing_zeros() as u16))
+        } else if segments as u16 + FIXED_ENTRIES <= self.free_descriptors() {
+            Ok(None)
+        } else {
+            Err(Reason::Full)
+        }
+    }
+
+    fn write_large(
+        &self,
+        table: u16,
+        id: u16,
+        direction: Direction,
+        segments: impl ExactSizeIterator<Item = Segment>,
+    ) -> Written {
+        let at = self.large_table_at(table);
+        let bytes = table_bytes(self.layout.options.max_segments);
+        let linked = self.ring.is_linked();
+        self.write_header_entry(&self.large, at, id);
+        match self.large.block(at, bytes) {
+            Some(block) => write_table::<F, _>(block, linked, self.response_address(id), direction, segments),
+            // The layout has room for the longest chain in every large table.
+            None => Written { writable: 0, claimable: 0, readable: 1 },
+        }
+    }
+
+    #[inline]
+    fn push_inline(&mut self, id: u16, segments: u16, pointed: bool) {
+        // In a split ring the descriptor says how long the table is, and stays; in a packed one how long the chain is.
+        let bytes = if self.ring.is_linked() { Sizes::<F>::TABLE } else { table_bytes(segments) };
+        let address = self.chains.device_address() + self.inline_table_at(id) as u64;
+        self.ring.push_indirect(id, Table { address, bytes: bytes as u32 }, pointed);
+    }
+
+    fn write_header(&self, id: u16, header: &F::Header) {
+        let at = (self.header_address(id) - self.chains.device_address()) as usize;
+        // Behind a table of an odd size a header need not start where a block may.
+        let start = at - at % 16;
+        let bytes = (at - start + Sizes::<F>::HEADER).next_multiple_of(8);
+        if let Some(block) = self.chains.block(start, bytes) {
+            block.write(at - start, header.as_bytes());
+        }
+    }
+
+    /// Writes a chain into the ring's own descriptors. In a split ring these are the descriptors of free slots, taken
+    /// from the head of the list; returns the last of them.
+    fn write_direct(
+        &mut self,
+        id: u16,
+        direction: Direction,
+        segments: impl ExactSizeIterator<Item = Segment>,
+    ) -> (Written, u16) {
+        let address = self.header_address(id);
+        let linked = self.ring.is_linked();
+        let response = self.response_address(id);
+        let ring = &mut self.ring;
+        let slots = self.slots.as_mut();
+        let mut own = id;
+        let mut write = |nth: u16, buffer: Buffer, last: bool| {
+            let mut next = NONE;
+            if linked && let Some(slot) = slots.get_mut(usize::from(own)) {
+                next = slot.next_free;
+                slot.redirected = true;
+            }
+            let (flags, link) =
+                if last { (buffer.flags, 0) } else { (buffer.flags | DescriptorFlags::NEXT, next) };
+            ring.write_direct(id, nth, own, link, Buffer { flags, ..buffer });
+            if linked && !last {
+                own = next;
+            }
+        };
+        let length = Sizes::<F>::HEADER as u32;
+        write(0, Buffer { address, length, flags: DescriptorFlags::empty() }, false);
+        let written = each_buffer::<F>(response, direction, segments, &mut write);
+        (written, own)
+    }
+}
+
+/// Writes all entries of a table but the header's, which stands there already.
+#[inline]
+fn write_table<F: Format, W: Words>(
+    table: Block<W>,
+    linked: bool,
+    response: u64,
+    direction: Direction,
+    segments: impl ExactSizeIterator<Item = Segment>,
+) -> Written {
+    each_buffer::<F>(response, direction, segments, |entry, buffer, last| {
+        let at = usize::from(entry) * DESCRIPTOR_BYTES;
+        table.store64(at, buffer.address);
+        table.store64(at + 8, table_word(linked, buffer.length, buffer.flags, (!last).then_some(entry + 1)));
+    })
+}
+
+/// Hands out the buffers of a chain behind its header in their order, with their place and whether they are the last:
+/// what the device reads before what it writes (2.7.4.2, 2.8.17).
+#[inline]
+fn each_buffer<F: Format>(
+    response: u64,
+    direction: Direction,
+    segments: impl ExactSizeIterator<Item = Segment>,
+    mut put: impl FnMut(u16, Buffer, bool),
+) -> Written {
+    let count = segments.len() as u16;
+    let from_device = direction == Direction::FromDevice;
+    let response_first = F::RESPONSE_BEFORE_DATA_IN && from_device;
+    let response_bytes = u32::from(F::RESPONSE_BYTES);
+    let response = Buffer { address: response, length: response_bytes, flags: DescriptorFlags::WRITE };
+    let mut entry = 1;
+    if response_first {
+        put(entry, response, count == 0);
+        entry += 1;
+    }
+    let flags = if from_device { DescriptorFlags::WRITE } else { DescriptorFlags::empty() };
+    let mut data_bytes = 0_u32;
+    for (left, segment) in (0..count).rev().zip(segments) {
+        let buffer = Buffer { address: segment.address, length: segment.length, flags };
+        put(entry, buffer, response_first && left == 0);
+        entry += 1;
+        data_bytes = data_bytes.saturating_add(segment.length);
+    }
+    if !response_first {
+        put(entry, response, true);
+    }
+    let with_data = response_bytes.saturating_add(data_bytes);
+    let writable = if from_device { with_data } else { response_bytes };
+    Written {
+        writable,
+        claimable: if F::USED_LENGTH_COUNTS_DATA_OUT { with_data } else { writable },
+        readable: if from_device { 1 } else { 1 + count },
+    }
+}
