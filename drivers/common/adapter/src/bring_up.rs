@@ -7,7 +7,7 @@ use storport::port::LogPart;
 use storport::{DpcKind, Interrupts, LogEvent, Port};
 use virtio::transport::TransportError;
 
-use crate::interrupt::{self, MessagePlan};
+use crate::interrupt;
 use crate::protocol::Protocol;
 use crate::request_path::RequestPath;
 use crate::state::State;
@@ -88,7 +88,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if self.state.get() == State::Gone {
             return Err(TransportError::Removed);
         }
-        let plan = MessagePlan::new(interrupt::decode(self.interrupts.load(Ordering::Relaxed)));
+        let plan = interrupt::plan(interrupt::decode(self.interrupts.load(Ordering::Relaxed)));
         let device = self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS))?;
         let device = device.negotiate(self.features)?;
         if device.features() != self.features {
@@ -99,8 +99,13 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             path.backlog.push_back(srb);
         }
         path.ring.reset();
-        device.set_config_vector(plan.configuration)?;
-        device.enable_queue(D::REQUEST_QUEUE, path.ring.size(), &path.ring.areas(), plan.request_queue)?;
+        device.set_config_vector(plan.configuration().map(|vector| vector.0))?;
+        device.enable_queue(
+            D::REQUEST_QUEUE,
+            path.ring.size(),
+            &path.ring.areas(),
+            plan.queue(0).map(|vector| vector.0),
+        )?;
         path.doorbell = Some(self.device.notifier(D::REQUEST_QUEUE)?);
         device.driver_ok();
         Ok(())

@@ -1,43 +1,34 @@
-//! Interrupts: which message means what, and what has to be done about it.
-//!
-//! Message numbers are StorPort's, queue numbers virtio's, and the two are converted here and nowhere else. A
-//! message's number is the MSI-X table entry the device signals.
+//! Interrupts: what the messages we were given announce. Which of them is whose is the plan of [`virtio::interrupts`];
+//! a message's number is the MSI-X table entry that the device signals.
 
 use core::sync::atomic::Ordering;
 
 use storport::{InterruptWork, Interrupts, Port};
+use virtio::interrupts::{Vector, VectorPlan};
 
 use crate::Adapter;
 use crate::protocol::Protocol;
 use crate::reset::Reason;
 use crate::state::State;
 
-/// Which message each of the device's interrupt sources signals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MessagePlan {
-    /// For configuration changes.
-    pub(crate) configuration: Option<u16>,
-    /// For used buffers of the request queue.
-    pub(crate) request_queue: Option<u16>,
+/// Request queues.
+const QUEUES: u16 = 1;
+
+/// One vector each for the configuration and the request queue, as far as there are.
+pub(crate) const fn plan(interrupts: Interrupts) -> VectorPlan {
+    match interrupts {
+        Interrupts::None | Interrupts::Line => VectorPlan::new(0, QUEUES),
+        Interrupts::Messages(count) => VectorPlan::new(count, QUEUES),
+    }
 }
 
-impl MessagePlan {
-    /// One message each where there are two, one for both where there is one, none with a line interrupt.
-    pub(crate) const fn new(interrupts: Interrupts) -> Self {
-        match interrupts {
-            Interrupts::None | Interrupts::Line | Interrupts::Messages(0) => {
-                Self { configuration: None, request_queue: None }
-            }
-            Interrupts::Messages(1) => Self { configuration: Some(0), request_queue: Some(0) },
-            Interrupts::Messages(_) => Self { configuration: Some(0), request_queue: Some(1) },
-        }
-    }
-
-    /// What a message announces.
-    pub(crate) fn work_of(self, message: u32) -> InterruptWork {
-        let is = |planned: Option<u16>| planned.map(u32::from) == Some(message);
-        InterruptWork { request_queue: is(self.request_queue), configuration: is(self.configuration) }
-    }
+/// What a message announces.
+fn work_of(plan: VectorPlan, message: u32) -> InterruptWork {
+    let Ok(vector) = u16::try_from(message) else {
+        return InterruptWork::default();
+    };
+    let mut announced = plan.announced(Vector(vector));
+    InterruptWork { configuration: announced.configuration, request_queue: announced.next().is_some() }
 }
 
 const LINE: u32 = 1 << 16;
@@ -66,7 +57,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         match message {
             Some(message) => {
                 let interrupts = decode(self.interrupts.load(Ordering::Relaxed));
-                MessagePlan::new(interrupts).work_of(message)
+                work_of(plan(interrupts), message)
             }
             // The line may be shared; of a device that is gone no register may be touched.
             None if self.state.get() == State::Gone => InterruptWork::default(),
@@ -103,16 +94,6 @@ mod tests {
     const NOT_OURS: InterruptWork = InterruptWork { request_queue: false, configuration: false };
 
     #[test]
-    fn every_layout_has_a_place_for_configuration_changes() {
-        for messages in 1..5 {
-            let plan = MessagePlan::new(Interrupts::Messages(messages));
-
-            assert!(plan.configuration.is_some(), "{messages} messages");
-            assert!(plan.request_queue.is_some(), "{messages} messages");
-        }
-    }
-
-    #[test]
     fn messages_are_translated_to_the_work_they_announce() {
         let table = [
             (Interrupts::Messages(3), 0, CONFIGURATION),
@@ -121,10 +102,11 @@ mod tests {
             (Interrupts::Messages(2), 1, QUEUE),
             (Interrupts::Messages(1), 0, BOTH),
             (Interrupts::Messages(1), 1, NOT_OURS),
+            (Interrupts::Messages(1), 0x1_0000, NOT_OURS),
             (Interrupts::Line, 0, NOT_OURS),
         ];
         for (interrupts, message, expected) in table {
-            let work = MessagePlan::new(interrupts).work_of(message);
+            let work = work_of(plan(interrupts), message);
 
             assert_eq!(work, expected, "{interrupts:?}, message {message}");
         }

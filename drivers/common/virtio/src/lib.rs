@@ -20,11 +20,12 @@
 //! - Who owns what: a slot's memory is the driver's while the slot is free or being filled, the device's from
 //!   [`publish`](queue::RequestQueue::publish) until the used entry is taken, or until the device was reset.
 //!
-//! Reading order: [`memory`] (the only unsafe), [`spec`], [`transport`] (find, negotiate, start), [`queue`]; `fake`
+//! Reading order: [`memory`] (the only unsafe), [`spec`], [`transport`] (find, negotiate, start), [`interrupts`], [`queue`]; `fake`
 //! (feature `fake`) is the device for tests, at register level. Section numbers are those of virtio 1.3.
 #![cfg_attr(not(any(test, feature = "fake")), no_std)]
 #![deny(missing_docs)]
 
+pub mod interrupts;
 pub mod memory;
 pub mod queue;
 pub mod spec;
