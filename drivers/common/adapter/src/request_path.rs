@@ -168,8 +168,8 @@ impl<S: Srb<C>, C: Copy> Data<S> for OwnBuffer<C> {
 /// How a request ends that the ring does not take.
 fn refusal(reason: Reason) -> Completion {
     match reason {
-        // StorPort keeps to NumberOfPhysicalBreaks, so this is a request that broke the rules.
-        Reason::TooManySegments => Completion::failed(SrbStatus::INVALID_REQUEST),
+        // StorPort keeps to NumberOfPhysicalBreaks and MaximumTransferLength, so this is a request that broke the rules.
+        Reason::TooManySegments | Reason::TooLarge => Completion::failed(SrbStatus::INVALID_REQUEST),
         Reason::Full | Reason::Broken => Completion::failed(SrbStatus::INTERNAL_ERROR),
     }
 }

@@ -382,6 +382,34 @@ fn a_request_longer_than_the_ring_is_refused_for_good() {
 }
 
 #[test]
+fn a_chain_of_more_than_2_to_the_32_bytes_is_refused_and_leaves_nothing_behind() {
+    use virtio::memory::Segment;
+    use virtio::queue::Direction;
+    use virtio::spec::blk::RequestHeader;
+
+    for features in ALL {
+        let mut bench = Bench::new(16, features);
+        bench.device.trace();
+        for round in 0..12 {
+            for count in [2, 6] {
+                let header = RequestHeader::new(RequestType::OUT, 0);
+                let segments = vec![Segment { address: 0x1000, length: u32::MAX }; count];
+
+                let refused = bench.queue.submit(7, &header, Direction::ToDevice, segments.as_slice());
+
+                assert_eq!(refused.map_err(|rejected| rejected.reason), Err(Reason::TooLarge));
+            }
+            bench.flush(round).expect("the ring is empty");
+            let _ = bench.publish();
+            bench.device.run();
+            assert_eq!(bench.tokens(), [round]);
+            assert_eq!(bench.device.take_trace(), ["R 16 header / W 1 status"], "{features:?}");
+        }
+        bench.device.assert_no_violations();
+    }
+}
+
+#[test]
 fn a_slot_that_had_a_large_table_serves_short_requests_again() {
     for features in ALL {
         short_after_long(features);

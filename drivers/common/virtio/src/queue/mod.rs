@@ -78,6 +78,8 @@ pub enum Reason {
     Full,
     /// The request has more segments than any chain may have.
     TooManySegments,
+    /// The request has more bytes than any chain may have, 2^32 (2.7.5.2).
+    TooLarge,
     /// The device broke the rules earlier; only a reset helps.
     Broken,
 }

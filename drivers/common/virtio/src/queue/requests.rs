@@ -196,14 +196,26 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
     /// The device wrote something it must not; the queue is broken from now on.
     #[inline]
     pub fn pop_used(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
-        let claim = if self.usual { self.ring.peek(self.in_flight) } else { self.peek_unusual() };
-        let claim = match claim {
-            Ok(None) => return Ok(None),
-            Ok(Some(claim)) => claim,
-            Err(fault) => return Err(self.break_with(fault)),
-        };
-        match self.accept(claim) {
-            Ok((token, length)) => Ok(Some(Used::new(self, claim.id as u16, token, length))),
+        if !self.usual {
+            return self.pop_unusual();
+        }
+        match self.ring.peek(self.in_flight) {
+            Ok(None) => Ok(None),
+            Ok(Some(claim)) => self.accept(claim),
+            Err(fault) => Err(self.break_with(fault)),
+        }
+    }
+
+    /// As [`pop_used`](Self::pop_used), for a queue that is broken, or one that is used in order. Inlined although it is
+    /// rare: a call would give its result back in memory, and with it the usual one.
+    #[inline(always)]
+    fn pop_unusual(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+        if self.broken {
+            return Ok(None);
+        }
+        match self.next_in_order() {
+            Ok(None) => Ok(None),
+            Ok(Some(claim)) => self.accept(claim),
             Err(fault) => Err(self.break_with(fault)),
         }
     }
@@ -215,26 +227,23 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         fault
     }
 
-    #[cold]
-    fn peek_unusual(&mut self) -> Result<Option<Claim>, DeviceFault> {
-        if self.broken { Ok(None) } else { self.next_in_order() }
-    }
-
     /// Takes the request that the device claims to be done with out of its slot.
     #[inline]
-    fn accept(&mut self, Claim { id, length }: Claim) -> Result<(T, u32), DeviceFault> {
+    fn accept(&mut self, claim: Claim) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+        let Claim { id, length } = claim;
         let slots = self.slots.as_mut();
         let size = slots.len() as u16;
         let Some(slot) = slots.get_mut(id as usize) else {
-            return Err(DeviceFault::UsedIdOutOfRange { id, size });
+            return Err(self.break_with(DeviceFault::UsedIdOutOfRange { id, size }));
         };
         let (writable, place) = (slot.writable, slot.place);
         // Of a request that claims too much the token stays: the device has it until it is reset.
         if length > slot.claimable && slot.token.is_some() {
-            return Err(DeviceFault::UsedLengthTooLong { id: id as u16, length, writable });
+            let fault = DeviceFault::UsedLengthTooLong { id: id as u16, length, writable };
+            return Err(self.break_with(fault));
         }
         let Some(token) = slot.token.take() else {
-            return Err(DeviceFault::UsedIdNotInFlight { id });
+            return Err(self.break_with(DeviceFault::UsedIdNotInFlight { id }));
         };
         if place == Place::Inline && self.usual {
             slot.next_free = self.free;
@@ -244,7 +253,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         }
         self.in_flight -= 1;
         self.ring.advance(place.descriptors());
-        Ok((token, length.min(writable)))
+        Ok(Some(Used::new(self, id as u16, token, length.min(writable))))
     }
 
     /// Frees a slot and whatever else its request had.
@@ -279,6 +288,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
 
     /// The next request that is done when the device uses them in order: what it names, or the first of a batch whose
     /// last one it names (2.7.9, 2.8.8).
+    #[inline(always)]
     fn next_in_order(&mut self) -> Result<Option<Claim>, DeviceFault> {
         let Some(mut order) = self.order else {
             return Ok(None);

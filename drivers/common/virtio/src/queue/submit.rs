@@ -86,15 +86,17 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
             drop(segments);
             return Err(Rejected { token, reason: Reason::Full });
         };
+        table.write(Sizes::<F>::TABLE, header.as_bytes());
+        let written = write_table::<F, _>(table, linked, response, direction, segments);
+        let Some(written) = written else {
+            return Err(Rejected { token, reason: Reason::TooLarge });
+        };
         self.free = slot.next_free;
         self.in_flight += 1;
         let ticket = Ticket { slot: id, generation: slot.generation.wrapping_add(1) };
         let pointed = !core::mem::replace(&mut slot.redirected, false);
         slot.generation = ticket.generation;
         slot.place = Place::Inline;
-
-        table.write(Sizes::<F>::TABLE, header.as_bytes());
-        let written = write_table::<F, _>(table, linked, response, direction, segments);
         slot.writable = written.writable;
         slot.claimable = written.claimable;
         slot.token = Some(token);
@@ -126,14 +128,14 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         let id = self.free;
         self.write_header(id, header);
         let (written, place, last) = match large {
-            Some(table) => {
-                let written = self.write_large(table, id, direction, segments);
-                (written, Place::Large(table), id)
-            }
+            Some(table) => (self.write_large(table, id, direction, segments), Place::Large(table), id),
             None => {
                 let (written, last) = self.write_direct(id, direction, segments);
                 (written, Place::Direct { descriptors: count as u16 + FIXED_ENTRIES, last }, last)
             }
+        };
+        let Some(written) = written else {
+            return Err(Rejected { token, reason: Reason::TooLarge });
         };
         let slots = self.slots.as_mut();
         self.free = slots.get(usize::from(last)).map_or(NONE, |end| end.next_free);
@@ -195,16 +197,14 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         id: u16,
         direction: Direction,
         segments: impl ExactSizeIterator<Item = Segment>,
-    ) -> Written {
+    ) -> Option<Written> {
         let at = self.large_table_at(table);
         let bytes = table_bytes(self.layout.options.max_segments);
         let linked = self.ring.is_linked();
         self.write_header_entry(&self.large, at, id);
-        match self.large.block(at, bytes) {
-            Some(block) => write_table::<F, _>(block, linked, self.response_address(id), direction, segments),
-            // The layout has room for the longest chain in every large table.
-            None => Written { writable: 0, claimable: 0, readable: 1 },
-        }
+        // The layout has room for the longest chain in every large table.
+        let block = self.large.block(at, bytes)?;
+        write_table::<F, _>(block, linked, self.response_address(id), direction, segments)
     }
 
     #[inline]
@@ -232,7 +232,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         id: u16,
         direction: Direction,
         segments: impl ExactSizeIterator<Item = Segment>,
-    ) -> (Written, u16) {
+    ) -> (Option<Written>, u16) {
         let address = self.header_address(id);
         let linked = self.ring.is_linked();
         let response = self.response_address(id);
@@ -267,7 +267,7 @@ fn write_table<F: Format, W: Words>(
     response: u64,
     direction: Direction,
     segments: impl ExactSizeIterator<Item = Segment>,
-) -> Written {
+) -> Option<Written> {
     each_buffer::<F>(response, direction, segments, |entry, buffer, last| {
         let at = usize::from(entry) * DESCRIPTOR_BYTES;
         table.store64(at, buffer.address);
@@ -276,14 +276,15 @@ fn write_table<F: Format, W: Words>(
 }
 
 /// Hands out the buffers of a chain behind its header in their order, with their place and whether they are the last:
-/// what the device reads before what it writes (2.7.4.2, 2.8.17).
+/// what the device reads before what it writes (2.7.4.2, 2.8.17). `None`: they are more bytes than a chain may have
+/// (2.7.5.2).
 #[inline]
 fn each_buffer<F: Format>(
     response: u64,
     direction: Direction,
     segments: impl ExactSizeIterator<Item = Segment>,
     mut put: impl FnMut(u16, Buffer, bool),
-) -> Written {
+) -> Option<Written> {
     let count = segments.len() as u16;
     let from_device = direction == Direction::FromDevice;
     let response_first = F::RESPONSE_BEFORE_DATA_IN && from_device;
@@ -295,21 +296,25 @@ fn each_buffer<F: Format>(
         entry += 1;
     }
     let flags = if from_device { DescriptorFlags::WRITE } else { DescriptorFlags::empty() };
-    let mut data_bytes = 0_u32;
+    let mut data_bytes = 0_u64;
     for (left, segment) in (0..count).rev().zip(segments) {
         let buffer = Buffer { address: segment.address, length: segment.length, flags };
         put(entry, buffer, response_first && left == 0);
         entry += 1;
-        data_bytes = data_bytes.saturating_add(segment.length);
+        data_bytes += u64::from(segment.length);
     }
     if !response_first {
         put(entry, response, true);
     }
-    let with_data = response_bytes.saturating_add(data_bytes);
+    let with_data = u64::from(response_bytes) + data_bytes;
+    if with_data + Sizes::<F>::HEADER as u64 > u64::from(u32::MAX) {
+        return None;
+    }
+    let with_data = with_data as u32;
     let writable = if from_device { with_data } else { response_bytes };
-    Written {
+    Some(Written {
         writable,
         claimable: if F::USED_LENGTH_COUNTS_DATA_OUT { with_data } else { writable },
         readable: if from_device { 1 } else { 1 + count },
-    }
+    })
 }
