@@ -9,10 +9,12 @@
 
 mod capability;
 mod config;
+mod dependencies;
 mod notify;
 mod start;
 
 pub use capability::{Capabilities, Window};
+pub use dependencies::{DEPENDENCIES, Dependency, settle};
 pub use notify::Doorbell;
 pub use start::{Acknowledged, FeaturesOk, RESET_POLLS};
 

@@ -1,6 +1,6 @@
 //! From reset to DRIVER_OK (3.1.1), one type per step.
 
-use super::{Bar, Device, TransportError};
+use super::{Bar, Device, TransportError, settle};
 use crate::queue::QueueAreas;
 use crate::spec::pci::{NO_VECTOR, common};
 use crate::spec::{DeviceStatus, Features};
@@ -54,13 +54,13 @@ impl<'a, B: Bar> Acknowledged<'a, B> {
         Features::from_bits_retain(half(0) | half(1) << 32)
     }
 
-    /// Accepts features; those that are not offered are left out.
+    /// Accepts features; those that are not offered, or lack another one that they need, are left out ([`settle`]).
     ///
     /// # Errors
     /// The device does not offer VIRTIO_F_VERSION_1, or does not accept the selection.
     pub fn negotiate(self, wanted: Features) -> Result<FeaturesOk<'a, B>, TransportError> {
         let device = self.device;
-        let features = self.offered() & wanted;
+        let features = settle(self.offered(), wanted);
         if !features.contains(Features::VERSION_1) {
             return Err(TransportError::NoVersion1);
         }
