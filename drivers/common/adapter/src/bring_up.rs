@@ -101,7 +101,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         path.ring.reset();
         device.set_config_vector(plan.configuration)?;
         device.enable_queue(D::REQUEST_QUEUE, path.ring.size(), &path.ring.areas(), plan.request_queue)?;
-        path.doorbell = Some(self.device.notifier(D::REQUEST_QUEUE)?);
+        path.doorbell = Some(device.notifier(D::REQUEST_QUEUE)?);
         device.driver_ok();
         Ok(())
     }

@@ -79,7 +79,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             }
         };
         if let Some(doorbell) = doorbell {
-            self.device.notify(&doorbell);
+            self.device.notify(&doorbell, 0);
         }
         if again {
             self.port.issue_dpc(DpcKind::RequestQueue);

@@ -36,7 +36,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         };
         match started {
             // Outside the lock: the register write traps to the host, which takes as long as many requests.
-            Started::Taken(Some(doorbell)) => self.device.notify(&doorbell),
+            Started::Taken(Some(doorbell)) => self.device.notify(&doorbell, 0),
             Started::Taken(None) => {}
             Started::Refused(srb, completion) => self.port.complete(srb, completion),
         }

@@ -109,7 +109,7 @@ impl Bench {
     pub fn publish(&mut self) -> Notify {
         let notify = self.queue.publish();
         if notify == Notify::Device {
-            self.transport.notify(&self.doorbell);
+            self.transport.notify(&self.doorbell, 0);
         }
         notify
     }
@@ -138,7 +138,7 @@ fn start(transport: &Device<FakeBar<Disk>>, queue: &Queue) -> Doorbell {
     let ready = acknowledged.negotiate(offered).expect("what is offered is accepted");
     ready.set_config_vector(Some(0)).expect("there is such a vector");
     ready.enable_queue(0, queue.size(), &queue.areas(), Some(1)).expect("there is such a queue");
-    let doorbell = transport.notifier(0).expect("the queue has a notification address");
+    let doorbell = ready.notifier(0).expect("the queue has a notification address");
     ready.driver_ok();
     doorbell
 }
