@@ -137,6 +137,11 @@ impl Queue {
         }
     }
 
+    /// Where the driver goes on in its ring, as a notification tells it (2.9).
+    pub(super) fn position(&self, ram: &Ram) -> u16 {
+        ram.words().load16(self.available + available::INDEX, Ordering::Acquire)
+    }
+
     /// Whether there is something in the available ring to fetch.
     pub(super) fn has_more(&self, ram: &Ram) -> bool {
         let index = ram.words().load16(self.available + available::INDEX, Ordering::Acquire);

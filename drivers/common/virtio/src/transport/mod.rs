@@ -12,6 +12,7 @@
 
 mod capability;
 mod config;
+mod config_window;
 mod dependencies;
 mod legacy;
 mod modern;
@@ -20,6 +21,7 @@ mod queue_reset;
 mod start;
 
 pub use capability::{Capabilities, Window};
+pub use config_window::{ConfigWindow, EitherBar};
 pub use dependencies::{DEPENDENCIES, Dependency, settle};
 pub use legacy::{legacy_areas, legacy_ring_bytes};
 pub use notify::Doorbell;
@@ -39,6 +41,16 @@ pub trait ConfigSpace {
     fn read16(&self, offset: u16) -> u16;
     /// Reads a little-endian 32-bit word.
     fn read32(&self, offset: u16) -> u32;
+}
+
+/// PCI configuration space that can be written.
+pub trait ConfigSpaceMut: ConfigSpace {
+    /// Writes a byte.
+    fn write8(&self, offset: u16, value: u8);
+    /// Writes a little-endian 16-bit word.
+    fn write16(&self, offset: u16, value: u16);
+    /// Writes a little-endian 32-bit word.
+    fn write32(&self, offset: u16, value: u32);
 }
 
 /// The registers behind one base address register, in memory or I/O space.
