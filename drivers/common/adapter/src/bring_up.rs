@@ -88,7 +88,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if self.state.get() == State::Gone {
             return Err(TransportError::Removed);
         }
-        let plan = interrupt::plan(interrupt::decode(self.interrupts.load(Ordering::Relaxed)));
+        let interrupts = interrupt::decode(self.interrupts.load(Ordering::Relaxed));
+        let plan = interrupt::plan(interrupts);
+        // A legacy device's registers lie elsewhere when its MSI-X is enabled, which the port driver does before this.
+        self.device.set_messages_in_use(plan.configuration().is_some());
         let device = self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS))?;
         let device = device.negotiate(self.features)?;
         if device.features() != self.features {
@@ -106,7 +109,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             &path.ring.areas(),
             plan.queue(0).map(|vector| vector.0),
         )?;
-        path.doorbell = Some(self.device.notifier(D::REQUEST_QUEUE)?);
+        path.doorbell = Some(device.notifier(D::REQUEST_QUEUE)?);
         device.driver_ok();
         Ok(())
     }

@@ -25,13 +25,13 @@ struct Batch<S> {
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn drain(&self) {
         let mut completed = 0;
-        let mut doorbell = None;
+        let mut notification = None;
         let again = loop {
             let batch = {
                 let mut path = self.path.lock();
                 if self.state.get() != State::Running {
-                    // Reset meanwhile, and the refill with it: its doorbell would reach a device in reset.
-                    doorbell = None;
+                    // Reset meanwhile, and the refill with it: its notification would reach a device in reset.
+                    notification = None;
                     break false;
                 }
                 let mut batch = Batch { finished: Finished::new(), more: false, fault: None };
@@ -51,7 +51,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 }
                 let drained = batch.finished.remaining_capacity() > 1;
                 if batch.fault.is_none() {
-                    doorbell = path.refill(&self.protocol, &mut batch.finished).or(doorbell);
+                    notification = path.refill(&self.protocol, &mut batch.finished).or(notification);
                 }
                 // Requests that wait while the device has none would never be announced by an interrupt.
                 let stranded = !path.backlog.is_empty() && path.ring.in_flight() == 0;
@@ -67,7 +67,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             if let Some(fault) = batch.fault {
                 self.port.log(LogEvent { part: LogPart::Queue, number: fault.code() });
                 // What an earlier batch refilled goes back with the reset.
-                doorbell = None;
+                notification = None;
                 self.reset(Reason::DeviceFault);
                 break false;
             }
@@ -78,8 +78,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 break true;
             }
         };
-        if let Some(doorbell) = doorbell {
-            self.device.notify(&doorbell);
+        if let Some(notification) = notification {
+            self.notify(notification);
         }
         if again {
             self.port.issue_dpc(DpcKind::RequestQueue);

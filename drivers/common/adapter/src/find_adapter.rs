@@ -16,9 +16,9 @@ use crate::request_path::{RequestPath, Ring};
 use crate::state::{State, StateCell};
 use crate::{Adapter, Request};
 
-/// Most entries of a ring. The device may offer more; a storage back-end does not serve more at once, and the
-/// memory is ours to spare.
-pub(crate) const MAX_QUEUE_SIZE: u16 = 256;
+/// Most requests in a ring. The device may offer more; a storage back-end does not serve more at once, and the memory is
+/// ours to spare.
+pub(crate) const MAX_REQUESTS: u16 = 256;
 
 /// Requests with long scatter/gather lists that are in flight at once; more of them wait for a table.
 const LARGE_TABLES: u16 = 64;
@@ -34,6 +34,11 @@ const TRANSPORT_FEATURES: Features = Features::VERSION_1
     .union(Features::RING_INDIRECT_DESC)
     .union(Features::RING_EVENT_IDX)
     .union(Features::RING_PACKED)
+    .union(Features::NOTIFICATION_DATA)
+    .union(Features::NOTIF_CONFIG_DATA)
+    .union(Features::ORDER_PLATFORM)
+    .union(Features::SR_IOV)
+    .union(Features::ANY_LAYOUT)
     .union(Features::ACCESS_PLATFORM);
 
 /// Log numbers of [`LogPart::Configuration`] that the adapter itself gives; protocols count from 100.
@@ -87,23 +92,23 @@ fn prepare<P: Port, D: Protocol>(
     found: Found<D>,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<P, D>, Declined> {
-    let Found { features, queue_size, mut protocol, limits } = found;
-    let max_segments = max_segments(queue_size, &limits);
+    let Found { features, ring, queue_size, mut protocol, limits } = found;
+    let requests = queue_size.min(MAX_REQUESTS);
+    let max_segments = max_segments(requests, &limits);
     if max_segments < MIN_SEGMENTS {
         return Err(configuration(declined::QUEUE_TOO_SMALL));
     }
-    let packed = features.contains(Features::RING_PACKED);
     let layout = Layout::new(QueueOptions {
-        ring: if packed { RingFormat::Packed } else { RingFormat::Split },
+        ring,
         size: queue_size,
-        slots: queue_size,
+        slots: requests,
         max_segments,
         indirect: features.contains(Features::RING_INDIRECT_DESC),
         large_tables: LARGE_TABLES,
     })
     .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
     let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
-    resources.configure(&port_configuration(&limits, queue_size));
+    resources.configure(&port_configuration(&limits, requests));
     let mut shared = resources
         .uncached_extension((layout.shared_bytes() + D::SHARED_BYTES).next_multiple_of(WORD_BYTES))
         .ok_or(configuration(declined::NO_MEMORY))?;
@@ -125,6 +130,7 @@ fn open<P: Port>(
 /// What a first look at the device told.
 struct Found<D> {
     features: Features,
+    ring: RingFormat,
     queue_size: u16,
     protocol: D,
     limits: Limits,
@@ -139,20 +145,24 @@ fn look_at<P: Port, D: Protocol>(device: &Device<P::Bar>, port: &P) -> Result<Fo
     if ready.queue_count() <= D::REQUEST_QUEUE {
         return Err(configuration(declined::QUEUE_TOO_SMALL));
     }
-    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE), features);
+    let ring = match features {
+        _ if device.is_legacy() => RingFormat::LegacySplit,
+        features if features.contains(Features::RING_PACKED) => RingFormat::Packed,
+        _ => RingFormat::Split,
+    };
+    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE), ring);
     let (protocol, limits) = D::probe(&DeviceProbe { device, ready: &ready }).map_err(configuration)?;
-    Ok(Found { features, queue_size, protocol, limits })
+    Ok(Found { features, ring, queue_size, protocol, limits })
 }
 
 /// A packed ring's size is any number (virtio 1.3, 2.8.10.1); a split ring's is a power of two (2.7), and a device that
-/// offers another number takes a smaller one.
-fn usable_queue_size(offered: u16, features: Features) -> u16 {
-    if features.contains(Features::RING_PACKED) {
-        return offered.min(MAX_QUEUE_SIZE);
-    }
-    match offered.checked_ilog2() {
-        Some(exponent) => (1 << exponent).min(MAX_QUEUE_SIZE),
-        None => 0,
+/// offers another number takes a smaller one. A legacy device's is what it says (4.1.5.1.3).
+fn usable_queue_size(offered: u16, ring: RingFormat) -> u16 {
+    match (ring, offered.checked_ilog2()) {
+        (RingFormat::LegacySplit, _) => offered,
+        (RingFormat::Packed, _) => offered.min(MAX_REQUESTS),
+        (RingFormat::Split, Some(exponent)) => (1 << exponent).min(MAX_REQUESTS),
+        (RingFormat::Split, None) => 0,
     }
 }
 
@@ -211,8 +221,13 @@ mod tests {
     fn a_queue_size_is_capped_and_for_a_split_ring_rounded_down_to_a_power_of_two() {
         let table = [(0, 0, 0), (1, 1, 1), (100, 64, 100), (256, 256, 256), (u16::MAX, 256, 256)];
         for (offered, split, packed) in table {
-            assert_eq!(usable_queue_size(offered, Features::VERSION_1), split, "{offered} offered");
-            assert_eq!(usable_queue_size(offered, Features::RING_PACKED), packed, "{offered} offered");
+            assert_eq!(usable_queue_size(offered, RingFormat::Split), split, "{offered} offered");
+            assert_eq!(usable_queue_size(offered, RingFormat::Packed), packed, "{offered} offered");
+            assert_eq!(
+                usable_queue_size(offered, RingFormat::LegacySplit),
+                offered,
+                "it is not ours to choose"
+            );
         }
     }
 

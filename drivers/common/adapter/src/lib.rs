@@ -39,7 +39,7 @@ pub use protocol::{Chain, ChainData, Limits, Probe, Protocol};
 
 use core::sync::atomic::AtomicU32;
 
-use find_adapter::MAX_QUEUE_SIZE;
+use find_adapter::MAX_REQUESTS;
 use request_path::RequestPath;
 use spin::mutex::SpinMutex;
 use state::StateCell;
@@ -69,7 +69,7 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     type Port = P;
     type Command = Command<D::Command>;
 
-    const PRIVATE_BYTES: usize = MAX_QUEUE_SIZE as usize * size_of::<Slot<Request<P, D>>>();
+    const PRIVATE_BYTES: usize = MAX_REQUESTS as usize * size_of::<Slot<Request<P, D>>>();
 
     fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
         Self::find(resources)

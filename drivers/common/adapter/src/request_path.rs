@@ -31,11 +31,19 @@ pub(crate) struct RequestPath<S: 'static, D: Protocol> {
     pub(crate) doorbell: Option<Doorbell>,
 }
 
+/// What the device has to be told, once the lock is dropped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notification {
+    pub(crate) doorbell: Doorbell,
+    /// How far the ring was filled.
+    pub(crate) next: u16,
+}
+
 /// What became of a request that was to be started.
 #[must_use]
 pub(crate) enum Started<S> {
     /// It is in the ring, or waits for a place there.
-    Taken(Option<Doorbell>),
+    Taken(Option<Notification>),
     /// It cannot be started and ends like this.
     Refused(S, Completion),
 }
@@ -68,9 +76,9 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         }
     }
 
-    /// Fills the ring from the backlog. Returns the doorbell to ring; refused requests go to `finished`, which must
+    /// Fills the ring from the backlog. Returns the notification to send; refused requests go to `finished`, which must
     /// have room for one.
-    pub(crate) fn refill(&mut self, protocol: &D, finished: &mut Finished<S>) -> Option<Doorbell> {
+    pub(crate) fn refill(&mut self, protocol: &D, finished: &mut Finished<S>) -> Option<Notification> {
         let mut submitted = false;
         while !finished.is_full()
             && let Some(srb) = self.backlog.pop_front()
@@ -148,9 +156,9 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         submitted.map(drop)
     }
 
-    fn publish(&mut self) -> Option<Doorbell> {
+    fn publish(&mut self) -> Option<Notification> {
         match self.ring.publish() {
-            Notify::Device { .. } => self.doorbell,
+            Notify::Device { next } => self.doorbell.map(|doorbell| Notification { doorbell, next }),
             Notify::Suppressed => None,
         }
     }

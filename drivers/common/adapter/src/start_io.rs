@@ -4,7 +4,7 @@ use storport::{Completion, Port, Srb, SrbStatus};
 
 use crate::build_io::Command;
 use crate::protocol::Protocol;
-use crate::request_path::Started;
+use crate::request_path::{Notification, Started};
 use crate::reset::Reason;
 use crate::{Adapter, Request};
 
@@ -29,6 +29,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
+    pub(crate) fn notify(&self, Notification { doorbell, next }: Notification) {
+        self.device.notify(&doorbell, next);
+    }
+
     fn start_request(&self, srb: Request<P, D>) {
         let started = {
             let mut path = self.path.lock();
@@ -36,7 +40,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         };
         match started {
             // Outside the lock: the register write traps to the host, which takes as long as many requests.
-            Started::Taken(Some(doorbell)) => self.device.notify(&doorbell),
+            Started::Taken(Some(notification)) => self.notify(notification),
             Started::Taken(None) => {}
             Started::Refused(srb, completion) => self.port.complete(srb, completion),
         }

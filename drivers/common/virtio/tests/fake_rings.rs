@@ -284,12 +284,13 @@ fn in_order_is_stronger_than_any_other_order() {
     }
 }
 
-const BATCH: Options =
-    Options { features: BASE, queue_size: 8, vectors: 4, notify_multiplier: 4, batch_used: true };
+fn batches() -> Options {
+    Options { features: BASE, queue_size: 8, batch_used: true, ..Options::default() }
+}
 
 #[test]
 fn a_batch_in_a_split_ring_is_one_entry_and_the_index_moves_by_all() {
-    let mut bench = Bench::started(8, BASE | Features::IN_ORDER, BATCH);
+    let mut bench = Bench::started(8, BASE | Features::IN_ORDER, batches());
     bench.give(3);
     bench.device.run();
     assert_eq!(bench.used(&[0, 1, 2]), [(2, 8), (0, 0), (0, 0)]);
@@ -304,7 +305,7 @@ fn a_batch_in_a_split_ring_is_one_entry_and_the_index_moves_by_all() {
 
 #[test]
 fn a_batch_in_a_packed_ring_is_one_descriptor_and_the_others_are_skipped() {
-    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, BATCH);
+    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, batches());
     bench.give(3);
     bench.device.run();
     assert_eq!(bench.used(&[0]), [(2, 8)]);
@@ -319,13 +320,13 @@ fn a_batch_in_a_packed_ring_is_one_descriptor_and_the_others_are_skipped() {
 
 #[test]
 fn a_request_that_is_not_written_to_the_end_is_the_last_of_its_batch() {
-    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, BATCH);
+    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, batches());
     bench.device.model(|filler| filler.missing = vec![0, 3, 0, 0]);
     bench.give(4);
     bench.device.run();
     assert_eq!(bench.used(&[0, 2]), [(1, 5), (3, 8)]);
 
-    let mut bench = Bench::started(8, BASE | Features::IN_ORDER, BATCH);
+    let mut bench = Bench::started(8, BASE | Features::IN_ORDER, batches());
     bench.device.model(|filler| filler.missing = vec![0, 3, 0, 0]);
     bench.give(4);
     bench.device.run();
@@ -335,7 +336,7 @@ fn a_request_that_is_not_written_to_the_end_is_the_last_of_its_batch() {
 
 #[test]
 fn a_batch_ends_where_a_lie_begins() {
-    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, BATCH);
+    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, batches());
     bench.device.hold();
     bench.give(4);
     bench.device.run();
@@ -348,7 +349,7 @@ fn a_batch_ends_where_a_lie_begins() {
 
 #[test]
 fn without_in_order_every_request_has_its_own_entry() {
-    let mut bench = Bench::started(8, PACKED, BATCH);
+    let mut bench = Bench::started(8, PACKED, batches());
     bench.give(3);
     bench.device.run();
 
@@ -368,7 +369,7 @@ fn a_split_ring_that_is_not_used_in_ring_order_is_noticed() {
 
 #[test]
 fn in_order_a_request_that_the_device_keeps_holds_up_those_behind_it() {
-    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, BATCH);
+    let mut bench = Bench::started(8, PACKED | Features::IN_ORDER, batches());
     bench.device.model(|filler| filler.keep = 1);
     bench.give(3);
     bench.device.run();

@@ -50,9 +50,9 @@ fn a_device_is_started_in_the_order_of_the_specification() {
     assert_eq!((ready.queue_count(), ready.queue_size(0), ready.queue_size(9)), (1, 256, 0));
     ready.set_config_vector(Some(0)).expect("there is such a vector");
     ready.enable_queue(0, 64, &areas(&ram), Some(1)).expect("there is such a queue");
-    let doorbell = transport.notifier(0).expect("the queue has a notification address");
+    let doorbell = ready.notifier(0).expect("the queue has a notification address");
     ready.driver_ok();
-    transport.notify(&doorbell);
+    transport.notify(&doorbell, 0);
 
     let all = DeviceStatus::ACKNOWLEDGE
         | DeviceStatus::DRIVER
@@ -162,7 +162,7 @@ fn a_device_gone_in_the_middle_of_the_start_is_an_error() {
     let ready = ready(&transport).expect("the device accepts its own features");
     device.remove();
     assert!(ready.enable_queue(0, 256, &areas(&ram), Some(1)).is_err());
-    assert!(transport.notifier(0).is_err());
+    assert!(ready.notifier(0).is_err());
 }
 
 #[test]
@@ -211,10 +211,10 @@ fn a_queue_is_not_made_larger_than_it_can_be() {
 fn a_doorbell_outside_the_notification_structure_is_refused() {
     let (_ram, device) = power_on(Options::default());
     let transport = open(&device).expect("the device is whole");
-    let _ready = ready(&transport).expect("the device accepts its own features");
+    let ready = ready(&transport).expect("the device accepts its own features");
     device.lie(Lie::NotifyOffset(u16::MAX));
 
-    assert_eq!(error(transport.notifier(0)), TransportError::NotifyOutsideBar { queue: 0 });
+    assert_eq!(error(ready.notifier(0)), TransportError::NotifyOutsideBar { queue: 0 });
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::config_access::FakeConfigAccess;
 use super::config_space::{Contents, FakeConfigSpace};
 use super::queue::{Queue, Used};
+use super::queue_resets::QueueResets;
 use super::registers::{self, FakeBar, Windows};
-use super::{Chain, Lie, Model, Ram, Request, Served, Violation};
+use super::{Chain, Lie, Model, Ram, Request, Served, Violation, legacy_registers};
 use crate::spec::pci::NO_VECTOR;
 use crate::spec::{DeviceStatus, Features};
 
@@ -23,6 +25,11 @@ pub struct Options {
     pub notify_multiplier: u32,
     /// With VIRTIO_F_IN_ORDER: one used entry for all requests that are answered at once, where the rules allow it.
     pub batch_used: bool,
+    /// The notification structure lies in I/O space, in a base address register of its own, and all queues share the
+    /// address whatever `notify_multiplier` says.
+    pub notify_io: bool,
+    /// The device has the legacy interface and no other (4.1.4.10).
+    pub legacy: bool,
 }
 
 impl Default for Options {
@@ -33,6 +40,8 @@ impl Default for Options {
             vectors: 4,
             notify_multiplier: 4,
             batch_used: false,
+            notify_io: false,
+            legacy: false,
         }
     }
 }
@@ -95,6 +104,9 @@ pub(super) struct State<M> {
     pub(super) generation: u8,
     pub(super) queue_select: u16,
     pub(super) queues: Vec<Queue>,
+    pub(super) queue_resets: QueueResets,
+    /// MSI-X is enabled, not only there.
+    pub(super) msix_enabled: bool,
     pub(super) isr: u8,
     interrupts: Vec<Interrupt>,
     pub(super) violations: Vec<Violation>,
@@ -115,11 +127,19 @@ impl<M: Model> State<M> {
             .lies
             .iter()
             .find_map(|lie| if let Lie::ConfigLength(bytes) = lie { Some(*bytes) } else { None });
-        Windows::new(told.unwrap_or(self.model.config().len() as u32))
+        let config_bytes = told.unwrap_or(self.model.config().len() as u32);
+        let common_bytes = self
+            .lies
+            .iter()
+            .find_map(|lie| if let Lie::CommonLength(bytes) = lie { Some(*bytes) } else { None });
+        Windows::new(config_bytes, common_bytes, &self.options)
     }
 
     pub(super) fn offered(&self) -> Features {
         let mut offered = self.options.features | self.model.features();
+        if self.options.legacy {
+            offered = legacy_registers::offered(offered);
+        }
         for lie in &self.lies {
             match lie {
                 Lie::NoVersion1 => offered.remove(Features::VERSION_1),
@@ -147,6 +167,7 @@ impl<M: Model> State<M> {
         for queue in &mut self.queues {
             queue.reset(size);
         }
+        self.queue_resets = QueueResets::default();
         self.resets += 1;
         self.model.reset();
     }
@@ -160,7 +181,7 @@ impl<M: Model> State<M> {
     }
 
     fn raise(&mut self, vector: u16, isr: u8) {
-        if self.options.vectors > 0 {
+        if self.msix_enabled {
             if vector != NO_VECTOR {
                 self.interrupts.push(Interrupt::Message(vector));
             }
@@ -341,6 +362,8 @@ impl<M: Model> FakeDevice<M> {
             generation: 0,
             queue_select: 0,
             queues,
+            queue_resets: QueueResets::default(),
+            msix_enabled: options.vectors > 0,
             isr: 0,
             interrupts: Vec::new(),
             violations: Vec::new(),
@@ -364,15 +387,45 @@ impl<M: Model> FakeDevice<M> {
             device_type: M::DEVICE_TYPE,
             class: M::PCI_CLASS,
             vectors: state.options.vectors,
+            msix_enabled: state.msix_enabled,
+            legacy: state.options.legacy,
             windows: state.windows(),
-            notify_multiplier: state.options.notify_multiplier,
+            notify_multiplier: state.notify_multiplier(),
             capability_loop: state.lies.contains(&Lie::CapabilityLoop),
         })
     }
 
-    /// The registers behind a base address register; the device's structures are all in one.
+    /// PCI configuration space as it is now, with the window into the registers that 4.1.4.9 describes.
+    pub fn config_access(&self) -> FakeConfigAccess<M> {
+        FakeConfigAccess::new(self)
+    }
+
+    /// The registers behind a base address register. The device's structures are all in one, but for notifications in
+    /// I/O space; a legacy device has the first one.
     pub fn bar(&self, index: u8) -> Option<FakeBar<M>> {
-        (index == registers::BAR).then(|| FakeBar(Arc::clone(&self.0)))
+        let options = self.state().options;
+        let is_there = match index {
+            legacy_registers::BAR => options.legacy,
+            registers::NOTIFY_IO_BAR => !options.legacy && options.notify_io,
+            registers::BAR => !options.legacy,
+            _ => false,
+        };
+        is_there.then(|| FakeBar(Arc::clone(&self.0), index))
+    }
+
+    /// Whether these bytes lie in one of the structures that capabilities describe.
+    pub(super) fn structure_contains(&self, bar: u8, offset: u32, length: u32) -> bool {
+        self.state().windows().contain(bar, offset, length)
+    }
+
+    pub(super) fn note(&self, violation: Violation) {
+        self.state().violations.push(violation);
+    }
+
+    /// Enables or disables MSI-X in configuration space, as the operating system does.
+    pub fn set_msix_enabled(&self, enabled: bool) {
+        let mut state = self.state();
+        state.msix_enabled = enabled && state.options.vectors > 0;
     }
 
     /// Looks at, or changes, what the device is.

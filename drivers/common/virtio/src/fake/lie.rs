@@ -12,13 +12,17 @@ pub enum Lie {
     FeaturesWithdrawn(u64),
     /// The status never becomes zero after a reset.
     ResetNeverEnds,
+    /// A queue's reset never ends.
+    QueueResetNeverEnds,
     /// No vector is taken.
     VectorRefused,
     /// The capability says that the device configuration has so many bytes, more or fewer than it has.
     ConfigLength(u32),
+    /// The capability says that the common configuration has so many bytes.
+    CommonLength(u32),
     /// The base address register is only so long, whatever the capabilities say.
     BarLength(u64),
-    /// `config_generation` changes with every read.
+    /// `config_generation` changes with every read; of a legacy device, the configuration itself.
     ConfigNeverSettles,
     /// The number of queues.
     QueueCount(u16),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   driver ── ConfigSpace ──► FakeConfigSpace   capability list, MSI-X capability, ids
-//!          ── Bar ──────────► FakeBar           common, notify, isr and device structure, register by register
+//!          ── Bar ──────────► FakeBar           common, notify, isr and device structure, register by register;
+//!                                               or those of a legacy device
 //!          ── SharedMemory ─► Ram ◄──────────── rings, split or packed, and chains, walked and checked
 //!                                               Model: what the requests mean (disk::Disk, hba::Hba)
 //! ```
@@ -16,20 +17,24 @@
 //! It lies when told to ([`Lie`]): then the question is what the driver makes of it.
 
 mod chain;
+mod config_access;
 mod config_space;
 mod device;
 pub mod disk;
 pub mod hba;
+mod legacy_registers;
 mod lie;
 mod model;
 mod packed_ring;
 mod queue;
+mod queue_resets;
 mod ram;
 mod registers;
 mod split_ring;
 mod violation;
 
 pub use chain::{Chain, Piece};
+pub use config_access::FakeConfigAccess;
 pub use config_space::FakeConfigSpace;
 pub use device::{FakeDevice, Interrupt, Options, Order};
 pub use lie::Lie;

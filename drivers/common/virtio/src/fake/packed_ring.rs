@@ -388,6 +388,13 @@ impl Ring for PackedRing {
         Ok(Some(chain))
     }
 
+    fn position(&self, ram: &Ram) -> u16 {
+        let free = usize::from(self.size - self.owned);
+        let available = self.available.onwards(self.size).take(free);
+        let passed = available.take_while(|place| place.is_available(self.flags(ram, place.offset))).count();
+        self.available.after(passed as u16, self.size).packed()
+    }
+
     fn has_more(&self, ram: &Ram) -> bool {
         let place = self.available;
         !self.spoilt && self.owned < self.size && place.is_available(self.flags(ram, place.offset))

@@ -73,6 +73,10 @@ pub(super) trait Ring: Debug + Send {
     /// Takes the next chain that the driver made available.
     fn take(&mut self, ram: &Ram, features: Features, held: Held<'_>) -> Result<Option<Chain>, Violation>;
 
+    /// Where the driver goes on: the available index, or offset and wrap counter of the next descriptor that is not
+    /// available yet (2.9).
+    fn position(&self, ram: &Ram) -> u16;
+
     /// Whether there is something to take.
     fn has_more(&self, ram: &Ram) -> bool;
 
@@ -193,6 +197,11 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// Where the driver goes on in its ring, as a notification tells it (2.9).
+    pub(super) fn position(&self, ram: &Ram) -> u16 {
+        self.ring.as_ref().map_or(0, |ring| ring.position(ram))
     }
 
     /// Whether there is something in the ring to fetch.

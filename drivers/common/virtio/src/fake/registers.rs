@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::device::State;
+use super::device::{Options, State};
 use super::queue::Queue;
 use super::{Lie, Model, Violation};
 use crate::spec::pci::{NO_VECTOR, common};
@@ -12,6 +12,13 @@ use crate::transport::Bar;
 
 /// The base address register that the structures lie in.
 pub(super) const BAR: u8 = 4;
+
+/// The one for notifications in I/O space, and its length.
+pub(super) const NOTIFY_IO_BAR: u8 = 2;
+const NOTIFY_IO_BYTES: u32 = 4;
+
+/// `queue_notif_config_data` of queue 0; the others count on.
+const QUEUE_NAMES: u16 = 0x5100;
 
 const BAR_BYTES: u32 = 0x4000;
 
@@ -22,11 +29,30 @@ pub(super) struct Windows {
     pub(super) isr: (u32, u32),
     pub(super) device: (u32, u32),
     pub(super) notify: (u32, u32),
+    pub(super) notify_bar: u8,
 }
 
 impl Windows {
-    pub(super) fn new(config_bytes: u32) -> Self {
-        Self { common: (0, 0x40), isr: (0x1000, 1), device: (0x2000, config_bytes), notify: (0x3000, 0x1000) }
+    pub(super) fn new(config_bytes: u32, common_bytes: Option<u32>, options: &Options) -> Self {
+        let (notify_bar, notify) =
+            if options.notify_io { (NOTIFY_IO_BAR, (0, NOTIFY_IO_BYTES)) } else { (BAR, (0x3000, 0x1000)) };
+        Self {
+            common: (0, common_bytes.unwrap_or(0x40)),
+            isr: (0x1000, 1),
+            device: (0x2000, config_bytes),
+            notify,
+            notify_bar,
+        }
+    }
+}
+
+impl Windows {
+    /// Whether these bytes lie in one of the structures.
+    pub(super) fn contain(&self, bar: u8, offset: u32, length: u32) -> bool {
+        [(BAR, self.common), (BAR, self.isr), (BAR, self.device), (self.notify_bar, self.notify)]
+            .into_iter()
+            .filter(|(in_bar, _)| *in_bar == bar)
+            .any(|(_, window)| inside(offset, window).is_some_and(|at| at + length <= window.1))
     }
 }
 
@@ -35,8 +61,10 @@ fn inside(offset: u32, window: (u32, u32)) -> Option<u32> {
 }
 
 /// Width of a register of the common structure, and whether the driver may write it.
-fn common_register(register: u32) -> Option<(u32, bool)> {
+fn common_register(register: u32, accepted: Features) -> Option<(u32, bool)> {
     match register {
+        common::QUEUE_NOTIF_CONFIG_DATA if accepted.contains(Features::NOTIF_CONFIG_DATA) => Some((2, false)),
+        common::QUEUE_RESET if accepted.contains(Features::RING_RESET) => Some((2, true)),
         common::DEVICE_FEATURE_SELECT | common::DRIVER_FEATURE_SELECT | common::DRIVER_FEATURE => {
             Some((4, true))
         }
@@ -55,7 +83,7 @@ fn common_register(register: u32) -> Option<(u32, bool)> {
 }
 
 /// The registers of a fake device, as a driver maps them.
-pub struct FakeBar<M>(pub(super) Arc<Mutex<State<M>>>);
+pub struct FakeBar<M>(pub(super) Arc<Mutex<State<M>>>, pub(super) u8);
 
 impl<M> fmt::Debug for FakeBar<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,34 +99,40 @@ impl<M> FakeBar<M> {
 
 impl<M: Model> Bar for FakeBar<M> {
     fn length(&self) -> u64 {
-        let lies = &self.state().lies;
-        let told =
-            lies.iter().find_map(|lie| if let Lie::BarLength(bytes) = lie { Some(*bytes) } else { None });
-        told.unwrap_or(u64::from(BAR_BYTES))
+        let state = self.state();
+        let told = state
+            .lies
+            .iter()
+            .find_map(|lie| if let Lie::BarLength(bytes) = lie { Some(*bytes) } else { None });
+        told.unwrap_or(u64::from(match self.1 {
+            NOTIFY_IO_BAR => NOTIFY_IO_BYTES,
+            BAR => BAR_BYTES,
+            _ => state.legacy_bytes(),
+        }))
     }
 
     fn read8(&self, offset: u32) -> u8 {
-        self.state().read(offset, 1) as u8
+        self.state().read(self.1, offset, 1) as u8
     }
 
     fn read16(&self, offset: u32) -> u16 {
-        self.state().read(offset, 2) as u16
+        self.state().read(self.1, offset, 2) as u16
     }
 
     fn read32(&self, offset: u32) -> u32 {
-        self.state().read(offset, 4)
+        self.state().read(self.1, offset, 4)
     }
 
     fn write8(&self, offset: u32, value: u8) {
-        self.state().write(offset, 1, u32::from(value));
+        self.state().write(self.1, offset, 1, u32::from(value));
     }
 
     fn write16(&self, offset: u32, value: u16) {
-        self.state().write(offset, 2, u32::from(value));
+        self.state().write(self.1, offset, 2, u32::from(value));
     }
 
     fn write32(&self, offset: u32, value: u32) {
-        self.state().write(offset, 4, value);
+        self.state().write(self.1, offset, 4, value);
     }
 }
 
@@ -106,10 +140,16 @@ impl<M: Model> Bar for FakeBar<M> {
 const ABSENT: u32 = u32::MAX;
 
 impl<M: Model> State<M> {
-    fn read(&mut self, offset: u32, width: u32) -> u32 {
+    fn read(&mut self, bar: u8, offset: u32, width: u32) -> u32 {
         self.accesses += 1;
         if self.removed {
             return ABSENT;
+        }
+        if self.options.legacy {
+            return self.read_legacy(offset, width);
+        }
+        if bar == NOTIFY_IO_BAR {
+            return self.absent(Violation::NoRegister { offset, width });
         }
         let windows = self.windows();
         if !offset.is_multiple_of(width) {
@@ -119,7 +159,7 @@ impl<M: Model> State<M> {
             self.violations.push(Violation::ResetNotAwaited { offset });
         }
         if let Some(register) = inside(offset, windows.common) {
-            return match common_register(register) {
+            return match common_register(register, self.accepted) {
                 None => self.absent(Violation::NoRegister { offset, width }),
                 Some((own, _)) if own != width => self.absent(Violation::AccessWidth { offset, width }),
                 Some(_) => self.read_common(register),
@@ -134,14 +174,18 @@ impl<M: Model> State<M> {
         self.absent(Violation::NoRegister { offset, width })
     }
 
-    fn absent(&mut self, violation: Violation) -> u32 {
+    pub(super) fn absent(&mut self, violation: Violation) -> u32 {
         self.violations.push(violation);
         ABSENT
     }
 
-    fn write(&mut self, offset: u32, width: u32, value: u32) {
+    fn write(&mut self, bar: u8, offset: u32, width: u32, value: u32) {
         self.accesses += 1;
         if self.removed {
+            return;
+        }
+        if self.options.legacy {
+            self.write_legacy(offset, width, value);
             return;
         }
         let windows = self.windows();
@@ -149,7 +193,7 @@ impl<M: Model> State<M> {
             self.violations.push(Violation::AccessWidth { offset, width });
             return;
         }
-        if let Some(at) = inside(offset, windows.notify) {
+        if let Some(at) = inside(offset, windows.notify).filter(|_| bar == windows.notify_bar) {
             self.notify(at, width, value);
             return;
         }
@@ -161,7 +205,7 @@ impl<M: Model> State<M> {
             self.violations.push(Violation::NoRegister { offset, width });
             return;
         };
-        match common_register(register) {
+        match common_register(register, self.accepted) {
             None => self.violations.push(Violation::NoRegister { offset, width }),
             Some((_, false)) => self.violations.push(Violation::ReadOnly { offset }),
             Some((own, true)) if own != width => {
@@ -206,6 +250,7 @@ impl<M: Model> State<M> {
                 u32::from(self.generation)
             }
             common::QUEUE_SELECT => u32::from(self.queue_select),
+            common::QUEUE_RESET => u32::from(self.read_queue_reset()),
             _ => self.read_queue(register),
         }
     }
@@ -227,6 +272,7 @@ impl<M: Model> State<M> {
                 u32::from(queue.vector)
             }
             common::QUEUE_ENABLE => u32::from(queue.enabled),
+            common::QUEUE_NOTIF_CONFIG_DATA => u32::from(QUEUE_NAMES + queue.number),
             common::QUEUE_NOTIFY_OFF => {
                 let told = lies
                     .iter()
@@ -244,6 +290,7 @@ impl<M: Model> State<M> {
             common::DRIVER_FEATURE => self.write_features(value),
             common::DEVICE_STATUS => self.write_status(DeviceStatus::from_bits_retain(value as u8)),
             common::QUEUE_SELECT => self.queue_select = value as u16,
+            common::QUEUE_RESET => self.write_queue_reset(value as u16),
             common::CONFIG_MSIX_VECTOR => {
                 self.config_vector = self.take_vector(value as u16);
                 self.config_vector_unconfirmed = value as u16 != NO_VECTOR;
@@ -264,7 +311,7 @@ impl<M: Model> State<M> {
         }
     }
 
-    fn read_status(&mut self) -> u8 {
+    pub(super) fn read_status(&mut self) -> u8 {
         if self.lies.contains(&Lie::ResetNeverEnds) && self.reset_unconfirmed {
             return self.status.bits() | DeviceStatus::DEVICE_NEEDS_RESET.bits();
         }
@@ -334,7 +381,7 @@ impl<M: Model> State<M> {
         self.status = accepted;
     }
 
-    fn begin_reset(&mut self) {
+    pub(super) fn begin_reset(&mut self) {
         self.reset_unconfirmed = true;
         self.reset_polls_left = self.slow_reset;
     }
@@ -343,7 +390,7 @@ impl<M: Model> State<M> {
         let number = self.queue_select;
         let in_step = self.status.contains(DeviceStatus::FEATURES_OK)
             && self.features_confirmed
-            && !self.status.contains(DeviceStatus::DRIVER_OK);
+            && (!self.status.contains(DeviceStatus::DRIVER_OK) || self.queue_resets.may_set_up(number));
         if !in_step {
             self.violations
                 .push(Violation::QueueSetUpOutOfStep { queue: number, status: self.status.bits() });
@@ -354,6 +401,10 @@ impl<M: Model> State<M> {
             self.violations.push(Violation::NoSuchQueue { queue: number });
             return;
         };
+        if self.queue_resets.is_under_way(number) {
+            self.violations.push(Violation::QueueResetNotAwaited { queue: number });
+            return;
+        }
         if queue.enabled {
             self.violations.push(Violation::QueueAlreadyEnabled { queue: number });
             return;
@@ -376,6 +427,8 @@ impl<M: Model> State<M> {
                     self.violations.push(Violation::QueueSize { queue: number, size: queue.size });
                 } else if let Err(violation) = queue.enable(&self.ram, self.accepted) {
                     self.violations.push(violation);
+                } else {
+                    self.queue_resets.set_up(number);
                 }
             }
             common::QUEUE_ENABLE => self.violations.push(Violation::QueueDisabled { queue: number }),
@@ -387,7 +440,7 @@ impl<M: Model> State<M> {
     }
 
     /// The vector that a register holds after this was written to it.
-    fn take_vector(&mut self, vector: u16) -> u16 {
+    pub(super) fn take_vector(&mut self, vector: u16) -> u16 {
         if vector == NO_VECTOR {
             return NO_VECTOR;
         }
@@ -398,22 +451,24 @@ impl<M: Model> State<M> {
         if refused { NO_VECTOR } else { vector }
     }
 
-    fn read_isr(&mut self, offset: u32, width: u32) -> u32 {
+    pub(super) fn read_isr(&mut self, offset: u32, width: u32) -> u32 {
         if width != 1 {
             return self.absent(Violation::AccessWidth { offset, width });
         }
-        if self.options.vectors > 0 {
+        if self.msix_enabled {
             self.violations.push(Violation::IsrReadWithMsix);
         }
         u32::from(core::mem::take(&mut self.isr))
     }
 
-    fn read_config(&mut self, at: u32, width: u32) -> u32 {
+    pub(super) fn read_config(&mut self, at: u32, width: u32) -> u32 {
         if !self.status.contains(DeviceStatus::DRIVER) {
             self.violations.push(Violation::ConfigOutOfStep { offset: at });
         }
-        let features =
-            if self.status.contains(DeviceStatus::FEATURES_OK) { self.accepted } else { self.offered() };
+        // A legacy device knows that features are settled when they are written (3.1.2).
+        let settled = self.status.contains(DeviceStatus::FEATURES_OK)
+            || (self.options.legacy && !self.accepted.is_empty());
+        let features = if settled { self.accepted } else { self.offered() };
         if !features.contains(self.model.config_feature(at as usize)) {
             self.violations.push(Violation::ConfigWithoutFeature { offset: at });
         }
@@ -425,23 +480,37 @@ impl<M: Model> State<M> {
         u32::from_le_bytes(value)
     }
 
-    fn notify(&mut self, at: u32, width: u32, value: u32) {
-        if width != 2 {
+    /// Bytes between the notification addresses of two queues.
+    pub(super) fn notify_multiplier(&self) -> u32 {
+        let shared = self.options.legacy || self.options.notify_io;
+        if shared { 0 } else { self.options.notify_multiplier }
+    }
+
+    pub(super) fn notify(&mut self, at: u32, width: u32, value: u32) {
+        let with_position = self.accepted.contains(Features::NOTIFICATION_DATA);
+        if width != if with_position { 4 } else { 2 } {
             self.violations.push(Violation::AccessWidth { offset: at, width });
             return;
         }
-        let value = value as u16;
-        let elsewhere = Violation::NotifiedElsewhere { offset: at, value };
+        let name = value as u16;
+        let first_name = if self.accepted.contains(Features::NOTIF_CONFIG_DATA) { QUEUE_NAMES } else { 0 };
+        let number = name.wrapping_sub(first_name);
+        let multiplier = self.notify_multiplier();
+        let elsewhere = Violation::NotifiedElsewhere { offset: at, value: name };
         let running = self.status.contains(DeviceStatus::DRIVER_OK) && !self.reset_unconfirmed;
-        let Some(queue) = self.queues.get_mut(usize::from(value)) else {
+        let Some(queue) = self.queues.get_mut(usize::from(number)) else {
             self.violations.push(elsewhere);
             return;
         };
-        if at != u32::from(value) * self.options.notify_multiplier {
+        if at != u32::from(number) * multiplier {
             self.violations.push(elsewhere);
         } else if !running || !queue.enabled {
-            self.violations.push(Violation::NotifiedTooEarly { queue: value });
+            self.violations.push(Violation::NotifiedTooEarly { queue: number });
         } else {
+            let (position, expected) = ((value >> 16) as u16, queue.position(&self.ram));
+            if with_position && position != expected {
+                self.violations.push(Violation::NotificationData { queue: number, position, expected });
+            }
             queue.notified = true;
             queue.notifications += 1;
         }

@@ -104,6 +104,10 @@ impl Ring for SplitRing {
         Ok(Some(chain))
     }
 
+    fn position(&self, ram: &Ram) -> u16 {
+        self.available_index(ram)
+    }
+
     fn has_more(&self, ram: &Ram) -> bool {
         self.available_index(ram) != self.next_available
     }

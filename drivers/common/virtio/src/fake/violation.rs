@@ -111,6 +111,40 @@ pub enum Violation {
         /// What was written
         value: u16,
     },
+    /// The ring's position in a notification is not where the ring is (2.9).
+    NotificationData {
+        /// The queue
+        queue: u16,
+        /// The position in the notification
+        position: u16,
+        /// The position of the ring
+        expected: u16,
+    },
+    /// `queue_reset` was written with something else than 1 (4.1.4.3.2).
+    QueueResetValue {
+        /// What was written
+        value: u16,
+    },
+    /// A queue was reset that is not running (2.6.1).
+    QueueResetOutOfStep {
+        /// The queue
+        queue: u16,
+    },
+    /// A queue was touched before `queue_reset` read 0 (4.1.4.3.2).
+    QueueResetNotAwaited {
+        /// The queue
+        queue: u16,
+    },
+    /// A window of PCI configuration access that is not 1, 2 or 4 bytes wide, not aligned, in no structure, or read or
+    /// written in another width (4.1.4.9.2).
+    ConfigAccess {
+        /// Base address register
+        bar: u8,
+        /// Offset in it
+        offset: u32,
+        /// Bytes
+        length: u32,
+    },
     /// The device configuration was read before DRIVER, or written at all (3.1.1, step 4).
     ConfigOutOfStep {
         /// Offset in the structure

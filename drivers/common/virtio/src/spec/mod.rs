@@ -51,6 +51,13 @@ bitflags! {
         /// virtio-scsi: events for changed parameters of a unit.
         #[doc(alias = "VIRTIO_SCSI_F_CHANGE")]
         const SCSI_CHANGE = 1 << 2;
+        /// Legacy devices only: the device interrupts when a queue runs empty, whatever the driver asked for (6.3).
+        #[doc(alias = "VIRTIO_F_NOTIFY_ON_EMPTY")]
+        const NOTIFY_ON_EMPTY = 1 << 24;
+        /// Legacy devices only: the device does not care how a request is cut into descriptors (2.7.4.3). A driver must
+        /// accept it (6.3), and `negotiate` does.
+        #[doc(alias = "VIRTIO_F_ANY_LAYOUT")]
+        const ANY_LAYOUT = 1 << 27;
         /// Tables of descriptors (2.7.5.3).
         #[doc(alias = "VIRTIO_F_INDIRECT_DESC")]
         const RING_INDIRECT_DESC = 1 << 28;
@@ -60,7 +67,9 @@ bitflags! {
         /// The device follows version 1 of the specification.
         #[doc(alias = "VIRTIO_F_VERSION_1")]
         const VERSION_1 = 1 << 32;
-        /// The device's addresses are those of the platform's DMA, not physical ones.
+        /// The device's addresses are those of the platform's DMA, not physical ones. A device that offers it may refuse
+        /// to work when it is not accepted (6.2), since it could not reach the memory; a driver whose addresses come from
+        /// the platform's DMA services, as StorPort's do, has every reason to accept it.
         #[doc(alias = "VIRTIO_F_ACCESS_PLATFORM")]
         const ACCESS_PLATFORM = 1 << 33;
         /// The packed ring (2.8).
@@ -69,13 +78,19 @@ bitflags! {
         /// Buffers are used in the order in which they were made available.
         #[doc(alias = "VIRTIO_F_IN_ORDER")]
         const IN_ORDER = 1 << 35;
-        /// Memory is ordered as the platform orders it for real devices.
+        /// Memory is ordered as the platform orders it for real devices: the driver's fences have to hold for them too,
+        /// not only between processors. This crate's do on x86-64, where memory is cached coherently and the doorbell is
+        /// an uncached write that the processor does not move before earlier ones; accepting it changes nothing else.
         #[doc(alias = "VIRTIO_F_ORDER_PLATFORM")]
         const ORDER_PLATFORM = 1 << 36;
+        /// The device has virtual functions (SR-IOV). Accepting it allows them to be switched on, through the PCI capability
+        /// that such a device has to have (6.1); whoever owns the bus does that, so it has no effect here.
+        #[doc(alias = "VIRTIO_F_SR_IOV")]
+        const SR_IOV = 1 << 37;
         /// Notifications carry the ring's position (2.9).
         #[doc(alias = "VIRTIO_F_NOTIFICATION_DATA")]
         const NOTIFICATION_DATA = 1 << 38;
-        /// Notifications carry a value that the device names (4.1.5.2).
+        /// Notifications name the queue by a value that the device chose (4.1.5.2).
         #[doc(alias = "VIRTIO_F_NOTIF_CONFIG_DATA")]
         const NOTIF_CONFIG_DATA = 1 << 39;
         /// A queue can be reset by itself (2.6.1).

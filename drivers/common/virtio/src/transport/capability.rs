@@ -27,6 +27,8 @@ pub struct Capabilities {
     pub isr: Window,
     /// Device specific configuration, which a device need not have
     pub device: Option<Window>,
+    /// Where in configuration space the capability lies that gives access to all of these (4.1.4.9)
+    pub config_access: Option<u16>,
 }
 
 /// More capabilities than fit into configuration space mean that the list has a loop.
@@ -37,22 +39,11 @@ impl Capabilities {
     /// reserved base address register are passed over, and a list that loops or leaves configuration space ends.
     ///
     /// # Errors
-    /// A structure that every device has is missing or too short.
+    /// There are none of virtio's capabilities, or a structure that every device has is missing or too short.
     pub fn find(config: &impl ConfigSpace) -> Result<Self, TransportError> {
-        let status = config.read16(config_space::STATUS);
-        if status == u16::MAX || status & config_space::STATUS_CAPABILITY_LIST == 0 {
-            return Err(TransportError::NoCapabilityList);
-        }
         let mut found = Found::default();
-        let mut at = next(config, config_space::CAPABILITIES_POINTER);
-        for _ in 0..MAX_CAPABILITIES {
-            let Some(here) = at else {
-                break;
-            };
-            if config.read8(here) == config_space::VENDOR_SPECIFIC {
-                found.take(config, here);
-            }
-            at = next(config, here + 1);
+        for at in capabilities(config, config_space::VENDOR_SPECIFIC) {
+            found.take(config, at);
         }
         found.finish()
     }
@@ -70,6 +61,16 @@ impl Capabilities {
     }
 }
 
+/// Where the capabilities with this id lie, in the list's order.
+pub(super) fn capabilities(config: &impl ConfigSpace, id: u8) -> impl Iterator<Item = u16> {
+    let status = config.read16(config_space::STATUS);
+    let is_there = status != u16::MAX && status & config_space::STATUS_CAPABILITY_LIST != 0;
+    let first = if is_there { next(config, config_space::CAPABILITIES_POINTER) } else { None };
+    core::iter::successors(first, |at| next(config, at + 1))
+        .take(MAX_CAPABILITIES)
+        .filter(move |at| config.read8(*at) == id)
+}
+
 /// The capability that the pointer at `pointer` leads to.
 fn next(config: &impl ConfigSpace, pointer: u16) -> Option<u16> {
     // The lowest two bits are reserved (PCI 3.0, 6.7).
@@ -83,6 +84,7 @@ struct Found {
     notify: Option<(Window, u32)>,
     isr: Option<Window>,
     device: Option<Window>,
+    config_access: Option<u16>,
 }
 
 impl Found {
@@ -93,8 +95,15 @@ impl Found {
             offset: config.read32(at + capability::OFFSET),
             length: config.read32(at + capability::STRUCTURE_LENGTH),
         };
-        // Values above 5 are reserved; a driver must ignore such a capability (4.1.4.1). The bytes must exist too.
         let inside = usize::from(at) + usize::from(length) <= 256;
+        // The fields of this one are the driver's to write, so they say nothing.
+        if CapabilityType(config.read8(at + capability::CONFIG_TYPE)) == CapabilityType::PCI {
+            if length >= capability::PCI_BYTES && inside {
+                first(&mut self.config_access, at);
+            }
+            return;
+        }
+        // Values above 5 are reserved; a driver must ignore such a capability (4.1.4.1). The bytes must exist too.
         if length < capability::BYTES || usize::from(window.bar) >= BARS || !inside {
             return;
         }
@@ -111,6 +120,9 @@ impl Found {
     }
 
     fn finish(self) -> Result<Capabilities, TransportError> {
+        if self.common.is_none() && self.notify.is_none() && self.isr.is_none() && self.device.is_none() {
+            return Err(TransportError::NoCapabilities);
+        }
         let missing = TransportError::MissingCapability;
         let common = self.common.ok_or(missing(CapabilityType::COMMON))?;
         let (notify, notify_off_multiplier) = self.notify.ok_or(missing(CapabilityType::NOTIFY))?;
@@ -124,7 +136,8 @@ impl Found {
                 return Err(TransportError::OutsideBar { kind, bar: window.bar });
             }
         }
-        Ok(Capabilities { common, notify, notify_off_multiplier, isr, device: self.device })
+        let Self { device, config_access, .. } = self;
+        Ok(Capabilities { common, notify, notify_off_multiplier, isr, device, config_access })
     }
 }
 
@@ -157,7 +170,7 @@ pub(super) mod tests {
     }
 
     impl Bytes {
-        fn empty() -> Self {
+        pub(crate) fn empty() -> Self {
             let mut bytes = vec![0; 256];
             bytes[0x06] = 1 << 4;
             Self(bytes)
@@ -260,7 +273,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_function_that_is_not_there_has_no_capabilities() {
-        assert_eq!(Capabilities::find(&Bytes(Vec::new())), Err(TransportError::NoCapabilityList));
-        assert_eq!(Capabilities::find(&Bytes(vec![0; 256])), Err(TransportError::NoCapabilityList));
+        assert_eq!(Capabilities::find(&Bytes(Vec::new())), Err(TransportError::NoCapabilities));
+        assert_eq!(Capabilities::find(&Bytes(vec![0; 256])), Err(TransportError::NoCapabilities));
     }
 }

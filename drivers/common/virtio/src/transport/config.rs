@@ -1,34 +1,66 @@
-//! The device specific configuration (2.5, 4.1.4.6).
+//! The device specific configuration (2.5, 4.1.4.6, 4.1.4.10).
 
-use super::{Bar, Device};
+use super::legacy::Legacy;
+use super::modern::Modern;
+use super::{Bar, Device, Interface, interface};
 use crate::spec::pci::common;
 
 /// How often a read is repeated because the configuration changed meanwhile.
 const GENERATION_TRIES: u32 = 16;
 
 impl<B: Bar> Device<B> {
-    /// Length of the configuration structure in bytes; 0 when there is none.
+    /// Length of the configuration structure in bytes; 0 when there is none. A legacy device does not tell: then these
+    /// are the bytes up to the end of its registers, and what lies behind the structure reads as anything.
     pub fn config_length(&self) -> u32 {
-        self.capabilities.device.map_or(0, |window| window.length)
+        interface!(self, interface => interface.config_length())
     }
 
     /// Reads a field of `N` bytes, in accesses of its width (words of four bytes for longer ones), again while the
-    /// device says that the configuration changed. `None` when the field lies outside the structure, or the device
-    /// never settles.
+    /// device says that the configuration changed, or on a legacy device while it reads otherwise than before. `None`
+    /// when the field lies outside the structure, or the device never settles.
     pub fn read_config<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let window = self.capabilities.device?;
         let end = offset.checked_add(N)?;
-        if end > window.length as usize {
+        if end > self.config_length() as usize {
             return None;
         }
+        interface!(self, interface => interface.read_config(offset as u32))
+    }
+}
+
+impl<B: Bar> Modern<B> {
+    fn config_length(&self) -> u32 {
+        self.capabilities.device.map_or(0, |window| window.length)
+    }
+
+    fn read_config<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let window = self.capabilities.device?;
         let bar = self.registers(window)?;
-        let first = window.offset + offset as u32;
         for _ in 0..GENERATION_TRIES {
             let before = self.common8(common::CONFIG_GENERATION);
-            let value = read_field(bar, first);
+            let value = read_field(bar, window.offset + offset);
             if self.common8(common::CONFIG_GENERATION) == before {
                 return Some(value);
             }
+        }
+        None
+    }
+}
+
+impl<B: Bar> Legacy<B> {
+    fn config_length(&self) -> u32 {
+        self.config_window().1
+    }
+
+    /// Without a generation, a field is believed when it reads the same twice (2.5.4).
+    fn read_config<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let first = self.config_window().0 + offset;
+        let mut before = read_field(&self.bar, first);
+        for _ in 0..GENERATION_TRIES {
+            let value = read_field(&self.bar, first);
+            if value == before {
+                return Some(value);
+            }
+            before = value;
         }
         None
     }

@@ -6,18 +6,32 @@
 //! ```
 //!
 //! The steps are types, so none can be skipped. The same device can be reset and started again at any time.
+//!
+//! The steps are the same for a legacy device, whose registers are others: it has no FEATURES_OK, so that step ends when
+//! its features are written (3.1.2).
 
 mod capability;
 mod config;
+mod config_window;
+mod dependencies;
+mod legacy;
+mod modern;
 mod notify;
+mod queue_reset;
 mod start;
 
 pub use capability::{Capabilities, Window};
+pub use config_window::{ConfigWindow, EitherBar};
+pub use dependencies::{DEPENDENCIES, Dependency, settle};
+pub use legacy::{legacy_areas, legacy_ring_bytes};
 pub use notify::Doorbell;
+pub use queue_reset::QueueReset;
 pub use start::{Acknowledged, FeaturesOk, RESET_POLLS};
 
 use crate::spec::DeviceStatus;
-use crate::spec::pci::{CapabilityType, common};
+use crate::spec::pci::CapabilityType;
+use legacy::Legacy;
+use modern::Modern;
 
 /// PCI configuration space of one function. Bytes that are not there read all-ones.
 pub trait ConfigSpace {
@@ -27,6 +41,16 @@ pub trait ConfigSpace {
     fn read16(&self, offset: u16) -> u16;
     /// Reads a little-endian 32-bit word.
     fn read32(&self, offset: u16) -> u32;
+}
+
+/// PCI configuration space that can be written.
+pub trait ConfigSpaceMut: ConfigSpace {
+    /// Writes a byte.
+    fn write8(&self, offset: u16, value: u8);
+    /// Writes a little-endian 16-bit word.
+    fn write16(&self, offset: u16, value: u16);
+    /// Writes a little-endian 32-bit word.
+    fn write32(&self, offset: u16, value: u32);
 }
 
 /// The registers behind one base address register, in memory or I/O space.
@@ -53,8 +77,8 @@ pub(crate) const BARS: usize = 6;
 /// Why a device could not be opened or started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportError {
-    /// The function has no capability list.
-    NoCapabilityList,
+    /// The function has none of virtio's capabilities, and is no legacy device.
+    NoCapabilities,
     /// No capability describes this structure, which every device of version 1 has.
     MissingCapability(CapabilityType),
     /// A structure does not lie wholly inside its base address register, or is too short for what it holds.
@@ -106,8 +130,33 @@ pub enum TransportError {
         /// The vector
         vector: u16,
     },
-    /// The queue's notification address lies outside the notification structure, or is odd.
+    /// The queue's notification address lies outside the notification structure, or is not aligned to its width.
     NotifyOutsideBar {
+        /// The queue
+        queue: u16,
+    },
+    /// The device did not end the reset of a queue.
+    QueueResetTimedOut {
+        /// The queue
+        queue: u16,
+    },
+    /// The device's registers have no place for the reset of a queue.
+    NoQueueReset {
+        /// The queue
+        queue: u16,
+    },
+    /// Base address register 0 of a legacy device is too short for its registers.
+    LegacyTooShort {
+        /// Bytes it has
+        bytes: u8,
+    },
+    /// The queue's areas do not lie as the legacy interface wants them to (2.7.2).
+    LegacyLayout {
+        /// The queue
+        queue: u16,
+    },
+    /// The queue lies where the legacy interface cannot name its address, which has 32 bits for pages.
+    LegacyAddress {
         /// The queue
         queue: u16,
     },
@@ -118,7 +167,7 @@ impl TransportError {
     /// lower bytes.
     pub const fn code(&self) -> u32 {
         match *self {
-            Self::NoCapabilityList => 0x01_0000,
+            Self::NoCapabilities => 0x01_0000,
             Self::MissingCapability(kind) => 0x02_0000 | kind.0 as u32,
             Self::OutsideBar { kind, bar } => 0x03_0000 | (kind.0 as u32) << 8 | bar as u32,
             Self::NotMapped { bar } => 0x04_0000 | bar as u32,
@@ -131,6 +180,11 @@ impl TransportError {
             Self::NotifyOutsideBar { queue } => 0x0b_0000 | queue as u32,
             Self::Misaligned { kind, bar } => 0x0c_0000 | (kind.0 as u32) << 8 | bar as u32,
             Self::QueueSize { queue, .. } => 0x0d_0000 | queue as u32,
+            Self::QueueResetTimedOut { queue } => 0x0e_0000 | queue as u32,
+            Self::NoQueueReset { queue } => 0x0f_0000 | queue as u32,
+            Self::LegacyTooShort { bytes } => 0x10_0000 | bytes as u32,
+            Self::LegacyLayout { queue } => 0x11_0000 | queue as u32,
+            Self::LegacyAddress { queue } => 0x12_0000 | queue as u32,
         }
     }
 }
@@ -152,14 +206,39 @@ impl IsrStatus {
 }
 
 /// An opened device: its structures are located and its registers mapped.
+///
+/// Some registers are about the queue that was selected last, so of the methods that touch queues, other than
+/// [`notify`](Self::notify), only one may run at a time.
 #[derive(Debug)]
 pub struct Device<B> {
-    bars: [Option<B>; BARS],
-    capabilities: Capabilities,
+    interface: Interface<B>,
 }
+
+/// The two ways to reach a device over PCI.
+#[derive(Debug)]
+enum Interface<B> {
+    /// Structures that capabilities describe (4.1.4)
+    Modern(Modern<B>),
+    /// One block of registers in base address register 0 (4.1.4.10)
+    Legacy(Legacy<B>),
+}
+
+/// Calls the same method of whichever interface there is.
+macro_rules! interface {
+    ($device:expr, $interface:ident => $call:expr) => {
+        match &$device.interface {
+            Interface::Modern($interface) => $call,
+            Interface::Legacy($interface) => $call,
+        }
+    };
+}
+use interface;
 
 impl<B: Bar> Device<B> {
     /// Finds the device's structures and maps the registers they lie in, each base address register once.
+    ///
+    /// A device that has no virtio capabilities, but the ids of one with the legacy interface, is used through that
+    /// (4.1.5.1.1.1); a transitional device, which has both, is used as a modern one.
     ///
     /// # Errors
     /// A structure is missing, or lies where there are no registers.
@@ -167,39 +246,39 @@ impl<B: Bar> Device<B> {
         config: &impl ConfigSpace,
         mut map: impl FnMut(u8) -> Option<B>,
     ) -> Result<Self, TransportError> {
-        let capabilities = Capabilities::find(config)?;
-        let mut bars = [const { None }; BARS];
-        for (kind, window) in capabilities.windows() {
-            let Some(slot) = bars.get_mut(usize::from(window.bar)) else {
-                return Err(TransportError::NotMapped { bar: window.bar });
-            };
-            if slot.is_none() {
-                *slot = map(window.bar);
+        let interface = match Capabilities::find(config) {
+            Ok(capabilities) => Interface::Modern(Modern::open(capabilities, map)?),
+            Err(TransportError::NoCapabilities) if legacy::has_legacy_ids(config) => {
+                Interface::Legacy(Legacy::open(config, &mut map)?)
             }
-            let Some(bar) = slot else {
-                return Err(TransportError::NotMapped { bar: window.bar });
-            };
-            // Register offsets have 32 bits: in a larger base address register, no sum of them may wrap.
-            let end = u64::from(window.offset) + u64::from(window.length);
-            if end > bar.length().min(u64::from(u32::MAX)) {
-                return Err(TransportError::OutsideBar { kind, bar: window.bar });
-            }
-            if !window.offset.is_multiple_of(kind.alignment()) {
-                return Err(TransportError::Misaligned { kind, bar: window.bar });
-            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { interface })
+    }
+
+    /// Whether the device is used through the legacy interface. Then its queues have a fixed size and lie where
+    /// [`legacy_areas`] says, and it has the features up to bit 31 only.
+    pub fn is_legacy(&self) -> bool {
+        matches!(self.interface, Interface::Legacy(_))
+    }
+
+    /// Tells a legacy device's driver whether MSI-X is enabled, which moves registers (4.1.4.10): wrong, and the device
+    /// configuration is read from the wrong place. [`open`](Self::open) looks it up; whoever enables or disables MSI-X
+    /// later has to say so. Nothing changes for other devices.
+    pub fn set_messages_in_use(&self, in_use: bool) {
+        if let Interface::Legacy(legacy) = &self.interface {
+            legacy.set_messages_in_use(in_use);
         }
-        Ok(Self { bars, capabilities })
     }
 
     /// The device status register.
     pub fn status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.common8(common::DEVICE_STATUS))
+        DeviceStatus::from_bits_retain(interface!(self, interface => interface.status()))
     }
 
     /// Reads and thereby acknowledges the interrupt status; only needed without MSI-X.
     pub fn isr_status(&self) -> IsrStatus {
-        let isr = self.capabilities.isr;
-        let value = self.registers(isr).map_or(0, |bar| bar.read8(isr.offset));
+        let value = interface!(self, interface => interface.isr());
         // All-ones is a device that is gone, not one that interrupts.
         IsrStatus(if value == u8::MAX { 0 } else { value })
     }
@@ -208,42 +287,20 @@ impl<B: Bar> Device<B> {
     pub fn fail(&self) {
         let status = self.status();
         if !status.is_removed() {
-            self.set_common8(common::DEVICE_STATUS, (status | DeviceStatus::FAILED).bits());
+            self.set_status(status | DeviceStatus::FAILED);
         }
     }
 
-    fn registers(&self, window: Window) -> Option<&B> {
-        self.bars.get(usize::from(window.bar))?.as_ref()
+    fn set_status(&self, status: DeviceStatus) {
+        interface!(self, interface => interface.set_status(status.bits()));
     }
 }
-
-/// Registers of the common configuration structure. `open` has checked that they are there.
-macro_rules! common {
-    ($read:ident, $write:ident, $type:ty, $bar_read:ident, $bar_write:ident) => {
-        impl<B: Bar> Device<B> {
-            pub(crate) fn $read(&self, register: u32) -> $type {
-                let window = self.capabilities.common;
-                self.registers(window).map_or(<$type>::MAX, |bar| bar.$bar_read(window.offset + register))
-            }
-
-            pub(crate) fn $write(&self, register: u32, value: $type) {
-                let window = self.capabilities.common;
-                if let Some(bar) = self.registers(window) {
-                    bar.$bar_write(window.offset + register, value);
-                }
-            }
-        }
-    };
-}
-
-common!(common8, set_common8, u8, read8, write8);
-common!(common16, set_common16, u16, read16, write16);
-common!(common32, set_common32, u32, read32, write32);
 
 #[cfg(test)]
 mod tests {
     use super::capability::tests::Bytes;
     use super::*;
+    use crate::spec::Features;
 
     /// Registers that all read the same, in a base address register of some length.
     struct Constant {
@@ -338,7 +395,10 @@ mod tests {
         let config = Bytes::whole().set(0x60, 3);
         let device = open(&config, 0x8000).expect("the structures are all right");
 
-        assert_eq!(error(device.notifier(0)), TransportError::NotifyOutsideBar { queue: 0 });
+        assert_eq!(
+            error(device.doorbell(0, Features::VERSION_1)),
+            TransportError::NotifyOutsideBar { queue: 0 }
+        );
     }
 
     #[test]
@@ -364,7 +424,7 @@ mod tests {
     fn every_error_has_its_own_code() {
         let kind = CapabilityType::COMMON;
         let errors = [
-            TransportError::NoCapabilityList,
+            TransportError::NoCapabilities,
             TransportError::MissingCapability(kind),
             TransportError::OutsideBar { kind, bar: 1 },
             TransportError::Misaligned { kind, bar: 1 },
@@ -377,6 +437,11 @@ mod tests {
             TransportError::QueueSize { queue: 1, size: 2, offered: 1 },
             TransportError::VectorRefused { vector: 1 },
             TransportError::NotifyOutsideBar { queue: 1 },
+            TransportError::QueueResetTimedOut { queue: 1 },
+            TransportError::NoQueueReset { queue: 1 },
+            TransportError::LegacyTooShort { bytes: 1 },
+            TransportError::LegacyLayout { queue: 1 },
+            TransportError::LegacyAddress { queue: 1 },
         ];
         let mut codes = errors.map(|error| error.code() >> 16).to_vec();
 

@@ -1,8 +1,7 @@
 //! From reset to DRIVER_OK (3.1.1), one type per step.
 
-use super::{Bar, Device, TransportError};
+use super::{Bar, Device, Doorbell, Interface, QueueReset, TransportError, interface, settle};
 use crate::queue::QueueAreas;
-use crate::spec::pci::{NO_VECTOR, common};
 use crate::spec::{DeviceStatus, Features};
 
 /// How often the status register is looked at after a reset before the device counts as broken.
@@ -15,7 +14,7 @@ impl<B: Bar> Device<B> {
     /// # Errors
     /// The device is gone, or does not finish its reset.
     pub fn reset(&self, stall: &mut impl FnMut()) -> Result<Acknowledged<'_, B>, TransportError> {
-        self.set_common8(common::DEVICE_STATUS, 0);
+        self.set_status(DeviceStatus::empty());
         let mut status = self.status();
         for _ in 0..RESET_POLLS {
             if status.is_empty() || status.is_removed() {
@@ -31,8 +30,8 @@ impl<B: Bar> Device<B> {
             return Err(TransportError::ResetTimedOut { status: status.bits() });
         }
         let status = DeviceStatus::ACKNOWLEDGE;
-        self.set_common8(common::DEVICE_STATUS, status.bits());
-        self.set_common8(common::DEVICE_STATUS, (status | DeviceStatus::DRIVER).bits());
+        self.set_status(status);
+        self.set_status(status | DeviceStatus::DRIVER);
         Ok(Acknowledged { device: self })
     }
 }
@@ -45,39 +44,45 @@ pub struct Acknowledged<'a, B> {
 }
 
 impl<'a, B: Bar> Acknowledged<'a, B> {
-    /// What the device offers.
+    /// What the device offers. Features whose registers it does not have are left out.
     pub fn offered(&self) -> Features {
-        let half = |select| {
-            self.device.set_common32(common::DEVICE_FEATURE_SELECT, select);
-            u64::from(self.device.common32(common::DEVICE_FEATURE))
-        };
-        Features::from_bits_retain(half(0) | half(1) << 32)
+        interface!(self.device, interface => interface.offered())
     }
 
-    /// Accepts features; those that are not offered are left out.
+    /// Accepts features; those that are not offered, or lack another one that they need, are left out ([`settle`]).
     ///
     /// # Errors
-    /// The device does not offer VIRTIO_F_VERSION_1, or does not accept the selection.
+    /// A device that is not a legacy one does not offer VIRTIO_F_VERSION_1, or does not accept the selection.
     pub fn negotiate(self, wanted: Features) -> Result<FeaturesOk<'a, B>, TransportError> {
         let device = self.device;
-        let features = self.offered() & wanted;
-        if !features.contains(Features::VERSION_1) {
-            return Err(TransportError::NoVersion1);
+        match &device.interface {
+            Interface::Modern(modern) => {
+                let features = settle(modern.offered(), wanted);
+                if !features.contains(Features::VERSION_1) {
+                    return Err(TransportError::NoVersion1);
+                }
+                modern.accept(features);
+                device
+                    .set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK);
+                let answered = device.status();
+                if answered.is_removed() {
+                    return Err(TransportError::Removed);
+                }
+                if !answered.contains(DeviceStatus::FEATURES_OK) {
+                    return Err(TransportError::FeaturesRefused);
+                }
+                Ok(FeaturesOk { device, features })
+            }
+            // No FEATURES_OK, so the device cannot refuse (3.1.2); ANY_LAYOUT has to be accepted (6.3).
+            Interface::Legacy(legacy) => {
+                let features = settle(legacy.offered(), wanted | Features::ANY_LAYOUT);
+                legacy.accept(features);
+                if device.status().is_removed() {
+                    return Err(TransportError::Removed);
+                }
+                Ok(FeaturesOk { device, features })
+            }
         }
-        for select in 0..2 {
-            device.set_common32(common::DRIVER_FEATURE_SELECT, select);
-            device.set_common32(common::DRIVER_FEATURE, (features.bits() >> (32 * select)) as u32);
-        }
-        let status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK;
-        device.set_common8(common::DEVICE_STATUS, status.bits());
-        let answered = device.status();
-        if answered.is_removed() {
-            return Err(TransportError::Removed);
-        }
-        if !answered.contains(DeviceStatus::FEATURES_OK) {
-            return Err(TransportError::FeaturesRefused);
-        }
-        Ok(FeaturesOk { device, features })
     }
 }
 
@@ -97,13 +102,12 @@ impl<B: Bar> FeaturesOk<'_, B> {
 
     /// How many queues the device has.
     pub fn queue_count(&self) -> u16 {
-        self.device.common16(common::NUM_QUEUES)
+        interface!(self.device, interface => interface.queue_count())
     }
 
-    /// Most entries of a queue; 0 when there is no such queue.
+    /// Most entries of a queue; 0 when there is no such queue. A queue of a legacy device has exactly so many.
     pub fn queue_size(&self, queue: u16) -> u16 {
-        self.device.set_common16(common::QUEUE_SELECT, queue);
-        self.device.common16(common::QUEUE_SIZE)
+        interface!(self.device, interface => interface.queue_size(queue))
     }
 
     /// Sets the vector for configuration changes (4.1.5.1.2).
@@ -111,13 +115,14 @@ impl<B: Bar> FeaturesOk<'_, B> {
     /// # Errors
     /// The device has no resources for it.
     pub fn set_config_vector(&self, vector: Option<u16>) -> Result<(), TransportError> {
-        self.set_vector(common::CONFIG_MSIX_VECTOR, vector)
+        interface!(self.device, interface => interface.set_config_vector(vector))
     }
 
     /// Sets a queue up with `size` entries and enables it (4.1.5.1.3).
     ///
     /// # Errors
-    /// There is no such queue, it has fewer entries, or the device has no resources for the vector.
+    /// There is no such queue, it has fewer entries, or the device has no resources for the vector. A legacy device also
+    /// wants exactly its size, and areas as [`legacy_areas`](super::legacy_areas) lays them out, below 2^44.
     pub fn enable_queue(
         &self,
         queue: u16,
@@ -125,44 +130,29 @@ impl<B: Bar> FeaturesOk<'_, B> {
         areas: &QueueAreas,
         vector: Option<u16>,
     ) -> Result<(), TransportError> {
-        let offered = self.queue_size(queue);
-        if offered == 0 {
-            return Err(TransportError::NoQueue { queue });
-        }
-        if size == 0 || size > offered {
-            return Err(TransportError::QueueSize { queue, size, offered });
-        }
-        let device = self.device;
-        device.set_common16(common::QUEUE_SIZE, size);
-        self.set_vector(common::QUEUE_MSIX_VECTOR, vector)?;
-        for (register, address) in [
-            (common::QUEUE_DESC, areas.descriptor_area),
-            (common::QUEUE_DRIVER, areas.driver_area),
-            (common::QUEUE_DEVICE, areas.device_area),
-        ] {
-            device.set_common32(register, address as u32);
-            device.set_common32(register + 4, (address >> 32) as u32);
-        }
-        device.set_common16(common::QUEUE_ENABLE, 1);
-        Ok(())
+        interface!(self.device, interface => interface.enable_queue(queue, size, areas, vector))
+    }
+
+    /// The doorbell of a queue, for [`Device::notify`].
+    ///
+    /// # Errors
+    /// Its address lies outside the notification structure, or is not aligned to the notification's width.
+    pub fn notifier(&self, queue: u16) -> Result<Doorbell, TransportError> {
+        self.device.doorbell(queue, self.features)
+    }
+
+    /// What it takes to reset a queue ([`Device::reset_queue`]); `None` without VIRTIO_F_RING_RESET.
+    pub fn queue_reset(&self) -> Option<QueueReset> {
+        self.features.contains(Features::RING_RESET).then(QueueReset::accepted)
     }
 
     /// Lets the device run.
     pub fn driver_ok(self) {
-        let status = DeviceStatus::ACKNOWLEDGE
-            | DeviceStatus::DRIVER
-            | DeviceStatus::FEATURES_OK
-            | DeviceStatus::DRIVER_OK;
-        self.device.set_common8(common::DEVICE_STATUS, status.bits());
-    }
-
-    fn set_vector(&self, register: u32, vector: Option<u16>) -> Result<(), TransportError> {
-        let wanted = vector.unwrap_or(NO_VECTOR);
-        self.device.set_common16(register, wanted);
-        // Reading back tells whether the device took it; without MSI-X the register may not exist.
-        if vector.is_some() && self.device.common16(register) != wanted {
-            return Err(TransportError::VectorRefused { vector: wanted });
+        let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::DRIVER_OK;
+        // A legacy device does not know that bit (3.1.2).
+        if !self.device.is_legacy() {
+            status |= DeviceStatus::FEATURES_OK;
         }
-        Ok(())
+        self.device.set_status(status);
     }
 }

@@ -162,8 +162,8 @@ impl Bench {
     /// Shows the device what was submitted, and tells it where it has to be told.
     pub fn publish(&mut self) -> Notify {
         let notify = self.queue.publish();
-        if notify != Notify::Suppressed {
-            self.transport.notify(&self.doorbell);
+        if let Notify::Device { next } = notify {
+            self.transport.notify(&self.doorbell, next);
         }
         notify
     }
@@ -192,7 +192,7 @@ fn start(transport: &Device<FakeBar<Disk>>, queue: &Queue) -> Doorbell {
     let ready = acknowledged.negotiate(offered).expect("what is offered is accepted");
     ready.set_config_vector(Some(0)).expect("there is such a vector");
     ready.enable_queue(0, queue.size(), &queue.areas(), Some(1)).expect("there is such a queue");
-    let doorbell = transport.notifier(0).expect("the queue has a notification address");
+    let doorbell = ready.notifier(0).expect("the queue has a notification address");
     ready.driver_ok();
     doorbell
 }
