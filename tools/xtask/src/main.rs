@@ -18,6 +18,7 @@ mod drivers;
 mod fresh;
 mod hygiene;
 mod machine;
+mod nightly;
 mod package;
 mod protocol;
 mod qemu;
@@ -61,7 +62,7 @@ enum Verb {
     Test(test::Arguments),
     /// Try the ring's orderings in every interleaving
     Loom,
-    /// Run the virtio crate's tests under Miri (needs a nightly toolchain)
+    /// Run the virtio crate's tests under Miri
     Miri,
     /// Try any StorPort miniport image for a virtio storage device on QEMU's disks
     Stand(stand_verb::Arguments),

@@ -5,6 +5,7 @@ use crate::command::{Ended, Stream, step, watch};
 use crate::drivers;
 use crate::hygiene;
 use crate::machine::{Kind, Machine};
+use crate::nightly::Nightly;
 use crate::package;
 use crate::protocol::{Broken, Report};
 use crate::qemu::Qemu;
@@ -182,23 +183,12 @@ fn loom(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
 /// needs a nightly toolchain.
 ///
 /// # Errors
-/// There is no nightly toolchain with Miri.
+/// The toolchain cannot be installed.
 pub fn miri_verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
-    // Through rustup: this program was started by stable's cargo, which knows no other toolchain.
-    let nightly = || {
-        let mut rustup = Command::new("rustup");
-        rustup.args(["run", "nightly", "cargo", "miri"]).current_dir(&workspace.root);
-        rustup.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
-        rustup
-    };
-    let there = nightly().arg("--version").output().is_ok_and(|output| output.status.success());
-    ensure!(
-        there,
-        "there is no Miri: rustup toolchain install nightly, then rustup component add miri rust-src --toolchain nightly"
-    );
+    let nightly = Nightly::install(screen, &["miri", "rust-src"])?;
     let stage = Stage::new("virtio under Miri", |screen| {
-        let mut cargo = nightly();
-        cargo.args(["test", "--package", "virtio", "--lib", "--test", "start"]);
+        let mut cargo = nightly.run(workspace, "cargo");
+        cargo.args(["miri", "test", "--package", "virtio", "--lib", "--test", "start"]);
         cargo.args(["--test", "hostile_ring", "--target-dir"]).arg(workspace.output("miri"));
         // A test's memory lives for ever. A word written in two widths is our tests' doing, and Miri's weak memory
         // emulation stops at it; orderings are loom's business.
