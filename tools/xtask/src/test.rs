@@ -2,7 +2,9 @@
 
 use crate::boot::{self, Io, Show, Trial};
 use crate::command::{Ended, Stream, step, watch};
+use crate::coverage;
 use crate::drivers;
+use crate::fuzz;
 use crate::hygiene;
 use crate::machine::{Kind, Machine};
 use crate::nightly::Nightly;
@@ -30,6 +32,9 @@ pub struct Arguments {
     /// A further QEMU besides those on PATH; may be given several times
     #[arg(long, value_name = "PATH")]
     qemu: Vec<PathBuf>,
+    /// Instead, which lines of the virtio crate its own tests reach; fails below 95 %
+    #[arg(long, conflicts_with_all = ["filter", "qemu"])]
+    coverage: bool,
 }
 
 /// A variant of the machine that both drivers must work on.
@@ -61,6 +66,9 @@ const DECLINED: [(&str, &str); 2] = [
 /// # Errors
 /// When there is no usable QEMU. Whatever fails later counts as a failed test.
 pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
+    if arguments.coverage {
+        return coverage::verb(workspace, screen);
+    }
     let started = Instant::now();
     let qemus = qemus(workspace, &arguments.qemu)?;
     // Packages, ISO and stand are made once, by the first stage that needs them.
@@ -70,6 +78,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     let mut stages = vec![
         Stage::new("unit and host tests", |screen| cargo_test(workspace, screen, &[])),
         Stage::new(LOOM_STAGE, |screen| loom(workspace, screen)),
+        Stage::new("fuzz targets with their seeds", |screen| fuzz_seeds(workspace, screen)),
         Stage::new("the stand's logic", |screen| {
             cargo_test(workspace, screen, &["--package", "stand", "--lib"])
         }),
@@ -204,6 +213,13 @@ pub fn miri_verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
 fn cargo_test(workspace: &Workspace, screen: &mut Screen, what: &[&str]) -> Result<Tally> {
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--no-fail-fast"]).args(what);
+    counted(screen, &mut cargo)
+}
+
+/// What the fuzz targets make of their seeds, and that those are committed as they are. With stable and no fuzzer.
+fn fuzz_seeds(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--no-fail-fast", "--locked", "--lib"]).current_dir(workspace.root.join(fuzz::CRATE));
     counted(screen, &mut cargo)
 }
 

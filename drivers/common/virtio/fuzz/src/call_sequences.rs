@@ -4,8 +4,8 @@
 //! Input: one byte for the queue ([`Choice`], always with virtio-blk's requests), one for the device, then operations.
 //!
 //! What is promised: each request comes back exactly once, its length within what the device was allowed to write; and,
-//! as long as no lie was told, the driver breaks no rule of the specification, is never at odds with the device, and every
-//! request is answered in the end.
+//! as long as no lie was told, the driver breaks no rule of the specification, is never at odds with the device, is
+//! interrupted where it asked for it, and every request is answered in the end.
 
 use std::collections::BTreeMap;
 
@@ -128,11 +128,16 @@ struct Play {
     stuck: bool,
     removed: bool,
     faulted: bool,
+    /// Interrupts were asked for, and nothing was taken since
+    armed: bool,
     story: Story,
 }
 
 /// Sectors of the disk; as much is there for data.
 const SECTORS: usize = DATA_BYTES / 512;
+
+/// MSI-X table entry for the queue; 0 is for the configuration.
+const QUEUE_VECTOR: u16 = 1;
 
 /// Plays an input.
 pub fn run(input: &[u8]) -> Story {
@@ -179,6 +184,7 @@ impl Play {
             stuck: false,
             removed: false,
             faulted: false,
+            armed: false,
             story: Story::default(),
         };
         play.start();
@@ -280,7 +286,11 @@ impl Play {
     }
 
     fn interrupt(&mut self) {
-        let line = self.device.take_interrupts().contains(&Interrupt::Line);
+        let line = self.device.line_is_up();
+        let message = self.device.take_interrupts().contains(&Interrupt::Message(QUEUE_VECTOR));
+        if self.armed && !self.lied && matches!(self.pop(false), Popped::Done { .. }) {
+            assert!(line || message, "a request is done and nobody says so");
+        }
         if line {
             // Acknowledges.
             let _ = self.transport.isr_status();
@@ -289,6 +299,7 @@ impl Play {
             self.queue.disable_interrupts();
             while matches!(self.pop(true), Popped::Done { .. }) {}
             // Nothing runs between, so a second round is due only to a lie.
+            self.armed = true;
             if !self.queue.enable_interrupts() {
                 return;
             }
@@ -303,6 +314,7 @@ impl Play {
             Popped::Done { length, response, token } => {
                 assert!(!self.faulted, "nothing comes out of a broken queue");
                 if let Some(token) = token {
+                    self.armed = false;
                     let request = self.in_flight.remove(&token).expect("the device had the request");
                     assert!(length <= request.writable, "{length} of {} bytes", request.writable);
                     self.story.done += 1;
@@ -356,13 +368,19 @@ impl Play {
             let ready = acknowledged.negotiate(offered)?;
             let msix = self.device.config_space().msix_vectors() > 0;
             ready.set_config_vector(msix.then_some(0))?;
-            ready.enable_queue(0, self.choice.entries(), &self.queue.areas(), msix.then_some(1))?;
+            let vector = msix.then_some(QUEUE_VECTOR);
+            ready.enable_queue(0, self.choice.entries(), &self.queue.areas(), vector)?;
             let doorbell = self.transport.notifier(0)?;
             ready.driver_ok();
             Ok::<_, TransportError>(doorbell)
         })();
         match started {
-            Ok(doorbell) => self.doorbell = Some(doorbell),
+            Ok(doorbell) => {
+                self.doorbell = Some(doorbell);
+                // An empty ring asks for the first one; what was sent before belongs to the past.
+                self.armed = true;
+                drop(self.device.take_interrupts());
+            }
             Err(error) => {
                 assert!(self.lied || self.removed, "an honest device is not started: {error:?}");
                 self.story.not_started += 1;

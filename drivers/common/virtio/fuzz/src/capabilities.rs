@@ -149,9 +149,9 @@ pub struct Story {
     pub rung: usize,
 }
 
-/// Most reads of configuration space: three bytes for each place a capability may be at, and one capability's contents
-/// (a multiplier included) at each.
-const CONFIG_READS: u32 = 4 + 48 * 16;
+/// Most reads of configuration space, byte for byte: the status and the first pointer, and for each capability that fits
+/// its id, its successor and 15 bytes of its contents.
+const CONFIG_READS: u32 = 3 + 48 * 17;
 /// Most accesses of a start besides the polls of the reset.
 const START_ACCESSES: u32 = RESET_POLLS + 48;
 /// Most accesses for a field: as often as the generation is asked for, twice, and the field's bytes.
