@@ -42,13 +42,10 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
     let mut all = File::default();
     for (name, file) in &files {
         let name = name.strip_prefix("drivers/common/virtio/").unwrap_or(name);
-        screen.line(&format!(
-            "{name:<32} {:>5} of {:>5} lines {:>6} %  {}",
-            file.reached,
-            file.lines,
-            percent(file.share()),
-            ranges(&file.missed)
-        ));
+        let share = percent(file.share());
+        let missed = ranges(&file.missed);
+        let row = format!("{name:<32} {:>5} of {:>5} lines {share:>6} %  {missed}", file.reached, file.lines);
+        screen.line(row.trim_end());
         all.reached += file.reached;
         all.lines += file.lines;
     }
