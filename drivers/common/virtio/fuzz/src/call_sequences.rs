@@ -130,6 +130,7 @@ struct Play {
     faulted: bool,
     /// Interrupts were asked for, and nothing was taken since
     armed: bool,
+    polling: bool,
     story: Story,
 }
 
@@ -185,6 +186,7 @@ impl Play {
             removed: false,
             faulted: false,
             armed: false,
+            polling: false,
             story: Story::default(),
         };
         play.start();
@@ -221,7 +223,7 @@ impl Play {
                 1 => Order::Reversed,
                 _ => Order::Shuffled(u64::from(order)),
             }),
-            Operation::Polling { on } => self.device.set_polling(on & 1 != 0),
+            Operation::Polling { on } => self.set_polling(on & 1 != 0),
             Operation::SlowReset { reads } => self.device.set_slow_reset(u32::from(reads)),
             Operation::Restart {} => self.restart(),
             Operation::Grow {} => self.device.change_config(|disk| disk.sectors += 1),
@@ -238,6 +240,14 @@ impl Play {
                 self.lied = true;
             }
             Operation::BeHonest {} => self.device.be_honest(),
+        }
+    }
+
+    /// Told again, the device would look at its queues, and a notification that is missing would not show.
+    fn set_polling(&mut self, on: bool) {
+        if on != self.polling {
+            self.device.set_polling(on);
+            self.polling = on;
         }
     }
 
@@ -398,7 +408,7 @@ impl Play {
     fn end(&mut self) {
         if self.doorbell.is_some() {
             self.publish();
-            self.device.set_polling(false);
+            self.set_polling(false);
             self.device.release_all();
             self.interrupt();
             let honest = !self.lied && !self.stuck && !self.removed;

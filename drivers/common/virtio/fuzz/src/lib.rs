@@ -97,6 +97,13 @@ impl Choice {
         segments > usize::from(self.shape().inline_segments)
     }
 
+    /// Bytes that the device may say it wrote; more than it may write only where devices are known to count what they
+    /// read.
+    pub fn claimable(self, direction: Direction, data_bytes: u32) -> u32 {
+        let counts_all = self.shape().used_length_counts_data_out;
+        self.writable(if counts_all { Direction::FromDevice } else { direction }, data_bytes)
+    }
+
     /// Bytes that the device may write for a request with so many bytes of data.
     pub fn writable(self, direction: Direction, data_bytes: u32) -> u32 {
         let data = if direction == Direction::FromDevice { data_bytes } else { 0 };
@@ -125,6 +132,17 @@ pub enum Popped {
     Fault(DeviceFault),
 }
 
+/// What stands in the used ring where the driver looks next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// How far the used index is ahead
+    pub waiting: u16,
+    /// Whose request, if any is waiting
+    pub id: u32,
+    /// Bytes written, likewise
+    pub length: u32,
+}
+
 /// A queue, and the shared memory as the device sees it.
 #[derive(Debug)]
 pub struct Queue {
@@ -136,6 +154,8 @@ pub struct Queue {
     /// How far an honest device is in either ring.
     next_available: u16,
     next_used: u16,
+    /// Used entries that the driver took.
+    taken: u16,
 }
 
 impl Queue {
@@ -154,7 +174,7 @@ impl Queue {
         let areas = queue.areas();
         let offset = |address: u64| (address - shared.device_address()) as usize;
         let (available, used) = (offset(areas.driver_area), offset(areas.device_area));
-        Self { queue, choice, shared, available, used, next_available: 0, next_used: 0 }
+        Self { queue, choice, shared, available, used, next_available: 0, next_used: 0, taken: 0 }
     }
 
     /// Where the device finds the rings.
@@ -208,6 +228,7 @@ impl Queue {
                 used.read_response(0, &mut response);
                 let length = used.length();
                 let token = take.then(|| used.take().expect("a used buffer has its request"));
+                self.taken = self.taken.wrapping_add(u16::from(take));
                 Popped::Done { length, response: response[0], token }
             }
             Err(fault) => Popped::Fault(fault),
@@ -232,7 +253,7 @@ impl Queue {
     /// Starts over, with a device that was reset.
     pub fn reset(&mut self) {
         self.queue.reset();
-        (self.next_available, self.next_used) = (0, 0);
+        (self.next_available, self.next_used, self.taken) = (0, 0, 0);
     }
 
     /// Requests that the device has.
@@ -270,6 +291,18 @@ impl Queue {
         let entry = self.used + used::RING + 8 * usize::from(place);
         self.shared.store32(entry, id, Ordering::Relaxed);
         self.shared.store32(entry + 4, length, Ordering::Relaxed);
+    }
+
+    /// What the driver is told with the next [`pop`](Self::pop).
+    pub fn claim(&self) -> Claim {
+        let index = self.shared.load16(self.used + used::INDEX, Ordering::Acquire);
+        let place = self.taken % self.choice.entries();
+        let entry = self.used + used::RING + 8 * usize::from(place);
+        Claim {
+            waiting: index.wrapping_sub(self.taken),
+            id: self.shared.load32(entry, Ordering::Relaxed),
+            length: self.shared.load32(entry + 4, Ordering::Relaxed),
+        }
     }
 
     /// The device moves its used index.

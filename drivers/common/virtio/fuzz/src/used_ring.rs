@@ -3,8 +3,8 @@
 //! Input: one byte for the queue ([`Choice`]), then operations of driver and device.
 //!
 //! What is promised: each request comes back exactly once, from `pop` or after a reset, and none that is not with the
-//! device; its length lies within what the device was allowed to write; after the first fault nothing comes back before a
-//! reset, and nothing goes in; a device that kept to the rules is never blamed, and its requests do come back.
+//! device; its length is the device's claim, which was possible, and lies within what the device was allowed to write;
+//! after the first fault nothing comes back before a reset, and nothing goes in; a device that kept to the rules is never blamed, and its requests do come back.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -107,6 +107,7 @@ pub struct Story {
 /// A request that the device has.
 struct Request {
     writable: u32,
+    claimable: u32,
     large: bool,
 }
 
@@ -226,7 +227,8 @@ impl Play {
             let bytes = segments.iter().fold(0_u32, |sum, segment| sum.saturating_add(segment.length));
             let writable = self.choice.writable(direction, bytes);
             let large = self.choice.needs_large_table(count);
-            self.in_flight.insert(token, Request { writable, large });
+            let claimable = self.choice.claimable(direction, bytes);
+            self.in_flight.insert(token, Request { writable, claimable, large });
             self.order.push_back(token);
         }
     }
@@ -250,13 +252,17 @@ impl Play {
     }
 
     fn pop(&mut self, take: bool) -> Popped {
+        let claim = self.queue.claim();
         let popped = self.queue.pop(take);
         match popped {
             Popped::Nothing => {
+                assert!(self.faulted || claim.waiting == 0, "{claim:?} is overlooked");
                 assert!(!self.honest || self.completed.is_empty(), "a request that is done is not found");
             }
             Popped::Done { length, token, .. } => {
                 assert!(!self.faulted, "nothing comes out of a broken queue");
+                let possible = (1..=self.in_flight.len()).contains(&usize::from(claim.waiting));
+                assert!(possible && claim.id < u32::from(self.choice.entries()), "{claim:?} passed");
                 if self.honest {
                     let next = self.completed.front().copied();
                     assert_eq!(next.map(|(_, length)| length), Some(length), "the length is the device's");
@@ -264,7 +270,8 @@ impl Play {
                 }
                 if let Some(token) = token {
                     let request = self.in_flight.remove(&token).expect("the device had the request");
-                    assert!(length <= request.writable, "{length} of {} bytes", request.writable);
+                    assert!(claim.length <= request.claimable, "{claim:?} of {} bytes", request.claimable);
+                    assert_eq!(length, claim.length.min(request.writable), "{claim:?}");
                     self.completed.pop_front();
                     self.story.done += 1;
                 }
