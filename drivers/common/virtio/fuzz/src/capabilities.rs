@@ -195,6 +195,10 @@ pub fn run(input: &[u8]) -> Story {
             return story;
         }
     };
+    for window in &machine.borrow().windows {
+        let end = u64::from(window.offset) + u64::from(window.length);
+        assert!(end <= lengths[usize::from(window.bar)], "{window:?} is not all there");
+    }
     for operation in operations {
         machine.borrow_mut().accesses = 0;
         let most = match operation {
@@ -332,7 +336,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("no_version_1", seed(whole(), 0x4000, &[start], &[0; 16])),
         ("reset_never_ends", seed(whole(), 0x4000, &[start], &[0x0f; 1100])),
         ("removed", seed(whole(), 0x4000, &everything, &[0xff; 64])),
-        ("a_short_register", seed(whole(), 0x2fff, &[], &[])),
+        ("a_register_one_byte_short", seed(whole(), 0x3fff, &[], &[])),
         (
             "a_huge_register",
             seed(
@@ -373,7 +377,7 @@ mod tests {
         let (common, notify) = (CapabilityType::COMMON, CapabilityType::NOTIFY);
         let refused = |name| story(name).refused.expect("the device is refused");
 
-        assert_eq!(refused("a_short_register"), TransportError::OutsideBar { kind: notify, bar: 4 });
+        assert_eq!(refused("a_register_one_byte_short"), TransportError::OutsideBar { kind: notify, bar: 4 });
         assert_eq!(refused("a_huge_register"), TransportError::OutsideBar { kind: common, bar: 4 });
         assert_eq!(refused("not_aligned"), TransportError::Misaligned { kind: common, bar: 4 });
         assert_eq!(refused("a_reserved_register"), TransportError::MissingCapability(common));
