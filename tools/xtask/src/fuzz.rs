@@ -145,7 +145,11 @@ impl<'a> Fuzzer<'a> {
     /// Plays one input. `false` when it is a finding.
     fn play(&self, screen: &mut Screen, target: &str, input: &Path) -> Result<bool> {
         let ended = watch(screen, &format!("fuzz {target}"), self.cargo_fuzz("run").arg(target).arg(input))?;
-        screen.line(&ended.tail(if ended.success() { 2 } else { 80 }));
+        if ended.success() {
+            screen.line(&format!("ok   {target}: nothing is wrong with {}", self.workspace.show(input)));
+        } else {
+            screen.line(&ended.tail(80));
+        }
         Ok(ended.success())
     }
 
