@@ -3,6 +3,7 @@
 use crate::build;
 use crate::command::step;
 use crate::drivers;
+use crate::fuzz;
 use crate::hygiene;
 use crate::screen::{Screen, seconds};
 use crate::stages::{Stage, Tally, work_through};
@@ -43,6 +44,11 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             clippy(screen, workspace.cargo(), &what)
         }),
         Stage::new("clippy, driver images for Windows", |screen| clippy_images(workspace, screen)),
+        Stage::new("clippy, fuzz targets", |screen| {
+            let mut cargo = workspace.cargo();
+            cargo.current_dir(workspace.root.join(fuzz::CRATE));
+            clippy(screen, cargo, &["--locked", "--lib", "--tests"])
+        }),
         Stage::new("rustdoc", |screen| {
             let mut cargo = workspace.cargo();
             cargo.args(["doc", "--quiet", "--no-deps", "--workspace", "--exclude", "stand"]);
@@ -92,6 +98,7 @@ fn rustfmt(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
     let mut tally = one(screen, "cargo fmt", workspace.cargo().args(["fmt", "--all", "--check"]))?;
     // Cargo only goes into its own workspace. rustfmt follows the modules of a crate's root by itself.
     let outside = [
+        "drivers/common/virtio/fuzz/",
         "drivers/vioscsi/image/",
         "drivers/viostor/image/",
         "tools/wdk-kit/wdk-build/",
@@ -99,7 +106,8 @@ fn rustfmt(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
     ];
     let roots = |name: &String| {
         outside.iter().any(|folder| name.starts_with(folder))
-            && ["lib.rs", "build.rs", "load_config.rs"].iter().any(|file| name.ends_with(file))
+            && (["lib.rs", "build.rs", "load_config.rs"].iter().any(|file| name.ends_with(file))
+                || name.contains("/fuzz_targets/"))
     };
     let files: Vec<String> = hygiene::files(&workspace.root)?.into_iter().filter(roots).collect();
     let mut rustfmt = Command::new("rustfmt");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ./x ─► setup   build ─► package ─► run         check ─► hygiene
-//!                 │          │        │   stand            test
+//!                 │          │        │   stand            test, coverage, fuzz, bench ─► nightly, registry
 //!                 drivers    fresh    └─► boot ─► qemu ─► command      (QEMU, always with a time limit)
 //!                                          │ └──► protocol             (what the stand prints)
 //!                                          └────► machine              (disk images, devices, stamps)
@@ -10,17 +10,22 @@
 //!
 //! `packaging` does the packaging, `stand` is the program that is booted; here they are only put together.
 
+mod bench;
 mod boot;
 mod build;
 mod check;
 mod command;
+mod coverage;
 mod drivers;
 mod fresh;
+mod fuzz;
 mod hygiene;
 mod machine;
+mod nightly;
 mod package;
 mod protocol;
 mod qemu;
+mod registry;
 mod run;
 mod screen;
 mod setup;
@@ -61,8 +66,12 @@ enum Verb {
     Test(test::Arguments),
     /// Try the ring's orderings in every interleaving
     Loom,
-    /// Run the virtio crate's tests under Miri (needs a nightly toolchain)
+    /// Run the virtio crate's tests under Miri
     Miri,
+    /// Fuzz the virtio crate: PCI capabilities, used ring, call sequences
+    Fuzz(fuzz::Arguments),
+    /// Count what a request costs, in instructions
+    Bench(bench::Arguments),
     /// Try any StorPort miniport image for a virtio storage device on QEMU's disks
     Stand(stand_verb::Arguments),
     /// Formatting, lints and the rules of this tree
@@ -96,6 +105,8 @@ fn act(arguments: &Arguments, screen: &mut Screen) -> Result<bool> {
         Verb::Test(options) => test::verb(&workspace, screen, options),
         Verb::Loom => test::loom_verb(&workspace, screen),
         Verb::Miri => test::miri_verb(&workspace, screen),
+        Verb::Fuzz(options) => fuzz::verb(&workspace, screen, options),
+        Verb::Bench(options) => bench::verb(&workspace, screen, options),
         Verb::Stand(options) => stand_verb::verb(&workspace, screen, options),
         Verb::Check(options) => check::verb(&workspace, screen, options),
     }
@@ -145,6 +156,8 @@ mod tests {
             "x stand --driver a.sys --pci 1af4",
             "x stand --driver a.sys --io most",
             "x run --smp 99",
+            "x fuzz used_ring --time 0",
+            "x fuzz --input a",
             "x frobnicate",
             "x",
         ] {

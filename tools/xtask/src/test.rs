@@ -2,9 +2,12 @@
 
 use crate::boot::{self, Io, Show, Trial};
 use crate::command::{Ended, Stream, step, watch};
+use crate::coverage;
 use crate::drivers;
+use crate::fuzz;
 use crate::hygiene;
 use crate::machine::{Kind, Machine};
+use crate::nightly::Nightly;
 use crate::package;
 use crate::protocol::{Broken, Report};
 use crate::qemu::Qemu;
@@ -29,6 +32,9 @@ pub struct Arguments {
     /// A further QEMU besides those on PATH; may be given several times
     #[arg(long, value_name = "PATH")]
     qemu: Vec<PathBuf>,
+    /// Instead, which lines of the virtio crate its own tests reach; fails below 95 %
+    #[arg(long, conflicts_with_all = ["filter", "qemu"])]
+    coverage: bool,
 }
 
 /// A variant of the machine that both drivers must work on.
@@ -69,6 +75,9 @@ const DECLINED: [(&str, &str); 1] = [("a legacy device", ",disable-modern=on,dis
 /// # Errors
 /// When there is no usable QEMU. Whatever fails later counts as a failed test.
 pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
+    if arguments.coverage {
+        return coverage::verb(workspace, screen);
+    }
     let started = Instant::now();
     let qemus = qemus(workspace, &arguments.qemu)?;
     // Packages, ISO and stand are made once, by the first stage that needs them.
@@ -78,6 +87,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     let mut stages = vec![
         Stage::new("unit and host tests", |screen| cargo_test(workspace, screen, &[])),
         Stage::new(LOOM_STAGE, |screen| loom(workspace, screen)),
+        Stage::new("fuzz targets with their seeds", |screen| fuzz_seeds(workspace, screen)),
         Stage::new("the stand's logic", |screen| {
             cargo_test(workspace, screen, &["--package", "stand", "--lib"])
         }),
@@ -191,23 +201,12 @@ fn loom(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
 /// needs a nightly toolchain.
 ///
 /// # Errors
-/// There is no nightly toolchain with Miri.
+/// The toolchain cannot be installed.
 pub fn miri_verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
-    // Through rustup: this program was started by stable's cargo, which knows no other toolchain.
-    let nightly = || {
-        let mut rustup = Command::new("rustup");
-        rustup.args(["run", "nightly", "cargo", "miri"]).current_dir(&workspace.root);
-        rustup.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
-        rustup
-    };
-    let there = nightly().arg("--version").output().is_ok_and(|output| output.status.success());
-    ensure!(
-        there,
-        "there is no Miri: rustup toolchain install nightly, then rustup component add miri rust-src --toolchain nightly"
-    );
+    let nightly = Nightly::install(screen, &["miri", "rust-src"])?;
     let stage = Stage::new("virtio under Miri", |screen| {
-        let mut cargo = nightly();
-        cargo.args(["test", "--package", "virtio", "--lib", "--test", "start"]);
+        let mut cargo = nightly.run(workspace, "cargo");
+        cargo.args(["miri", "test", "--package", "virtio", "--lib", "--test", "start"]);
         cargo.args(["--test", "hostile_ring", "--target-dir"]).arg(workspace.output("miri"));
         // A test's memory lives for ever. A word written in two widths is our tests' doing, and Miri's weak memory
         // emulation stops at it; orderings are loom's business.
@@ -223,6 +222,13 @@ pub fn miri_verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
 fn cargo_test(workspace: &Workspace, screen: &mut Screen, what: &[&str]) -> Result<Tally> {
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--no-fail-fast"]).args(what);
+    counted(screen, &mut cargo)
+}
+
+/// What the fuzz targets make of their seeds, and that those are committed as they are. With stable and no fuzzer.
+fn fuzz_seeds(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--no-fail-fast", "--locked", "--lib"]).current_dir(workspace.root.join(fuzz::CRATE));
     counted(screen, &mut cargo)
 }
 

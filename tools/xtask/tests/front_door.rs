@@ -42,6 +42,8 @@ impl Computer {
         let computer = Self::bare().with_rust("1.95.0");
         [
             "cc",
+            "c++",
+            "valgrind",
             "git",
             "llvm-rc",
             "osslsigncode",
@@ -88,9 +90,8 @@ impl Computer {
     }
 
     fn x(&self, arguments: &[&str]) -> Answer {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
         let output = Command::new("/bin/sh")
-            .arg(root.join("x"))
+            .arg(tree().join("x"))
             .args(arguments)
             .env_clear()
             .env("PATH", self.path("bin"))
@@ -145,7 +146,9 @@ fn without_a_verb_the_verbs_are_listed() {
         let answer = Computer::bare().x(arguments);
 
         assert_eq!(answer.code, Some(0), "{answer:?}");
-        for verb in ["setup", "build", "package", "run", "test", "stand", "check"] {
+        for verb in
+            ["setup", "build", "package", "run", "test", "loom", "miri", "fuzz", "bench", "stand", "check"]
+        {
             assert_eq!(
                 answer.out.lines().filter(|line| line.starts_with(&format!("  {verb} "))).count(),
                 1,
@@ -255,7 +258,9 @@ fn a_machine_that_has_all_is_not_touched() {
     let touch = "echo \"$*\" >> \"$HOME/touched\"; exit 1";
     let computer = Computer::complete().with("apt-get", touch).with("sudo", touch).with("rustup", touch);
 
-    for verb in ["setup", "build", "package", "run", "test", "stand", "check"] {
+    for verb in
+        ["setup", "build", "package", "run", "test", "loom", "miri", "fuzz", "bench", "stand", "check"]
+    {
         let answer = computer.x(&[verb]);
 
         assert_eq!(answer.code, Some(0), "{verb}: {answer:?}");
@@ -300,6 +305,10 @@ fn help_of_a_verb_needs_nothing_but_rust() {
         Computer::complete().without("qemu-system-x86_64").with("df", "echo head; echo x 9 9 1 99% /");
 
     assert_eq!(computer.x(&["run", "--help"]).code, Some(0));
+}
+
+fn tree() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
 
 /// The program behind the script, in this tree, with a target folder of its own.
@@ -351,4 +360,31 @@ fn a_wrong_wdk_root_is_refused() {
 
     assert_eq!(answer.code, Some(1));
     assert!(answer.err.contains("--wdk-root"), "{answer:?}");
+}
+
+#[test]
+fn without_a_target_the_fuzz_targets_are_listed() {
+    let answer = xtask(&Computer::bare(), &["fuzz", "--root", &tree().display().to_string()]);
+
+    let names: Vec<_> = answer.out.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["call_sequences", "capabilities", "used_ring"], "{answer:?}");
+}
+
+#[test]
+fn an_unknown_fuzz_target_is_refused_before_anything_is_installed() {
+    xtask(&Computer::bare(), &["fuzz", "everything", "--root", &tree().display().to_string()])
+        .is_refusal(&["no fuzz target 'everything'", "call_sequences, capabilities, used_ring"]);
+}
+
+#[test]
+fn without_valgrind_bench_says_how_to_get_it() {
+    let computer = Computer::bare();
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["bench", "virtio", "--root"])
+        .arg(tree())
+        .env("PATH", computer.path("bin"))
+        .output()
+        .unwrap();
+
+    Answer::new(&output).is_refusal(&["no valgrind", "apt-get install valgrind"]);
 }
