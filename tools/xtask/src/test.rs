@@ -45,7 +45,7 @@ struct Variant {
     smp: u32,
 }
 
-const VARIANTS: [Variant; 7] = [
+const VARIANTS: [Variant; 8] = [
     Variant { name: "modern, 2 CPUs", properties: ",disable-legacy=on", smp: 2 },
     Variant { name: "transitional, 1 CPU", properties: "", smp: 1 },
     Variant {
@@ -65,10 +65,8 @@ const VARIANTS: [Variant; 7] = [
         properties: ",disable-legacy=on,packed=on,indirect_desc=off",
         smp: 1,
     },
+    Variant { name: "legacy", properties: ",disable-modern=on,disable-legacy=off", smp: 2 },
 ];
-
-/// Devices that the drivers cannot drive yet: they must say so in the log and leave them alone.
-const DECLINED: [(&str, &str); 1] = [("a legacy device", ",disable-modern=on,disable-legacy=off")];
 
 /// Runs the verb.
 ///
@@ -113,15 +111,6 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
                     works(workspace, screen, qemu, driver, variant)
                 }));
             }
-        }
-    }
-    for (device, properties) in DECLINED {
-        for driver in driver::ALL {
-            let qemu = &qemus[0];
-            stages.push(Stage::new(format!("{} declines {device}", driver.name), move |screen| {
-                made.get(workspace, screen)?;
-                declines(workspace, screen, qemu, driver, properties)
-            }));
         }
     }
     stages.push(Stage::new("damaged images", |screen| {
@@ -381,25 +370,6 @@ fn try_on(
     let kind = kind(driver);
     let trial = Trial { driver: &image, pci: kind.ids().to_owned(), kind: Some(kind), machine, io: Io::Full };
     boot::boot(workspace, screen, (qemu, options), &trial, Show::Progress)
-}
-
-/// A device that is not for these drivers: they say so in the log and leave it alone.
-fn declines(
-    workspace: &Workspace,
-    screen: &mut Screen,
-    qemu: &Qemu,
-    driver: &'static Driver,
-    properties: &str,
-) -> Result<Tally> {
-    let machine = Machine::both(properties);
-    let report = try_on(workspace, screen, qemu, driver, &machine, &boot::Options::default())?;
-    let mut tally = Tally::default();
-    tally.expect(
-        &format!("the driver does not decline the device but: {:?}", report.broken),
-        matches!(report.broken, Some(Broken::Stopped(_))),
-    );
-    tally.expect("the driver declines the device without a word in the log", !report.logs.is_empty());
-    Ok(tally)
 }
 
 /// Files that are no driver the stand could run: each must end with a message, soon.
