@@ -153,6 +153,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Configuration space made of bytes; what lies past them reads all-ones.
+    #[derive(Clone)]
     pub(crate) struct Bytes(Vec<u8>);
 
     impl ConfigSpace for Bytes {
@@ -239,6 +240,21 @@ pub(super) mod tests {
             let capabilities = Capabilities::find(&config).expect("the rest of the device is whole");
             assert_eq!(capabilities.common.bar, 4);
         }
+    }
+
+    #[test]
+    fn the_capability_for_access_is_found_whatever_the_driver_wrote_to_it() {
+        let access = |bar| Bytes::whole().capability(0xa0, 0x40, 5, bar, 0xffff_ffff, 77).set(0x34, 0xa0);
+
+        for bar in [0, 4, 6, 0xff] {
+            let config = access(bar).set(0xa2, 20);
+            let capabilities = Capabilities::find(&config).expect("the device is whole");
+            assert_eq!(capabilities.config_access, Some(0xa0));
+        }
+        let too_short = Capabilities::find(&access(0)).expect("the device is whole");
+        assert_eq!(too_short.config_access, None);
+        let past_the_end = Bytes::whole().capability(0xf0, 0x40, 5, 0, 0, 0).set(0xf2, 20).set(0x34, 0xf0);
+        assert_eq!(Capabilities::find(&past_the_end).expect("the device is whole").config_access, None);
     }
 
     #[test]

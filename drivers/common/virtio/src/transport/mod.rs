@@ -402,6 +402,89 @@ mod tests {
     }
 
     #[test]
+    fn a_doorbell_with_a_position_lies_at_a_multiple_of_four() {
+        // The structure begins at an odd multiple of two, and `queue_notify_off` reads 1.
+        let config = Bytes::whole().capability(0x50, 0x70, 2, 4, 0x3002, 0x1000).set(0x52, 20);
+        let with_position = Features::VERSION_1 | Features::NOTIFICATION_DATA;
+        for (multiplier, fits) in [(4, false), (2, true)] {
+            let device = open(&config.clone().set(0x60, multiplier), 0x8000).expect("16 bits fit everywhere");
+
+            assert!(device.doorbell(0, Features::VERSION_1).is_ok());
+            assert_eq!(device.doorbell(0, with_position).is_ok(), fits, "multiplier {multiplier}");
+        }
+    }
+
+    #[test]
+    fn only_a_function_with_the_ids_of_a_legacy_device_is_taken_for_one() {
+        let with_ids = |bytes: Bytes, id: u16, revision| {
+            let [low, high] = id.to_le_bytes();
+            bytes.set(2, low).set(3, high).set(8, revision)
+        };
+        for id in [0x1000, 0x1001, 0x1004, 0x103f] {
+            let device = open(&with_ids(Bytes::empty(), id, 0), 0x40).expect("the registers are long enough");
+            assert!(device.is_legacy(), "{id:#x}");
+            // A transitional device has both interfaces.
+            let device = open(&with_ids(Bytes::whole(), id, 0), 0x4000).expect("the structures are there");
+            assert!(!device.is_legacy(), "{id:#x}");
+        }
+        for (id, revision) in [(0x0fff, 0), (0x1040, 0), (0x1042, 0), (0x1001, 1), (0xffff, 0xff)] {
+            let result = open(&with_ids(Bytes::empty(), id, revision), 0x40);
+            assert_eq!(error(result), TransportError::NoCapabilities, "{id:#x}, revision {revision}");
+        }
+    }
+
+    #[test]
+    fn a_transitional_device_with_broken_structures_is_not_taken_for_a_legacy_one() {
+        let config = Bytes::empty().capability(0x40, 0, 1, 0, 0, 0x38).set(0x34, 0x40).set(2, 1).set(3, 0x10);
+
+        assert_eq!(error(open(&config, 0x40)), TransportError::MissingCapability(CapabilityType::NOTIFY));
+    }
+
+    #[test]
+    fn a_legacy_device_without_a_capability_list_is_one_all_the_same() {
+        let config = Bytes::empty().set(0x06, 0).set(2, 1).set(3, 0x10);
+
+        assert!(open(&config, 20).is_ok_and(|device| device.is_legacy()));
+    }
+
+    #[test]
+    fn a_reset_of_a_queue_that_stays_enabled_is_not_believed() {
+        use crate::spec::pci::common;
+        struct StaysEnabled;
+        impl Bar for StaysEnabled {
+            fn length(&self) -> u64 {
+                0x4000
+            }
+
+            fn read8(&self, _offset: u32) -> u8 {
+                0
+            }
+
+            fn read16(&self, offset: u32) -> u16 {
+                u16::from(offset == common::QUEUE_ENABLE)
+            }
+
+            fn read32(&self, _offset: u32) -> u32 {
+                0
+            }
+
+            fn write8(&self, _offset: u32, _value: u8) {}
+
+            fn write16(&self, _offset: u32, _value: u16) {}
+
+            fn write32(&self, _offset: u32, _value: u32) {}
+        }
+        let config = Bytes::whole().capability(0x40, 0x50, 1, 4, 0, 0x3c);
+        let device = Device::open(&config, |_| Some(StaysEnabled)).expect("the structures are there");
+        let mut stalls = 0;
+
+        let result = device.reset_queue(QueueReset::accepted(), 2, &mut || stalls += 1);
+
+        assert_eq!(error(result), TransportError::QueueResetTimedOut { queue: 2 });
+        assert_eq!(stalls, RESET_POLLS);
+    }
+
+    #[test]
     fn a_structure_at_the_end_of_32_bits_is_read_to_its_last_byte() {
         let config = Bytes::whole().capability(0x80, 0, 4, 4, u32::MAX - 15, 15);
         let device = open(&config, 1 << 40).expect("the structure ends within 32 bits");
