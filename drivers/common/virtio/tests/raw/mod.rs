@@ -103,8 +103,10 @@ impl RawRing {
     pub fn submit(&mut self, text: &[u8; TEXT_BYTES]) {
         let pair = self.next % (SIZE / 2);
         let said = usize::from(2 * pair) * TEXT_BYTES;
-        self.texts.write_bytes(said, text);
-        self.texts.write_bytes(said + TEXT_BYTES, &[0; TEXT_BYTES]);
+        let answer = [0; TEXT_BYTES];
+        for (offset, byte) in (said..).zip(text.iter().chain(&answer)) {
+            self.texts.store8(offset, *byte, Ordering::Relaxed);
+        }
         self.describe(2 * pair, said, DescriptorFlags::NEXT, 2 * pair + 1);
         self.describe(2 * pair + 1, said + TEXT_BYTES, DescriptorFlags::WRITE, 0);
         let ring = self.offset(self.areas.driver_area);
