@@ -233,30 +233,43 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
     }
 }
 
-/// Rings of both kinds, with and without tables and event index, of different sizes and interrupts.
+/// Rings of both kinds, with and without tables, event index and positions in notifications, of different sizes and
+/// interrupts, behind the registers of this century and of the last.
 fn all_options() -> impl Iterator<Item = Options> {
     const INDIRECT: Features = Features::RING_INDIRECT_DESC;
     const EVENT_IDX: Features = Features::RING_EVENT_IDX;
     const PACKED: Features = Features::RING_PACKED;
-    [
+    const POSITION: Features = Features::NOTIFICATION_DATA;
+    const NAME: Features = Features::NOTIF_CONFIG_DATA;
+    let modern = [
         (256, 2, INDIRECT.union(EVENT_IDX)),
-        (16, 1, INDIRECT.union(EVENT_IDX)),
+        (16, 1, INDIRECT.union(EVENT_IDX).union(NAME)),
         (4, 0, INDIRECT),
-        (64, 3, INDIRECT),
+        (64, 3, INDIRECT.union(POSITION)),
         (128, 2, INDIRECT.union(EVENT_IDX)),
         (128, 2, EVENT_IDX),
         (16, 0, Features::empty()),
         (256, 2, PACKED.union(INDIRECT).union(EVENT_IDX)),
-        (100, 2, PACKED.union(INDIRECT).union(EVENT_IDX)),
+        (100, 2, PACKED.union(INDIRECT).union(EVENT_IDX).union(POSITION).union(NAME)),
         (5, 1, PACKED.union(INDIRECT)),
-        (128, 2, PACKED.union(EVENT_IDX)),
+        (128, 2, PACKED.union(EVENT_IDX).union(POSITION)),
         (33, 0, PACKED),
     ]
     .into_iter()
     .map(|(queue_size, vectors, ring)| {
         let features = Features::VERSION_1 | ring;
         Options { queue_size, vectors, features, ..Options::default() }
-    })
+    });
+    let legacy = [(128, 0, INDIRECT.union(EVENT_IDX)), (512, 2, INDIRECT), (64, 2, Features::empty())]
+        .into_iter()
+        .map(|(queue_size, vectors, features)| Options {
+            queue_size,
+            vectors,
+            features,
+            legacy: true,
+            ..Options::default()
+        });
+    modern.chain(legacy)
 }
 
 #[test]
