@@ -22,6 +22,8 @@
 //!
 //! Reading order: [`memory`] (the only unsafe), [`spec`], [`transport`] (find, negotiate, start), [`interrupts`], [`queue`]; `fake`
 //! (feature `fake`) is the device for tests, at register level. Section numbers are those of virtio 1.3.
+//!
+#![doc = include_str!("../CONFORMANCE.md")]
 #![cfg_attr(not(any(test, feature = "fake")), no_std)]
 #![deny(missing_docs)]
 

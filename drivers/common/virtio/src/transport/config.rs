@@ -17,10 +17,16 @@ impl<B: Bar> Device<B> {
 
     /// Reads a field of `N` bytes, in accesses of its width (words of four bytes for longer ones), again while the
     /// device says that the configuration changed, or on a legacy device while it reads otherwise than before. `None`
-    /// when the field lies outside the structure, or the device never settles.
+    /// when the field lies outside the structure or not at a multiple of its width (4.1.3.1), or the device never
+    /// settles.
     pub fn read_config<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let width = match N {
+            2 => 2,
+            4 | 8 => 4,
+            _ => 1,
+        };
         let end = offset.checked_add(N)?;
-        if end > self.config_length() as usize {
+        if end > self.config_length() as usize || !offset.is_multiple_of(width) {
             return None;
         }
         interface!(self, interface => interface.read_config(offset as u32))

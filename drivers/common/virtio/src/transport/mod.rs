@@ -493,6 +493,7 @@ mod tests {
         assert_eq!(device.read_config::<1>(14), Some([1]));
         assert_eq!(device.read_config::<1>(15), None);
         assert_eq!(device.read_config::<4>(usize::MAX), None);
+        assert_eq!((device.read_config::<2>(1), device.read_config::<8>(2)), (None, None), "not aligned");
     }
 
     #[test]
