@@ -304,6 +304,39 @@ fn a_device_that_goes_away_at_any_access_is_an_error() {
 }
 
 #[test]
+fn a_device_that_is_gone_has_no_features_and_no_queues() {
+    let (_ram, device) = power_on(options());
+    let transport = open(&device).expect("the registers are there");
+    let acknowledged = transport.reset(&mut || ()).expect("the device can be reset");
+    device.remove();
+    let result = acknowledged.negotiate(Features::all());
+    assert_eq!(error(result), TransportError::Removed);
+
+    let (_ram, device) = power_on(options());
+    let transport = open(&device).expect("the registers are there");
+    let ready = ready(&transport).expect("a legacy device cannot refuse");
+    device.remove();
+    assert_eq!(ready.queue_count(), 0);
+    assert!(transport.status().is_removed());
+    let isr = transport.isr_status();
+    assert!(!isr.queue() && !isr.configuration(), "a device that is gone does not interrupt");
+}
+
+#[test]
+fn queues_of_any_size_are_counted_to_an_end() {
+    let (_ram, device) = power_on(options());
+    let transport = open(&device).expect("the registers are there");
+    let ready = ready(&transport).expect("a legacy device cannot refuse");
+
+    for size in [1, 100, 0x8000] {
+        device.be_honest();
+        device.lie(Lie::QueueSize(size));
+        assert_eq!(ready.queue_count(), 3, "queues of {size}");
+    }
+    device.assert_no_violations();
+}
+
+#[test]
 fn registers_that_read_anything_end_the_start_somehow() {
     for seed in 0..300 {
         for options in [options(), without_msix(), Options::default()] {

@@ -450,8 +450,10 @@ mod tests {
     #[test]
     fn a_reset_of_a_queue_that_stays_enabled_is_not_believed() {
         use crate::spec::pci::common;
-        struct StaysEnabled;
-        impl Bar for StaysEnabled {
+        /// What `queue_enable` reads, where all other registers are zero.
+        #[derive(Clone, Copy)]
+        struct Enabled(u16);
+        impl Bar for Enabled {
             fn length(&self) -> u64 {
                 0x4000
             }
@@ -461,7 +463,7 @@ mod tests {
             }
 
             fn read16(&self, offset: u32) -> u16 {
-                u16::from(offset == common::QUEUE_ENABLE)
+                if offset == common::QUEUE_ENABLE { self.0 } else { 0 }
             }
 
             fn read32(&self, _offset: u32) -> u32 {
@@ -475,13 +477,19 @@ mod tests {
             fn write32(&self, _offset: u32, _value: u32) {}
         }
         let config = Bytes::whole().capability(0x40, 0x50, 1, 4, 0, 0x3c);
-        let device = Device::open(&config, |_| Some(StaysEnabled)).expect("the structures are there");
-        let mut stalls = 0;
+        let table = [
+            (Enabled(0), Ok(()), 0),
+            (Enabled(1), Err(TransportError::QueueResetTimedOut { queue: 2 }), RESET_POLLS),
+            (Enabled(u16::MAX), Err(TransportError::Removed), 0),
+        ];
+        for (bar, expected, polls) in table {
+            let device = Device::open(&config, |_| Some(bar)).expect("the structures are there");
+            let mut stalls = 0;
 
-        let result = device.reset_queue(QueueReset::accepted(), 2, &mut || stalls += 1);
+            let result = device.reset_queue(QueueReset::accepted(), 2, &mut || stalls += 1);
 
-        assert_eq!(error(result), TransportError::QueueResetTimedOut { queue: 2 });
-        assert_eq!(stalls, RESET_POLLS);
+            assert_eq!((result, stalls), (expected, polls), "queue_enable reads {:#x}", bar.0);
+        }
     }
 
     #[test]
