@@ -23,14 +23,21 @@ enum What {
     Virtio,
 }
 
-/// A queue: its name, and the words that choose it in front of the example's `ROUNDS BATCH`.
+/// A queue: its name, and the word that chooses it in front of the example's `ROUNDS BATCH`.
 struct Row {
     name: &'static str,
     words: &'static [&'static str],
 }
 
 /// The queues that are measured.
-const ROWS: [Row; 1] = [Row { name: "split ring, indirect", words: &[] }];
+const ROWS: [Row; 6] = [
+    Row { name: "split ring", words: &["split"] },
+    Row { name: "packed ring", words: &["packed"] },
+    Row { name: "split, chosen at run time", words: &["any-split"] },
+    Row { name: "packed, chosen at run time", words: &["any-packed"] },
+    Row { name: "split ring, no tables", words: &["split-direct"] },
+    Row { name: "packed ring, no tables", words: &["packed-direct"] },
+];
 
 /// The functions that are measured, by the start of their names; generic ones have more behind it.
 const FUNCTIONS: [(&str, &str); 2] =

@@ -91,8 +91,20 @@ pub struct Report {
     pub logs: Vec<String>,
     /// The stamps it left on disks.
     pub stamps: Vec<FinalStamp>,
+    /// What driver and device agreed on: the interface (`legacy interface`, for example) and the names of the features.
+    pub agreed: Vec<String>,
     /// Why it did not come to its end; `None` for a complete run.
     pub broken: Option<Broken>,
+}
+
+/// What a heading says of the agreement between driver and device, if it is about that.
+fn agreed(heading: &str) -> Vec<String> {
+    let heading = heading.trim();
+    if let Some(rest) = heading.strip_prefix("virtio: ") {
+        return rest.split(',').take(1).map(str::to_owned).collect();
+    }
+    let features = heading.strip_prefix("negotiated:").unwrap_or_default();
+    features.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Why a run is not complete.
@@ -146,8 +158,14 @@ fn number(text: &str, radix: u32) -> Option<u64> {
 
 /// Sums up the output and the exit code of one boot.
 pub fn sum_up(ended: &Ended) -> Report {
-    let mut report =
-        Report { passed: 0, failed: Vec::new(), logs: Vec::new(), stamps: Vec::new(), broken: None };
+    let mut report = Report {
+        passed: 0,
+        failed: Vec::new(),
+        logs: Vec::new(),
+        stamps: Vec::new(),
+        agreed: Vec::new(),
+        broken: None,
+    };
     let mut stop = None;
     let mut end = None;
     for line in ended.of(Stream::Out) {
@@ -156,7 +174,10 @@ pub fn sum_up(ended: &Ended) -> Report {
             Line::Check { passed: false, text } => report.failed.push(text.to_owned()),
             Line::Stop(reason) => stop = Some(reason.to_owned()),
             Line::End { passed, failed } => end = Some((passed, failed)),
-            Line::Heading(text) => report.stamps.extend(FinalStamp::parse(text)),
+            Line::Heading(text) => {
+                report.stamps.extend(FinalStamp::parse(text));
+                report.agreed.extend(agreed(text));
+            }
             Line::Log(text) => report.logs.push(text.to_owned()),
             Line::Progress(_) | Line::Other(_) => {}
         }
@@ -200,6 +221,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_line_is_known() {
+        assert_eq!(agreed("  negotiated: FLUSH RING_PACKED"), ["FLUSH", "RING_PACKED"]);
+        assert_eq!(agreed("virtio: legacy interface, status 0x07"), ["legacy interface"]);
+        assert!(agreed("  offered:    FLUSH").is_empty());
         assert_eq!(Line::parse("# LUN 0: 128 MiB"), Line::Heading("LUN 0: 128 MiB"));
         assert_eq!(Line::parse("~ writing 30 %"), Line::Progress("writing 30 %"));
         assert_eq!(Line::parse("ok a: b"), Line::Check { passed: true, text: "a: b" });

@@ -2,7 +2,7 @@
 
 mod bench;
 
-use bench::{ALL, Bench, DIRECT, LARGE_TABLES, PACKED, PACKED_DIRECT, WITH_EVENT_IDX, WITH_TABLES};
+use bench::{ALL, Bench, DIRECT, LARGE_TABLES, PACKED, PACKED_DIRECT, WITH_EVENT_IDX, WITH_TABLES, rounds};
 use virtio::fake::{Interrupt, Order};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Notify, Reason};
@@ -145,7 +145,7 @@ fn nothing_is_lost_while_the_indices_wrap_twice() {
         bench.device.set_order(Order::Shuffled(3));
         let mut token = 0_u32;
         let mut round = 0_u32;
-        while token < 2 * 65536 + 100 {
+        while token < rounds(2 * 65536 + 100) {
             assert!(!bench.queue.enable_interrupts(), "everything was drained");
             let count = round % 8 + 1;
             for _ in 0..count {
@@ -290,7 +290,7 @@ fn chains_of_all_lengths_in_any_order_leave_every_descriptor_free() {
             let mut bench = Bench::new(size, features);
             bench.device.set_order(Order::Shuffled(5));
             let (mut token, mut done) = (0_u32, Vec::new());
-            for round in 0..400_u32 {
+            for round in 0..rounds(400) {
                 for step in 0..6 {
                     let sectors = ((round * 7 + step * 5) % 13) as u16;
                     let kind = match (sectors, step % 2) {
@@ -310,7 +310,7 @@ fn chains_of_all_lengths_in_any_order_leave_every_descriptor_free() {
 
             done.sort_unstable();
             assert!(done.into_iter().eq(0..token), "{features:?}");
-            assert!(token > 800, "the ring was used: {token} requests");
+            assert!(token > rounds(800), "the ring was used: {token} requests");
             let longest = size - 2;
             bench.request(7, RequestType::IN, 0, longest).expect("the whole ring is free");
             let _ = bench.publish();
@@ -350,7 +350,7 @@ fn what_is_used_in_order_comes_back_in_order_whether_told_one_by_one_or_as_a_bat
         for batch_used in [false, true] {
             let mut bench = Bench::with(16, features, |options| options.batch_used = batch_used);
             let (mut token, mut done) = (0_u32, Vec::new());
-            for round in 0..300_u32 {
+            for round in 0..rounds(300) {
                 for step in 0..5 {
                     let sectors = ((round + step) % 4) as u16;
                     let kind = if sectors == 0 { RequestType::FLUSH } else { RequestType::IN };
@@ -367,7 +367,7 @@ fn what_is_used_in_order_comes_back_in_order_whether_told_one_by_one_or_as_a_bat
             let tokens: Vec<_> = done.iter().map(|(token, _)| *token).collect();
             assert_eq!(tokens, (0..token).collect::<Vec<_>>(), "{features:?}, batches: {batch_used}");
             assert!(done.iter().all(|(_, length)| length % 512 == 1), "whole lengths, also of those skipped");
-            assert!(token > 1000, "the ring was used: {token} requests");
+            assert!(token > rounds(1000), "the ring was used: {token} requests");
             bench.device.assert_no_violations();
         }
     }
