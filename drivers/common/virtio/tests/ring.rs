@@ -489,3 +489,42 @@ fn taken_back_after_reset(features: Features) {
     }
     bench.device.assert_no_violations();
 }
+
+#[test]
+fn after_a_queue_reset_every_request_is_taken_back_once_and_the_queue_serves_again() {
+    for features in ALL {
+        let mut bench = Bench::new(32, features | Features::RING_RESET);
+        let queue_reset = bench.queue_reset.expect("the device offers it");
+        for _ in 0..3 {
+            bench.device.hold();
+            for token in 0..6_u32 {
+                bench.request(token, RequestType::IN, 0, (token % 3 * 2) as u16 + 1).expect("there is room");
+            }
+            let _ = bench.publish();
+            bench.device.run();
+            bench.device.release(2);
+            let mut taken = bench.tokens();
+
+            bench.transport.reset_queue(queue_reset, 0, &mut || ()).expect("the queue can be reset");
+            while let Some(token) = bench.queue.take_outstanding() {
+                taken.push(token);
+            }
+            taken.sort_unstable();
+            assert_eq!(taken, [0, 1, 2, 3, 4, 5], "{features:?}");
+            bench.queue.reset();
+            let (size, areas) = (bench.queue.size(), bench.queue.areas());
+            bench
+                .transport
+                .enable_queue_again(queue_reset, 0, size, &areas, Some(1))
+                .expect("it can be enabled again");
+
+            assert_eq!(bench.device.release_all(), 0, "the device has forgotten the queue's requests");
+            bench.flush(9).expect("the ring is empty");
+            let _ = bench.publish();
+            bench.device.run();
+            bench.device.release_all();
+            assert_eq!(bench.tokens(), [9]);
+        }
+        bench.device.assert_no_violations();
+    }
+}

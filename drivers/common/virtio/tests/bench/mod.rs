@@ -15,7 +15,7 @@ use virtio::queue::{
 use virtio::spec::Features;
 use virtio::spec::blk::{RequestHeader, RequestType, Status};
 use virtio::spec::scsi::{CmdRequest, CmdResponse};
-use virtio::transport::{Device, Doorbell};
+use virtio::transport::{Device, Doorbell, QueueReset};
 
 pub type Queue<F = Blk, R = AnyRing<Region>> = RequestQueue<F, R, u32, Vec<Slot<u32>>>;
 
@@ -108,6 +108,8 @@ pub struct Bench {
     pub transport: Device<FakeBar<Disk>>,
     pub queue: Queue,
     pub doorbell: Doorbell,
+    /// With VIRTIO_F_RING_RESET.
+    pub queue_reset: Option<QueueReset>,
     pub data: Region,
 }
 
@@ -127,13 +129,13 @@ impl Bench {
         let memory = ram.alloc(layout.shared_bytes(), layout.alignment());
         let queue = queue(memory, layout, features);
         let data = ram.alloc(64 * 1024, 512);
-        let doorbell = start(&transport, &queue);
-        Self { ram, device, transport, queue, doorbell, data }
+        let (doorbell, queue_reset) = start(&transport, &queue);
+        Self { ram, device, transport, queue, doorbell, queue_reset, data }
     }
 
     /// Resets the device and starts it again.
     pub fn restart(&mut self) {
-        self.doorbell = start(&self.transport, &self.queue);
+        (self.doorbell, self.queue_reset) = start(&self.transport, &self.queue);
     }
 
     pub fn flush(&mut self, token: u32) -> Result<Ticket, Reason> {
@@ -191,13 +193,14 @@ impl Bench {
     }
 }
 
-fn start(transport: &Device<FakeBar<Disk>>, queue: &Queue) -> Doorbell {
+fn start(transport: &Device<FakeBar<Disk>>, queue: &Queue) -> (Doorbell, Option<QueueReset>) {
     let acknowledged = transport.reset(&mut || ()).expect("the device can be reset");
     let offered = acknowledged.offered();
     let ready = acknowledged.negotiate(offered).expect("what is offered is accepted");
     ready.set_config_vector(Some(0)).expect("there is such a vector");
     ready.enable_queue(0, queue.size(), &queue.areas(), Some(1)).expect("there is such a queue");
     let doorbell = ready.notifier(0).expect("the queue has a notification address");
+    let queue_reset = ready.queue_reset();
     ready.driver_ok();
-    doorbell
+    (doorbell, queue_reset)
 }

@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn the_formula_agrees_with_walking_for_every_event() {
         for (old, new) in [(0xfffd_u16, 2_u16), (0x7ffe, 0x8003), (5, 5), (0, 0xffff)] {
-            for event in 0..=u16::MAX {
+            // Miri takes a minute for all of them.
+            for event in (0..=u16::MAX).step_by(if cfg!(miri) { 251 } else { 1 }) {
                 let by_distance = event.wrapping_sub(old) < new.wrapping_sub(old);
                 assert_eq!(need_event(event, new, old), by_distance, "{event} {new} {old}");
             }
