@@ -16,7 +16,7 @@ use virtio::memory::{Segment, SharedMemory};
 use virtio::queue::{Direction, Notify};
 use virtio::spec::Features;
 use virtio::spec::blk::{RequestType, Status};
-use virtio::transport::{Device, Doorbell, TransportError};
+use virtio::transport::{Device, Doorbell, QueueReset, TransportError};
 
 use crate::operations::decode;
 use crate::{Choice, DATA_BYTES, MACHINE, Popped, Queue, header};
@@ -39,8 +39,8 @@ crate::operations! {
         Interrupt {},
         /// The driver takes one that is done.
         Pop {},
-        /// The driver looks at one and leaves it.
-        Look {},
+        /// The driver asks which of its tickets are still good.
+        Tickets {},
         /// The device looks at its queues.
         Run {},
         /// The device takes requests and does not answer.
@@ -69,6 +69,8 @@ crate::operations! {
         },
         /// The driver resets the device and starts it again.
         Restart {},
+        /// The driver resets the queue alone and enables it again, where that was agreed on.
+        ResetQueue {},
         /// The disk grows, and says so.
         Grow {},
         /// The device fails.
@@ -110,7 +112,6 @@ pub struct Story {
 /// A request that the device has.
 struct Request {
     writable: u32,
-    large: bool,
 }
 
 struct Play {
@@ -121,6 +122,7 @@ struct Play {
     data: u64,
     /// `None` while the device is not running.
     doorbell: Option<Doorbell>,
+    queue_reset: Option<QueueReset>,
     next_token: u32,
     in_flight: BTreeMap<u32, Request>,
     lied: bool,
@@ -158,18 +160,23 @@ pub fn run(input: &[u8]) -> Story {
 
 impl Play {
     fn new(choice: Choice, made: u8) -> Option<Self> {
-        let mut features = Features::VERSION_1 | Features::RING_INDIRECT_DESC;
-        features.set(Features::RING_EVENT_IDX, choice.event_idx);
+        let mut further = Features::empty();
+        further.set(Features::NOTIFICATION_DATA, made & 8 != 0);
+        further.set(Features::NOTIF_CONFIG_DATA, made & 16 != 0);
+        further.set(Features::RING_RESET, made & 32 != 0);
+        further.set(Features::IN_ORDER, made & 64 != 0);
         let options = Options {
-            features,
+            features: choice.features() | further,
             queue_size: choice.entries() << (made & 1),
             vectors: if made & 2 == 0 { 2 } else { 0 },
             notify_multiplier: if made & 4 == 0 { 4 } else { 0 },
+            batch_used: made & 128 != 0,
+            ..Options::default()
         };
         let (device, queue, data) = MACHINE.with(|machine| {
             let disk = Disk::new(SECTORS as u64);
             let device = FakeDevice::new(disk, &machine.ram, options);
-            (device, Queue::new(choice, &machine.shared), machine.data.device_address())
+            (device, Queue::new(choice, &machine.shared, further), machine.data.device_address())
         });
         let transport = Device::open(&device.config_space(), |bar| device.bar(bar)).ok()?;
         let mut play = Self {
@@ -179,6 +186,7 @@ impl Play {
             choice,
             data,
             doorbell: None,
+            queue_reset: None,
             next_token: 0,
             in_flight: BTreeMap::new(),
             lied: false,
@@ -201,19 +209,18 @@ impl Play {
             Operation::Publish {} if running => self.publish(),
             Operation::Interrupt {} if running => self.interrupt(),
             Operation::Pop {} if running => {
-                self.pop(true);
+                self.pop();
             }
-            Operation::Look {} if running => {
-                self.pop(false);
-            }
+            Operation::ResetQueue {} if running => self.reset_queue(),
             Operation::ReadConfig { word } if running => self.read_config(word),
             // A driver touches no queue of a device that is not started.
             Operation::Submit { .. }
             | Operation::Publish {}
             | Operation::Interrupt {}
             | Operation::Pop {}
-            | Operation::Look {}
+            | Operation::ResetQueue {}
             | Operation::ReadConfig { .. } => {}
+            Operation::Tickets {} => self.queue.check_tickets(),
             Operation::Run {} => drop(self.device.run()),
             Operation::Hold {} => self.device.hold(),
             Operation::Release { most } => drop(self.device.release(usize::from(most))),
@@ -268,37 +275,34 @@ impl Play {
         bytes[..4].copy_from_slice(&kind.0.to_le_bytes());
         bytes[8..].copy_from_slice(&(first as u64).to_le_bytes());
         let token = self.next_token;
-        let tables = usize::from(self.choice.large_tables) + 1;
-        let large = self.choice.needs_large_table(count);
-        let no_table = large && self.in_flight.values().filter(|request| request.large).count() == tables;
-        let full = self.in_flight.len() == usize::from(self.choice.entries()) || no_table;
+        let room = self.queue.has_room(count);
         match self.queue.submit(token, &header(&bytes), direction, &segments) {
             Ok(()) => {
-                assert!(!full && !self.faulted, "there was no room");
+                assert!(room && !self.faulted, "there was no room");
                 self.next_token += 1;
                 let data = segments.iter().map(|segment| segment.length).sum();
                 let writable = self.choice.writable(direction, data);
-                self.in_flight.insert(token, Request { writable, large });
+                self.in_flight.insert(token, Request { writable });
             }
             Err(reason) => {
-                assert!(full || self.faulted, "there was room: {reason:?}");
+                assert!(!room || self.faulted, "there was room: {reason:?}");
                 self.story.refused += 1;
             }
         }
     }
 
     fn publish(&mut self) {
-        if self.queue.publish() == Notify::Device
+        if let Notify::Device { next } = self.queue.publish()
             && let Some(doorbell) = &self.doorbell
         {
-            self.transport.notify(doorbell);
+            self.transport.notify(doorbell, next);
         }
     }
 
     fn interrupt(&mut self) {
         let line = self.device.line_is_up();
         let message = self.device.take_interrupts().contains(&Interrupt::Message(QUEUE_VECTOR));
-        if self.armed && !self.lied && matches!(self.pop(false), Popped::Done { .. }) {
+        if self.armed && !self.lied && self.queue.claim().waiting > 0 {
             assert!(line || message, "a request is done and nobody says so");
         }
         if line {
@@ -307,7 +311,7 @@ impl Play {
         }
         loop {
             self.queue.disable_interrupts();
-            while matches!(self.pop(true), Popped::Done { .. }) {}
+            while matches!(self.pop(), Popped::Done { .. }) {}
             // Nothing runs between, so a second round is due only to a lie.
             self.armed = true;
             if !self.queue.enable_interrupts() {
@@ -317,18 +321,16 @@ impl Play {
         }
     }
 
-    fn pop(&mut self, take: bool) -> Popped {
-        let popped = self.queue.pop(take);
+    fn pop(&mut self) -> Popped {
+        let popped = self.queue.pop();
         match popped {
             Popped::Nothing => {}
             Popped::Done { length, response, token } => {
                 assert!(!self.faulted, "nothing comes out of a broken queue");
-                if let Some(token) = token {
-                    self.armed = false;
-                    let request = self.in_flight.remove(&token).expect("the device had the request");
-                    assert!(length <= request.writable, "{length} of {} bytes", request.writable);
-                    self.story.done += 1;
-                }
+                self.armed = false;
+                let request = self.in_flight.remove(&token).expect("the device had the request");
+                assert!(length <= request.writable, "{length} of {} bytes", request.writable);
+                self.story.done += 1;
                 assert!(self.lied || Status(response) == Status::OK, "an honest device answered {response}");
             }
             Popped::Fault(fault) => {
@@ -360,6 +362,13 @@ impl Play {
             self.story.not_started += 1;
             return;
         }
+        self.take_back();
+        self.stuck = false;
+        self.start();
+    }
+
+    /// Takes every request back from a device, or a queue, in reset, and empties the ring.
+    fn take_back(&mut self) {
         while let Some(token) = self.queue.take_outstanding() {
             assert!(self.in_flight.remove(&token).is_some(), "{token} was not with the device");
             self.story.taken_back += 1;
@@ -367,8 +376,35 @@ impl Play {
         assert!(self.in_flight.is_empty(), "lost: {:?}", self.in_flight.keys());
         self.queue.reset();
         self.faulted = false;
-        self.stuck = false;
-        self.start();
+    }
+
+    /// Resets the queue alone. When the device does not play along, only a reset of the whole helps.
+    fn reset_queue(&mut self) {
+        let Some(accepted) = self.queue_reset else {
+            return;
+        };
+        let honest = !self.lied && !self.removed;
+        let reset = self.transport.reset_queue(accepted, 0, &mut || ());
+        assert!(reset.is_ok() || !honest, "an honest device resets its queue: {reset:?}");
+        if reset.is_err() {
+            self.doorbell = None;
+            return;
+        }
+        self.take_back();
+        let vector = self.vector();
+        let (entries, areas) = (self.choice.entries(), self.queue.areas());
+        let enabled = self.transport.enable_queue_again(accepted, 0, entries, &areas, vector);
+        assert!(enabled.is_ok() || !honest, "an honest device enables its queue again: {enabled:?}");
+        if enabled.is_err() {
+            self.doorbell = None;
+        }
+        self.armed = true;
+        drop(self.device.take_interrupts());
+    }
+
+    /// The queue's MSI-X table entry, if there are any.
+    fn vector(&self) -> Option<u16> {
+        (self.device.config_space().msix_vectors() > 0).then_some(QUEUE_VECTOR)
     }
 
     fn start(&mut self) {
@@ -376,17 +412,18 @@ impl Play {
             let acknowledged = self.transport.reset(&mut || ())?;
             let offered = acknowledged.offered();
             let ready = acknowledged.negotiate(offered)?;
-            let msix = self.device.config_space().msix_vectors() > 0;
-            ready.set_config_vector(msix.then_some(0))?;
-            let vector = msix.then_some(QUEUE_VECTOR);
+            let vector = self.vector();
+            ready.set_config_vector(vector.map(|_| 0))?;
             ready.enable_queue(0, self.choice.entries(), &self.queue.areas(), vector)?;
-            let doorbell = self.transport.notifier(0)?;
+            let doorbell = ready.notifier(0)?;
+            let queue_reset = ready.queue_reset();
             ready.driver_ok();
-            Ok::<_, TransportError>(doorbell)
+            Ok::<_, TransportError>((doorbell, queue_reset))
         })();
         match started {
-            Ok(doorbell) => {
+            Ok((doorbell, queue_reset)) => {
                 self.doorbell = Some(doorbell);
+                self.queue_reset = queue_reset;
                 // An empty ring asks for the first one; what was sent before belongs to the past.
                 self.armed = true;
                 drop(self.device.take_interrupts());
@@ -451,13 +488,15 @@ fn lie_of(lie: u8, value: u16) -> Lie {
 /// The inputs that fuzzing starts with.
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     use Operation::{
-        BeHonest, Grow, Hold, Interrupt, Look, NeedReset, Order, Polling, Pop, Publish, ReadConfig, Release,
-        ReleaseAll, Remove, Restart, Run, SlowReset, Submit,
+        BeHonest, Grow, Hold, Interrupt, NeedReset, Order, Polling, Pop, Publish, ReadConfig, Release,
+        ReleaseAll, Remove, ResetQueue, Restart, Run, SlowReset, Submit, Tickets,
     };
     let seed = |choice: Choice, made: u8, operations: &[Operation]| {
         crate::operations::encode(&[choice.byte(), made], operations)
     };
-    let with_events = Choice { scsi: false, event_idx: true, size: 1, large_tables: 0 };
+    let with_events =
+        Choice { scsi: false, event_idx: true, size: 1, large_tables: 1, packed: false, direct: false };
+    let packed = Choice { packed: true, ..with_events };
     let without = Choice { event_idx: false, ..with_events };
     let read = Submit { kind: 0, sector: 3, sectors: 0 };
     let write = Submit { kind: 1, sector: 5, sectors: 5 };
@@ -475,7 +514,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         Publish {},
         Run {},
         Release { most: 1 },
-        Look {},
+        Tickets {},
         Pop {},
         Order { order: 5 },
         ReleaseAll {},
@@ -488,6 +527,31 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("served_by_line", seed(without, 6, &served)),
         ("held_and_mixed", seed(with_events, 1, &held)),
         ("held_and_mixed_without_events", seed(without, 0, &held)),
+        ("served_packed", seed(packed, 24, &served)),
+        ("served_direct", seed(Choice { direct: true, size: 2, ..with_events }, 8, &served)),
+        ("served_packed_direct", seed(Choice { direct: true, size: 3, ..packed }, 0, &served)),
+        ("served_in_order", seed(with_events, 64 + 128, &served)),
+        ("served_packed_in_order", seed(packed, 64 + 128, &served)),
+        ("held_and_mixed_packed", seed(packed, 0, &held)),
+        (
+            "queue_reset",
+            seed(
+                packed,
+                32,
+                &[
+                    Hold {},
+                    read,
+                    flush,
+                    Publish {},
+                    Run {},
+                    ResetQueue {},
+                    ReleaseAll {},
+                    read,
+                    Publish {},
+                    Run {},
+                ],
+            ),
+        ),
         ("polled", seed(with_events, 0, &polled)),
         (
             "full",
@@ -577,9 +641,13 @@ mod tests {
 
     #[test]
     fn seeds_of_an_honest_device_are_served() {
-        let done = |name| story(name).done;
+        let done = |name: &str| story(name).done;
 
         assert_eq!((done("served"), done("served_by_line")), (4, 4));
+        for name in ["packed", "direct", "packed_direct", "in_order", "packed_in_order"] {
+            assert_eq!(done(&format!("served_{name}")), 4, "{name}");
+        }
+        assert_eq!((done("held_and_mixed_packed"), done("queue_reset")), (3, 1));
         assert_eq!((done("held_and_mixed"), done("held_and_mixed_without_events")), (3, 3));
         assert_eq!((done("polled"), done("failed"), done("restarted")), (2, 1, 1));
         assert_eq!((story("full").done, story("full").refused), (8, 2));

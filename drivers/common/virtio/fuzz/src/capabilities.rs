@@ -14,7 +14,10 @@ use arbitrary::Unstructured;
 use virtio::queue::QueueAreas;
 use virtio::spec::Features;
 use virtio::spec::pci::{capability, common, config_space};
-use virtio::transport::{Bar, Capabilities, ConfigSpace, Device, RESET_POLLS, TransportError, Window};
+use virtio::transport::{
+    Bar, Capabilities, ConfigSpace, Device, Doorbell, QueueReset, RESET_POLLS, TransportError, Window,
+    legacy_areas,
+};
 
 use crate::operations::Encode;
 
@@ -39,10 +42,20 @@ crate::operations! {
             /// Where; brought to a multiple of the width
             offset: u32,
         },
-        /// Works a doorbell out and rings it.
+        /// Rings the doorbell of the queue that was started last.
         Notify {
+            /// Where in the ring the driver goes on
+            next: u16,
+        },
+        /// Resets a queue and enables it again, where that was agreed on.
+        ResetQueue {
             /// The queue
             queue: u16,
+        },
+        /// Says whether messages are in use, which moves a legacy device's configuration.
+        Messages {
+            /// If odd
+            on: u8,
         },
         /// Reads the interrupt status.
         Isr {},
@@ -147,13 +160,17 @@ pub struct Story {
     pub fields: usize,
     /// Doorbells that were rung
     pub rung: usize,
+    /// Whether it is a legacy device
+    pub legacy: bool,
 }
 
 /// Most reads of configuration space, byte for byte: the status and the first pointer, and for each capability that fits
-/// its id, its successor and 15 bytes of its contents.
-const CONFIG_READS: u32 = 3 + 48 * 17;
-/// Most accesses of a start besides the polls of the reset.
-const START_ACCESSES: u32 = RESET_POLLS + 48;
+/// its id, its successor and 16 bytes of its contents, of which the type is read twice.
+const CONFIG_READS: u32 = 3 + 48 * 18;
+/// Most accesses of a start besides the polls of the reset; a legacy device's queues are counted one by one.
+const START_ACCESSES: u32 = RESET_POLLS + 56 + 2 * 1024;
+/// Most accesses of a queue's reset, which looks at two registers, and of enabling it.
+const QUEUE_RESET_ACCESSES: u32 = 2 * RESET_POLLS + 32;
 /// Most accesses for a field: as often as the generation is asked for, twice, and the field's bytes.
 const FIELD_ACCESSES: u32 = 16 * (2 + 20);
 
@@ -169,7 +186,9 @@ pub fn run(input: &[u8]) -> Story {
         (0..count % 16).map_while(|_| (!rest.is_empty()).then(|| rest.arbitrary().ok())?).collect();
 
     let config = Config { bytes: space, reads: RefCell::new(0) };
-    let windows = Capabilities::find(&config).map_or(Vec::new(), |found| {
+    // A legacy device has no structures, but one register block.
+    let block = Window { bar: 0, offset: 0, length: u32::try_from(lengths[0]).unwrap_or(u32::MAX) };
+    let windows = Capabilities::find(&config).map_or(vec![block], |found| {
         [Some(found.common), Some(found.notify), Some(found.isr), found.device]
             .into_iter()
             .flatten()
@@ -199,12 +218,17 @@ pub fn run(input: &[u8]) -> Story {
         let end = u64::from(window.offset) + u64::from(window.length);
         assert!(end <= lengths[usize::from(window.bar)], "{window:?} is not all there");
     }
+    story.legacy = device.is_legacy();
+    let mut started: Option<(Doorbell, Option<QueueReset>)> = None;
     for operation in operations {
         machine.borrow_mut().accesses = 0;
         let most = match operation {
             Operation::Start { wanted, queue, size, vector } => {
                 match start(&device, Features::from_bits_retain(wanted), queue, size, vector) {
-                    Ok(()) => story.started += 1,
+                    Ok(running) => {
+                        started = Some(running);
+                        story.started += 1;
+                    }
                     Err(error) => story.not_started.push(error),
                 }
                 START_ACCESSES
@@ -213,12 +237,26 @@ pub fn run(input: &[u8]) -> Story {
                 story.fields += usize::from(read_config(&device, width, offset as usize));
                 FIELD_ACCESSES
             }
-            Operation::Notify { queue } => {
-                if let Ok(doorbell) = device.notifier(queue) {
-                    device.notify(&doorbell);
+            Operation::Notify { next } => {
+                if let Some((doorbell, _)) = &started {
+                    device.notify(doorbell, next);
                     story.rung += 1;
                 }
-                3
+                1
+            }
+            Operation::ResetQueue { queue } => {
+                if let Some((_, Some(accepted))) = started {
+                    let reset = device.reset_queue(accepted, queue, &mut || ());
+                    let again = reset.and_then(|()| {
+                        device.enable_queue_again(accepted, queue, 8, &areas(&device, 8), Some(1))
+                    });
+                    story.not_started.extend(again.err());
+                }
+                QUEUE_RESET_ACCESSES
+            }
+            Operation::Messages { on } => {
+                device.set_messages_in_use(on & 1 != 0);
+                0
             }
             Operation::Isr {} => {
                 let _ = device.isr_status();
@@ -241,20 +279,30 @@ fn start(
     queue: u16,
     size: u16,
     vector: u16,
-) -> Result<(), TransportError> {
+) -> Result<(Doorbell, Option<QueueReset>), TransportError> {
     let mut stalls = 0;
     let acknowledged = device.reset(&mut || stalls += 1);
     assert!(stalls <= RESET_POLLS);
     let ready = acknowledged?.negotiate(wanted)?;
     let vector = (vector != u16::MAX).then_some(vector);
     let accepted = ready.features();
-    assert!(wanted.contains(accepted) && accepted.contains(Features::VERSION_1));
+    assert!((wanted | Features::ANY_LAYOUT).contains(accepted));
+    assert_eq!(accepted.contains(Features::VERSION_1), !device.is_legacy());
     let _ = ready.queue_count();
     ready.set_config_vector(vector)?;
-    let areas = QueueAreas { descriptor_area: 0x1000, driver_area: 0x2000, device_area: 0x3000 };
-    ready.enable_queue(queue, size, &areas, vector)?;
+    ready.enable_queue(queue, size, &areas(device, size), vector)?;
+    let running = (ready.notifier(queue)?, ready.queue_reset());
     ready.driver_ok();
-    Ok(())
+    Ok(running)
+}
+
+/// Addresses that the device may have, if the size is one.
+fn areas(device: &Device<FuzzBar<'_>>, size: u16) -> QueueAreas {
+    if device.is_legacy() {
+        legacy_areas(0x1000, size)
+    } else {
+        QueueAreas { descriptor_area: 0x1000, driver_area: 0x2000, device_area: 0x3000 }
+    }
 }
 
 /// Fields of the widths that devices have, where fields of that width are: at multiples of it, words for the longest.
@@ -298,6 +346,17 @@ fn whole() -> Vec<u8> {
     space
 }
 
+/// A configuration space of a legacy device with MSI-X.
+fn legacy() -> Vec<u8> {
+    let mut space = vec![0; 256];
+    space[..4].copy_from_slice(&[0xf4, 0x1a, 0x01, 0x10]);
+    space[usize::from(config_space::STATUS)] = config_space::STATUS_CAPABILITY_LIST as u8;
+    space[0x10] = 1;
+    space[usize::from(config_space::CAPABILITIES_POINTER)] = 0x40;
+    space[0x40..0x44].copy_from_slice(&[0x11, 0, 3, 0x80]);
+    space
+}
+
 /// The inputs that fuzzing starts with.
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let seed = |space: Vec<u8>, length: u64, operations: &[Operation], values: &[u8]| {
@@ -327,7 +386,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         Operation::ReadConfig { width: 3, offset: 0 },
         Operation::ReadConfig { width: 2, offset: 20 },
         Operation::ReadConfig { width: 5, offset: 40 },
-        Operation::Notify { queue: 0 },
+        Operation::Notify { next: 0 },
         Operation::Isr {},
         Operation::Fail {},
     ];
@@ -343,6 +402,25 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
                 changed(&[(0x48, 0xf0), (0x49, 0xff), (0x4a, 0xff), (0x4b, 0xff)]),
                 1 << 40,
                 &everything,
+                &obedient,
+            ),
+        ),
+        (
+            "a_legacy_device",
+            seed(
+                legacy(),
+                64,
+                &[start, Operation::ReadConfig { width: 3, offset: 0 }, Operation::Notify { next: 0 }],
+                // Status 0, features, status, one queue of 8 entries and no other, the vectors with the size between.
+                &[0, 0xff, 0xff, 0xff, 0xff, 3, 8, 0, 0, 0, 1, 0, 8, 0, 1, 0],
+            ),
+        ),
+        (
+            "queue_reset",
+            seed(
+                changed(&[(0x4c, 0x40)]),
+                0x4000,
+                &[start, Operation::ResetQueue { queue: 0 }, Operation::Notify { next: 7 }],
                 &obedient,
             ),
         ),
@@ -370,6 +448,13 @@ mod tests {
         let story = story("a_device");
 
         assert_eq!(story, Story { started: 1, fields: 3, rung: 1, ..Story::default() });
+    }
+
+    #[test]
+    fn the_seed_of_a_legacy_device_goes_all_the_way() {
+        let story = story("a_legacy_device");
+
+        assert_eq!(story, Story { legacy: true, started: 1, fields: 1, rung: 1, ..Story::default() });
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use arbitrary::Unstructured;
 use virtio::memory::Segment;
 use virtio::queue::{DeviceFault, Direction, Reason};
+use virtio::spec::Features;
 
 use crate::operations::decode;
 use crate::{Choice, MACHINE, Popped, Queue, header};
@@ -27,19 +28,17 @@ crate::operations! {
             /// Bytes of the first
             bytes: u32,
         },
-        /// A reservation that is given up.
-        Abandon {
+        /// A request of too many bytes, which is found out when its chain is written already.
+        TooLarge {
             /// Data segments
             segments: u8,
-            /// After its chain was written, if odd
-            filled: u8,
         },
         /// The device gets to see what was submitted.
         Publish {},
         /// The driver takes a request that is done.
         Pop {},
-        /// The driver looks at one and leaves it.
-        Look {},
+        /// The driver asks which of its tickets are still good.
+        Tickets {},
         /// The driver takes all that are done.
         Drain {},
         /// The driver asks for interrupts.
@@ -108,7 +107,6 @@ pub struct Story {
 struct Request {
     writable: u32,
     claimable: u32,
-    large: bool,
 }
 
 struct Play {
@@ -124,6 +122,8 @@ struct Play {
     /// Nothing but `Complete` was written since the last reset
     honest: bool,
     faulted: bool,
+    /// Used entries that the driver has seen and not taken.
+    seen: u16,
     story: Story,
 }
 
@@ -132,7 +132,7 @@ pub fn run(input: &[u8]) -> Story {
     let mut input = Unstructured::new(input);
     let choice = Choice::from_byte(input.arbitrary().unwrap_or(0));
     let operations: Vec<Operation> = decode(&mut input);
-    let queue = MACHINE.with(|machine| Queue::new(choice, &machine.shared));
+    let queue = MACHINE.with(|machine| Queue::new(choice, &machine.shared, Features::empty()));
     let mut play = Play {
         queue,
         choice,
@@ -143,6 +143,7 @@ pub fn run(input: &[u8]) -> Story {
         published: 0,
         honest: true,
         faulted: false,
+        seen: 0,
         story: Story::default(),
     };
     for operation in operations {
@@ -157,28 +158,18 @@ impl Play {
     fn step(&mut self, operation: Operation) {
         match operation {
             Operation::Submit { direction, segments, bytes } => self.submit(direction, segments, bytes),
-            Operation::Abandon { segments, filled } => {
-                let segments = list(usize::from(segments) % 40, 512);
-                let refused = self.queue.abandon(&segments, filled & 1 != 0).err();
-                self.check_refusal(refused, segments.len());
-            }
+            Operation::TooLarge { segments } => self.submit_too_large(segments),
             Operation::Publish {} => {
                 let _ = self.queue.publish();
                 self.published = self.order.len();
             }
             Operation::Pop {} => {
-                self.pop(true);
+                self.pop();
             }
-            Operation::Look {} => {
-                let first = self.pop(false);
-                let again = self.pop(false);
-                // A fault is told once.
-                let told = matches!(first, Popped::Fault(_));
-                assert_eq!(again, if told { Popped::Nothing } else { first }, "looking changes nothing");
-            }
+            Operation::Tickets {} => self.queue.check_tickets(),
             Operation::Drain {} => {
                 // Each round takes a request away, so this ends.
-                while matches!(self.pop(true), Popped::Done { .. }) {}
+                while matches!(self.pop(), Popped::Done { .. }) {}
             }
             Operation::EnableInterrupts {} => {
                 let waiting = self.queue.enable_interrupts();
@@ -218,31 +209,43 @@ impl Play {
         let count = if direction == Direction::None { 0 } else { usize::from(segments) % 40 };
         let segments = list(count, bytes);
         let token = self.next_token;
-        let was_full = self.queue.is_full();
+        let (was_full, room) = (self.queue.is_full(), self.queue.has_room(count));
         let result = self.queue.submit(token, &header(&token.to_le_bytes()), direction, &segments);
         assert!(!(was_full && result.is_ok()), "a full queue takes nothing");
-        self.check_refusal(result.err(), count);
+        self.check_refusal(result.err(), count, room);
         if result.is_ok() {
             self.next_token += 1;
             let bytes = segments.iter().fold(0_u32, |sum, segment| sum.saturating_add(segment.length));
             let writable = self.choice.writable(direction, bytes);
-            let large = self.choice.needs_large_table(count);
             let claimable = self.choice.claimable(direction, bytes);
-            self.in_flight.insert(token, Request { writable, claimable, large });
+            self.in_flight.insert(token, Request { writable, claimable });
             self.order.push_back(token);
         }
     }
 
+    /// The chain is written, and nothing of it may be left.
+    fn submit_too_large(&mut self, segments: u8) {
+        let most = self.choice.max_segments();
+        let count = (usize::from(segments) % (most + 1)).max(2);
+        let segments = vec![Segment { address: 0xdead_0000, length: u32::MAX }; count];
+        let room = self.queue.has_room(count);
+        let result = self.queue.submit(u32::MAX, &header(&[0xaa; 8]), Direction::ToDevice, &segments);
+        let expected = match (self.faulted, room) {
+            (true, _) => Reason::Broken,
+            (false, true) => Reason::TooLarge,
+            (false, false) => Reason::Full,
+        };
+        assert_eq!(result, Err(expected));
+        self.story.refused.push(expected);
+    }
+
     /// Whether the queue said why it does not take so many segments, and says nothing where it can.
-    fn check_refusal(&mut self, refused: Option<Reason>, segments: usize) {
-        let tables = usize::from(self.choice.large_tables) + 1;
-        let large = self.in_flight.values().filter(|request| request.large).count();
-        let no_table = self.choice.needs_large_table(segments) && large == tables;
+    fn check_refusal(&mut self, refused: Option<Reason>, segments: usize, room: bool) {
         let expected = if self.faulted {
             Some(Reason::Broken)
         } else if segments > self.choice.max_segments() {
             Some(Reason::TooManySegments)
-        } else if self.in_flight.len() == usize::from(self.choice.entries()) || no_table {
+        } else if !room {
             Some(Reason::Full)
         } else {
             None
@@ -251,9 +254,13 @@ impl Play {
         self.story.refused.extend(refused);
     }
 
-    fn pop(&mut self, take: bool) -> Popped {
-        let claim = self.queue.claim();
-        let popped = self.queue.pop(take);
+    fn pop(&mut self) -> Popped {
+        let mut claim = self.queue.claim();
+        // The driver looks at the used index again only when it has taken what it saw there.
+        if self.seen > 0 {
+            claim.waiting = self.seen;
+        }
+        let popped = self.queue.pop();
         match popped {
             Popped::Nothing => {
                 assert!(self.faulted || claim.waiting == 0, "{claim:?} is overlooked");
@@ -264,17 +271,14 @@ impl Play {
                 let possible = (1..=self.in_flight.len()).contains(&usize::from(claim.waiting));
                 assert!(possible && claim.id < u32::from(self.choice.entries()), "{claim:?} passed");
                 if self.honest {
-                    let next = self.completed.front().copied();
-                    assert_eq!(next.map(|(_, length)| length), Some(length), "the length is the device's");
-                    assert!(token.is_none() || next.map(|(token, _)| token) == token, "not the one done");
+                    assert_eq!(self.completed.front(), Some(&(token, length)), "not the one that was done");
                 }
-                if let Some(token) = token {
-                    let request = self.in_flight.remove(&token).expect("the device had the request");
-                    assert!(claim.length <= request.claimable, "{claim:?} of {} bytes", request.claimable);
-                    assert_eq!(length, claim.length.min(request.writable), "{claim:?}");
-                    self.completed.pop_front();
-                    self.story.done += 1;
-                }
+                let request = self.in_flight.remove(&token).expect("the device had the request");
+                assert!(claim.length <= request.claimable, "{claim:?} of {} bytes", request.claimable);
+                assert_eq!(length, claim.length.min(request.writable), "{claim:?}");
+                self.seen = claim.waiting - 1;
+                self.completed.pop_front();
+                self.story.done += 1;
             }
             Popped::Fault(fault) => {
                 assert!(!self.honest, "an honest device is blamed: {fault:?}");
@@ -317,15 +321,17 @@ impl Play {
         self.published = 0;
         self.honest = true;
         self.faulted = false;
+        self.seen = 0;
     }
 }
 
-/// Segments whose lengths grow, at addresses that nothing is read from.
+/// Segments whose lengths grow, at addresses that nothing is read from; all together less than 2^32 bytes.
 fn list(count: usize, bytes: u32) -> Vec<Segment> {
+    let most = (u32::MAX - 1024) / (count as u32).max(1);
     (0..count as u32)
         .map(|index| Segment {
             address: u64::from(index) << 32,
-            length: bytes.saturating_add(index.saturating_mul(bytes)),
+            length: bytes.saturating_add(index.saturating_mul(bytes)).min(most),
         })
         .collect()
 }
@@ -333,13 +339,14 @@ fn list(count: usize, bytes: u32) -> Vec<Segment> {
 /// The inputs that fuzzing starts with.
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     use Operation::{
-        Abandon, Complete, DisableInterrupts, Drain, EnableInterrupts, Event, Look, Move, Pop, Publish,
-        Reset, Scribble, Submit, Used, WildUsed,
+        Complete, DisableInterrupts, Drain, EnableInterrupts, Event, Move, Pop, Publish, Reset, Scribble,
+        Submit, Tickets, TooLarge, Used, WildUsed,
     };
     let seed =
         |choice: Choice, operations: &[Operation]| crate::operations::encode(&[choice.byte()], operations);
-    let blk = Choice { scsi: false, event_idx: true, size: 1, large_tables: 1 };
-    let scsi = Choice { scsi: true, event_idx: false, size: 0, large_tables: 0 };
+    let blk = Choice { scsi: false, event_idx: true, size: 1, large_tables: 1, packed: false, direct: false };
+    let scsi = Choice { scsi: true, event_idx: false, size: 0, ..blk };
+    let packed = Choice { packed: true, ..blk };
     let read = Submit { direction: 2, segments: 1, bytes: 512 };
     let flush = Submit { direction: 0, segments: 0, bytes: 0 };
     let long = Submit { direction: 1, segments: 5, bytes: 4096 };
@@ -356,8 +363,9 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
                     DisableInterrupts {},
                     Complete { length: 12 },
                     Complete { length: 600 },
-                    Look {},
+                    Tickets {},
                     Drain {},
+                    Tickets {},
                     EnableInterrupts {},
                 ],
             ),
@@ -367,9 +375,9 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
             seed(
                 blk,
                 &[
-                    Abandon { segments: 7, filled: 0 },
-                    Abandon { segments: 3, filled: 1 },
-                    long,
+                    Submit { direction: 1, segments: 7, bytes: 1 },
+                    TooLarge { segments: 2 },
+                    TooLarge { segments: 3 },
                     long,
                     long,
                     flush,
@@ -397,7 +405,14 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
             "id_not_in_flight",
             seed(
                 blk,
-                &[flush, Publish {}, Used { ahead: 0, id: 5, length: 0 }, Move { by: 1 }, Look {}, Drain {}],
+                &[
+                    flush,
+                    Publish {},
+                    Used { ahead: 0, id: 5, length: 0 },
+                    Move { by: 1 },
+                    Tickets {},
+                    Drain {},
+                ],
             ),
         ),
         (
@@ -419,6 +434,58 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         (
             "too_long",
             seed(scsi, &[read, Publish {}, Used { ahead: 0, id: 0, length: 621 }, Move { by: 1 }, Drain {}]),
+        ),
+        (
+            "packed_round_after_round",
+            seed(
+                packed,
+                &[
+                    [read, long, flush].as_slice(),
+                    &[
+                        Publish {},
+                        Complete { length: 1 },
+                        Complete { length: 1 },
+                        Complete { length: 1 },
+                        Drain {},
+                    ],
+                    &[long, long, Publish {}, Complete { length: 1 }, Complete { length: 1 }, Drain {}],
+                    &[flush; 7],
+                    &[flush, Publish {}, Complete { length: 1 }, Pop {}, EnableInterrupts {}, Tickets {}],
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "packed_id_not_in_flight",
+            seed(packed, &[flush, Publish {}, Used { ahead: 0, id: 5, length: 0 }, Drain {}]),
+        ),
+        (
+            "direct",
+            seed(
+                Choice { direct: true, size: 2, ..blk },
+                &[
+                    long,
+                    read,
+                    flush,
+                    Publish {},
+                    Complete { length: 1 },
+                    Complete { length: 513 },
+                    Drain {},
+                    long,
+                ],
+            ),
+        ),
+        (
+            "packed_direct",
+            seed(
+                Choice { direct: true, size: 2, ..packed },
+                &[
+                    [long, read, flush, Publish {}, Complete { length: 1 }, Complete { length: 513 }]
+                        .as_slice(),
+                    &[Drain {}, long, Publish {}, Complete { length: 1 }, Complete { length: 1 }, Drain {}],
+                ]
+                .concat(),
+            ),
         ),
         (
             "scribbles",
@@ -456,6 +523,10 @@ mod tests {
     fn seeds_of_an_honest_device_bring_every_request_back() {
         assert_eq!(story("a_read"), Story { done: 1, ..Story::default() });
         assert_eq!(story("a_drain"), Story { done: 2, ..Story::default() });
+        assert_eq!(story("direct"), Story { done: 2, taken_back: 2, ..Story::default() });
+        assert_eq!(story("packed_direct"), Story { done: 4, ..Story::default() });
+        let rounds = story("packed_round_after_round");
+        assert_eq!((rounds.done, rounds.taken_back, rounds.faults.len()), (5, 6, 0));
     }
 
     #[test]
@@ -463,6 +534,7 @@ mod tests {
         let story = story("full");
 
         assert_eq!(story.refused.first(), Some(&Reason::TooManySegments));
+        assert!(story.refused.contains(&Reason::TooLarge), "{story:?}");
         assert!(story.refused.contains(&Reason::Full), "{story:?}");
         assert_eq!((story.done, story.faults.len()), (1, 0));
     }
@@ -477,5 +549,6 @@ mod tests {
         assert_eq!(faults("id_not_in_flight"), [2]);
         assert_eq!(faults("id_twice"), [2]);
         assert_eq!(faults("too_long"), [3]);
+        assert_eq!(faults("packed_id_not_in_flight"), [2]);
     }
 }

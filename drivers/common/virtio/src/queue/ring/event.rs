@@ -95,11 +95,44 @@ mod tests {
         }
     }
 
+    /// Every `stride`th number; Miri takes a minute for all of them.
+    fn numbers() -> impl Iterator<Item = u16> {
+        (0..=u16::MAX).step_by(if cfg!(miri) { 251 } else { 1 })
+    }
+
     #[test]
-    fn the_formula_agrees_with_walking_for_every_event() {
+    fn for_every_advance_the_events_from_old_on_to_new_are_passed_and_no_others() {
+        // From 0 on, an event is passed exactly when it lies below the new index; this is where that can go wrong.
+        for advance in numbers() {
+            let around = |center: u16| (0..5u16).map(move |step| center.wrapping_add(step).wrapping_sub(2));
+            for event in
+                around(0).chain(around(advance)).chain(around(0x8000)).chain(around(advance ^ 0x8000))
+            {
+                assert_eq!(need_event(event, advance, 0), event < advance, "{event} on the way to {advance}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_indices_stand() {
+        for start in numbers() {
+            for (event, advance) in
+                [(0, 0), (0, 1), (1, 1), (5, 6), (6, 6), (0x7fff, 0x8000), (0xfffe, 0xffff)]
+            {
+                let shifted = need_event(start.wrapping_add(event), start.wrapping_add(advance), start);
+                assert_eq!(
+                    shifted,
+                    need_event(event, advance, 0),
+                    "{event} on the way to {advance}, from {start}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn for_one_advance_every_event_is_right() {
         for (old, new) in [(0xfffd_u16, 2_u16), (0x7ffe, 0x8003), (5, 5), (0, 0xffff)] {
-            // Miri takes a minute for all of them.
-            for event in (0..=u16::MAX).step_by(if cfg!(miri) { 251 } else { 1 }) {
+            for event in numbers() {
                 let by_distance = event.wrapping_sub(old) < new.wrapping_sub(old);
                 assert_eq!(need_event(event, new, old), by_distance, "{event} {new} {old}");
             }
