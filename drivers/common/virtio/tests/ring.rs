@@ -24,7 +24,7 @@ fn what_is_written_is_read_back() {
 
 #[test]
 fn a_packed_ring_of_any_size_serves() {
-    for size in [6, 7, 9, 100] {
+    for size in if cfg!(miri) { [6, 7, 9] } else { [6, 9, 100] } {
         for features in [PACKED, PACKED_DIRECT] {
             write_and_read_back(size, features);
         }
@@ -228,7 +228,7 @@ fn long_requests_without_a_table_go_into_the_ring_itself_while_there_are_descrip
     for features in WITH_TABLES {
         let mut bench = Bench::new(16, features);
         bench.device.set_order(Order::Shuffled(11));
-        for round in 0..20 {
+        for round in 0..if cfg!(miri) { 2 } else { 20 } {
             let tables = u32::from(LARGE_TABLES);
             for token in 0..tables + 2 {
                 bench.request(token, RequestType::IN, 0, 3).expect("a table, or five descriptors");
@@ -390,7 +390,7 @@ fn a_chain_of_more_than_2_to_the_32_bytes_is_refused_and_leaves_nothing_behind()
     for features in ALL {
         let mut bench = Bench::new(16, features);
         bench.device.trace();
-        for round in 0..12 {
+        for round in 0..if cfg!(miri) { 1 } else { 12 } {
             for count in [2, 6] {
                 let header = RequestHeader::new(RequestType::OUT, 0);
                 let segments = vec![Segment { address: 0x1000, length: u32::MAX }; count];

@@ -45,7 +45,7 @@ pub const LARGE_TABLES: u16 = 4;
 
 /// So many rounds; under Miri, which takes a thousand times as long, a few.
 pub const fn rounds(count: u32) -> u32 {
-    if cfg!(miri) { count.div_ceil(100) } else { count }
+    if cfg!(miri) { count.div_ceil(1000) } else { count }
 }
 
 const fn features(list: &[Features]) -> Features {
