@@ -30,11 +30,14 @@ pub struct Options {
     /// Hexadecimal seed of data patterns and sizes
     #[arg(long, value_name = "HEX", default_value = "5eed", value_parser = seed)]
     pub seed: u64,
+    /// A value of the driver's `Parameters\Device` registry key; may be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub parameters: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { qemu: None, timeout: 60, smp: 2, seed: SEED }
+        Self { qemu: None, timeout: 60, smp: 2, seed: SEED, parameters: Vec::new() }
     }
 }
 
@@ -148,15 +151,17 @@ pub fn boot(
     let name = image_name(trial.driver);
     check_image(trial.driver)?;
     let images = Images::make(&workspace.output("run"), options.seed)?;
+    let mut words = vec![
+        format!("image={name}"),
+        format!("pci={}", trial.pci),
+        trial.io.key().to_owned(),
+        format!("seed={:x}", options.seed),
+    ];
+    words.extend(options.parameters.iter().map(|parameter| format!("param.{parameter}")));
     let boot = Boot {
         stand: &workspace.stand(),
         driver: trial.driver,
-        options: vec![
-            format!("image={name}"),
-            format!("pci={}", trial.pci),
-            trial.io.key().to_owned(),
-            format!("seed={:x}", options.seed),
-        ],
+        options: words,
         machine: trial.machine.arguments(&images),
         smp: options.smp,
         limit: Duration::from_secs(options.timeout),

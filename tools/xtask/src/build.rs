@@ -22,6 +22,9 @@ use anyhow::{Context, Result, bail, ensure};
 /// The drivers, by the name that their packages, images and services have.
 pub const DRIVERS: [&str; 2] = ["viostor", "vioscsi"];
 
+/// The miniport that breaks the stand's rules on request. It is built like a driver, and never packaged.
+pub const MISDEED: &str = "misdeed";
+
 /// Version folder of the kit's content root: the WDK whose layout the kit's headers are checked against.
 const KIT_VERSION: &str = "10.0.16299.0";
 
@@ -43,6 +46,8 @@ pub enum Architecture {
 /// How to build.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which images: [`DRIVERS`], or [`MISDEED`] alone.
+    pub images: &'static [&'static str],
     /// Processor to build for.
     pub architecture: Architecture,
     /// A genuine WDK content root to build against instead of the kit. File names must have the case that the sources
@@ -55,7 +60,7 @@ pub struct Options {
 /// A driver image that was built.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Name of the driver: one of [`DRIVERS`].
+    /// Name of the image: one of [`DRIVERS`], or [`MISDEED`].
     pub driver: &'static str,
     /// The unsigned image.
     pub sys: PathBuf,
@@ -106,7 +111,12 @@ impl Architecture {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { architecture: Architecture::Amd64, wdk_root: None, resources: BTreeMap::new() }
+        Self {
+            images: &DRIVERS,
+            architecture: Architecture::Amd64,
+            wdk_root: None,
+            resources: BTreeMap::new(),
+        }
     }
 }
 
@@ -124,8 +134,9 @@ pub fn run(root: &Path, target: &Path, options: &Options) -> Result<Vec<Image>> 
         None => kit.clone(),
     };
     let load_config = compile_load_config(root, target, options.architecture)?;
-    DRIVERS
-        .into_iter()
+    options
+        .images
+        .iter()
         .map(|driver| {
             let library = compile(root, target, options.architecture, &toolchain, &content_root, driver)?;
             let link = Link { target, options, toolchain: &toolchain, content_root: &content_root };

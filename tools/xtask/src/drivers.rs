@@ -3,7 +3,7 @@
 use crate::build;
 use crate::screen::{Screen, seconds};
 use crate::workspace::Workspace;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use packaging::{driver, version_resource};
 use std::collections::BTreeMap;
@@ -76,6 +76,7 @@ fn build_for(
         resources.insert(driver.name.to_owned(), resource);
     }
     let options = build::Options {
+        images: &build::DRIVERS,
         wdk_root: arguments.wdk_root.as_deref().map(|root| workspace.path_of_caller(root)),
         resources,
         architecture,
@@ -84,4 +85,16 @@ fn build_for(
     let shown: Vec<String> = images.iter().map(|image| workspace.show(&image.sys).to_string()).collect();
     screen.line(&format!("{:<9} {} ({})", "build", shown.join(" "), seconds(started.elapsed())));
     Ok(images)
+}
+
+/// Builds the miniport that breaks the stand's rules.
+///
+/// # Errors
+/// When it does not compile or link.
+pub fn build_misdeed(workspace: &Workspace, screen: &mut Screen) -> Result<PathBuf> {
+    screen.progress("building misdeed.sys");
+    let options = build::Options { images: &[build::MISDEED], ..build::Options::default() };
+    let mut images = build::run(&workspace.root, &workspace.target, &options)?;
+    let image = images.pop().context("there is no image")?;
+    Ok(image.sys)
 }

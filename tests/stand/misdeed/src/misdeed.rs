@@ -1,0 +1,330 @@
+//! What must not be done, each once, and when.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use wdk_sys::ntddk::KeBugCheckEx;
+use wdk_sys::storage::{
+    StorPortExtendedFunction, StorPortGetDeviceBase, StorPortGetUncachedExtension, StorPortNotification,
+    StorPortSetDeviceQueueDepth, StorPortStallExecution,
+};
+use wdk_sys::{
+    _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE, PHYSICAL_ADDRESS,
+    PORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY,
+    SRB_STATUS_PENDING, STOR_DPC, STOR_LOCK_HANDLE,
+};
+
+use crate::{Extension, complete};
+
+/// When a misdeed may happen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    FindAdapter,
+    Initialize,
+    BuildIo,
+    /// The request is answered and not given back yet.
+    StartIo,
+    /// The request is given back.
+    AfterCompletion,
+}
+
+macro_rules! misdeeds {
+    ($($(#[$about:meta])* $name:ident = $number:literal at $moment:ident),* $(,)?) => {
+        /// What the miniport is to do. The numbers are those of the stand's tests.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Misdeed {
+            $($(#[$about])* $name = $number),*
+        }
+
+        impl Misdeed {
+            pub(crate) fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            fn moment(self) -> Moment {
+                match self {
+                    $(Self::$name => Moment::$moment),*
+                }
+            }
+        }
+    };
+}
+
+misdeeds! {
+    /// Gives a request back twice.
+    CompletesTwice = 1 at AfterCompletion,
+    /// Forgets a request.
+    NeverCompletes = 2 at StartIo,
+    /// Writes to a request that it gave back.
+    TouchesCompleted = 3 at AfterCompletion,
+    /// Says that more was moved than asked for.
+    GrowsTransfer = 4 at StartIo,
+    /// Success together with CHECK CONDITION.
+    SuccessWithCheckCondition = 5 at StartIo,
+    /// Gives a request back that it says is pending.
+    CompletesPending = 6 at StartIo,
+    /// Answers BUSY for ever.
+    BusyForEver = 7 at StartIo,
+    /// Gives a request back in HwStorBuildIo and has it started all the same.
+    CompletesInBuildIo = 8 at BuildIo,
+    /// Returns with the interrupt lock held.
+    KeepsLock = 9 at StartIo,
+    /// Releases a lock that it does not hold.
+    ReleasesForeignLock = 10 at StartIo,
+    /// Writes through a null pointer.
+    NullPointer = 11 at StartIo,
+    /// Writes to its own constants.
+    WritesConstant = 12 at StartIo,
+    /// Runs data.
+    RunsData = 13 at StartIo,
+    /// Uses more stack than there is.
+    Recurses = 14 at StartIo,
+    /// Asks for the uncached extension when it is too late.
+    LateUncachedExtension = 15 at Initialize,
+    /// Maps registers that are not its own.
+    ForeignRegisters = 16 at FindAdapter,
+    /// Does not come back.
+    RunsForEver = 17 at StartIo,
+    /// Waits for ten seconds without letting go.
+    StallsForTenSeconds = 18 at StartIo,
+    /// Asks StorPort for something that there is not.
+    UnknownNotification = 19 at StartIo,
+    /// Sets a queue depth of nothing.
+    QueueDepthZero = 20 at StartIo,
+    /// Divides by zero, in hardware.
+    Exception = 21 at StartIo,
+    /// Gives up the way the compiler does it.
+    FastFail = 22 at StartIo,
+    /// Reads memory that nobody gave it.
+    ForeignAddress = 23 at StartIo,
+    /// Ends the system.
+    BugCheck = 24 at StartIo,
+    /// Returns at another IRQL.
+    LeavesIrql = 25 at StartIo,
+    /// Turns interrupts off and does not come back.
+    InterruptsOff = 26 at StartIo,
+    /// Asks for the uncached extension twice, for more.
+    GrowsUncachedExtension = 27 at FindAdapter,
+    /// Queues a DPC that was never initialised.
+    UninitializedDpc = 28 at StartIo,
+    /// Completes something that is no request.
+    UnknownRequest = 29 at StartIo,
+    /// Releases locks in the order in which it took them.
+    LockOrder = 30 at StartIo,
+    /// Takes a lock twice.
+    Deadlock = 31 at StartIo,
+    /// Allows transfers of no bytes only.
+    ZeroTransferLength = 32 at FindAdapter,
+    /// Changes what only StorPort sets.
+    ChangesConfiguration = 33 at FindAdapter,
+    /// Asks for passive initialisation when it is too late.
+    LatePassiveInitialization = 34 at StartIo,
+    /// Frees what it never got.
+    BadFree = 35 at StartIo,
+    /// Reads the registry above PASSIVE_LEVEL.
+    RegistryAtDispatch = 36 at StartIo,
+    /// Runs code that is gone after DriverEntry.
+    RunsDiscarded = 37 at StartIo,
+    /// Writes past a block of pool.
+    PoolOverrun = 38 at StartIo,
+}
+
+/// A function that is discarded once DriverEntry has returned.
+#[unsafe(link_section = "INIT")]
+#[inline(never)]
+extern "C" fn discarded() {
+    DATA.fetch_add(1, Ordering::Relaxed);
+}
+
+static CONSTANT: u32 = 7;
+static DATA: AtomicU32 = AtomicU32::new(0xc3c3_c3c3);
+
+/// Commits the misdeed of this adapter if its moment has come. `true`: the request must not be given back any more.
+pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST_BLOCK) -> bool {
+    unsafe {
+        let own = &mut *extension.cast::<Extension>();
+        let Some(misdeed) = own.misdeed().filter(|misdeed| misdeed.moment() == moment) else {
+            return false;
+        };
+        if own.done > 0 && misdeed != Misdeed::BusyForEver {
+            return false;
+        }
+        own.done += 1;
+        match misdeed {
+            Misdeed::CompletesTwice => complete(extension, srb),
+            Misdeed::NeverCompletes => return true,
+            Misdeed::TouchesCompleted => (&raw mut (*srb).SrbStatus).write_volatile(0),
+            Misdeed::GrowsTransfer => (*srb).DataTransferLength += 1 << 20,
+            Misdeed::SuccessWithCheckCondition => {
+                (*srb).SrbStatus = crate::GOOD;
+                (*srb).ScsiStatus = SCSISTAT_CHECK_CONDITION as u8;
+            }
+            Misdeed::CompletesPending => (*srb).SrbStatus = SRB_STATUS_PENDING as u8,
+            Misdeed::BusyForEver => (*srb).SrbStatus = SRB_STATUS_BUSY as u8,
+            Misdeed::CompletesInBuildIo => {
+                (*srb).SrbStatus = crate::GOOD;
+                complete(extension, srb);
+            }
+            Misdeed::KeepsLock => {
+                let mut handle = STOR_LOCK_HANDLE::default();
+                acquire(extension, &raw mut handle);
+            }
+            Misdeed::ReleasesForeignLock => {
+                let mut handle = STOR_LOCK_HANDLE::default();
+                release(extension, &raw mut handle);
+            }
+            Misdeed::NullPointer => core::ptr::null_mut::<u32>().wrapping_add(4).write_volatile(1),
+            Misdeed::WritesConstant => (&raw const CONSTANT).cast_mut().write_volatile(1),
+            Misdeed::RunsData => {
+                let run: extern "C" fn() = core::mem::transmute(&raw const DATA);
+                run();
+            }
+            Misdeed::Recurses => {
+                recurse(core::hint::black_box(1_000_000));
+            }
+            Misdeed::LateUncachedExtension => {
+                StorPortGetUncachedExtension(extension, core::ptr::null_mut(), 4096);
+            }
+            Misdeed::ForeignRegisters => {
+                let mut address = PHYSICAL_ADDRESS::default();
+                address.QuadPart = 0x1234_5000;
+                StorPortGetDeviceBase(extension, _INTERFACE_TYPE::PCIBus, 0, address, 4096, 0);
+            }
+            Misdeed::RunsForEver => loop {
+                core::hint::spin_loop();
+            },
+            Misdeed::StallsForTenSeconds => StorPortStallExecution(10_000_000),
+            Misdeed::UnknownNotification => StorPortNotification(9999, extension),
+            Misdeed::QueueDepthZero => {
+                StorPortSetDeviceQueueDepth(extension, 0, 0, 0, 0);
+            }
+            Misdeed::Exception => {
+                core::arch::asm!("xor edx, edx", "xor ecx, ecx", "div ecx", out("ecx") _, out("edx") _, out("eax") _)
+            }
+            Misdeed::FastFail => core::arch::asm!("mov ecx, 5", "int 0x29", options(noreturn)),
+            Misdeed::BugCheck => KeBugCheckEx(0xdead_beef, 1, 2, 3, 4),
+            Misdeed::LeavesIrql => {
+                core::arch::asm!("mov {level}, 11", "mov cr8, {level}", level = out(reg) _)
+            }
+            Misdeed::InterruptsOff => {
+                core::arch::asm!("cli");
+                loop {
+                    core::hint::spin_loop();
+                }
+            }
+            Misdeed::GrowsUncachedExtension => {
+                let configuration = srb.cast::<core::ffi::c_void>();
+                for bytes in [4096, 8192] {
+                    StorPortGetUncachedExtension(extension, configuration.cast(), bytes);
+                }
+            }
+            Misdeed::UninitializedDpc => {
+                let mut queued: wdk_sys::LONG = 0;
+                StorPortNotification(
+                    _SCSI_NOTIFICATION_TYPE::IssueDpc,
+                    extension,
+                    (&raw mut own.space).cast::<core::ffi::c_void>(),
+                    core::ptr::null_mut::<core::ffi::c_void>(),
+                    core::ptr::null_mut::<core::ffi::c_void>(),
+                    &raw mut queued,
+                );
+            }
+            Misdeed::UnknownRequest => complete(extension, (&raw mut own.space).cast()),
+            Misdeed::LockOrder => {
+                let mut first = STOR_LOCK_HANDLE::default();
+                let mut second = STOR_LOCK_HANDLE::default();
+                let dpc = &raw mut own.dpc;
+                StorPortNotification(
+                    _SCSI_NOTIFICATION_TYPE::InitializeDpc,
+                    extension,
+                    dpc,
+                    dpc_routine as *const () as PVOID,
+                );
+                acquire_as(extension, _STOR_SPINLOCK::DpcLock, dpc.cast(), &raw mut first);
+                acquire(extension, &raw mut second);
+                release(extension, &raw mut first);
+                release(extension, &raw mut second);
+            }
+            Misdeed::Deadlock => {
+                let mut handle = STOR_LOCK_HANDLE::default();
+                acquire(extension, &raw mut handle);
+                acquire(extension, &raw mut handle);
+            }
+            // In HwStorFindAdapter it is the configuration that comes along.
+            Misdeed::ZeroTransferLength => {
+                (*srb.cast::<PORT_CONFIGURATION_INFORMATION>()).MaximumTransferLength = 0;
+            }
+            Misdeed::ChangesConfiguration => {
+                (*srb.cast::<PORT_CONFIGURATION_INFORMATION>()).SlotNumber += 1;
+            }
+            Misdeed::LatePassiveInitialization => {
+                StorPortNotification(
+                    _SCSI_NOTIFICATION_TYPE::EnablePassiveInitialization,
+                    extension,
+                    crate::initialize as *const () as PVOID,
+                );
+            }
+            Misdeed::BadFree => {
+                StorPortExtendedFunction(_STORPORT_FUNCTION_CODE::ExtFunctionFreePool, extension, extension);
+            }
+            Misdeed::RegistryAtDispatch => {
+                crate::registry_value(extension);
+            }
+            Misdeed::RunsDiscarded => discarded(),
+            Misdeed::PoolOverrun => {
+                let mut block: PVOID = core::ptr::null_mut();
+                StorPortExtendedFunction(
+                    _STORPORT_FUNCTION_CODE::ExtFunctionAllocatePool,
+                    extension,
+                    64 as wdk_sys::ULONG,
+                    0x6b73_694d as wdk_sys::ULONG,
+                    &raw mut block,
+                );
+                block.cast::<u8>().wrapping_add(4096).write_volatile(1);
+            }
+            Misdeed::ForeignAddress => {
+                let _ = (0xffff_9000_1234_5678_usize as *const u32).read_volatile();
+            }
+        }
+    }
+    false
+}
+
+unsafe fn acquire(extension: PVOID, handle: *mut STOR_LOCK_HANDLE) {
+    unsafe { acquire_as(extension, _STOR_SPINLOCK::InterruptLock, core::ptr::null_mut(), handle) };
+}
+
+unsafe fn release(extension: PVOID, handle: *mut STOR_LOCK_HANDLE) {
+    unsafe {
+        StorPortNotification(
+            _SCSI_NOTIFICATION_TYPE::ReleaseSpinLock,
+            extension,
+            handle.cast::<core::ffi::c_void>(),
+        );
+    }
+}
+
+unsafe extern "C" fn dpc_routine(_dpc: *mut STOR_DPC, _extension: PVOID, _first: PVOID, _second: PVOID) {}
+
+unsafe fn acquire_as(
+    extension: PVOID,
+    lock: wdk_sys::STOR_SPINLOCK,
+    object: PVOID,
+    handle: *mut STOR_LOCK_HANDLE,
+) {
+    unsafe {
+        StorPortNotification(_SCSI_NOTIFICATION_TYPE::AcquireSpinLock, extension, lock, object, handle);
+    }
+}
+
+/// Needs a frame for each level, and what comes back, so that it is no loop.
+#[inline(never)]
+fn recurse(depth: u32) -> u32 {
+    let frame = core::hint::black_box([depth; 64]);
+    if depth == 0 {
+        return DATA.load(Ordering::Relaxed);
+    }
+    recurse(depth - 1).wrapping_add(frame[(depth % 64) as usize])
+}
