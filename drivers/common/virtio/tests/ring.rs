@@ -292,7 +292,7 @@ fn chains_of_all_lengths_in_any_order_leave_every_descriptor_free() {
             let (mut token, mut done) = (0_u32, Vec::new());
             for round in 0..rounds(400) {
                 for step in 0..6 {
-                    let sectors = ((round * 7 + step * 5) % 13) as u16;
+                    let sectors = ((round * 7 + step * 5) % if cfg!(miri) { 5 } else { 13 }) as u16;
                     let kind = match (sectors, step % 2) {
                         (0, _) => RequestType::FLUSH,
                         (_, 0) => RequestType::IN,
