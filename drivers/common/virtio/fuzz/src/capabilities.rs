@@ -5,7 +5,8 @@
 //! registers read, in the order they are read, byte for byte; zeros when that is used up.
 //!
 //! What is promised: no panic; every access lies in the base address register and in the structure that a capability
-//! describes, aligned to its width, or is one of the registers that the legacy interface has; and the accesses of each call are bounded.
+//! describes, aligned to its width, or is one of the registers that the legacy interface has; and the accesses of each
+//! call are bounded.
 
 use std::cell::RefCell;
 use std::rc::Rc;

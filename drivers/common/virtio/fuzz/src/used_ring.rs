@@ -212,7 +212,7 @@ impl Play {
         if lost || !self.honest || !is_a_place {
             return;
         }
-        // Where nothing is new, the device may be told or not.
+        // Where nothing is new, the device need not be told.
         if count > 0 || notify != Notify::Suppressed {
             let expected = if wanted { Notify::Device { next } } else { Notify::Suppressed };
             assert_eq!(notify, expected, "after {count}");
