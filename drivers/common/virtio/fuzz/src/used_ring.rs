@@ -112,6 +112,8 @@ struct Play {
     published: VecDeque<u32>,
     /// Of the chains in its hand, whose they are
     hand: Vec<u32>,
+    /// Where the next chain begins, in a split ring that is used in order (2.7.5)
+    next_head: u16,
     /// What it did and the driver has not taken: whose it is, and the length
     completed: VecDeque<(u32, u32)>,
     /// Nothing but `Complete` and `Event` was written since the last reset
@@ -132,6 +134,7 @@ pub fn run(input: &[u8]) -> Story {
         unpublished: VecDeque::new(),
         published: VecDeque::new(),
         hand: Vec::new(),
+        next_head: 0,
         completed: VecDeque::new(),
         honest: true,
         story: Story::default(),
@@ -314,6 +317,12 @@ impl Play {
             let request =
                 self.in_flight.requests.get_mut(&token).expect("nothing comes back before it is done");
             request.id = Some(chain.id);
+            let in_ring_order = chain.id == self.next_head;
+            assert!(
+                in_ring_order || self.choice.packed || !self.choice.in_order,
+                "{chain:?} is out of order"
+            );
+            self.next_head = (chain.id + chain.descriptors) % self.choice.entries();
             assert_eq!(chain.descriptors, request.descriptors, "{chain:?} for {request:?}");
             check_buffers(self.choice, chain, request);
             let header = self.queue.device.byte(chain.buffers[0].address);
@@ -327,6 +336,7 @@ impl Play {
         self.unpublished.clear();
         self.published.clear();
         self.hand.clear();
+        self.next_head = 0;
         self.completed.clear();
         self.honest = true;
     }
