@@ -182,8 +182,8 @@ pub struct Story {
 }
 
 /// Most reads of configuration space, byte for byte: the status and the first pointer, and for each capability that fits
-/// its id, its successor and 15 bytes of its contents.
-const CONFIG_READS: u32 = 3 + 48 * 17;
+/// its id, its successor and 16 bytes of its contents.
+const CONFIG_READS: u32 = 3 + 48 * 18;
 /// Most accesses of a start besides the polls of the reset.
 const START_ACCESSES: u32 = RESET_POLLS + 48;
 /// Most accesses for counting a legacy device's queues, which has no register that tells: 1024, by select and size.

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::QueueAreas;
-use virtio::spec::ring::packed::{AVAILABLE, EVENTS_DESCRIPTOR, EVENTS_DISABLE, USED, descriptor};
+use virtio::spec::ring::packed::{
+    AVAILABLE, EVENTS_DESCRIPTOR, EVENTS_DISABLE, EVENTS_ENABLE, USED, descriptor,
+};
 use virtio::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags, USED_NO_NOTIFY, available, used};
 
 use crate::Choice;
@@ -240,6 +242,23 @@ impl DeviceSide {
     /// The driver took a request that has so many descriptors.
     pub fn taken(&mut self, descriptors: u16) {
         self.taken += if self.choice.packed { Place::from(descriptors) } else { 1 };
+    }
+
+    /// Whether the driver wants to be interrupted for the next thing that the device does (2.7.7, 2.8.10).
+    pub fn interrupt_wanted(&self) -> bool {
+        if self.choice.packed {
+            let events = self.shared.load32(self.driver, Ordering::Relaxed);
+            match (events >> 16) as u16 {
+                EVENTS_DISABLE => false,
+                EVENTS_DESCRIPTOR if self.choice.event_idx => events as u16 == self.name(self.next_used),
+                flags => flags == EVENTS_ENABLE,
+            }
+        } else if self.choice.event_idx {
+            let used_event = self.driver + available::RING + 2 * usize::from(self.choice.entries());
+            self.shared.load16(used_event, Ordering::Relaxed) == self.name(self.next_used)
+        } else {
+            self.shared.load16(self.driver + available::FLAGS, Ordering::Relaxed) == 0
+        }
     }
 
     /// A descriptor at an address, which lies in the shared memory if the driver wrote it.

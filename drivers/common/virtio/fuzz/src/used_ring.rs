@@ -163,6 +163,8 @@ impl Play {
                 let waiting = self.queue.enable_interrupts();
                 assert!(!(waiting && self.in_flight.faulted), "there is nothing to drain in a broken queue");
                 assert!(!self.honest || waiting != self.completed.is_empty(), "what is waiting is told");
+                let told = waiting || self.queue.device.interrupt_wanted();
+                assert!(!self.honest || told, "what comes next is announced by nobody");
             }
             Operation::DisableInterrupts {} => self.queue.disable_interrupts(),
             Operation::Reset {} => self.reset(),
