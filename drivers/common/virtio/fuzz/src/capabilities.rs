@@ -1,11 +1,12 @@
-//! PCI configuration space and registers that say anything.
+//! PCI configuration space and registers that say anything, of a modern or a legacy device.
 //!
 //! Input: 256 bytes of configuration space (what is missing reads all-ones), six lengths of base address registers, one
 //! byte with which of them can be mapped, one byte with the number of operations, the operations, and then what the
 //! registers read, in the order they are read, byte for byte; zeros when that is used up.
 //!
 //! What is promised: no panic; every access lies in the base address register and in the structure that a capability
-//! describes, aligned to its width; and the accesses of each call are bounded.
+//! describes, aligned to its width, or is one of the registers that the legacy interface has; and the accesses of each
+//! call are bounded.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use std::rc::Rc;
 use arbitrary::Unstructured;
 use virtio::queue::QueueAreas;
 use virtio::spec::Features;
-use virtio::spec::pci::{capability, common, config_space};
+use virtio::spec::pci::{capability, common, config_space, legacy};
 use virtio::transport::{
     Bar, Capabilities, ConfigSpace, Device, Doorbell, QueueReset, RESET_POLLS, TransportError, Window,
     legacy_areas,
@@ -42,20 +43,22 @@ crate::operations! {
             /// Where; brought to a multiple of the width
             offset: u32,
         },
-        /// Rings the doorbell of the queue that was started last.
+        /// Rings the doorbell of the last start.
         Notify {
             /// Where in the ring the driver goes on
             next: u16,
         },
-        /// Resets a queue and enables it again, where that was agreed on.
+        /// Resets a queue and sets it up again.
         ResetQueue {
             /// The queue
             queue: u16,
+            /// Its size
+            size: u16,
         },
-        /// Says whether messages are in use, which moves a legacy device's configuration.
-        Messages {
+        /// Says whether MSI-X is in use.
+        SetMessages {
             /// If odd
-            on: u8,
+            in_use: u8,
         },
         /// Reads the interrupt status.
         Isr {},
@@ -90,7 +93,14 @@ struct Machine<'a> {
     values: Unstructured<'a>,
     accesses: u32,
     windows: Vec<Window>,
+    /// There are no structures, but the legacy interface in the first base address register.
+    legacy: bool,
 }
+
+/// Registers of the legacy interface, with their widths; behind them, or behind the first eight of them without MSI-X, is
+/// the device configuration (4.1.4.10).
+const LEGACY_REGISTERS: [(u32, u32); 10] =
+    [(0, 4), (4, 4), (8, 4), (12, 2), (14, 2), (16, 2), (18, 1), (19, 1), (20, 2), (22, 2)];
 
 /// Registers that read what the input says, and check where they are touched.
 struct FuzzBar<'a> {
@@ -106,6 +116,11 @@ impl FuzzBar<'_> {
         let end = u64::from(offset) + u64::from(width);
         assert!(end <= self.length, "{offset:#x}+{width} of {:#x} bytes", self.length);
         assert!(offset.is_multiple_of(width), "{offset:#x} is not aligned to {width}");
+        if machine.legacy {
+            let is_register = offset >= legacy::BYTES || LEGACY_REGISTERS.contains(&(offset, width));
+            assert!(self.number == 0 && is_register, "{offset:#x}+{width} is no register");
+            return;
+        }
         let in_structure = machine.windows.iter().any(|window| {
             let window_end = u64::from(window.offset) + u64::from(window.length);
             window.bar == self.number && window.offset <= offset && end <= window_end
@@ -160,17 +175,21 @@ pub struct Story {
     pub fields: usize,
     /// Doorbells that were rung
     pub rung: usize,
-    /// Whether it is a legacy device
+    /// Queues that were reset
+    pub queue_resets: usize,
+    /// It was opened by its legacy interface
     pub legacy: bool,
 }
 
 /// Most reads of configuration space, byte for byte: the status and the first pointer, and for each capability that fits
-/// its id, its successor and 16 bytes of its contents, of which the type is read twice.
+/// its id, its successor and 16 bytes of its contents.
 const CONFIG_READS: u32 = 3 + 48 * 18;
-/// Most accesses of a start besides the polls of the reset; a legacy device's queues are counted one by one.
-const START_ACCESSES: u32 = RESET_POLLS + 56 + 2 * 1024;
-/// Most accesses of a queue's reset, which looks at two registers, and of enabling it.
-const QUEUE_RESET_ACCESSES: u32 = 2 * RESET_POLLS + 32;
+/// Most accesses of a start besides the polls of the reset.
+const START_ACCESSES: u32 = RESET_POLLS + 48;
+/// Most accesses for counting a legacy device's queues, which has no register that tells: 1024, by select and size.
+const LEGACY_COUNT: u32 = 2 * 1024;
+/// Most accesses for resetting a queue, two for each poll, and setting it up again.
+const QUEUE_RESET_ACCESSES: u32 = 2 + 2 * (RESET_POLLS + 1) + 12;
 /// Most accesses for a field: as often as the generation is asked for, twice, and the field's bytes.
 const FIELD_ACCESSES: u32 = 16 * (2 + 20);
 
@@ -186,16 +205,14 @@ pub fn run(input: &[u8]) -> Story {
         (0..count % 16).map_while(|_| (!rest.is_empty()).then(|| rest.arbitrary().ok())?).collect();
 
     let config = Config { bytes: space, reads: RefCell::new(0) };
-    // A legacy device has no structures, but one register block.
-    let block = Window { bar: 0, offset: 0, length: u32::try_from(lengths[0]).unwrap_or(u32::MAX) };
-    let windows = Capabilities::find(&config).map_or(vec![block], |found| {
+    let windows = Capabilities::find(&config).map_or(Vec::new(), |found| {
         [Some(found.common), Some(found.notify), Some(found.isr), found.device]
             .into_iter()
             .flatten()
             .collect()
     });
     assert!(*config.reads.borrow() <= CONFIG_READS, "{} reads", config.reads.borrow());
-    let machine = Rc::new(RefCell::new(Machine { values: rest, accesses: 0, windows }));
+    let machine = Rc::new(RefCell::new(Machine { values: rest, accesses: 0, windows, legacy: false }));
     let mut asked = Vec::new();
     let opened = Device::open(&config, |number| {
         assert!(number < 6 && !asked.contains(&number), "each register that exists is mapped once");
@@ -219,43 +236,47 @@ pub fn run(input: &[u8]) -> Story {
         assert!(end <= lengths[usize::from(window.bar)], "{window:?} is not all there");
     }
     story.legacy = device.is_legacy();
-    let mut started: Option<(Doorbell, Option<QueueReset>)> = None;
+    assert!(story.legacy == machine.borrow().windows.is_empty(), "a device with structures is used by them");
+    machine.borrow_mut().legacy = story.legacy;
+    if story.legacy {
+        let id = config.read16(config_space::DEVICE_ID);
+        assert!((0x1000..0x1040).contains(&id) && config.read8(config_space::REVISION) == 0, "{id:#x}");
+        assert_eq!(asked, [0], "there is one register");
+    }
+    let mut running: Option<Running> = None;
     for operation in operations {
         machine.borrow_mut().accesses = 0;
         let most = match operation {
             Operation::Start { wanted, queue, size, vector } => {
                 match start(&device, Features::from_bits_retain(wanted), queue, size, vector) {
-                    Ok(running) => {
-                        started = Some(running);
+                    Ok(started) => {
                         story.started += 1;
+                        running = Some(started);
                     }
                     Err(error) => story.not_started.push(error),
                 }
-                START_ACCESSES
+                START_ACCESSES + if story.legacy { LEGACY_COUNT } else { 0 }
             }
             Operation::ReadConfig { width, offset } => {
                 story.fields += usize::from(read_config(&device, width, offset as usize));
                 FIELD_ACCESSES
             }
             Operation::Notify { next } => {
-                if let Some((doorbell, _)) = &started {
+                if let Some(Running { doorbell, .. }) = &running {
                     device.notify(doorbell, next);
+                    assert_eq!(machine.borrow().accesses, 1, "one write, and no more");
                     story.rung += 1;
                 }
                 1
             }
-            Operation::ResetQueue { queue } => {
-                if let Some((_, Some(accepted))) = started {
-                    let reset = device.reset_queue(accepted, queue, &mut || ());
-                    let again = reset.and_then(|()| {
-                        device.enable_queue_again(accepted, queue, 8, &areas(&device, 8), Some(1))
-                    });
-                    story.not_started.extend(again.err());
+            Operation::ResetQueue { queue, size } => {
+                if let Some(accepted) = running.as_ref().and_then(|running| running.queue_reset) {
+                    story.queue_resets += usize::from(reset_queue(&device, accepted, queue, size).is_ok());
                 }
                 QUEUE_RESET_ACCESSES
             }
-            Operation::Messages { on } => {
-                device.set_messages_in_use(on & 1 != 0);
+            Operation::SetMessages { in_use } => {
+                device.set_messages_in_use(in_use & 1 != 0);
                 0
             }
             Operation::Isr {} => {
@@ -273,36 +294,59 @@ pub fn run(input: &[u8]) -> Story {
     story
 }
 
+/// What a device that was started is used with.
+struct Running {
+    doorbell: Doorbell,
+    queue_reset: Option<QueueReset>,
+}
+
 fn start(
     device: &Device<FuzzBar<'_>>,
     wanted: Features,
     queue: u16,
     size: u16,
     vector: u16,
-) -> Result<(Doorbell, Option<QueueReset>), TransportError> {
+) -> Result<Running, TransportError> {
     let mut stalls = 0;
     let acknowledged = device.reset(&mut || stalls += 1);
     assert!(stalls <= RESET_POLLS);
     let ready = acknowledged?.negotiate(wanted)?;
     let vector = (vector != u16::MAX).then_some(vector);
     let accepted = ready.features();
-    assert!((wanted | Features::ANY_LAYOUT).contains(accepted));
-    assert_eq!(accepted.contains(Features::VERSION_1), !device.is_legacy());
+    if device.is_legacy() {
+        assert!((wanted | Features::ANY_LAYOUT).contains(accepted) && accepted.bits() >> 32 == 0);
+    } else {
+        assert!(wanted.contains(accepted) && accepted.contains(Features::VERSION_1));
+    }
     let _ = ready.queue_count();
     ready.set_config_vector(vector)?;
     ready.enable_queue(queue, size, &areas(device, size), vector)?;
-    let running = (ready.notifier(queue)?, ready.queue_reset());
+    let doorbell = ready.notifier(queue)?;
+    let queue_reset = ready.queue_reset();
+    assert_eq!(queue_reset.is_some(), accepted.contains(Features::RING_RESET));
     ready.driver_ok();
-    Ok(running)
+    Ok(Running { doorbell, queue_reset })
 }
 
-/// Addresses that the device may have, if the size is one.
 fn areas(device: &Device<FuzzBar<'_>>, size: u16) -> QueueAreas {
     if device.is_legacy() {
         legacy_areas(0x1000, size)
     } else {
         QueueAreas { descriptor_area: 0x1000, driver_area: 0x2000, device_area: 0x3000 }
     }
+}
+
+fn reset_queue(
+    device: &Device<FuzzBar<'_>>,
+    accepted: QueueReset,
+    queue: u16,
+    size: u16,
+) -> Result<(), TransportError> {
+    let mut stalls = 0;
+    let reset = device.reset_queue(accepted, queue, &mut || stalls += 1);
+    assert!(stalls <= RESET_POLLS);
+    reset?;
+    device.enable_queue_again(accepted, queue, size, &areas(device, size), None)
 }
 
 /// Fields of the widths that devices have, where fields of that width are: at multiples of it, words for the longest.
@@ -346,14 +390,15 @@ fn whole() -> Vec<u8> {
     space
 }
 
-/// A configuration space of a legacy device with MSI-X.
-fn legacy() -> Vec<u8> {
+/// The configuration space of a legacy device, with MSI-X that is enabled or not, or without it.
+fn legacy_space(msix: Option<bool>) -> Vec<u8> {
     let mut space = vec![0; 256];
     space[..4].copy_from_slice(&[0xf4, 0x1a, 0x01, 0x10]);
-    space[usize::from(config_space::STATUS)] = config_space::STATUS_CAPABILITY_LIST as u8;
-    space[0x10] = 1;
-    space[usize::from(config_space::CAPABILITIES_POINTER)] = 0x40;
-    space[0x40..0x44].copy_from_slice(&[0x11, 0, 3, 0x80]);
+    if let Some(enabled) = msix {
+        space[usize::from(config_space::STATUS)] = config_space::STATUS_CAPABILITY_LIST as u8;
+        space[usize::from(config_space::CAPABILITIES_POINTER)] = 0x40;
+        space[0x40..0x44].copy_from_slice(&[config_space::MSIX, 0, 1, if enabled { 0x80 } else { 0 }]);
+    }
     space
 }
 
@@ -379,19 +424,53 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         space
     };
     let start = Operation::Start { wanted: u64::MAX, queue: 0, size: 8, vector: 1 };
-    // Status 0, features (all), FEATURES_OK stays, one queue, both vectors (the queue's size lies between them).
-    let obedient = [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0b, 1, 0, 1, 0, 8, 0, 1, 0];
+    // Status 0, features (all), FEATURES_OK stays, one queue, both vectors (the queue's size lies between them), and the
+    // doorbell's place.
+    let obedient = [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0b, 1, 0, 1, 0, 8, 0, 1, 0, 0, 0];
+    // Status 0, features (32 of them), status again, sizes of the first queue and of one that is not there, the vector,
+    // the queue's size and vector.
+    let legacy = [0, 0xff, 0xff, 0xff, 0xff, 3, 8, 0, 0, 0, 1, 0, 8, 0, 1, 0];
+    let without_vectors = [0, 0xff, 0xff, 0xff, 0xff, 3, 8, 0, 0, 0, 8, 0];
+    let start_without = Operation::Start { wanted: u64::MAX, queue: 0, size: 8, vector: u16::MAX };
+    // As `obedient`, with the name of the queue; then the queue is reset at the second look, and has its size again.
+    let with_reset: Vec<u8> = obedient.iter().copied().chain([7, 0, 1, 0, 0, 0, 0, 0, 8, 0]).collect();
     let everything = [
         start,
         Operation::ReadConfig { width: 3, offset: 0 },
         Operation::ReadConfig { width: 2, offset: 20 },
         Operation::ReadConfig { width: 5, offset: 40 },
-        Operation::Notify { next: 0 },
+        Operation::Notify { next: 1 },
         Operation::Isr {},
         Operation::Fail {},
     ];
     vec![
         ("a_device", seed(whole(), 0x4000, &everything, &obedient)),
+        ("a_legacy_device", seed(legacy_space(Some(true)), 0x40, &everything, &legacy)),
+        (
+            "a_legacy_device_without_messages",
+            seed(
+                legacy_space(None),
+                0x40,
+                &[
+                    start_without,
+                    Operation::ReadConfig { width: 2, offset: 0 },
+                    Operation::Notify { next: 1 },
+                    Operation::SetMessages { in_use: 1 },
+                    start,
+                ],
+                &without_vectors,
+            ),
+        ),
+        ("a_legacy_device_that_is_short", seed(legacy_space(Some(false)), 20, &[start], &legacy)),
+        (
+            "a_queue_is_reset",
+            seed(
+                changed(&[(0x4c, 0x40)]),
+                0x4000,
+                &[start, Operation::Notify { next: 0x8001 }, Operation::ResetQueue { queue: 0, size: 8 }],
+                &with_reset,
+            ),
+        ),
         ("no_version_1", seed(whole(), 0x4000, &[start], &[0; 16])),
         ("reset_never_ends", seed(whole(), 0x4000, &[start], &[0x0f; 1100])),
         ("removed", seed(whole(), 0x4000, &everything, &[0xff; 64])),
@@ -402,25 +481,6 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
                 changed(&[(0x48, 0xf0), (0x49, 0xff), (0x4a, 0xff), (0x4b, 0xff)]),
                 1 << 40,
                 &everything,
-                &obedient,
-            ),
-        ),
-        (
-            "a_legacy_device",
-            seed(
-                legacy(),
-                64,
-                &[start, Operation::ReadConfig { width: 3, offset: 0 }, Operation::Notify { next: 0 }],
-                // Status 0, features, status, one queue of 8 entries and no other, the vectors with the size between.
-                &[0, 0xff, 0xff, 0xff, 0xff, 3, 8, 0, 0, 0, 1, 0, 8, 0, 1, 0],
-            ),
-        ),
-        (
-            "queue_reset",
-            seed(
-                changed(&[(0x4c, 0x40)]),
-                0x4000,
-                &[start, Operation::ResetQueue { queue: 0 }, Operation::Notify { next: 7 }],
                 &obedient,
             ),
         ),
@@ -451,10 +511,21 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_of_a_legacy_device_goes_all_the_way() {
-        let story = story("a_legacy_device");
+    fn seeds_of_legacy_devices_go_all_the_way() {
+        let legacy = Story { started: 1, legacy: true, rung: 1, ..Story::default() };
 
-        assert_eq!(story, Story { legacy: true, started: 1, fields: 1, rung: 1, ..Story::default() });
+        assert_eq!(story("a_legacy_device"), Story { fields: 3, ..legacy });
+        let without = story("a_legacy_device_without_messages");
+        assert_eq!((without.started, without.rung, without.fields), (1, 1, 1));
+        let short = TransportError::LegacyTooShort { bytes: 20 };
+        assert_eq!(story("a_legacy_device_that_is_short").refused, Some(short));
+    }
+
+    #[test]
+    fn the_seed_of_a_queue_reset_sets_the_queue_up_again() {
+        let expected = Story { started: 1, rung: 1, queue_resets: 1, ..Story::default() };
+
+        assert_eq!(story("a_queue_is_reset"), expected);
     }
 
     #[test]
