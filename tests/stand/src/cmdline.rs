@@ -29,6 +29,10 @@ pub struct Options {
     pub seed: u64,
     /// Most requests in flight in the pass.
     pub inflight: u32,
+    /// The suite to run in place of the pass; see `suite`.
+    pub suite: Option<String>,
+    /// Whether suites run as long as they can, not as short as they may.
+    pub long: bool,
     /// `param.NAME=VALUE`: REG_DWORD values of the driver's `Parameters\Device` registry key.
     pub parameters: Vec<(String, u32)>,
 }
@@ -41,6 +45,8 @@ impl Default for Options {
             io: Io::Full,
             seed: 1,
             inflight: 32,
+            suite: None,
+            long: false,
             parameters: Vec::new(),
         }
     }
@@ -83,6 +89,8 @@ pub fn parse(line: &str) -> Result<Options, String> {
                 let digits = value.strip_prefix("0x").unwrap_or(value);
                 options.seed = u64::from_str_radix(digits, 16).map_err(|_| bad())?;
             }
+            "suite" => options.suite = Some(value.to_owned()),
+            "long" => options.long = number(value).ok_or_else(bad)? != 0,
             "inflight" => {
                 options.inflight = number(value).filter(|n| (1..=1024).contains(n)).ok_or_else(bad)?;
             }
@@ -103,12 +111,13 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 suite=power long=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
         assert_eq!(options.io, Io::Scan);
         assert_eq!((options.seed, options.inflight), (0xFF, 8));
+        assert_eq!((options.suite.as_deref(), options.long), (Some("power"), true));
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
     }
 

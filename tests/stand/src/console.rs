@@ -135,6 +135,14 @@ macro_rules! not_ok {
     ($name:expr, $($text:tt)*) => { $crate::console::check(false, $name, format_args!($($text)*)) };
 }
 
+/// Something the driver does not support, or that this machine has not got: not tried, and not passed.
+#[macro_export]
+macro_rules! skip {
+    ($name:expr, $($text:tt)*) => {
+        $crate::console::line("skip ", format_args!("{}: {}", $name, format_args!($($text)*)))
+    };
+}
+
 /// The stand cannot go on.
 #[macro_export]
 macro_rules! stop {

@@ -1,7 +1,8 @@
 //! The stand: a bare-metal x86-64 program that plays Windows' kernel and Storport for one miniport image.
 //!
 //! Reading order: `boot` (entry), `memory` and `cpu` (the machine), `loader` (the image), `kernel` (ntoskrnl's side of the
-//! imports), `storport` (the port driver), `scan` and `pass` (what a class driver does with it). `run` below is the life of
+//! imports), `storport` (the port driver), `scan`, `pass` and `suite` (what class drivers
+//! and tests do with it). `run` below is the life of
 //! a run from top to bottom.
 //!
 //! It builds for x86_64-unknown-none. For any other target this is an empty program, so that the library beside it can
@@ -35,6 +36,8 @@ mod run;
 mod scan;
 #[cfg(target_os = "none")]
 mod storport;
+#[cfg(target_os = "none")]
+mod suite;
 
 #[cfg(target_os = "none")]
 use run::run;

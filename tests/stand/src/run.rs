@@ -6,7 +6,7 @@ use crate::boot::BootInfo;
 use crate::cpu::{apic, clock, descriptors, percpu};
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, start};
-use crate::{acpi, console, kernel, loader, pass, scan};
+use crate::{acpi, console, kernel, loader, pass, scan, suite};
 
 /// Runs the driver image through everything the command line asks for.
 pub fn run(boot: BootInfo) -> ! {
@@ -76,8 +76,10 @@ pub fn run(boot: BootInfo) -> ! {
     }
     if options.io != Io::None {
         let units = scan::scan();
-        if options.io == Io::Full {
-            pass::run(&units, &options);
+        match &options.suite {
+            Some(name) => suite::run(name, &units, &options),
+            None if options.io == Io::Full => pass::run(&units, &options),
+            None => {}
         }
     }
     control::shut_down();

@@ -204,6 +204,7 @@ fn print(screen: &mut Screen, show: Show, stream: Stream, line: &str) {
         (Line::Heading(text), Show::All) => screen.line(format!("  {text}").trim_end()),
         (Line::Check { passed: true, text }, Show::All) => screen.line(&format!("  ok   {text}")),
         (Line::Check { passed: false, text }, Show::All) => screen.line(&format!("  FAIL {text}")),
+        (Line::Skip(text), Show::All) => screen.line(&format!("  skip {text}")),
         (Line::Log(text), Show::All) => screen.line(&format!("  log  {text}")),
         // Said in the last line.
         (Line::Stop(_) | Line::End { .. }, Show::All) => {}

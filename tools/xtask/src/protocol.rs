@@ -5,6 +5,7 @@
 //! | `# text` | for a person |
 //! | `~ text` | progress |
 //! | `ok NAME: detail`, `not ok NAME: detail` | one check |
+//! | `skip NAME: why` | not tried: the driver or the machine has it not |
 //! | `log SOURCE: text` | what the driver logged |
 //! | `stop REASON` | the stand cannot go on |
 //! | `end passed=N failed=M` | the last line of a complete run |
@@ -34,6 +35,8 @@ pub enum Line<'a> {
         /// `NAME: detail`.
         text: &'a str,
     },
+    /// Something not tried, `NAME: why`.
+    Skip(&'a str),
     /// What the driver or the machine logged.
     Log(&'a str),
     /// Why the stand cannot go on.
@@ -63,6 +66,8 @@ impl<'a> Line<'a> {
             Self::Check { passed: true, text }
         } else if let Some(text) = rest("not ok ") {
             Self::Check { passed: false, text }
+        } else if let Some(text) = rest("skip ") {
+            Self::Skip(text)
         } else if let Some(text) = rest("log ") {
             Self::Log(text)
         } else if let Some(text) = rest("stop ") {
@@ -87,6 +92,8 @@ pub struct Report {
     pub passed: u32,
     /// `NAME: detail` of those that failed.
     pub failed: Vec<String>,
+    /// `NAME: why` of what was not tried.
+    pub skipped: Vec<String>,
     /// What the driver logged.
     pub logs: Vec<String>,
     /// The stamps it left on disks.
@@ -161,6 +168,7 @@ pub fn sum_up(ended: &Ended) -> Report {
     let mut report = Report {
         passed: 0,
         failed: Vec::new(),
+        skipped: Vec::new(),
         logs: Vec::new(),
         stamps: Vec::new(),
         agreed: Vec::new(),
@@ -178,6 +186,7 @@ pub fn sum_up(ended: &Ended) -> Report {
                 report.stamps.extend(FinalStamp::parse(text));
                 report.agreed.extend(agreed(text));
             }
+            Line::Skip(text) => report.skipped.push(text.to_owned()),
             Line::Log(text) => report.logs.push(text.to_owned()),
             Line::Progress(_) | Line::Other(_) => {}
         }
@@ -229,6 +238,7 @@ mod tests {
         assert_eq!(Line::parse("ok a: b"), Line::Check { passed: true, text: "a: b" });
         assert_eq!(Line::parse("not ok a: b"), Line::Check { passed: false, text: "a: b" });
         assert_eq!(Line::parse("log driver: hello"), Line::Log("driver: hello"));
+        assert_eq!(Line::parse("skip unmap: not offered"), Line::Skip("unmap: not offered"));
         assert_eq!(Line::parse("stop no such import"), Line::Stop("no such import"));
         assert_eq!(Line::parse("end passed=12 failed=0"), Line::End { passed: 12, failed: 0 });
         assert_eq!(Line::parse("okay"), Line::Other("okay"));

@@ -1,0 +1,21 @@
+//! The suites: tests of one subject each, run on the units a bus scan found. `suite=NAME` on the command line chooses one.
+//!
+//! What a driver does not support is reported with `skip!`, neither passed nor failed.
+
+use stand::cmdline::Options;
+
+use crate::scan::Unit;
+
+/// What a suite gets: the units found, and the options of the run.
+type Suite = fn(&[Unit], &Options);
+
+/// All suites by name.
+const SUITES: &[(&str, Suite)] = &[];
+
+/// Runs the suite of that name.
+pub fn run(name: &str, units: &[Unit], options: &Options) {
+    match SUITES.iter().find(|(other, _)| *other == name) {
+        Some((_, suite)) => suite(units, options),
+        None => crate::stop!("there is no suite {name}"),
+    }
+}
