@@ -36,12 +36,25 @@ impl Write for OneLine {
     }
 }
 
-/// Prints one line. Interrupts are off meanwhile, so that lines never mix.
+/// Processor that prints, plus one.
+static PRINTING: AtomicU32 = AtomicU32::new(0);
+
+/// Prints one line. Interrupts are off meanwhile and other processors wait, so that lines never mix. A fault while a line
+/// is printed may be printed itself, in the middle.
 pub fn line(prefix: &str, text: fmt::Arguments<'_>) {
     let _quiet = crate::cpu::InterruptsOff::new();
+    let me = crate::cpu::percpu::number() + 1;
+    let inner = PRINTING.load(Ordering::Relaxed) == me;
+    while !inner && PRINTING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        crate::cpu::smp::forget_translations();
+        core::hint::spin_loop();
+    }
     let _ = Console.write_str(prefix);
     let _ = OneLine.write_fmt(text);
     let _ = Console.write_str("\n");
+    if !inner {
+        PRINTING.store(0, Ordering::Release);
+    }
 }
 
 /// Records a check.

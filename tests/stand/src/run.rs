@@ -3,7 +3,8 @@
 use stand::cmdline::{self, Io};
 
 use crate::boot::BootInfo;
-use crate::cpu::{apic, clock, descriptors, percpu};
+use crate::cpu::{apic, clock, descriptors, percpu, smp};
+use crate::kernel::processor;
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, start};
 use crate::{acpi, console, kernel, loader, pass, scan, suite};
@@ -11,7 +12,7 @@ use crate::{acpi, console, kernel, loader, pass, scan, suite};
 /// Runs the driver image through everything the command line asks for.
 pub fn run(boot: BootInfo) -> ! {
     percpu::start(0);
-    descriptors::start();
+    descriptors::start(0);
     let options = cmdline::parse(&boot.command_line).unwrap_or_else(|error| {
         console::line("stop ", format_args!("{error}"));
         console::exit(2)
@@ -22,14 +23,17 @@ pub fn run(boot: BootInfo) -> ! {
         apic::route_lines(address, first);
         apic::start_watchdog();
     }
+    processor::start(options.groups, tables.processors.len().clamp(1, percpu::PROCESSORS) as u32);
+    smp::join();
     crate::cpu::enable_interrupts();
+    smp::start(&tables.processors);
     let Some((ecam, first, last)) = tables.ecam else {
         crate::stop!("no MCFG table: start QEMU with -machine q35")
     };
     crate::note!(
         "stand: {} MiB of RAM, {} processor(s), TSC {} MHz, seed {:x}",
         boot.ram >> 20,
-        tables.processors.len(),
+        smp::count(),
         apic::tsc_per_ms() / 1000,
         options.seed
     );

@@ -1,9 +1,9 @@
 //! The local APIC, and the I/O APIC for line interrupts.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::interrupt::{CLOCK_VECTOR, DPC_VECTOR, LINE_VECTOR};
-use super::{percpu, port, read_msr, tsc, write_msr};
+use super::interrupt::{CLOCK_VECTOR, LINE_VECTOR};
+use super::{InterruptsOff, percpu, port, read_msr, smp, tsc, write_msr};
 use crate::memory;
 
 const BASE_MSR: u32 = 0x1B;
@@ -12,6 +12,7 @@ const ENABLE: u64 = 1 << 11;
 static LOCAL: AtomicU64 = AtomicU64::new(0);
 static IO: AtomicU64 = AtomicU64::new(0);
 static TSC_PER_MS: AtomicU64 = AtomicU64::new(1);
+static COUNT_PER_MS: AtomicU32 = AtomicU32::new(1);
 
 fn read(register: u64) -> u32 {
     // SAFETY: `start` mapped the page, and every register lies in it.
@@ -28,18 +29,15 @@ pub fn tsc_per_ms() -> u64 {
     TSC_PER_MS.load(Ordering::Relaxed)
 }
 
-/// Turns this processor's APIC on and starts the 1 ms clock.
+/// Turns the first processor's APIC on, measures its timer, and starts the 1 ms clock.
 pub fn start() {
     let base = read_msr(BASE_MSR);
-    write_msr(BASE_MSR, base | ENABLE);
     LOCAL.store(memory::map_device(base & 0xF_FFFF_F000, 4096), Ordering::Relaxed);
-    percpu::current().apic = read(0x20) >> 24;
+    enable();
     // The PICs would deliver their lines as exceptions.
     port::write_u8(0x21, 0xFF);
     port::write_u8(0xA1, 0xFF);
-    write(0xF0, 0x1FF);
     // Timer: divide by 16, count freely while the PIT's second counter measures 10 ms.
-    write(0x3E0, 3);
     write(0x320, 1 << 16);
     port::write_u8(0x61, port::read_u8(0x61) & !3 | 1);
     port::write_u8(0x43, 0xB0);
@@ -57,8 +55,26 @@ pub fn start() {
     }
     let counted = u32::MAX - read(0x390);
     TSC_PER_MS.store(((tsc() - before) / 10).max(1), Ordering::Relaxed);
+    COUNT_PER_MS.store((counted / 10).max(1), Ordering::Relaxed);
+    start_clock();
+}
+
+/// Turns another processor's APIC on and starts its clock; the timers of all run at the same rate.
+pub fn start_other() {
+    enable();
+    start_clock();
+}
+
+fn enable() {
+    write_msr(BASE_MSR, read_msr(BASE_MSR) | ENABLE);
+    percpu::current().apic = read(0x20) >> 24;
+    write(0xF0, 0x1FF);
+    write(0x3E0, 3);
+}
+
+fn start_clock() {
     write(0x320, 1 << 17 | u32::from(CLOCK_VECTOR));
-    write(0x380, (counted / 10).max(1));
+    write(0x380, COUNT_PER_MS.load(Ordering::Relaxed));
 }
 
 /// Acknowledges the interrupt being served.
@@ -66,15 +82,34 @@ pub fn end_of_interrupt() {
     write(0xB0, 0);
 }
 
-/// Sends this processor the DPC interrupt.
-pub fn request_dpc() {
-    write(0x310, 0);
-    write(0x300, 0x4_4000 | u32::from(DPC_VECTOR));
+fn command(apic: u32, low: u32) {
+    // The two halves belong together: an interrupt in between could send one of its own.
+    let _quiet = InterruptsOff::new();
+    write(0x310, apic << 24);
+    write(0x300, low);
+    while read(0x300) & 1 << 12 != 0 {
+        core::hint::spin_loop();
+    }
 }
 
-/// Address and data of a message interrupt for this processor (fixed delivery, edge).
-pub fn message(vector: u8) -> (u64, u32) {
-    (0xFEE0_0000 | u64::from(percpu::current().apic) << 12, u32::from(vector))
+/// Sends a processor an interrupt.
+pub fn send(apic: u32, vector: u8) {
+    command(apic, 0x4000 | u32::from(vector));
+}
+
+/// Resets a processor, which then waits for [`send_startup`].
+pub fn send_init(apic: u32) {
+    command(apic, 0x4500);
+}
+
+/// Starts a processor in real mode at the page with this number.
+pub fn send_startup(apic: u32, page: u8) {
+    command(apic, 0x4600 | u32::from(page));
+}
+
+/// Address and data of a message interrupt for a processor (fixed delivery, edge).
+pub fn message(vector: u8, processor: u32) -> (u64, u32) {
+    (0xFEE0_0000 | u64::from(smp::apic_id(processor)) << 12, u32::from(vector))
 }
 
 /// Routes every PCI line interrupt of the machine to the line vector. Only the adapter under test raises them: all

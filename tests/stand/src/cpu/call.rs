@@ -8,7 +8,7 @@
 
 use core::arch::global_asm;
 
-use super::percpu::{self, Call, DRIVER_STACK, Stack};
+use super::percpu::{self, Call, Stack};
 use super::{clock, irql};
 
 global_asm!(
@@ -137,8 +137,7 @@ impl Arguments {
 
 unsafe extern "C" fn import(index: u32, arguments: u64) -> u64 {
     let cpu = percpu::current();
-    let on_stack = cpu.tops.iter().any(|top| (top - DRIVER_STACK..*top).contains(&arguments));
-    if !on_stack {
+    if !cpu.is_driver_stack(arguments) {
         crate::broken!(
             "import-not-on-driver-stack",
             "{} called with the stack pointer at {arguments:#x}",
@@ -153,13 +152,8 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     let cpu = percpu::current();
     let mut words = [0; 8];
     words[..arguments.len()].copy_from_slice(arguments);
-    let top = match stack {
-        Stack::Thread => cpu.tops[0],
-        Stack::Dpc => cpu.tops[1],
-        Stack::Isr => cpu.tops[2],
-        // Below the import's frame; the callee's home space and arguments go below that.
-        Stack::Nested => (cpu.driver_stack - 64) & !15,
-    };
+    // A nested call goes below the import's frame; the callee's home space and arguments go below that.
+    let top = cpu.top(stack).unwrap_or((cpu.driver_stack - 64) & !15);
     let (level, locks) = (irql::current(), cpu.locks);
     let depth = cpu.depth;
     if depth == percpu::CALLS {

@@ -3,7 +3,8 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::interrupt::Frame;
-use super::{apic, percpu, tsc};
+use super::percpu::{self, PROCESSORS};
+use super::{apic, smp, tsc};
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
 /// Longest run of the whole program in milliseconds.
@@ -47,10 +48,30 @@ pub fn watchdog(frame: &Frame) {
     }
 }
 
-/// The clock interrupt.
+/// Gives up when another processor's clock has not ticked for as long as a call into the driver may take.
+fn watch_others(now: u64) {
+    static SEEN: [AtomicU64; PROCESSORS] = [const { AtomicU64::new(0) }; PROCESSORS];
+    static SINCE: [AtomicU64; PROCESSORS] = [const { AtomicU64::new(0) }; PROCESSORS];
+    for number in 1..smp::count() {
+        let (seen, since) = (&SEEN[number as usize], &SINCE[number as usize]);
+        let ticks = smp::ticks(number);
+        if seen.swap(ticks, Ordering::Relaxed) != ticks {
+            since.store(now, Ordering::Relaxed);
+        } else if now > since.load(Ordering::Relaxed) + CALL_LIMIT {
+            crate::broken!(
+                "interrupts-off-too-long",
+                "no clock interrupt on processor {number} for {} s",
+                CALL_LIMIT / 1000
+            );
+        }
+    }
+}
+
+/// The clock interrupt. The first processor keeps the time.
 pub fn tick(frame: &Frame) {
-    let now = TICKS.fetch_add(1, Ordering::Relaxed) + 1;
+    smp::ticked();
     let cpu = percpu::current();
+    let now = if cpu.number == 0 { TICKS.fetch_add(1, Ordering::Relaxed) + 1 } else { ticks() };
     if now >= RUN_LIMIT {
         crate::not_ok!("time-limit", "the run took longer than {} s", RUN_LIMIT / 1000);
         crate::stop!("time is up, in {} at {}", super::call::current_name(), crate::loader::place(frame.rip));
@@ -61,6 +82,10 @@ pub fn tick(frame: &Frame) {
             crate::stop!("{} hangs at {}", call.name, crate::loader::place(frame.rip));
         }
     }
-    crate::kernel::timer::tick(now);
-    percpu::wake();
+    if cpu.number == 0 {
+        watch_others(now);
+        crate::kernel::timer::tick(now);
+    }
+    // Each processor's thread looks at its own requests: some may not be started before a certain tick.
+    smp::wake_self();
 }

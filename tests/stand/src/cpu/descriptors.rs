@@ -1,25 +1,23 @@
-//! Segments, task state and interrupt table of the processor.
+//! Segments and task state of each processor, and the interrupt table of all.
 
 use core::arch::asm;
 
 use super::interrupt;
+use super::percpu::{self, PROCESSORS};
 
-/// Interrupt stack table slots. Device interrupts run with interrupts off, so they need one stack; a DPC interrupt lets
-/// device interrupts in, so it has its own; a fault or an NMI may come anywhere.
+/// Interrupt stack table slots. Interrupts enter on a stack that they leave while interrupts are still off; a fault or
+/// an NMI may come anywhere.
 #[derive(Clone, Copy)]
 enum Ist {
-    Device = 1,
-    Dpc = 2,
-    Fault = 3,
-    Nmi = 4,
+    Entry = 1,
+    Fault = 2,
+    Nmi = 3,
 }
 
-const HOST_STACK: usize = 128 << 10;
-
-#[repr(align(16))]
-struct HostStack([u8; HOST_STACK]);
+const IST_STACK: usize = 32 << 10;
 
 #[repr(C, packed(4))]
+#[derive(Clone, Copy)]
 struct TaskState {
     reserved0: u32,
     rsp: [u64; 3],
@@ -42,8 +40,7 @@ struct Gate {
     reserved: u32,
 }
 
-static mut STACKS: [HostStack; 4] = [const { HostStack([0; HOST_STACK]) }; 4];
-static mut TASK: TaskState = TaskState {
+const TASK: TaskState = TaskState {
     reserved0: 0,
     rsp: [0; 3],
     reserved1: 0,
@@ -52,7 +49,9 @@ static mut TASK: TaskState = TaskState {
     reserved3: 0,
     io_map: 104,
 };
-static mut SEGMENTS: [u64; 5] = [0, 0x00AF_9A00_0000_FFFF, 0x00CF_9200_0000_FFFF, 0, 0];
+static mut TASKS: [TaskState; PROCESSORS] = [TASK; PROCESSORS];
+static mut SEGMENTS: [[u64; 5]; PROCESSORS] =
+    [[0, 0x00AF_9A00_0000_FFFF, 0x00CF_9200_0000_FFFF, 0, 0]; PROCESSORS];
 static mut GATES: [Gate; 256] =
     [Gate { low: 0, selector: 0, ist: 0, kind: 0, middle: 0, high: 0, reserved: 0 }; 256];
 
@@ -62,28 +61,23 @@ struct TablePointer {
     base: u64,
 }
 
-/// Loads the tables of the first processor.
-pub fn start() {
-    let (stacks, task, segments, gates) = (&raw mut STACKS, &raw mut TASK, &raw mut SEGMENTS, &raw mut GATES);
-    // SAFETY: called once, before interrupts are let in and before any other processor runs, so these are the only
-    // references there ever are.
-    let (stacks, task, segments, gates) = unsafe { (&mut *stacks, &mut *task, &mut *segments, &mut *gates) };
-    let mut ist = [0u64; 7];
-    for (slot, stack) in ist.iter_mut().zip(stacks.iter()) {
-        *slot = &raw const stack.0 as u64 + HOST_STACK as u64;
-    }
-    task.ist = ist;
-    let task = &raw const *task as u64;
-    segments[3] = 103 | (task & 0xFF_FFFF) << 16 | 0x89 << 40 | (task >> 24 & 0xFF) << 56;
-    segments[4] = task >> 32;
+/// A stack of the host's; the address of its top.
+pub fn stack(bytes: usize) -> u64 {
+    (alloc::vec![0u8; bytes].leak().as_ptr_range().end as u64) & !15
+}
+
+/// Fills the interrupt table, once, before any processor loads it.
+fn fill_gates() {
+    let gates = &raw mut GATES;
+    // SAFETY: called by the first processor before interrupts are let in and before any other runs.
+    let gates = unsafe { &mut *gates };
     for (vector, gate) in gates.iter_mut().enumerate() {
         let stub = interrupt::stub(vector);
         let ist = match vector {
             v if v == usize::from(interrupt::NMI_VECTOR) => Ist::Nmi,
             0..32 => Ist::Fault,
             interrupt::FAST_FAIL => Ist::Fault,
-            v if v == usize::from(interrupt::DPC_VECTOR) => Ist::Dpc,
-            _ => Ist::Device,
+            _ => Ist::Entry,
         };
         *gate = Gate {
             low: stub as u16,
@@ -95,8 +89,27 @@ pub fn start() {
             reserved: 0,
         };
     }
+}
+
+/// Gives this processor its segments, its stacks for interrupts, and the interrupt table.
+pub fn start(number: u32) {
+    if number == 0 {
+        fill_gates();
+    }
+    let (tasks, segments, gates) = (&raw mut TASKS, &raw mut SEGMENTS, &raw const GATES);
+    // SAFETY: each processor takes the entries of its own number, once.
+    let (task, segments) = unsafe { (&mut (*tasks)[number as usize], &mut (*segments)[number as usize]) };
+    let mut ist = [0u64; 7];
+    for slot in [Ist::Entry, Ist::Fault, Ist::Nmi] {
+        ist[slot as usize - 1] = stack(IST_STACK);
+    }
+    task.ist = ist;
+    percpu::current().interrupt_stack = stack(interrupt::INTERRUPT_STACK + 16);
+    let task = &raw const *task as u64;
+    segments[3] = 103 | (task & 0xFF_FFFF) << 16 | 0x89 << 40 | (task >> 24 & 0xFF) << 56;
+    segments[4] = task >> 32;
     let gdt = TablePointer { limit: 39, base: &raw const *segments as u64 };
-    let idt = TablePointer { limit: 4095, base: &raw const *gates as u64 };
+    let idt = TablePointer { limit: 4095, base: gates as u64 };
     // SAFETY: both tables live for ever; the code and data segments are the ones already loaded.
     unsafe {
         asm!("lgdt [{}]", in(reg) &raw const gdt, options(readonly, nostack));

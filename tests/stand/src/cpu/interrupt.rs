@@ -1,12 +1,15 @@
 //! Interrupt stubs and what each vector means.
 //!
 //! Vectors are chosen as on Windows: the upper half is the IRQL. DPCs are the software interrupt of DISPATCH_LEVEL, sent
-//! by the processor to itself, so that they run as soon as the IRQL falls below it.
+//! by a processor to itself or to another, so that they run as soon as the IRQL falls below it.
+//!
+//! Interrupts nest: a handler runs at its vector's IRQL with interrupts on. The processor enters on a small stack of its
+//! own (IST), which the entry code leaves at once for the processor's interrupt stack, below whatever is there.
 
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, clock, fault, irql, percpu};
+use super::{apic, clock, fault, irql, percpu, smp};
 
 /// Software interrupt for DPCs, IRQL 2.
 pub const DPC_VECTOR: u8 = 0x2F;
@@ -20,6 +23,12 @@ pub const MESSAGES: u8 = 64;
 pub const LINE_VECTOR: u8 = 0x90;
 /// Clock, IRQL 13.
 pub const CLOCK_VECTOR: u8 = 0xD1;
+/// A processor has something to look at, IRQL 3.
+pub const WAKE_VECTOR: u8 = 0x30;
+/// Translations have to be forgotten, IRQL 14 (IPI_LEVEL).
+pub const FLUSH_VECTOR: u8 = 0xE1;
+/// Bytes of the host's interrupt stack.
+pub const INTERRUPT_STACK: usize = 192 << 10;
 /// Non-maskable interrupt.
 pub const NMI_VECTOR: u8 = 2;
 const SPURIOUS_VECTOR: u8 = 0xFF;
@@ -58,16 +67,53 @@ interrupt_entry:
     push r13
     push r14
     push r15
-    # The driver uses XMM registers like any x64 program; the handlers may call it again.
+    cld
     mov rbx, rsp
+    # Exceptions, NMI and int 29h end the run or return at once: they stay where they are.
+    cmp qword ptr [rbx + 15 * 8], 0x29
+    jbe 4f
+    # Which part of the interrupt stack is free: below the interrupted host code if it runs there; below the call into
+    # the driver if that came from there; else all of it.
+    mov rax, [rbx + 20 * 8]
+    mov rcx, gs:[0x210]
+    lea rdx, [rcx - {size}]
+    cmp rax, rdx
+    jb 2f
+    cmp rax, rcx
+    ja 2f
+    mov rcx, rax
+    jmp 3f
+2:  cmp qword ptr gs:[0x218], 0
+    je 3f
+    mov rcx, gs:[0x200]
+3:  lea rdi, [rcx - 22 * 8]
+    and rdi, -16
+    mov rsp, rdi
+    mov rsi, rbx
+    mov ecx, 22
+    rep movsq
+    mov rbx, rsp
+    inc qword ptr gs:[0x218]
+    call 5f
+    dec qword ptr gs:[0x218]
+    jmp 6f
+4:  call 5f
+    jmp 6f
+
+    # The driver uses XMM registers like any x64 program; the handlers may call it again.
+5:  push rbp
+    mov rbp, rsp
     sub rsp, 512
     and rsp, -16
     fxsave64 [rsp]
     mov rdi, rbx
-    cld
     call {dispatch}
     fxrstor64 [rsp]
-    mov rsp, rbx
+    mov rsp, rbp
+    pop rbp
+    ret
+
+6:  mov rsp, rbx
     pop r15
     pop r14
     pop r13
@@ -87,6 +133,7 @@ interrupt_entry:
     iretq
 "#,
     dispatch = sym dispatch,
+    size = const INTERRUPT_STACK,
 );
 
 unsafe extern "C" {
@@ -135,15 +182,19 @@ unsafe extern "C" fn dispatch(frame: &Frame) {
         0..32 => fault::exception(frame),
         v if usize::from(v) == FAST_FAIL => fault::fast_fail(frame),
         SPURIOUS_VECTOR => {}
+        WAKE_VECTOR => apic::end_of_interrupt(),
+        FLUSH_VECTOR => {
+            smp::forget_translations();
+            apic::end_of_interrupt();
+        }
         DPC_VECTOR => {
             let old = irql::raise(irql::DISPATCH);
             apic::end_of_interrupt();
-            let cpu = percpu::current();
-            cpu.in_dpc = true;
+            let outer = core::mem::replace(&mut percpu::current().in_dpc, true);
             super::enable_interrupts();
             crate::kernel::dpc::run();
             super::disable_interrupts();
-            percpu::current().in_dpc = false;
+            percpu::current().in_dpc = outer;
             irql::set(old);
         }
         CLOCK_VECTOR => {
@@ -155,9 +206,10 @@ unsafe extern "C" fn dispatch(frame: &Frame) {
         _ => {
             let old = irql::raise(vector >> 4);
             DEVICE_INTERRUPTS.fetch_add(1, Ordering::Relaxed);
-            let cpu = percpu::current();
-            let outer = core::mem::replace(&mut cpu.in_isr, true);
+            let outer = core::mem::replace(&mut percpu::current().in_isr, true);
+            super::enable_interrupts();
             crate::storport::interrupt::service(vector);
+            super::disable_interrupts();
             percpu::current().in_isr = outer;
             apic::end_of_interrupt();
             irql::set(old);

@@ -34,6 +34,8 @@ impl<T> Lock<T> {
                 // The console takes no lock, so this can be said.
                 crate::stop!("the stand itself failed: a lock is taken twice, at {}", Location::caller());
             }
+            // The holder may wait for this processor to forget translations, and interrupts are off here.
+            super::smp::forget_translations();
             core::hint::spin_loop();
         }
         Guard { lock: self, _quiet: quiet }

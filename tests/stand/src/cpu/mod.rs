@@ -1,4 +1,4 @@
-//! One processor: its registers, IRQL, interrupts, clock, and the way into the driver and back.
+//! The processors: their registers, IRQL, interrupts, clock, and the way into the driver and back.
 
 pub mod apic;
 pub mod call;
@@ -10,6 +10,7 @@ pub mod irql;
 pub mod lock;
 pub mod percpu;
 pub mod port;
+pub mod smp;
 
 use core::arch::asm;
 

@@ -1,10 +1,11 @@
 //! What each processor has of its own. GS points to it, as it does to the KPCR on Windows, and the fields that inline
 //! functions of drivers read (processor number) are where they expect them.
 
-use core::sync::atomic::{AtomicBool, Ordering};
-
-use super::{read_msr, write_msr};
+use super::{irql, read_msr, write_msr};
 use crate::memory;
+
+/// Most processors.
+pub const PROCESSORS: usize = 32;
 
 /// Driver code runs on stacks of this size with an unmapped page below: what is left to a driver on a kernel stack.
 pub const DRIVER_STACK: u64 = 12 << 10;
@@ -12,6 +13,10 @@ pub const DRIVER_STACK: u64 = 12 << 10;
 pub const CALLS: usize = 16;
 /// Most locks held at once.
 pub const LOCKS: usize = 8;
+/// Lowest and highest level of device interrupts, each with a stack of its own: they nest.
+const DEVICE_LEVELS: core::ops::RangeInclusive<u8> = 5..=9;
+/// Driver stacks of a processor: thread, DPC, one for each level of device interrupts.
+pub const STACKS: usize = 2 + 5;
 
 /// Which stack a call into the driver runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +25,8 @@ pub enum Stack {
     Thread,
     /// DPCs and timers.
     Dpc,
-    /// Interrupt service routines.
-    Isr,
+    /// Interrupt service routines, on the stack of the interrupt's level.
+    Isr(u8),
     /// Called back from an import: the stack the driver is already on.
     Nested,
 }
@@ -53,8 +58,12 @@ pub struct PerCpu {
     pub host_stack: u64,
     /// Stack pointer of the driver at its last import (offset 0x208, used by call.rs).
     pub driver_stack: u64,
-    /// Tops of the three driver stacks.
-    pub tops: [u64; 3],
+    /// Top of the host's stack for interrupts (offset 0x210, used by interrupt.rs).
+    pub interrupt_stack: u64,
+    /// Interrupts under way on that stack (offset 0x218, used by interrupt.rs).
+    pub interrupts: u64,
+    /// Tops of the driver stacks; see [`PerCpu::top`].
+    pub tops: [u64; STACKS],
     /// Processor number.
     pub number: u32,
     /// Local APIC id.
@@ -71,8 +80,6 @@ pub struct PerCpu {
     pub in_isr: bool,
     /// In a DPC.
     pub in_dpc: bool,
-    /// Something happened that the waiting thread should look at.
-    pub wake: AtomicBool,
 }
 
 const NO_CALL: Call = Call { name: "", started: 0 };
@@ -83,7 +90,9 @@ impl PerCpu {
             kpcr: [0; 64],
             host_stack: 0,
             driver_stack: 0,
-            tops: [0; 3],
+            interrupt_stack: 0,
+            interrupts: 0,
+            tops: [0; STACKS],
             number: 0,
             apic: 0,
             calls: [NO_CALL; CALLS],
@@ -92,16 +101,36 @@ impl PerCpu {
             locks: 0,
             in_isr: false,
             in_dpc: false,
-            wake: AtomicBool::new(false),
         }
+    }
+
+    /// Top of the driver stack for a kind of call; a nested call has none of its own.
+    pub fn top(&self, stack: Stack) -> Option<u64> {
+        let index = match stack {
+            Stack::Thread => 0,
+            Stack::Dpc => 1,
+            Stack::Isr(level) => {
+                let (first, last) = (*DEVICE_LEVELS.start(), *DEVICE_LEVELS.end());
+                2 + usize::from(level.clamp(first, last) - first)
+            }
+            Stack::Nested => return None,
+        };
+        Some(self.tops[index])
+    }
+
+    /// Whether an address lies on one of the driver's stacks of this processor.
+    pub fn is_driver_stack(&self, address: u64) -> bool {
+        self.tops.iter().any(|top| (top - DRIVER_STACK..*top).contains(&address))
     }
 }
 
 const _: () = assert!(core::mem::offset_of!(PerCpu, host_stack) == 0x200);
 const _: () = assert!(core::mem::offset_of!(PerCpu, driver_stack) == 0x208);
+const _: () = assert!(core::mem::offset_of!(PerCpu, interrupt_stack) == 0x210);
+const _: () = assert!(core::mem::offset_of!(PerCpu, interrupts) == 0x218);
 
-/// One block per processor. Each is reached through its own GS only, except for `wake`.
-static mut BLOCKS: [PerCpu; 1] = [const { PerCpu::new() }; 1];
+/// One block per processor. Each is reached through its own GS only; what others may look at is in `smp`.
+static mut BLOCKS: [PerCpu; PROCESSORS] = [const { PerCpu::new() }; PROCESSORS];
 const GS_BASE: u32 = 0xC000_0101;
 
 /// Sets up this processor's block.
@@ -111,10 +140,9 @@ pub fn start(number: u32) {
     let block = unsafe { &mut (*blocks)[number as usize] };
     let address = &raw const *block as u64;
     block.number = number;
-    // KPCR.Self, KPCR.CurrentPrcb (embedded at 0x180 on x64) and the processor number in it.
+    // KPCR.Self and KPCR.CurrentPrcb (embedded at 0x180 on x64).
     block.kpcr[0x18 / 8] = address;
     block.kpcr[0x20 / 8] = address + 0x180;
-    block.kpcr[0x184 / 8] = u64::from(number) << 32;
     for top in &mut block.tops {
         *top = memory::arena::stack(DRIVER_STACK);
     }
@@ -142,7 +170,12 @@ pub fn started() -> bool {
     read_msr(GS_BASE) != 0
 }
 
-/// Wakes the waiting thread.
-pub fn wake() {
-    current().wake.store(true, Ordering::Release);
+/// Tells drivers that read the KPCR themselves what the processor's number in its group is.
+pub fn set_number_in_group(number: u8) {
+    current().kpcr[0x184 / 8] = u64::from(number) << 32;
+}
+
+/// Whether this processor may wait for an interrupt: it is at PASSIVE_LEVEL, outside of interrupts.
+pub fn may_wait() -> bool {
+    irql::current() == irql::PASSIVE && current().interrupts == 0
 }

@@ -1,11 +1,13 @@
-//! Deferred procedure calls.
+//! Deferred procedure calls. Each processor has a queue; an object is in one of them at most, and may be queued again as
+//! soon as its routine runs, so that it can run on two processors at once, as on Windows.
 
 use alloc::collections::VecDeque;
 
 use crate::cpu::call;
+use crate::cpu::interrupt::DPC_VECTOR;
 use crate::cpu::lock::Lock;
-use crate::cpu::percpu::{self, Stack};
-use crate::cpu::{apic, irql};
+use crate::cpu::percpu::{self, PROCESSORS, Stack};
+use crate::cpu::{apic, irql, smp};
 use crate::storport::lock;
 
 /// A call to be made at DISPATCH_LEVEL.
@@ -23,30 +25,30 @@ pub struct Item {
     pub locked: bool,
 }
 
-static QUEUE: Lock<VecDeque<Item>> = Lock::new(VecDeque::new());
+static QUEUES: Lock<[VecDeque<Item>; PROCESSORS]> = Lock::new([const { VecDeque::new() }; PROCESSORS]);
 
-/// Queues a call; false when the object is queued already, as KeInsertQueueDpc says.
-pub fn queue(item: Item) -> bool {
-    let mut queue = QUEUE.lock();
-    if queue.iter().any(|other| other.object == item.object) {
+/// Queues a call on a processor; false when the object is queued already, as KeInsertQueueDpc says.
+pub fn queue(item: Item, processor: u32) -> bool {
+    let mut queues = QUEUES.lock();
+    if queues.iter().flatten().any(|other| other.object == item.object) {
         return false;
     }
-    queue.push_back(item);
-    drop(queue);
-    apic::request_dpc();
+    queues[processor as usize].push_back(item);
+    drop(queues);
+    apic::send(smp::apic_id(processor), DPC_VECTOR);
     true
 }
 
 /// Whether an object is not queued.
 pub fn is_idle(object: u64) -> bool {
-    QUEUE.lock().iter().all(|item| item.object != object)
+    QUEUES.lock().iter().flatten().all(|item| item.object != object)
 }
 
-/// Runs what is queued. Called at DISPATCH_LEVEL by the DPC interrupt.
+/// Runs what is queued on this processor. Called at DISPATCH_LEVEL by the DPC interrupt.
 pub fn run() {
     debug_assert_eq!(irql::current(), irql::DISPATCH);
     loop {
-        let item = QUEUE.lock().pop_front();
+        let item = QUEUES.lock()[percpu::number() as usize].pop_front();
         let Some(item) = item else { break };
         let locks = item.locked.then(lock::acquire_callback);
         call::driver(item.name, Stack::Dpc, item.routine, &item.arguments);
@@ -54,5 +56,5 @@ pub fn run() {
             lock::release_callback(locks);
         }
     }
-    percpu::wake();
+    smp::wake_self();
 }

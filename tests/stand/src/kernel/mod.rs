@@ -11,7 +11,7 @@ pub mod timer;
 use alloc::string::String;
 
 use crate::cpu::call::{self, Arguments};
-use crate::cpu::{irql, percpu};
+use crate::cpu::{irql, smp};
 use crate::storport;
 
 /// An export's implementation.
@@ -144,7 +144,7 @@ const MISC: &[(&str, Export)] = &[
     ("__chkstk", |_| 0),
 ];
 
-/// Tells the waiting thread that there is something to do.
+/// Tells the waiting threads that there is something to do.
 pub fn wake() {
-    percpu::wake();
+    smp::wake_all();
 }

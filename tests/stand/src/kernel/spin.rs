@@ -1,22 +1,40 @@
 //! The kernel's spin locks, for drivers that use them instead of Storport's. The lock is a pointer-sized word.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use super::Export;
-use crate::cpu::irql;
+use crate::cpu::{irql, percpu, smp};
 use crate::memory::driver;
 
-fn acquire(lock: u64) {
-    if driver::read::<u64>("KeAcquireSpinLock", lock) != 0 {
-        // With one processor nobody else can hold it.
-        crate::broken!("deadlock", "spin lock {lock:#x} is acquired by its holder");
+/// The word as the lock it is. The value of a lock that is held is the holder's number plus one, which tells a wait for
+/// oneself from a wait for another.
+fn word(function: &str, lock: u64) -> &'static AtomicU64 {
+    if !lock.is_multiple_of(8) {
+        crate::broken!("bad-pointer", "{function} of {lock:#x}, which is not aligned as a KSPIN_LOCK");
     }
-    driver::write("KeAcquireSpinLock", lock, 1u64);
+    driver::probe(function, lock, 8);
+    // SAFETY: the word is mapped and writable, as just checked, and aligned; drivers keep spin locks in memory that lives.
+    unsafe { &*(lock as *const AtomicU64) }
+}
+
+fn acquire(lock: u64) {
+    let me = u64::from(percpu::number()) + 1;
+    let word = word("KeAcquireSpinLock", lock);
+    while let Err(owner) = word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
+        if owner == me {
+            crate::broken!("deadlock", "spin lock {lock:#x} is acquired by its holder");
+        }
+        smp::forget_translations();
+        core::hint::spin_loop();
+    }
 }
 
 fn release(lock: u64) {
-    if driver::read::<u64>("KeReleaseSpinLock", lock) == 0 {
-        crate::broken!("lock-not-held", "spin lock {lock:#x} is released and was not held");
+    let me = u64::from(percpu::number()) + 1;
+    let word = word("KeReleaseSpinLock", lock);
+    if word.compare_exchange(me, 0, Ordering::Release, Ordering::Relaxed).is_err() {
+        crate::broken!("lock-not-held", "spin lock {lock:#x} is released and was not held by this processor");
     }
-    driver::write("KeReleaseSpinLock", lock, 0u64);
 }
 
 /// The exports of this file.

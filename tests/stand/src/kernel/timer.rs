@@ -35,6 +35,7 @@ pub fn tick(now: u64) {
         let Some(index) = timers.iter().position(|timer| timer.due <= now) else { break };
         let timer = timers.swap_remove(index);
         drop(timers);
-        dpc::queue(timer.item);
+        // On the processor that keeps the time, as timers of Windows expire where they were set at best.
+        dpc::queue(timer.item, 0);
     }
 }

@@ -1,8 +1,11 @@
 //! What the driver gets: every allocation has pages of its own with unmapped pages around them, and long-dead addresses
 //! are not used again soon, so that a stray access faults instead of reading something else.
 
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cpu::lock::Lock;
+use crate::cpu::smp;
 use crate::memory::paging::{self, Flags};
 use crate::memory::{PAGE, frames};
 
@@ -111,8 +114,27 @@ pub fn unmap(range: Range) {
 
 /// Takes the pages away and gives their frames back.
 pub fn release(range: Range) {
-    for page in 0..range.pages {
-        if let Some(frame) = paging::unmap(range.address + page * PAGE) {
+    let frames: Vec<u64> =
+        (0..range.pages).filter_map(|page| paging::unmap(range.address + page * PAGE)).collect();
+    retire(frames);
+}
+
+/// Frames whose pages are taken away and that another processor may still reach by an old translation.
+static RETIRED: Lock<Vec<u64>> = Lock::new(Vec::new());
+/// So many are kept before all processors are told: telling them costs more than a request.
+const RETIRED_MOST: usize = 1024;
+
+/// Gives frames back when no processor can reach them any more. At once when there is only one processor.
+pub fn retire(frames: impl IntoIterator<Item = u64>) {
+    let due = {
+        let mut retired = RETIRED.lock();
+        retired.extend(frames);
+        let most = if smp::count() == 1 { 0 } else { RETIRED_MOST };
+        if retired.len() > most { core::mem::take(&mut *retired) } else { Vec::new() }
+    };
+    if !due.is_empty() {
+        smp::forget_everywhere();
+        for frame in due {
             frames::free(frame, 1);
         }
     }

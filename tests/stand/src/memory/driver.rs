@@ -28,6 +28,11 @@ fn check(what: &str, address: u64, size: usize, write: bool) {
     }
 }
 
+/// Checks that a range can be written.
+pub fn probe(what: &str, address: u64, size: usize) {
+    check(what, address, size, true);
+}
+
 /// Reads a value of plain data.
 pub fn read<T: Copy>(what: &str, address: u64) -> T {
     check(what, address, size_of::<T>(), false);

@@ -121,7 +121,8 @@ pub fn map(address: u64, physical: u64, flags: Flags) {
     flush(address);
 }
 
-/// Takes a page away and answers with its frame. With one processor there is no other TLB to tell.
+/// Takes a page away and answers with its frame. Other processors may go on using it until
+/// [`forget_everywhere`](crate::cpu::smp::forget_everywhere): the frame must not be used again before that.
 pub fn unmap(address: u64) -> Option<u64> {
     let _guard = TABLES.lock();
     let slot = leaf(address, false)?;
@@ -129,6 +130,17 @@ pub fn unmap(address: u64) -> Option<u64> {
     let value = unsafe { slot.replace(0) };
     flush(address);
     (value & 1 != 0).then_some(value & ADDRESS)
+}
+
+/// Physical address of the top-level table.
+pub fn root() -> u64 {
+    ROOT.load(Ordering::Relaxed)
+}
+
+/// Forgets all translations of this processor.
+pub fn flush_all() {
+    // SAFETY: the same tables again.
+    unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) };
 }
 
 fn flush(address: u64) {

@@ -55,9 +55,9 @@ impl Table {
         self.function.write_u16(self.capability + 2, control & !ENABLE);
     }
 
-    /// Connects an entry to a vector of this processor.
-    pub fn connect(self, entry: u16, vector: u8) {
-        let (address, data) = apic::message(vector);
+    /// Connects an entry to a vector of a processor.
+    pub fn connect(self, entry: u16, vector: u8, processor: u32) {
+        let (address, data) = apic::message(vector, processor);
         self.write(entry, 0, address as u32);
         self.write(entry, 1, (address >> 32) as u32);
         self.write(entry, 2, data);

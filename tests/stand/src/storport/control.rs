@@ -50,6 +50,7 @@ pub fn query_types() {
 /// ScsiStopAdapter at DIRQL with the interrupt lock, when nothing is outstanding.
 pub fn stop() -> bool {
     port().phase = Phase::Stopped;
+    queue::settle();
     let old = lock::acquire(INTERRUPT_LOCK, 0);
     let good = adapter_control(SCSI_STOP_ADAPTER, 0);
     lock::release(INTERRUPT_LOCK, 0, old);

@@ -7,6 +7,7 @@ use stand::wdk::names;
 use super::lock::{self, MESSAGE_LOCK};
 use super::{Phase, interrupt, port};
 use crate::cpu::call::{self, Arguments};
+use crate::cpu::lock::Lock;
 use crate::cpu::{clock, irql, percpu};
 use crate::kernel::dpc::Item;
 use crate::kernel::{self, pool, processor, timer};
@@ -42,15 +43,15 @@ pub fn extended_function(a: Arguments) -> u64 {
         14 => perf_options(a),
         15 => start_io_parameters(a),
         16 => log_event(a),
-        17 => put(a.get(2), [0u8, 0, percpu::current().number as u8, 0]),
-        18 => put(a.get(2), 1u16),
-        19 => match a.get(2) as u16 {
-            0 => put(a.get(3), (1u64 << processor::count()) - 1),
-            _ => STOR_STATUS_INVALID_PARAMETER,
+        17 => put(a.get(2), processor::number(percpu::number())),
+        18 => put(a.get(2), processor::groups() as u16),
+        19 => match processor::mask(a.get(2) as u16) {
+            0 => STOR_STATUS_INVALID_PARAMETER,
+            mask => put(a.get(3), mask),
         },
         20 => put(a.get(2), 1u32),
         21 => match a.get(2) as u32 {
-            0 => put(a.get(3), [(1u64 << processor::count()) - 1, 0]),
+            0 => put(a.get(3), [processor::mask(0), 0]),
             _ => STOR_STATUS_INVALID_PARAMETER,
         },
         22 => put(a.get(2), 0u32),
@@ -79,7 +80,10 @@ pub fn extended_function(a: Arguments) -> u64 {
             put(a.get(3), clock::microseconds() * 10)
         }
         55 => STOR_STATUS_SUCCESS,
-        56 => put(a.get(3), u32::from(driver::read::<[u8; 4]>(NAME, a.get(2))[2])),
+        56 => match processor::index(driver::read(NAME, a.get(2))) {
+            Some(index) => put(a.get(3), index),
+            None => STOR_STATUS_INVALID_PARAMETER,
+        },
         58..=60 => etw(code, a),
         61 => put(a.get(2), 0u8),
         64 => STOR_STATUS_SUCCESS,
@@ -197,10 +201,10 @@ fn perf_options(a: Arguments) -> u32 {
     if flags & STOR_PERF_ADV_CONFIG_LOCALITY != 0 && size >= 40 {
         let whole: PerfConfiguration = driver::read(NAME, address);
         if whole.message_targets != 0 {
-            // One GROUP_AFFINITY (16 bytes) for each message of the range: all processors of group 0.
+            // One GROUP_AFFINITY (16 bytes) for each message of the range: the processor that serves it.
             for message in first..=last {
-                let mask = [(1u64 << processor::count()) - 1, 0];
-                driver::write(NAME, whole.message_targets + 16 * u64::from(message), mask);
+                let target = processor::affinity(interrupt::processor_of(message as u16));
+                driver::write(NAME, whole.message_targets + 16 * u64::from(message), target);
             }
         }
     }
@@ -336,6 +340,8 @@ fn queue_work(a: Arguments) -> u32 {
 
 /// InterlockedFlush/Pop/Push, QueryDepth.
 fn list(code: u64, a: Arguments) -> u32 {
+    static ONE_AT_A_TIME: Lock<()> = Lock::new(());
+    let _guard = ONE_AT_A_TIME.lock();
     let head = a.get(2);
     let [depth, first]: [u64; 2] = driver::read(NAME, head);
     match code {

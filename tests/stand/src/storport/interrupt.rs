@@ -7,7 +7,7 @@ use stand::wdk::codes::*;
 use super::lock::{self, MESSAGE_LOCK};
 use crate::cpu::interrupt::{FIRST_MESSAGE, LINE_VECTOR, MESSAGES};
 use crate::cpu::percpu::Stack;
-use crate::cpu::{apic, call, irql};
+use crate::cpu::{apic, call, irql, smp};
 use crate::pci::command;
 
 static UNCLAIMED_IN_A_ROW: AtomicU64 = AtomicU64::new(0);
@@ -26,7 +26,7 @@ pub fn connect() {
         Some(table) if wanted && port.messages > 0 => {
             port.message_interrupts = true;
             for message in 0..port.messages {
-                table.connect(message, FIRST_MESSAGE + message as u8);
+                table.connect(message, FIRST_MESSAGE + message as u8, processor_of(message));
             }
         }
         table => {
@@ -39,12 +39,18 @@ pub fn connect() {
     }
 }
 
+/// Processor that serves a message: they are spread over all of them, as the INF's IrqPolicySpreadMessagesAcrossAllProcessors
+/// asks for (interrupt-affinity-and-priority.md).
+pub fn processor_of(message: u16) -> u32 {
+    u32::from(message) % smp::count()
+}
+
 /// Grants messages: all the table has, as far as there are vectors.
 pub fn grant(size: u16) -> u16 {
     size.min(u16::from(MESSAGES))
 }
 
-/// Serves an interrupt. Called at the vector's IRQL with interrupts off.
+/// Serves an interrupt. Called at the vector's IRQL.
 pub fn service(vector: u8) {
     let port = super::port();
     let (extension, messages) = (port.extension, port.messages);
@@ -69,7 +75,7 @@ pub fn service(vector: u8) {
     let (kind, object) =
         if is_message && per_message { (MESSAGE_LOCK, u64::from(message)) } else { (INTERRUPT_LOCK, 0) };
     let old = lock::acquire(kind, object);
-    let claimed = call::driver(name, Stack::Isr, target, &arguments) & 0xFF != 0;
+    let claimed = call::driver(name, Stack::Isr(vector >> 4), target, &arguments) & 0xFF != 0;
     lock::release(kind, object, old);
     if claimed {
         UNCLAIMED_IN_A_ROW.store(0, Ordering::Relaxed);
@@ -88,6 +94,6 @@ pub fn service(vector: u8) {
 /// Message address and data, for MESSAGE_INTERRUPT_INFORMATION.
 pub fn message(id: u16) -> (u64, u32, u8) {
     let vector = FIRST_MESSAGE + id as u8;
-    let (address, data) = apic::message(vector);
+    let (address, data) = apic::message(vector, processor_of(id));
     (address, data, vector)
 }

@@ -4,10 +4,13 @@
 //! interrupt lock last, at the adapter's DIRQL. So a lock that is acquired above its own level is also out of order.
 //! The same page says which locks the port driver holds around each callback.
 
+use alloc::vec::Vec;
+
 use stand::wdk::codes::*;
 
-use crate::cpu::percpu::{self, Held};
-use crate::cpu::{call, interrupt, irql};
+use crate::cpu::lock::Lock;
+use crate::cpu::percpu::{self, Held, PROCESSORS};
+use crate::cpu::{call, interrupt, irql, smp};
 
 /// Lock of one message; numbered after the enumeration STOR_SPINLOCK.
 pub const MESSAGE_LOCK: u32 = 4;
@@ -52,8 +55,67 @@ fn level(kind: u32, object: u64) -> u8 {
     }
 }
 
-/// Takes a lock and answers with the old IRQL. With one processor nobody else can hold it, so a lock that is taken is
-/// a deadlock.
+/// Locks that are held, and by which processor; and what each processor waits for.
+struct Owners {
+    held: Vec<(Held, u32)>,
+    wanted: [Option<Held>; PROCESSORS],
+}
+
+static OWNERS: Lock<Owners> = Lock::new(Owners { held: Vec::new(), wanted: [None; PROCESSORS] });
+
+impl Owners {
+    fn owner(&self, lock: Held) -> Option<u32> {
+        self.held.iter().find(|(held, _)| *held == lock).map(|(_, owner)| *owner)
+    }
+
+    /// Whether a processor that waits for `lock` waits, in the end, for itself.
+    fn is_circle(&self, me: u32, lock: Held) -> bool {
+        let mut next = self.owner(lock);
+        for _ in 0..PROCESSORS {
+            match next {
+                Some(owner) if owner == me => return true,
+                Some(owner) => {
+                    next = self.wanted[owner as usize].and_then(|wanted| self.owner(wanted));
+                }
+                None => return false,
+            }
+        }
+        false
+    }
+}
+
+/// Waits until the lock is this processor's. A circle of processors that wait for each other is a deadlock.
+fn take(lock: Held) {
+    let me = percpu::number();
+    loop {
+        let circle = {
+            let mut owners = OWNERS.lock();
+            if owners.owner(lock).is_none() {
+                owners.wanted[me as usize] = None;
+                owners.held.push((lock, me));
+                return;
+            }
+            owners.wanted[me as usize] = Some(lock);
+            owners.is_circle(me, lock)
+        };
+        if circle {
+            crate::broken!(
+                "deadlock",
+                "{} acquired by its holder in {}",
+                name(lock.kind),
+                call::current_name()
+            );
+        }
+        smp::forget_translations();
+        core::hint::spin_loop();
+    }
+}
+
+fn give_back(lock: Held) {
+    OWNERS.lock().held.retain(|(held, _)| *held != lock);
+}
+
+/// Takes a lock, waiting for its holder, and answers with the old IRQL.
 pub fn acquire(kind: u32, object: u64) -> u8 {
     let new = level(kind, object);
     let old = irql::current();
@@ -68,12 +130,11 @@ pub fn acquire(kind: u32, object: u64) -> u8 {
     let held = Held { kind, object: if kind == DPC_LOCK || kind == MESSAGE_LOCK { object } else { 0 } };
     let old = irql::raise(new);
     let cpu = percpu::current();
-    if cpu.held[..cpu.locks].contains(&Some(held)) {
-        crate::broken!("deadlock", "{} acquired by its holder in {}", name(kind), call::current_name());
-    }
     if cpu.locks == percpu::LOCKS {
         crate::broken!("lock-count", "more than {} locks held in {}", percpu::LOCKS, call::current_name());
     }
+    take(held);
+    let cpu = percpu::current();
     cpu.held[cpu.locks] = Some(held);
     cpu.locks += 1;
     old
@@ -100,6 +161,7 @@ pub fn release(kind: u32, object: u64, old: u8) {
             cpu.held[cpu.locks] = None;
         }
     }
+    give_back(held);
     irql::set(old);
 }
 

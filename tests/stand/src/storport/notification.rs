@@ -1,13 +1,14 @@
 //! StorPortNotification: one variadic function, many meanings. nf-storport-storportnotification.md, and for those that
 //! the header wraps in functions of their own, the page of that function.
 
+use stand::wdk::codes::*;
 use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
 
 use super::{Phase, lock, port, request};
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::percpu;
-use crate::cpu::{clock, irql};
+use crate::cpu::{clock, irql, smp};
 use crate::kernel::dpc::{self, Item};
 use crate::kernel::{self, timer};
 use crate::memory::driver;
@@ -147,9 +148,16 @@ fn issue_dpc(a: Arguments) {
         );
     };
     port.statistics.dpcs += 1;
+    let turn = port.statistics.dpcs;
+    let spread = port.perf_flags & (STOR_PERF_DPC_REDIRECTION | STOR_PERF_DPC_REDIRECTION_CURRENT_CPU)
+        == STOR_PERF_DPC_REDIRECTION;
     drop(port);
+    // KeInsertQueueDpc uses the current processor. With redirection Storport spreads DPCs over the processors; which one
+    // it takes is not documented, so a miniport must cope with any (ns-storport-_perf_configuration_data.md).
+    let processor = if spread { (turn % u64::from(smp::count())) as u32 } else { percpu::number() };
     let arguments = [object, a.get(1), a.get(3), a.get(4)];
-    let queued = dpc::queue(Item { name: "HwStorDpcRoutine", object, routine, arguments, locked: false });
+    let queued =
+        dpc::queue(Item { name: "HwStorDpcRoutine", object, routine, arguments, locked: false }, processor);
     // The result is a LONG.
     driver::write_optional(NAME, a.get(5), u32::from(queued));
 }

@@ -9,7 +9,7 @@ use stand::wdk::codes::*;
 use super::request::{self, Request};
 use super::{Address, Phase, Port, Unit, control, lock};
 use crate::cpu::percpu::{self, Stack};
-use crate::cpu::{self, call, clock, irql};
+use crate::cpu::{call, clock, irql, smp};
 
 /// Queue depth of a unit before StorPortSetDeviceQueueDepth. The documentation says there is a default; the field
 /// InitialLunQueueDepth of PORT_CONFIGURATION_INFORMATION gives it.
@@ -17,17 +17,20 @@ const DEFAULT_DEPTH: u32 = 20;
 /// A request may come back busy this often.
 const BUSY_LIMIT: u32 = 200;
 
-/// Queues a request.
+/// Queues a request. Processors take turns as its initiator.
 pub fn submit(mut request: Box<Request>) -> u32 {
     let mut port = super::port();
     port.next_tag += 1;
     request.tag = port.next_tag;
     let tag = request.tag;
+    request.processor = tag % smp::count();
     port.waiting.push_back(request);
+    drop(port);
+    smp::wake_all();
     tag
 }
 
-/// Starts what may be started. Called on the thread at PASSIVE_LEVEL.
+/// Starts what this processor may start. Called on its thread at PASSIVE_LEVEL.
 pub fn pump() {
     // DPCs wait until all that may start has started, so that the depth asked for is really reached.
     let old = irql::raise(irql::DISPATCH);
@@ -39,6 +42,7 @@ fn start_all() {
     loop {
         let mut port = super::port();
         let Some(mut request) = next(&mut port) else { break };
+        smp::set_starting(true);
         let srb = request.build(&port);
         let now = clock::ticks();
         request.deadline = now + u64::from(request.timeout) * 1000;
@@ -52,6 +56,14 @@ fn start_all() {
         let path = Path::of(&port);
         drop(port);
         start(srb, path);
+        smp::set_starting(false);
+    }
+}
+
+/// Waits until no processor is in HwStorBuildIo or HwStorStartIo any more. Requests must have been stopped before.
+pub fn settle() {
+    while smp::others_are_starting() {
+        core::hint::spin_loop();
     }
 }
 
@@ -69,7 +81,7 @@ pub fn unit(port: &mut Port, address: Address, depth: u32) -> &mut Unit {
 
 /// The first waiting request that may go now.
 fn next(port: &mut Port) -> Option<Box<Request>> {
-    let now = clock::ticks();
+    let (now, me) = (clock::ticks(), percpu::number());
     if port.phase != Phase::Running || port.paused_until > now || port.busy > 0 {
         return None;
     }
@@ -80,7 +92,7 @@ fn next(port: &mut Port) -> Option<Box<Request>> {
         let free = port.units.get(&request.address).is_none_or(|unit| {
             unit.outstanding < unit.depth.max(1) && unit.paused_until <= now && unit.busy == 0
         });
-        request.not_before <= now && free
+        request.processor == me && request.not_before <= now && free
     })?;
     let request = port.waiting.remove(index)?;
     if request.retries > BUSY_LIMIT {
@@ -159,7 +171,6 @@ fn refused(srb: u64) {
 pub fn wait(limit: u64, mut until: impl FnMut() -> bool) -> bool {
     let end = clock::ticks() + limit;
     loop {
-        percpu::current().wake.store(false, core::sync::atomic::Ordering::Relaxed);
         control::passive_work();
         pump();
         if until() {
@@ -169,12 +180,7 @@ pub fn wait(limit: u64, mut until: impl FnMut() -> bool) -> bool {
         if clock::ticks() >= end {
             return false;
         }
-        cpu::disable_interrupts();
-        if percpu::current().wake.load(core::sync::atomic::Ordering::Relaxed) {
-            cpu::enable_interrupts();
-        } else {
-            cpu::wait_for_interrupt();
-        }
+        smp::wait();
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Request {
     pub cookie: u64,
     /// Unit.
     pub address: Address,
+    /// Processor that starts it.
+    pub processor: u32,
     /// SRB function.
     pub function: u8,
     /// CDB and direction.
@@ -119,6 +121,7 @@ impl Request {
             tag: 0,
             cookie: 0,
             address,
+            processor: 0,
             function: SRB_FUNCTION_EXECUTE_SCSI,
             command,
             data,
@@ -313,7 +316,7 @@ impl Dead {
                 self.tag
             );
         }
-        frames::free(self.physical, self.pages);
+        arena::retire((0..self.pages).map(|page| self.physical + page * PAGE));
     }
 }
 
