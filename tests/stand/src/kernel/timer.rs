@@ -28,6 +28,11 @@ pub fn cancel(object: u64) -> bool {
     timers.len() != before
 }
 
+/// Disarms every timer.
+pub fn cancel_all() {
+    TIMERS.lock().clear();
+}
+
 /// The clock ticks.
 pub fn tick(now: u64) {
     loop {

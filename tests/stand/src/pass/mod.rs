@@ -1,9 +1,9 @@
 //! The I/O pass: what a class driver does to a disk, with everything it reads and writes checked.
 
-mod buffer;
+pub mod buffer;
 mod cdrom;
-mod disk;
-mod transfer;
+pub mod disk;
+pub mod transfer;
 
 use alloc::vec::Vec;
 

@@ -4,16 +4,30 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use stand::scsi;
 use stand::split::{self, Limits};
+use stand::wdk::codes::*;
 
 use super::buffer::Buffer;
 use crate::scan::class::{Outcome, TIMEOUT};
 use crate::storport::request::Request;
 use crate::storport::{Address, port, queue};
 
-/// Times a request is sent again after a unit attention.
-const ATTEMPTS: u32 = 3;
+/// Times a request is sent again after a unit attention or a reset, as the disk class driver does.
+const ATTEMPTS: u32 = 8;
+
+/// Whether an outcome says that something happened to the unit (a restart, a reset), not that the command failed.
+fn is_news(outcome: &Outcome, request: &Request) -> bool {
+    match outcome {
+        Outcome::Sense(sense) => sense.key == scsi::UNIT_ATTENTION,
+        _ => matches!(
+            request.answer.srb_status & 0x3F,
+            SRB_STATUS_BUS_RESET | SRB_STATUS_ABORTED | SRB_STATUS_TIMEOUT
+        ),
+    }
+}
 
 /// A transfer under way or done.
 pub struct Transfer {
@@ -30,6 +44,8 @@ pub struct Transfer {
 
 /// Transfers of one unit, by slot.
 pub struct Flights {
+    /// Tells its requests from those of others.
+    id: u64,
     address: Address,
     block: u32,
     limits: Limits,
@@ -44,7 +60,9 @@ impl Flights {
             bytes: port.config.maximum_transfer_length,
             pages: port.config.number_of_physical_breaks,
         };
-        Flights { address, block, limits, slots: (0..slots).map(|_| None).collect() }
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Flights { id, address, block, limits, slots: (0..slots).map(|_| None).collect() }
     }
 
     /// Starts a transfer in a free slot. `wide` asks for 16-byte commands.
@@ -65,7 +83,7 @@ impl Flights {
             let command = scsi::transfer(write, first, piece.length / self.block, wide);
             let data = buffer.part(piece.offset, piece.length);
             let mut request = Request::new(self.address, command, data, TIMEOUT);
-            request.cookie = slot as u64;
+            request.cookie = self.id << 32 | slot as u64;
             requests.push(request);
             left += 1;
         }
@@ -75,42 +93,51 @@ impl Flights {
         }
     }
 
+    /// Whether no transfer is under way in a slot.
+    pub fn is_free(&self, slot: usize) -> bool {
+        self.slots[slot].is_none()
+    }
+
     /// Waits for transfers to end; answers with their slots. Empty when none is under way.
     pub fn finished(&mut self) -> Vec<(usize, Transfer)> {
         let mut ended = Vec::new();
         if self.slots.iter().all(Option::is_none) {
             return ended;
         }
-        let in_time = queue::wait(u64::from(TIMEOUT) * 1000 + 10_000, || {
-            for mut request in queue::take_done() {
-                let slot = request.cookie as usize;
-                let Some(transfer) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
-                let outcome = Outcome::of(&request.answer);
-                // A unit attention (after a restart, for instance) is news, not failure: the command is sent again.
-                if matches!(&outcome, Outcome::Sense(sense) if sense.key == scsi::UNIT_ATTENTION)
-                    && request.attempts < ATTEMPTS
-                {
-                    request.attempts += 1;
-                    queue::submit(request);
-                    continue;
-                }
-                transfer.left -= 1;
-                if !matches!(outcome, Outcome::Good) {
-                    transfer.error.get_or_insert_with(|| alloc::format!("{}: {outcome}", request.text()));
-                } else if request.answer.transferred != request.data.length {
-                    let text = request.text();
-                    transfer.error.get_or_insert_with(|| {
-                        alloc::format!("{text}: only {} bytes moved", request.answer.transferred)
-                    });
-                }
-                if transfer.left == 0 {
-                    ended.extend(self.slots[slot].take().map(|transfer| (slot, transfer)));
-                }
-            }
+        let in_time = queue::wait(u64::from(TIMEOUT) * 1000 + 60_000, || {
+            ended = self.ended();
             !ended.is_empty()
         });
         if !in_time {
             crate::stop!("transfers neither ended nor timed out");
+        }
+        ended
+    }
+
+    /// Transfers that have ended by now, with their slots.
+    pub fn ended(&mut self) -> Vec<(usize, Transfer)> {
+        let mut ended = Vec::new();
+        for mut request in queue::take_done(|cookie| cookie >> 32 == self.id) {
+            let slot = request.cookie as u32 as usize;
+            let Some(transfer) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
+            let outcome = Outcome::of(&request.answer);
+            if is_news(&outcome, &request) && request.attempts < ATTEMPTS {
+                request.attempts += 1;
+                queue::submit(request);
+                continue;
+            }
+            transfer.left -= 1;
+            if !matches!(outcome, Outcome::Good) {
+                transfer.error.get_or_insert_with(|| alloc::format!("{}: {outcome}", request.text()));
+            } else if request.answer.transferred != request.data.length {
+                let text = request.text();
+                transfer.error.get_or_insert_with(|| {
+                    alloc::format!("{text}: only {} bytes moved", request.answer.transferred)
+                });
+            }
+            if transfer.left == 0 {
+                ended.extend(self.slots[slot].take().map(|transfer| (slot, transfer)));
+            }
         }
         ended
     }

@@ -50,6 +50,20 @@ fn common(function: Function, bars: &[Bar]) -> Option<u64> {
     (offset + 64 <= bar.size).then(|| memory::map_device(bar.address + offset, 64))
 }
 
+/// Has the device forget everything, as it does when its power goes. Answers whether there was one to tell.
+pub fn forget(function: Function, bars: &[Bar]) -> bool {
+    let ports = bars.iter().find(|bar| !bar.memory && bar.index == 0);
+    if let Some(base) = common(function, bars) {
+        // SAFETY: `common` mapped the structure; device_status is the byte at 20, and 0 resets (virtio 1.3, 4.1.4.3).
+        unsafe { ((base + 20) as *mut u8).write_volatile(0) };
+    } else if let Some(bar) = ports {
+        port::write_u8(bar.address as u16 + 18, 0);
+    } else {
+        return false;
+    }
+    true
+}
+
 fn read_modern(base: u64) -> Agreement {
     let read = |offset: u64| {
         // SAFETY: `common` mapped the structure.

@@ -2,11 +2,17 @@
 
 use stand::wdk::codes::*;
 
+use stand::wdk::srb::Extra;
+
+use super::request::{Data, Request};
 use super::{Address, Phase, interrupt, lock, port, queue, start};
 use crate::cpu::call;
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::Stack;
+use crate::kernel;
 use crate::memory::{PAGE, arena, driver};
+use crate::pci::{command, virtio};
+use crate::scan::class::name;
 
 const TYPES: u32 = 20;
 static SUPPORTED: Lock<[bool; TYPES as usize]> = Lock::new([false; TYPES as usize]);
@@ -57,45 +63,158 @@ pub fn stop() -> bool {
     good
 }
 
-/// Restarts a stopped adapter: ScsiRestartAdapter when it is supported, else HwStorFindAdapter at DISPATCH_LEVEL is due,
-/// which a later version of this host does.
-fn restart() -> bool {
-    if !supports(SCSI_RESTART_ADAPTER) {
-        return false;
+/// Holds all queues and waits for what is with the miniport. Requests that come meanwhile wait in Storport.
+fn hold() {
+    port().held = true;
+    if !queue::wait(60_000, || port().active.is_empty()) {
+        crate::stop!("{} request(s) never ended", port().active.len());
     }
+}
+
+/// Lets requests flow again.
+fn let_go() {
+    port().held = false;
+    kernel::wake();
+}
+
+/// SRB_FUNCTION_FLUSH to each unit, as Storport does before it stops the adapter
+/// (ne-storport-scsi_adapter_control_type.md).
+fn flush_units() {
+    let addresses: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    for address in addresses {
+        let mut request = Request::other(address, SRB_FUNCTION_FLUSH, Extra::None, Data::default(), 30);
+        request.urgent = true;
+        let answer = queue::execute(request).answer;
+        let gone = matches!(
+            answer.srb_status & 0x3F,
+            SRB_STATUS_NO_DEVICE
+                | SRB_STATUS_SELECTION_TIMEOUT
+                | SRB_STATUS_INVALID_LUN
+                | SRB_STATUS_INVALID_TARGET_ID
+        );
+        if answer.srb_status & 0x3F != SRB_STATUS_SUCCESS && !gone {
+            crate::not_ok!("flush-before-stop", "SRB_FUNCTION_FLUSH to {}: {}", name(address), answer.text());
+        }
+    }
+}
+
+/// The device loses power: its registers are reset, its addresses and messages are gone.
+fn cut_power() {
+    let port = port();
+    let (Some(function), bars, table) = (port.function, port.bars.clone(), port.table) else { return };
+    drop(port);
+    virtio::forget(function, &bars);
+    if let Some(table) = table {
+        table.disable();
+    }
+    function.set_command(command::NO_LINE, command::IO | command::MEMORY | command::MASTER);
+}
+
+/// The bus driver gives the device what it had.
+fn give_power() {
+    let (function, table, messages) = {
+        let port = port();
+        (port.function, port.table, port.messages)
+    };
+    if let Some(function) = function {
+        function.set_command(command::IO | command::MEMORY | command::MASTER, 0);
+    }
+    // Message interrupts are on for a device that was granted some.
+    if let Some(table) = table.filter(|_| messages > 0) {
+        table.enable();
+    }
+}
+
+/// Power down: requests are drained and flushed, units and adapter told, the adapter stopped, and its power cut.
+pub fn power_down() -> bool {
+    hold();
+    flush_units();
+    power(STOR_POWER_DEVICE_D3, STOR_POWER_ACTION_SLEEP);
+    let good = stop();
+    cut_power();
+    good
+}
+
+/// Tells the adapter of its power, unless it has ScsiAdapterPower.
+fn power(state: u32, action: u32) {
+    let extra = Extra::Power { state, action, adapter: true };
+    let mut request = Request::other((0, 0, 0), SRB_FUNCTION_POWER, extra, Data::default(), 10);
+    request.urgent = true;
+    // Storport goes on whatever comes back.
+    queue::execute(request);
+}
+
+/// Power up after [`power_down`].
+pub fn power_up() -> bool {
+    give_power();
+    let good = restart();
+    if good {
+        power(STOR_POWER_DEVICE_D0, STOR_POWER_ACTION_NONE);
+        let_go();
+    }
+    good
+}
+
+/// Restarts a stopped adapter by ScsiRestartAdapter; a miniport without it gets its initialisation sequence again
+/// (ne-storport-scsi_adapter_control_type.md).
+fn restart() -> bool {
     if supports(SCSI_SET_RUNNING_CONFIG) {
         adapter_control(SCSI_SET_RUNNING_CONFIG, 0);
     }
+    if !supports(SCSI_RESTART_ADAPTER) {
+        start::find_adapter();
+        interrupt::connect();
+        start::initialize_adapter();
+        return true;
+    }
+    interrupt::connect();
     port().phase = Phase::Initialize;
     let old = lock::acquire(INTERRUPT_LOCK, 0);
     let good = adapter_control(SCSI_RESTART_ADAPTER, 0);
     lock::release(INTERRUPT_LOCK, 0, old);
     if good {
-        let passive = {
-            let mut port = port();
-            port.phase = Phase::PassiveInitialize;
-            core::mem::take(&mut port.passive_routine)
-        };
-        if passive != 0 {
-            let extension = port().extension;
-            call::driver("HwStorPassiveInitializeRoutine", Stack::Thread, passive, &[extension]);
-        }
+        start::initialize_passively();
         port().phase = Phase::Running;
     }
     good
 }
 
-/// HwStorResetBus at DISPATCH_LEVEL with the StartIo lock; it ends every request of the bus (nc-storport-hw_reset_bus.md).
+/// PnP takes the adapter's resources away and gives it others, here fewer messages: the miniport is stopped, everything
+/// that Storport gave it is gone, and it starts from HwStorFindAdapter on.
+pub fn rebalance(messages: u16) {
+    hold();
+    flush_units();
+    if !stop() {
+        crate::not_ok!("stop-adapter", "ScsiStopAdapter failed before a rebalance");
+    }
+    cut_power();
+    start::release();
+    {
+        let mut port = port();
+        port.messages = messages.min(port.messages);
+    }
+    give_power();
+    start::find_adapter();
+    start::bring_up();
+    let_go();
+}
+
+/// HwStorResetBus at DISPATCH_LEVEL with the StartIo lock; it ends every request of the bus. All queues of the adapter are
+/// paused meanwhile, and with concurrent channels no processor is in HwStorStartIo (nc-storport-hw_reset_bus.md).
 pub fn reset_bus(path: u8) {
     let (routine, extension) = {
-        let port = port();
+        let mut port = port();
+        port.held = true;
         (port.hw.hw_reset_bus, port.extension)
     };
+    queue::settle();
     crate::note!("HwStorResetBus for path {path}");
     let locks = lock::acquire_callback();
     let good =
         call::driver("HwStorResetBus", Stack::Thread, routine, &[extension, u64::from(path)]) & 0xFF != 0;
     lock::release_callback(locks);
+    port().held = false;
+    kernel::wake();
     if !good {
         crate::not_ok!("reset-bus", "HwStorResetBus returned FALSE");
     }
@@ -131,6 +250,10 @@ pub fn passive_work() {
 
 /// Ends all use of the adapter: waits for requests, stops it, looks at what it leaves behind.
 pub fn shut_down() {
+    if port().phase == Phase::Removed {
+        release_quarantine();
+        return;
+    }
     if !queue::wait(10_000, || port().active.is_empty() && port().waiting.is_empty()) {
         crate::not_ok!("outstanding-at-end", "{} request(s) never ended", port().active.len());
     }
@@ -140,20 +263,18 @@ pub fn shut_down() {
     } else {
         crate::not_ok!("stop-adapter", "ScsiStopAdapter failed");
     }
+    release_quarantine();
+}
+
+/// Looks at the memory of the last requests.
+fn release_quarantine() {
     let dead = core::mem::take(&mut port().quarantine);
     for dead in dead {
         dead.release();
     }
 }
 
-/// Stops and starts the adapter, as a power transition does.
+/// A power transition and back.
 pub fn stop_and_restart() -> bool {
-    let stopped = stop();
-    let restarted = stopped && restart();
-    if !restarted && stopped && !supports(SCSI_RESTART_ADAPTER) {
-        interrupt::connect();
-        start::initialize_adapter();
-        return true;
-    }
-    restarted
+    power_down() && power_up()
 }

@@ -8,6 +8,7 @@ pub mod control;
 pub mod exports;
 pub mod extended;
 pub mod interrupt;
+pub mod ladder;
 pub mod lock;
 pub mod memory;
 pub mod notification;
@@ -15,6 +16,7 @@ pub mod queue;
 pub mod registers;
 pub mod request;
 pub mod start;
+pub mod unit;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -49,6 +51,8 @@ pub enum Phase {
     Running,
     /// Stopped by ScsiStopAdapter.
     Stopped,
+    /// The device is gone.
+    Removed,
 }
 
 /// What Storport knows of one logical unit.
@@ -121,6 +125,10 @@ pub struct Port {
     pub past: VecDeque<(arena::Range, u32)>,
     /// Next request tag.
     pub next_tag: u32,
+    /// All queues are held, as around HwStorResetBus.
+    pub held: bool,
+    /// Late requests and resets.
+    pub ladder: ladder::Ladder,
     /// Most requests given to the miniport at once; 0 is no limit.
     pub limit: usize,
     /// The miniport asked for a new bus scan.

@@ -2,12 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use stand::wdk::codes::*;
 
 use super::request::{self, Request};
-use super::{Address, Phase, Port, Unit, control, lock};
+use super::{Address, Phase, Port, Unit, control, ladder, lock};
 use crate::cpu::percpu::{self, Stack};
 use crate::cpu::{call, clock, irql, smp};
 
@@ -17,17 +16,45 @@ const DEFAULT_DEPTH: u32 = 20;
 /// A request may come back busy this often.
 const BUSY_LIMIT: u32 = 200;
 
-/// Queues a request. Processors take turns as its initiator.
-pub fn submit(mut request: Box<Request>) -> u32 {
+/// Gives a request its number.
+pub fn number(request: &mut Request) -> u32 {
     let mut port = super::port();
     port.next_tag += 1;
     request.tag = port.next_tag;
-    let tag = request.tag;
+    request.tag
+}
+
+/// Queues a request. Processors take turns as its initiator.
+pub fn submit(mut request: Box<Request>) -> u32 {
+    let tag = number(&mut request);
     request.processor = tag % smp::count();
-    port.waiting.push_back(request);
-    drop(port);
+    super::port().waiting.push_back(request);
     smp::wake_all();
     tag
+}
+
+/// Starts a request on this processor whatever the state of the queues.
+pub fn start_now(request: Box<Request>) {
+    let old = irql::raise(irql::DISPATCH);
+    hand_over(super::port(), request);
+    irql::set(old);
+}
+
+/// Gives a request to the miniport.
+fn hand_over(mut port: super::PortGuard, mut request: Box<Request>) {
+    smp::set_starting(true);
+    let srb = request.build(&port);
+    request.deadline = clock::ticks() + u64::from(request.timeout) * 1000;
+    let address = request.address;
+    let limit = default_depth(&port);
+    unit(&mut port, address, limit).outstanding += 1;
+    port.active.insert(srb, request);
+    port.statistics.requests += 1;
+    port.statistics.most_active = port.statistics.most_active.max(port.active.len());
+    let path = Path::of(&port);
+    drop(port);
+    start(srb, path);
+    smp::set_starting(false);
 }
 
 /// Starts what this processor may start. Called on its thread at PASSIVE_LEVEL.
@@ -41,22 +68,8 @@ pub fn pump() {
 fn start_all() {
     loop {
         let mut port = super::port();
-        let Some(mut request) = next(&mut port) else { break };
-        smp::set_starting(true);
-        let srb = request.build(&port);
-        let now = clock::ticks();
-        request.deadline = now + u64::from(request.timeout) * 1000;
-        let address = request.address;
-        let limit = default_depth(&port);
-        let unit = unit(&mut port, address, limit);
-        unit.outstanding += 1;
-        port.active.insert(srb, request);
-        port.statistics.requests += 1;
-        port.statistics.most_active = port.statistics.most_active.max(port.active.len());
-        let path = Path::of(&port);
-        drop(port);
-        start(srb, path);
-        smp::set_starting(false);
+        let Some(request) = next(&mut port) else { break };
+        hand_over(port, request);
     }
 }
 
@@ -79,20 +92,20 @@ pub fn unit(port: &mut Port, address: Address, depth: u32) -> &mut Unit {
     port.units.entry(address).or_insert(Unit { depth, outstanding: 0, paused_until: 0, busy: 0 })
 }
 
-/// The first waiting request that may go now.
+/// The first waiting request that may go now. Those that Storport itself needs done go in any case.
 fn next(port: &mut Port) -> Option<Box<Request>> {
     let (now, me) = (clock::ticks(), percpu::number());
-    if port.phase != Phase::Running || port.paused_until > now || port.busy > 0 {
+    if port.phase != Phase::Running {
         return None;
     }
-    if port.limit != 0 && port.active.len() >= port.limit {
-        return None;
-    }
+    let full = port.limit != 0 && port.active.len() >= port.limit;
+    let held = port.held || full || port.paused_until > now || port.busy > 0;
     let index = port.waiting.iter().position(|request| {
         let free = port.units.get(&request.address).is_none_or(|unit| {
             unit.outstanding < unit.depth.max(1) && unit.paused_until <= now && unit.busy == 0
         });
-        request.processor == me && request.not_before <= now && free
+        let may = request.urgent || !held && free && !port.ladder.holds(request.address);
+        may && request.processor == me && request.not_before <= now
     })?;
     let request = port.waiting.remove(index)?;
     if request.retries > BUSY_LIMIT {
@@ -171,12 +184,10 @@ fn refused(srb: u64) {
 pub fn wait(limit: u64, mut until: impl FnMut() -> bool) -> bool {
     let end = clock::ticks() + limit;
     loop {
-        control::passive_work();
-        pump();
+        look();
         if until() {
             return true;
         }
-        overdue();
         if clock::ticks() >= end {
             return false;
         }
@@ -184,45 +195,31 @@ pub fn wait(limit: u64, mut until: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Requests past their time are reported once; then the bus is reset, as Storport does at the end of its ladder.
-fn overdue() {
-    let now = clock::ticks();
-    let mut late: Vec<alloc::string::String> = Vec::new();
-    let mut paths = Vec::new();
-    let mut hopeless = false;
-    for request in super::port().active.values_mut() {
-        if request.deadline > now {
-            continue;
-        }
-        if request.overdue {
-            hopeless |= request.deadline + 5000 <= now;
-        } else {
-            request.overdue = true;
-            late.push(request.text());
-            paths.push(request.address.0);
-        }
-    }
-    for text in late {
-        crate::not_ok!("srb-never-completed", "{text} did not end in its time");
-    }
-    paths.sort_unstable();
-    paths.dedup();
-    for path in paths {
-        control::reset_bus(path);
-    }
-    if hopeless {
-        crate::stop!("requests are still with the miniport 5 s after HwStorResetBus");
-    }
+/// Does what is due, then waits until something happens.
+pub fn turn() {
+    look();
+    smp::wait();
 }
 
-/// Takes the completed requests.
-pub fn take_done() -> VecDeque<Box<Request>> {
-    core::mem::take(&mut super::port().done)
+fn look() {
+    control::passive_work();
+    pump();
+    ladder::climb();
+}
+
+/// Takes the completed requests with such cookies.
+pub fn take_done(mine: impl Fn(u64) -> bool) -> VecDeque<Box<Request>> {
+    let mut port = super::port();
+    let (taken, rest): (VecDeque<_>, VecDeque<_>) =
+        core::mem::take(&mut port.done).into_iter().partition(|request| mine(request.cookie));
+    port.done = rest;
+    taken
 }
 
 /// Runs one request to its end.
 pub fn execute(request: Box<Request>) -> Box<Request> {
-    let limit = u64::from(request.timeout) * 1000 + 10_000;
+    // Its own time, and that of the whole ladder.
+    let limit = u64::from(request.timeout) * 1000 + 30_000;
     let tag = submit(request);
     let mut finished = None;
     let done = wait(limit, || {

@@ -11,7 +11,7 @@ use stand::scsi::{self, Command, Direction};
 use stand::wdk::codes::*;
 use stand::wdk::config::{SCATTER_GATHER_HEADER, ScatterGatherElement};
 use stand::wdk::names;
-use stand::wdk::srb::{self, Fill, ScsiRequestBlock, StorageRequestBlock};
+use stand::wdk::srb::{self, Extra, Fill, ScsiRequestBlock, StorageRequestBlock};
 
 use super::{Address, Port};
 use crate::cpu::clock;
@@ -93,6 +93,8 @@ pub struct Request {
     pub processor: u32,
     /// SRB function.
     pub function: u8,
+    /// What another function than EXECUTE_SCSI carries.
+    pub extra: Extra,
     /// CDB and direction.
     pub command: Command,
     /// Buffer.
@@ -107,8 +109,12 @@ pub struct Request {
     pub retries: u32,
     /// Times the class driver sent it again.
     pub attempts: u32,
-    /// The time-out was reported.
+    /// The time-out was noticed.
     pub overdue: bool,
+    /// Storport's own, for no class driver.
+    pub internal: bool,
+    /// Goes to the miniport even if the queues are held.
+    pub urgent: bool,
     /// What came back.
     pub answer: Answer,
     memory: Option<Memory>,
@@ -123,6 +129,7 @@ impl Request {
             address,
             processor: 0,
             function: SRB_FUNCTION_EXECUTE_SCSI,
+            extra: Extra::None,
             command,
             data,
             timeout,
@@ -131,9 +138,18 @@ impl Request {
             retries: 0,
             attempts: 0,
             overdue: false,
+            internal: false,
+            urgent: false,
             answer: Answer::default(),
             memory: None,
         })
+    }
+
+    /// A request of another function than EXECUTE_SCSI.
+    pub fn other(address: Address, function: u8, extra: Extra, data: Data, timeout: u32) -> Box<Self> {
+        let direction = if data.length == 0 { Direction::None } else { Direction::In };
+        let command = Command { cdb: [0; 32], length: 0, name: names::srb_function(function), direction };
+        Box::new(Request { function, extra, ..*Request::new(address, command, data, timeout) })
     }
 
     /// Address of the SRB, while the miniport has it.
@@ -216,9 +232,13 @@ impl Request {
             extension,
             tag: self.tag,
             timeout: self.timeout,
+            extra: self.extra,
         };
         if extended(port) {
             driver::write("Storport", self.srb(), srb::storage_request_block(&fill));
+            if let Some(block) = self.extra.block() {
+                driver::write("Storport", self.srb() + u64::from(srb::EX_DATA_AT), block);
+            }
         } else {
             let Some(block) = srb::scsi_request_block(&fill) else {
                 crate::stop!("{} needs an extended SRB", self.command.name)
@@ -250,8 +270,11 @@ impl Request {
         if function != expected {
             crate::not_ok!("srb-damaged", "{}: Function became {function:#x}", self.text());
         }
+        // Requests of other functions have neither SCSI status nor sense data; legacy blocks keep other members there.
+        let scsi = self.function == SRB_FUNCTION_EXECUTE_SCSI;
+        let scsi_status = if scsi { scsi_status } else { 0 };
         let mut answer = Answer { srb_status: status, scsi_status, transferred, sense: Vec::new() };
-        if status & SRB_STATUS_AUTOSENSE_VALID != 0 {
+        if scsi && status & SRB_STATUS_AUTOSENSE_VALID != 0 {
             answer.sense = driver::bytes("Storport", srb + SENSE_AT, usize::from(sense_length.min(SENSE)));
         }
         self.check(&answer);
@@ -377,11 +400,21 @@ pub fn complete(srb: u64) {
         unit.outstanding = unit.outstanding.saturating_sub(1);
         unit.busy = unit.busy.saturating_sub(1);
     }
-    if request.answer.srb_status & 0x3F == SRB_STATUS_BUSY {
-        // nc-storport-hw_startio.md: the same SRB comes again with a new extension.
+    let full = matches!(request.answer.scsi_status, SCSISTAT_BUSY | SCSISTAT_QUEUE_FULL);
+    if request.internal {
+        port.ladder.finished(request);
+    } else if request.answer.srb_status & 0x3F == SRB_STATUS_BUSY || full {
+        // nc-storport-hw_startio.md: the same SRB comes again with a new extension; storport-queue-management.md: as often
+        // as it takes, also for a SCSI status of BUSY. How long Storport waits is not documented. A full task set waits
+        // until one of its requests has ended, if there is any.
         port.statistics.busy += 1;
         request.retries += 1;
         request.not_before = clock::ticks() + 2;
+        if let Some(unit) = port.units.get_mut(&request.address)
+            && request.answer.scsi_status == SCSISTAT_QUEUE_FULL
+        {
+            unit.busy = unit.outstanding.min(1);
+        }
         port.waiting.push_front(request);
     } else {
         port.done.push_back(request);

@@ -4,7 +4,7 @@
 use stand::wdk::codes::*;
 use stand::wdk::config::{AccessRange, HwInitializationData, PortConfiguration};
 
-use super::{Phase, control, interrupt, lock, port};
+use super::{Phase, control, interrupt, lock, port, unit};
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::irql;
 use crate::cpu::percpu::Stack;
@@ -258,6 +258,7 @@ pub fn bring_up() {
     }
     initialize_adapter();
     control::query_types();
+    unit::query_types();
     port().phase = Phase::Running;
     kernel::wake();
 }
@@ -278,6 +279,13 @@ pub fn initialize_adapter() {
         crate::stop!("HwStorInitialize failed");
     }
     crate::ok!("initialize", "HwStorInitialize returned TRUE");
+    initialize_passively();
+    port().phase = Phase::Running;
+}
+
+/// HwStorPassiveInitializeRoutine at PASSIVE_LEVEL, if the miniport asked for it.
+pub fn initialize_passively() {
+    let extension = port().extension;
     let passive = {
         let mut port = port();
         port.phase = Phase::PassiveInitialize;
@@ -292,5 +300,22 @@ pub fn initialize_adapter() {
         }
         crate::ok!("passive-initialize", "HwStorPassiveInitializeRoutine returned TRUE");
     }
-    port().phase = Phase::Running;
+}
+
+/// Takes away what Storport gave the miniport: extensions, DPCs, timers, performance options. Whoever touches them after
+/// this is caught.
+pub fn release() {
+    let mut port = port();
+    let (extension, size) = (port.extension, u64::from(port.hw.device_extension_size));
+    let end = extension + size.next_multiple_of(16).max(16);
+    let first = extension & !(PAGE - 1);
+    arena::release(arena::Range { address: first, pages: (end - first).div_ceil(PAGE) });
+    if let Some((range, _, _)) = port.uncached.take() {
+        arena::release(range);
+    }
+    port.dpcs.clear();
+    port.units.clear();
+    (port.perf_flags, port.channels, port.first_message) = (0, 0, 0);
+    drop(port);
+    kernel::timer::cancel_all();
 }

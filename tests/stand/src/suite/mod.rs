@@ -2,6 +2,9 @@
 //!
 //! What a driver does not support is reported with `skip!`, neither passed nor failed.
 
+mod load;
+mod power;
+
 use stand::cmdline::Options;
 
 use crate::scan::Unit;
@@ -10,7 +13,7 @@ use crate::scan::Unit;
 type Suite = fn(&[Unit], &Options);
 
 /// All suites by name.
-const SUITES: &[(&str, Suite)] = &[];
+const SUITES: &[(&str, Suite)] = &[("power", power::run)];
 
 /// Runs the suite of that name.
 pub fn run(name: &str, units: &[Unit], options: &Options) {

@@ -71,6 +71,33 @@ pub const MINIPORT_REG_SZ: u32 = 0x1;
 pub const MINIPORT_REG_BINARY: u32 = 0x3;
 pub const MINIPORT_REG_DWORD: u32 = 0x4;
 
+pub const SRB_FUNCTION_ABORT_COMMAND: u8 = 0x10;
+pub const SRB_FUNCTION_DUMP_POINTERS: u8 = 0x26;
+pub const SRB_FUNCTION_FREE_DUMP_POINTERS: u8 = 0x27;
+pub const SRB_POWER_FLAGS_ADAPTER_REQUEST: u8 = 0x1;
+pub const SRB_PNP_FLAGS_ADAPTER_REQUEST: u32 = 0x1;
+pub const SRB_WMI_FLAGS_ADAPTER_REQUEST: u8 = 0x1;
+pub const SRBEX_WMI: u32 = 0x60;
+pub const SRBEX_POWER: u32 = 0x61;
+pub const SRBEX_PNP: u32 = 0x62;
+pub const STOR_START_DEVICE: u32 = 0x0;
+pub const STOR_REMOVE_DEVICE: u32 = 0x2;
+pub const STOR_STOP_DEVICE: u32 = 0x4;
+pub const STOR_QUERY_CAPABILITIES: u32 = 0x9;
+pub const STOR_SURPRISE_REMOVAL: u32 = 0x17;
+pub const STOR_POWER_DEVICE_D0: u32 = 1;
+pub const STOR_POWER_DEVICE_D3: u32 = 4;
+pub const STOR_POWER_ACTION_NONE: u32 = 0;
+pub const STOR_POWER_ACTION_SLEEP: u32 = 2;
+pub const SCSISTAT_BUSY: u8 = 0x8;
+pub const SCSISTAT_QUEUE_FULL: u8 = 0x28;
+
+pub const SCSI_QUERY_SUPPORTED_UNIT_CONTROL_TYPES: u32 = 0;
+pub const SCSI_UNIT_START: u32 = 2;
+pub const SCSI_UNIT_POWER: u32 = 3;
+pub const SCSI_UNIT_REMOVE: u32 = 9;
+pub const SCSI_UNIT_SURPRISE_REMOVAL: u32 = 10;
+
 pub const SRBEX_SCSI_CDB16: u32 = 0x40;
 pub const SRBEX_SCSI_CDB32: u32 = 0x41;
 

@@ -1,5 +1,25 @@
 //! Names of numbers, so that a message says `RequestComplete` and not `0`.
 
+/// Name of an SRB function.
+pub fn srb_function(function: u8) -> &'static str {
+    match function {
+        0x00 => "EXECUTE_SCSI",
+        0x02 => "IO_CONTROL",
+        0x07 => "SHUTDOWN",
+        0x08 => "FLUSH",
+        0x10 => "ABORT_COMMAND",
+        0x12 => "RESET_BUS",
+        0x13 => "RESET_DEVICE",
+        0x17 => "WMI",
+        0x20 => "RESET_LOGICAL_UNIT",
+        0x24 => "POWER",
+        0x25 => "PNP",
+        0x26 => "DUMP_POINTERS",
+        0x27 => "FREE_DUMP_POINTERS",
+        _ => "another SRB function",
+    }
+}
+
 /// Name of a StorPortNotification type.
 pub fn notification(code: u64) -> &'static str {
     match code {

@@ -120,6 +120,67 @@ layout!(SrbExCdb, 56, {
     kind: 0, length: 4, scsi_status: 8, sense_info_buffer_length: 9, cdb_length: 10, sense_info_buffer: 16, cdb: 24,
 });
 
+/// Offset of the extended data in the block.
+pub const EX_DATA_AT: u32 = 144;
+
+/// What requests of other functions than EXECUTE_SCSI carry besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// SRB_FUNCTION_PNP: the action, and whether it is about the adapter
+    /// (ns-storport-_srbex_data_pnp.md, ns-storport-_scsi_pnp_request_block.md).
+    Pnp {
+        /// STOR_PNP_ACTION.
+        action: u32,
+        /// About the adapter, not one unit.
+        adapter: bool,
+    },
+    /// SRB_FUNCTION_POWER (ns-storport-_srbex_data_power.md, ns-storport-_scsi_power_request_block.md).
+    Power {
+        /// STOR_DEVICE_POWER_STATE.
+        state: u32,
+        /// STOR_POWER_ACTION.
+        action: u32,
+        /// About the adapter, not one unit.
+        adapter: bool,
+    },
+    /// SRB_FUNCTION_WMI (ns-storport-_srbex_data_wmi.md, ns-storport-_scsi_wmi_request_block.md).
+    Wmi {
+        /// IRP_MN_… of the WMI request.
+        sub_function: u8,
+        /// About the adapter, not one unit.
+        adapter: bool,
+        /// DataPath.
+        path: u64,
+    },
+}
+
+impl Extra {
+    /// The extended data block: Type, Length, and what follows, as 24 bytes.
+    pub fn block(self) -> Option<[u32; 6]> {
+        // Length counts what follows Type and Length.
+        const LENGTH: u32 = 16;
+        match self {
+            Extra::None => None,
+            Extra::Pnp { action, adapter } => {
+                let flags = if adapter { SRB_PNP_FLAGS_ADAPTER_REQUEST } else { 0 };
+                Some([SRBEX_PNP, LENGTH, 0, action, flags, 0])
+            }
+            Extra::Power { state, action, adapter } => {
+                let flags = if adapter { u32::from(SRB_POWER_FLAGS_ADAPTER_REQUEST) } else { 0 };
+                Some([SRBEX_POWER, LENGTH, flags, state, action, 0])
+            }
+            Extra::Wmi { sub_function, adapter, path } => {
+                let flags = if adapter { u32::from(SRB_WMI_FLAGS_ADAPTER_REQUEST) } else { 0 };
+                let head = u32::from(sub_function) | flags << 8;
+                Some([SRBEX_WMI, LENGTH, head, 0, path as u32, (path >> 32) as u32])
+            }
+        }
+    }
+}
+
 /// Everything Storport knows about a request when it fills the block.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fill {
@@ -147,13 +208,15 @@ pub struct Fill {
     pub tag: u32,
     /// Time-out in seconds.
     pub timeout: u32,
+    /// What a function other than EXECUTE_SCSI carries.
+    pub extra: Extra,
 }
 
 /// Fills the old block. A CDB of more than 16 bytes does not fit: `None`.
 pub fn scsi_request_block(fill: &Fill) -> Option<ScsiRequestBlock> {
     let mut cdb = [0; 16];
     cdb.copy_from_slice(&fill.cdb[..16]);
-    (fill.cdb_length <= 16).then_some(ScsiRequestBlock {
+    let block = ScsiRequestBlock {
         length: 88,
         function: fill.function,
         path_id: fill.address.0,
@@ -171,12 +234,41 @@ pub fn scsi_request_block(fill: &Fill) -> Option<ScsiRequestBlock> {
         srb_extension: fill.extension,
         cdb,
         ..ScsiRequestBlock::default()
-    })
+    };
+    let block = match fill.extra {
+        Extra::None => block,
+        // The blocks of these functions put other members into the same places.
+        Extra::Pnp { action, adapter } => {
+            let flags = if adapter { SRB_PNP_FLAGS_ADAPTER_REQUEST } else { 0 };
+            ScsiRequestBlock { scsi_status: 0, internal_status: flags, ..at_8(block, action) }
+        }
+        Extra::Power { state, action, adapter } => {
+            let flags = if adapter { SRB_POWER_FLAGS_ADAPTER_REQUEST } else { 0 };
+            ScsiRequestBlock { scsi_status: flags, internal_status: action, ..at_8(block, state) }
+        }
+        Extra::Wmi { sub_function, adapter, path } => {
+            let flags = if adapter { SRB_WMI_FLAGS_ADAPTER_REQUEST } else { 0 };
+            ScsiRequestBlock {
+                scsi_status: sub_function,
+                sense_info_buffer: path,
+                ..at_8(block, u32::from(flags) << 8)
+            }
+        }
+    };
+    (fill.cdb_length <= 16).then_some(block)
 }
 
-/// Fills the extended block. Only SRB_FUNCTION_EXECUTE_SCSI carries CDB data; other functions have no extended data.
+/// Puts a word where QueueTag to SenseInfoBufferLength are.
+fn at_8(block: ScsiRequestBlock, word: u32) -> ScsiRequestBlock {
+    let [queue_tag, queue_action, cdb_length, sense_info_buffer_length] = word.to_le_bytes();
+    ScsiRequestBlock { queue_tag, queue_action, cdb_length, sense_info_buffer_length, ..block }
+}
+
+/// Fills the extended block. SRB_FUNCTION_EXECUTE_SCSI carries CDB data; what others carry ([`Extra::block`]) goes to the
+/// same place, [`EX_DATA_AT`].
 pub fn storage_request_block(fill: &Fill) -> StorageRequestBlock {
     let scsi = fill.function == SRB_FUNCTION_EXECUTE_SCSI;
+    let has_data = scsi || fill.extra != Extra::None;
     let wide = fill.cdb_length > 16;
     let cdb = SrbExCdb {
         kind: if wide { SRBEX_SCSI_CDB32 } else { SRBEX_SCSI_CDB16 },
@@ -197,6 +289,7 @@ pub fn storage_request_block(fill: &Fill) -> StorageRequestBlock {
         srb_length: match (scsi, wide) {
             (true, true) => 200,
             (true, false) => 184,
+            (false, _) if has_data => 168,
             (false, _) => 144,
         },
         srb_function: u32::from(fill.function),
@@ -205,11 +298,11 @@ pub fn storage_request_block(fill: &Fill) -> StorageRequestBlock {
         request_attribute: u16::from(SRB_SIMPLE_TAG_REQUEST),
         time_out_value: fill.timeout,
         address_offset: 128,
-        num_srb_ex_data: u32::from(scsi),
+        num_srb_ex_data: u32::from(has_data),
         data_transfer_length: fill.length,
         data_buffer: fill.data_buffer,
         miniport_context: fill.extension,
-        srb_ex_data_offset: [if scsi { 144 } else { 0 }, 0],
+        srb_ex_data_offset: [if has_data { EX_DATA_AT } else { 0 }, 0],
         address: Btl8 {
             kind: STOR_ADDRESS_TYPE_BTL8,
             address_length: 4,
@@ -258,6 +351,20 @@ mod tests {
         let fill = Fill { function: SRB_FUNCTION_RESET_BUS, ..sample(0) };
         let srb = storage_request_block(&fill);
         assert_eq!((srb.num_srb_ex_data, srb.srb_function, srb.srb_length), (0, 0x12, 144));
+    }
+
+    #[test]
+    fn a_pnp_request_has_its_action_in_both_kinds_of_block() {
+        let extra = Extra::Pnp { action: STOR_SURPRISE_REMOVAL, adapter: true };
+        let fill = Fill { function: SRB_FUNCTION_PNP, extra, ..sample(0) };
+
+        let srb = storage_request_block(&fill);
+        let old = scsi_request_block(&fill).unwrap();
+
+        assert_eq!((srb.num_srb_ex_data, srb.srb_ex_data_offset[0], srb.srb_length), (1, 144, 168));
+        assert_eq!(extra.block().unwrap(), [0x62, 16, 0, 0x17, 1, 0]);
+        // PnPAction at 8, SrbPnPFlags at 64.
+        assert_eq!((old.queue_tag, old.queue_action, old.internal_status), (0x17, 0, 1));
     }
 
     #[test]
