@@ -6,7 +6,7 @@ use stand::cmdline::Options;
 use super::load::Load;
 use crate::scan::{self, Unit};
 use crate::storport::{control, port};
-use alloc::vec;
+use alloc::vec::Vec;
 
 /// Transfers between two transitions.
 const BETWEEN: u64 = 20;
@@ -44,7 +44,7 @@ pub fn run(units: &[Unit], options: &Options) {
         crate::skip!("rebalance", "the device has {most} message(s)");
         return;
     }
-    let mut fewer = vec![most - 1, 2, 1, 0];
+    let mut fewer: Vec<u16> = [most - 1, 2, 1, 0].into_iter().filter(|messages| *messages < most).collect();
     fewer.dedup();
     for messages in fewer {
         crate::progress!("rebalance to {messages} message(s)");
