@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod cmdline;
 pub mod image;
+pub mod reply;
 pub mod scsi;
 pub mod split;
 pub mod stamp;

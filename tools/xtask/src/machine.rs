@@ -238,7 +238,7 @@ impl Machine {
     pub fn add(&mut self, kind: Kind, options: &str) {
         match kind {
             Kind::Blk => {
-                self.raw(&format!("virtio-blk-pci,drive=disk0,serial=RUST-BLK-0001{options}"));
+                self.raw(&format!("virtio-blk-pci,id=blk0,drive=disk0,serial=RUST-BLK-0001{options}"));
             }
             Kind::Scsi => {
                 self.raw(&format!("virtio-scsi-pci,id=scsi0{options}"));
@@ -253,7 +253,7 @@ impl Machine {
                     1,
                     &format!("drive=disk2,serial=RUST-SCSI-0002,{large_blocks}"),
                 ));
-                self.raw(&unit("scsi-cd", 1, 0, "drive=cd0"));
+                self.raw(&unit("scsi-cd", 1, 0, "id=cdrom0,drive=cd0"));
             }
         }
     }

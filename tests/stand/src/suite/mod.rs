@@ -2,6 +2,7 @@
 //!
 //! What a driver does not support is reported with `skip!`, neither passed nor failed.
 
+mod hotplug;
 mod load;
 mod power;
 
@@ -13,7 +14,7 @@ use crate::scan::Unit;
 type Suite = fn(&[Unit], &Options);
 
 /// All suites by name.
-const SUITES: &[(&str, Suite)] = &[("power", power::run)];
+const SUITES: &[(&str, Suite)] = &[("hotplug", hotplug::run), ("power", power::run)];
 
 /// Runs the suite of that name.
 pub fn run(name: &str, units: &[Unit], options: &Options) {
