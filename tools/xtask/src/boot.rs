@@ -1,13 +1,17 @@
 //! One driver on one machine: boots the stand, shows what it says, and looks at the disks afterwards.
 
-use crate::command::{Event, Stream, step};
-use crate::machine::{Images, Kind, Machine};
+use crate::command::{Ended, Event, Stream, step};
+use crate::daemon;
+use crate::host::Host;
+use crate::machine::{Images, Kind, Machine, Places};
 use crate::protocol::{Broken, Line, Report, sum_up};
 use crate::qemu::{Boot, Qemu};
 use crate::screen::Screen;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,7 +61,7 @@ fn seed(text: &str) -> Result<u64, String> {
 }
 
 /// How much of the machine is tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Io {
     /// Find the disks, write on them, and read back
     #[default]
@@ -91,6 +95,34 @@ pub struct Trial<'a> {
     pub machine: &'a Machine,
     /// How much is tried.
     pub io: Io,
+    /// The suite that runs in place of the pass.
+    pub suite: Option<String>,
+    /// Further `KEY=VALUE` words for the stand.
+    pub words: Vec<String>,
+}
+
+impl<'a> Trial<'a> {
+    /// The pass on a machine: no suite, nothing further.
+    pub fn new(driver: &'a Path, pci: impl Into<String>, kind: Option<Kind>, machine: &'a Machine) -> Self {
+        Self { driver, pci: pci.into(), kind, machine, io: Io::Full, suite: None, words: Vec::new() }
+    }
+}
+
+/// What is left of a boot.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What it amounts to.
+    pub report: Report,
+    /// What it wrote.
+    pub ended: Ended,
+    /// QEMU's command line.
+    pub command: Vec<OsString>,
+    /// The stand that was booted.
+    pub stand: PathBuf,
+    /// How the disk images were made.
+    pub disks: Vec<String>,
+    /// What went over QEMU's monitor.
+    pub qmp_log: PathBuf,
 }
 
 /// How much of the stand's output is shown.
@@ -144,40 +176,73 @@ pub fn check_image(path: &Path) -> Result<()> {
 pub fn boot(
     workspace: &Workspace,
     screen: &mut Screen,
-    (qemu, options): (&Qemu, &Options),
+    with: (&Qemu, &Options),
     trial: &Trial<'_>,
     show: Show,
 ) -> Result<Report> {
+    attempt(workspace, screen, with, (&workspace.stand(), trial), show).map(|attempt| attempt.report)
+}
+
+/// The same with a stand of the caller's choice, and with everything that a person needs to understand a failure.
+///
+/// # Errors
+/// As [`boot`], and when the machine needs a storage daemon that cannot be started.
+pub fn attempt(
+    workspace: &Workspace,
+    screen: &mut Screen,
+    (qemu, options): (&Qemu, &Options),
+    (stand, trial): (&Path, &Trial<'_>),
+    show: Show,
+) -> Result<Attempt> {
     let name = image_name(trial.driver);
     check_image(trial.driver)?;
-    let images = Images::make(&workspace.output("run"), options.seed)?;
+    let folder = workspace.output("run");
+    let mut images = Images::make(&folder, options.seed)?;
+    images.add(&trial.machine.drives)?;
+    let qmp_log = folder.join("qmp.log");
+    let host = Host::start(&qmp_log)?;
+    let places = Places { folder: &folder, temp: host.folder() };
+    let daemon = trial.machine.daemon.as_ref().map(|daemon| daemon::start(daemon, places)).transpose()?;
     let mut words = vec![
         format!("image={name}"),
         format!("pci={}", trial.pci),
         trial.io.key().to_owned(),
         format!("seed={:x}", options.seed),
     ];
+    words.extend(trial.suite.iter().map(|suite| format!("suite={suite}")));
+    words.extend(trial.words.iter().cloned());
     words.extend(options.parameters.iter().map(|parameter| format!("param.{parameter}")));
     let boot = Boot {
-        stand: &workspace.stand(),
+        stand,
         driver: trial.driver,
         options: words,
-        machine: trial.machine.arguments(&images),
+        machine: [trial.machine.arguments(&images, host.folder()), host.arguments()].concat(),
         smp: options.smp,
         limit: Duration::from_secs(options.timeout),
     };
     let ended = qemu.boot(&boot, |event| match event {
-        Event::Line(stream, line) => print(screen, show, stream, line),
+        Event::Line(stream, line) => {
+            if let (Stream::Out, Line::Host(text)) = (stream, Line::parse(line)) {
+                host.line(text);
+            }
+            print(screen, show, stream, line);
+        }
         Event::Idle => {}
     })?;
     screen.clear();
+    // The image files are whole, and the log is, when nobody uses them any more.
+    drop((host, daemon));
 
     let mut report = sum_up(&ended);
     if report.broken.is_none()
         && trial.io == Io::Full
         && let Some(kind) = trial.kind
     {
-        for check in images.verify(kind, &report.stamps) {
+        let checks = match trial.suite {
+            Some(_) => images.verify_said(kind, &report.stamps),
+            None => images.verify(kind, &report.stamps),
+        };
+        for check in checks {
             if show == Show::All {
                 screen.line(&format!("  {:<4} {}", if check.passed { "ok" } else { "FAIL" }, check.text));
             }
@@ -192,12 +257,15 @@ pub fn boot(
         // Otherwise what led to it stands right above.
         screen.line(&ended.tail(20));
     }
-    Ok(report)
+    let disks = images.recipe();
+    Ok(Attempt { report, command: qemu.words(&boot), ended, stand: stand.to_owned(), disks, qmp_log })
 }
 
 fn print(screen: &mut Screen, show: Show, stream: Stream, line: &str) {
     let parsed = if stream == Stream::Err { Line::Other(line) } else { Line::parse(line) };
     match (parsed, show) {
+        // Asked and answered without a person.
+        (Line::Host(_), _) => {}
         (Line::Progress(text), _) => screen.progress(&format!("  {text}")),
         (Line::Check { text, .. }, Show::Progress) => screen.progress(&format!("  {text}")),
         (_, Show::Progress) => {}

@@ -9,6 +9,7 @@
 
 use crate::protocol::FinalStamp;
 use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
 use stand::stamp::{self, FINAL_BYTES, FINAL_GENERATION, MEDIUM_BLOCK, MEDIUM_GENERATION, Mismatch, Stamp};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -22,7 +23,7 @@ pub const BLK_IDS: &str = "1af4:1001,1af4:1042";
 pub const SCSI_IDS: &str = "1af4:1004,1af4:1048";
 
 /// Which kind of virtio device a driver is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// virtio-blk.
     Blk,
@@ -85,6 +86,17 @@ const MEDIUM_SIZE: u64 = 8 * MIB;
 pub struct Images {
     folder: PathBuf,
     seed: u64,
+    /// Nodes of disks besides the usual ones.
+    more: Vec<String>,
+}
+
+/// A disk besides the usual ones: empty, under a node name of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drive {
+    /// Node name, which is also the name of the image file.
+    pub node: String,
+    /// Bytes.
+    pub size: u64,
 }
 
 impl Images {
@@ -94,17 +106,41 @@ impl Images {
     /// When a file cannot be written.
     pub fn make(folder: &Path, seed: u64) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        let images = Self { folder: folder.to_owned(), seed };
+        let images = Self { folder: folder.to_owned(), seed, more: Vec::new() };
         for disk in DISKS {
-            let path = images.path(disk.node);
-            // Sparse: takes no room until the drivers write.
-            File::create(&path)
-                .and_then(|file| file.set_len(disk.size))
-                .with_context(|| format!("{} cannot be written", path.display()))?;
+            images.empty(disk.node, disk.size)?;
         }
         let path = images.path(MEDIUM);
         images.write_medium(&path).with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(images)
+    }
+
+    /// Makes further empty disks.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn add(&mut self, drives: &[Drive]) -> Result<()> {
+        for drive in drives {
+            self.empty(&drive.node, drive.size)?;
+            self.more.push(drive.node.clone());
+        }
+        Ok(())
+    }
+
+    /// How they are made, for a person.
+    pub fn recipe(&self) -> Vec<String> {
+        let mut lines: Vec<String> =
+            DISKS.iter().map(|disk| format!("{}: {} bytes, empty", disk.node, disk.size)).collect();
+        lines.push(format!("{MEDIUM}: {MEDIUM_SIZE} bytes, stamped with seed {:x}", self.seed));
+        lines
+    }
+
+    fn empty(&self, node: &str, size: u64) -> Result<()> {
+        let path = self.path(node);
+        // Sparse: takes no room until the drivers write.
+        File::create(&path)
+            .and_then(|file| file.set_len(size))
+            .with_context(|| format!("{} cannot be written", path.display()))
     }
 
     fn path(&self, node: &str) -> PathBuf {
@@ -135,7 +171,8 @@ impl Images {
             ]
         };
         let disks = DISKS.iter().flat_map(|disk| node(disk.node, ""));
-        disks.chain(node(MEDIUM, ",read-only=on")).collect()
+        let more = self.more.iter().flat_map(|name| node(name, ""));
+        disks.chain(node(MEDIUM, ",read-only=on")).chain(more).collect()
     }
 
     /// Reads the image files back after a run of a driver of this kind: are the stamps that the stand says it left in
@@ -157,6 +194,17 @@ impl Images {
             checks.push(HostCheck::new(MEDIUM, self.verify_medium()));
         }
         checks
+    }
+
+    /// The same for only those disks that the stand says something of: a suite leaves stamps where it has use for them.
+    pub fn verify_said(&self, kind: Kind, stamps: &[FinalStamp]) -> Vec<HostCheck> {
+        let disks = DISKS.iter().filter(|disk| disk.kind == kind);
+        disks
+            .filter_map(|disk| {
+                let said = stamps.iter().rev().find(|stamp| stamp.owner == disk.owner)?;
+                Some(HostCheck::new(disk.node, self.verify_disk(disk, said)))
+            })
+            .collect()
     }
 
     fn verify_disk(&self, disk: &Disk, said: &FinalStamp) -> Result<String> {
@@ -220,9 +268,44 @@ fn verify_blocks(path: &Path, block_size: usize, blocks: u64, stamp: impl Fn(u64
 }
 
 /// QEMU's arguments for disks and devices, and the PCI functions the driver is for.
-#[derive(Clone, Debug, Default)]
+///
+/// In devices, further arguments and those of the daemon, `{folder}` is the folder of the image files and `{temp}` a short
+/// path for sockets; both are there when QEMU starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     devices: Vec<String>,
+    /// Disks besides the usual ones, for devices to name.
+    pub drives: Vec<Drive>,
+    /// Further arguments, before the devices.
+    pub more: Vec<String>,
+    /// A qemu-storage-daemon that must run first.
+    pub daemon: Option<Daemon>,
+}
+
+/// A qemu-storage-daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The socket that is there when it is ready.
+    pub socket: String,
+}
+
+/// What `{folder}` and `{temp}` stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The folder of the image files.
+    pub folder: &'a Path,
+    /// A short path.
+    pub temp: &'a Path,
+}
+
+impl Places<'_> {
+    /// Puts the paths in.
+    pub fn fill(&self, text: &str) -> String {
+        let path = |path: &Path| path.display().to_string().replace(',', ",,");
+        text.replace("{folder}", &path(self.folder)).replace("{temp}", &path(self.temp))
+    }
 }
 
 impl Machine {
@@ -264,9 +347,11 @@ impl Machine {
     }
 
     /// All arguments.
-    pub fn arguments(&self, images: &Images) -> Vec<String> {
-        let devices = self.devices.iter().flat_map(|device| ["-device".to_owned(), device.clone()]);
-        images.arguments().into_iter().chain(devices).collect()
+    pub fn arguments(&self, images: &Images, temp: &Path) -> Vec<String> {
+        let places = Places { folder: &images.folder, temp };
+        let more = self.more.iter().map(|word| places.fill(word));
+        let devices = self.devices.iter().flat_map(|device| ["-device".to_owned(), places.fill(device)]);
+        more.chain(images.arguments()).chain(devices).collect()
     }
 }
 

@@ -5,7 +5,8 @@
 //!                 │          │        │   stand            test, coverage, fuzz, bench ─► nightly, registry
 //!                 drivers    fresh    └─► boot ─► qemu ─► command      (QEMU, always with a time limit)
 //!                                          │ └──► protocol             (what the stand prints)
-//!                                          └────► machine              (disk images, devices, stamps)
+//!           stand ─► suites ─► failed       ├────► machine              (disk images, devices, stamps)
+//!                                          └────► host ─► qmp          (what the stand asks for), daemon
 //! ```
 //!
 //! `packaging` does the packaging, `stand` is the program that is booted; here they are only put together.
@@ -16,21 +17,26 @@ mod build;
 mod check;
 mod command;
 mod coverage;
+mod daemon;
 mod drivers;
+mod failed;
 mod fresh;
 mod fuzz;
+mod host;
 mod hygiene;
 mod machine;
 mod nightly;
 mod package;
 mod protocol;
 mod qemu;
+mod qmp;
 mod registry;
 mod run;
 mod screen;
 mod setup;
 mod stages;
 mod stand_verb;
+mod suites;
 mod test;
 mod workspace;
 
@@ -147,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn suites_need_no_driver_and_come_several_at_once() {
+        let Verb::Stand(options) = parse("x stand --suite hotplug,power --long").unwrap() else {
+            panic!("not stand")
+        };
+
+        assert_eq!(options.suite, ["hotplug", "power"]);
+        assert!(options.long && options.driver.is_none());
+    }
+
+    #[test]
     fn numbers_out_of_range_are_refused() {
         for words in [
             "x stand",
@@ -155,6 +171,10 @@ mod tests {
             "x stand --driver a.sys --seed lucky",
             "x stand --driver a.sys --pci 1af4",
             "x stand --driver a.sys --io most",
+            "x stand --long --driver a.sys",
+            "x stand --suite hotplug --io scan",
+            "x stand --replay folder --driver a.sys",
+            "x stand --replay folder --seed 1",
             "x run --smp 99",
             "x fuzz used_ring --time 0",
             "x fuzz --input a",

@@ -7,6 +7,7 @@
 //! | `ok NAME: detail`, `not ok NAME: detail` | one check |
 //! | `skip NAME: why` | not tried: the driver or the machine has it not |
 //! | `log SOURCE: text` | what the driver logged |
+//! | `host N VERB ARGUMENT` | the runner is asked for something; see `host` |
 //! | `stop REASON` | the stand cannot go on |
 //! | `end passed=N failed=M` | the last line of a complete run |
 //!
@@ -39,6 +40,8 @@ pub enum Line<'a> {
     Skip(&'a str),
     /// What the driver or the machine logged.
     Log(&'a str),
+    /// `N VERB ARGUMENT`: something that the runner shall do.
+    Host(&'a str),
     /// Why the stand cannot go on.
     Stop(&'a str),
     /// The count of a complete run.
@@ -70,6 +73,8 @@ impl<'a> Line<'a> {
             Self::Skip(text)
         } else if let Some(text) = rest("log ") {
             Self::Log(text)
+        } else if let Some(text) = rest("host ") {
+            Self::Host(text)
         } else if let Some(text) = rest("stop ") {
             Self::Stop(text)
         } else if let Some(counts) = rest("end ").and_then(end) {
@@ -188,7 +193,7 @@ pub fn sum_up(ended: &Ended) -> Report {
             }
             Line::Skip(text) => report.skipped.push(text.to_owned()),
             Line::Log(text) => report.logs.push(text.to_owned()),
-            Line::Progress(_) | Line::Other(_) => {}
+            Line::Progress(_) | Line::Host(_) | Line::Other(_) => {}
         }
     }
     let seen = (report.passed, u32::try_from(report.failed.len()).unwrap_or(u32::MAX));
@@ -239,6 +244,7 @@ mod tests {
         assert_eq!(Line::parse("not ok a: b"), Line::Check { passed: false, text: "a: b" });
         assert_eq!(Line::parse("log driver: hello"), Line::Log("driver: hello"));
         assert_eq!(Line::parse("skip unmap: not offered"), Line::Skip("unmap: not offered"));
+        assert_eq!(Line::parse("host 1 event STOP"), Line::Host("1 event STOP"));
         assert_eq!(Line::parse("stop no such import"), Line::Stop("no such import"));
         assert_eq!(Line::parse("end passed=12 failed=0"), Line::End { passed: 12, failed: 0 });
         assert_eq!(Line::parse("okay"), Line::Other("okay"));

@@ -2,6 +2,7 @@
 
 use crate::command::{self, Ended, Event};
 use anyhow::{Context as _, Result, bail, ensure};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,7 +39,8 @@ impl fmt::Display for Version {
 /// One QEMU of this machine.
 #[derive(Clone, Debug)]
 pub struct Qemu {
-    program: PathBuf,
+    /// The program.
+    pub program: PathBuf,
     /// What `--version` says, as it stands there: `10.0.2`.
     pub name: String,
     /// Whether [`FIRMWARE`] comes with it.
@@ -78,6 +80,26 @@ impl Qemu {
         Ok(Self { program, name, has_firmware })
     }
 
+    /// QEMU's command line for this boot, word by word.
+    pub fn words(&self, boot: &Boot<'_>) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![self.program.clone().into()];
+        let mut add = |more: &[&str]| words.extend(more.iter().map(OsString::from));
+        // TCG on purpose, with a thread per vCPU: it shows the store reordering of a real x86 machine, behaves the same
+        // on every host, and needs no privilege.
+        add(&["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "256M"]);
+        add(&["-smp", &boot.smp.to_string()]);
+        if self.has_firmware {
+            add(&["-bios", FIRMWARE]);
+        }
+        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        add(&["-chardev", "stdio,id=debug,signal=off", "-device", "isa-debugcon,iobase=0xe9,chardev=debug"]);
+        add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        words.extend(["-kernel".into(), boot.stand.into(), "-initrd".into(), boot.driver.into()]);
+        words.extend(["-append".into(), boot.options.join(" ").into()]);
+        words.extend(boot.machine.iter().map(OsString::from));
+        words
+    }
+
     /// Boots the stand and reports every line as it comes.
     ///
     /// # Errors
@@ -92,25 +114,7 @@ impl Qemu {
         let processor_seconds = (boot.limit.as_secs() + 30) * (u64::from(boot.smp) + 1);
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -t \"$1\"; shift; exec \"$@\"", "sh"]).arg(processor_seconds.to_string());
-        command.arg(&self.program);
-        // TCG on purpose, with a thread per vCPU: it shows the store reordering of a real x86 machine, behaves the same
-        // on every host, and needs no privilege.
-        command.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "256M"]);
-        command.args(["-smp", &boot.smp.to_string()]);
-        if self.has_firmware {
-            command.args(["-bios", FIRMWARE]);
-        }
-        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        command.args([
-            "-chardev",
-            "stdio,id=debug,signal=off",
-            "-device",
-            "isa-debugcon,iobase=0xe9,chardev=debug",
-        ]);
-        command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
-        command.arg("-kernel").arg(boot.stand).arg("-initrd").arg(boot.driver);
-        command.arg("-append").arg(boot.options.join(" "));
-        command.args(&boot.machine);
+        command.args(self.words(boot));
         command
     }
 }

@@ -1,6 +1,6 @@
 //! `./x run`: from the sources to both drivers at work on QEMU's disks.
 
-use crate::boot::{self, Io, Show, Trial};
+use crate::boot::{self, Show, Trial};
 use crate::drivers;
 use crate::machine::{Kind, Machine};
 use crate::package;
@@ -59,13 +59,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             qemu.name
         ));
         let kind = kind(driver);
-        let trial = Trial {
-            driver: &image,
-            pci: kind.ids().to_owned(),
-            kind: Some(kind),
-            machine: &machine,
-            io: Io::Full,
-        };
+        let trial = Trial::new(&image, kind.ids(), Some(kind), &machine);
         let report = boot::boot(workspace, screen, (&qemu, &arguments.boot), &trial, Show::All)?;
         passed += report.passed;
         complaints

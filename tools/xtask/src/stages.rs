@@ -11,6 +11,8 @@ pub struct Tally {
     pub passed: usize,
     /// What failed, one line each.
     pub failed: Vec<String>,
+    /// What was not tried and why, one line each: neither passed nor failed.
+    pub skipped: Vec<String>,
 }
 
 impl Tally {
@@ -35,6 +37,7 @@ impl Tally {
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
     }
 }
 
@@ -80,6 +83,9 @@ pub fn work_through(screen: &mut Screen, stages: Vec<Stage<'_>>, filters: &[Stri
         for failure in &tally.failed {
             screen.line(&format!("       {failure}"));
         }
+        for skip in &tally.skipped {
+            screen.line(&format!("       skip {skip}"));
+        }
         total.add(tally);
     }
     total
@@ -94,17 +100,21 @@ mod tests {
     fn a_stage_that_breaks_counts_as_one_failure_and_the_others_go_on() {
         let stages = vec![
             Stage::new("first", |_: &mut Screen| bail!("broken")),
-            Stage::new("second", |_: &mut Screen| Ok(Tally { passed: 3, failed: vec![] })),
+            Stage::new("second", |_: &mut Screen| {
+                Ok(Tally { passed: 3, failed: vec![], ..Tally::default() })
+            }),
         ];
 
         let total = work_through(&mut Screen::new(), stages, &[]);
 
-        assert_eq!(total, Tally { passed: 3, failed: vec!["broken".to_owned()] });
+        assert_eq!(total, Tally { passed: 3, failed: vec!["broken".to_owned()], ..Tally::default() });
     }
 
     #[test]
     fn filters_choose_stages_by_part_of_their_name() {
-        let stage = |name: &str| Stage::new(name, |_: &mut Screen| Ok(Tally { passed: 1, failed: vec![] }));
+        let stage = |name: &str| {
+            Stage::new(name, |_: &mut Screen| Ok(Tally { passed: 1, failed: vec![], ..Tally::default() }))
+        };
 
         let total = work_through(
             &mut Screen::new(),

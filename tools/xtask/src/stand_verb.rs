@@ -1,19 +1,35 @@
 //! `./x stand`: any StorPort miniport image for a virtio storage device on a machine of the caller's choice.
 
 use crate::boot::{self, Io, Show, Trial};
+use crate::drivers;
+use crate::failed;
 use crate::machine::{Kind, Machine};
+use crate::package;
+use crate::qemu::Qemu;
+use crate::run::{image_from_iso, kind as kind_of};
 use crate::screen::Screen;
+use crate::suites::{self, Subject, Suite};
 use crate::workspace::Workspace;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use packaging::driver;
 use std::path::{Path, PathBuf};
 
 /// What to boot.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The driver image
-    #[arg(long, value_name = "FILE.sys")]
-    pub driver: PathBuf,
+    /// The driver image; without it, suites run on both drivers of this tree
+    #[arg(long, value_name = "FILE.sys", required_unless_present_any = ["suite", "replay"])]
+    pub driver: Option<PathBuf>,
+    /// Suites to run in place of the one pass; `list` prints them
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with_all = ["io", "smp"])]
+    pub suite: Vec<String>,
+    /// Suites run as long as they can
+    #[arg(long, requires = "suite")]
+    pub long: bool,
+    /// Run again what left this folder when it failed
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["driver", "suite", "device", "pci", "io", "smp", "seed", "timeout", "parameters"])]
+    pub replay: Option<PathBuf>,
     /// A device: virtio-blk or virtio-scsi (with disks), or a QEMU -device string, which may name the drives disk0,
     /// disk1, disk2 (raw, 128, 64 and 64 MiB) and cd0; may be given several times; all of the first two if left out
     #[arg(long, value_name = "DEVICE")]
@@ -42,7 +58,19 @@ fn pci(text: &str) -> Result<String, String> {
 /// # Errors
 /// When something is missing or the arguments contradict each other.
 pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
-    let driver = workspace.path_of_caller(&arguments.driver);
+    if let Some(folder) = &arguments.replay {
+        return replay(workspace, screen, arguments, &workspace.path_of_caller(folder));
+    }
+    if arguments.suite == ["list"] {
+        for line in suites::list() {
+            screen.line(&line);
+        }
+        return Ok(true);
+    }
+    if !arguments.suite.is_empty() {
+        return run_suites(workspace, screen, arguments);
+    }
+    let driver = workspace.path_of_caller(arguments.driver.as_deref().context("which driver? say --driver")?);
     boot::check_image(&driver)?;
     let (machine, kind) = machine(&arguments.device)?;
     let kind = kind.or_else(|| Kind::of_image(&driver));
@@ -53,12 +81,105 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     screen.line(&format!("{} on QEMU {}", driver.file_name().unwrap_or_default().display(), qemu.name));
     // What a raw device puts behind which unit is not known here, so only the known machine's files are looked at.
     let known = arguments.device.iter().all(|device| named(device).is_some());
-    let trial =
-        Trial { driver: &driver, pci, kind: kind.filter(|_| known), machine: &machine, io: arguments.io };
-    let report = boot::boot(workspace, screen, (&qemu, &arguments.boot), &trial, Show::All)?;
-    match boot::complaint(&report, &arguments.boot) {
+    let trial = Trial { io: arguments.io, ..Trial::new(&driver, pci, kind.filter(|_| known), &machine) };
+    let with = (&qemu, &arguments.boot);
+    let attempt = boot::attempt(workspace, screen, with, (&workspace.stand(), &trial), Show::All)?;
+    if let Some(complaint) = boot::complaint(&attempt.report, &arguments.boot) {
+        let name = driver.file_stem().unwrap_or_default().to_string_lossy();
+        let program = (qemu.program.as_path(), qemu.name.as_str());
+        let folder = failed::keep(workspace, &name, program, &arguments.boot, (&trial, &attempt))?;
+        screen.line(&format!("kept in {}", folder.display()));
+        bail!("{complaint}");
+    }
+    screen.line(&format!("{} checks passed", attempt.report.passed));
+    Ok(true)
+}
+
+/// Runs suites on the given driver, or on both of the ISO.
+fn run_suites(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
+    let chosen = suites::find(&arguments.suite)?;
+    let qemu = arguments.boot.find_qemu(workspace)?;
+    let subjects = subjects(workspace, screen, arguments)?;
+    boot::build_stand(workspace, screen)?;
+
+    let mut outcomes = Vec::new();
+    for suite in chosen {
+        let mut outcome = suites::Outcome::default();
+        for (image, kind, pci) in &subjects {
+            let subject = Subject { image, kind: *kind, pci };
+            outcome.merge(suite_on(workspace, screen, (&qemu, arguments), suite, subject)?);
+        }
+        outcomes.push((suite, outcome));
+    }
+    for line in suites::summary(&outcomes) {
+        screen.line(&line);
+    }
+    Ok(outcomes.iter().all(|(_, outcome)| outcome.failed.is_empty()))
+}
+
+fn suite_on(
+    workspace: &Workspace,
+    screen: &mut Screen,
+    (qemu, arguments): (&Qemu, &Arguments),
+    suite: &Suite,
+    subject: Subject<'_>,
+) -> Result<suites::Outcome> {
+    let with = (qemu, &arguments.boot);
+    suites::run(workspace, screen, with, (suite, arguments.long), subject, Show::All)
+}
+
+/// Image, kind and PCI functions of the drivers to try.
+fn subjects(
+    workspace: &Workspace,
+    screen: &mut Screen,
+    arguments: &Arguments,
+) -> Result<Vec<(PathBuf, Kind, String)>> {
+    if let Some(image) = &arguments.driver {
+        let image = workspace.path_of_caller(image);
+        boot::check_image(&image)?;
+        // The devices are the suite's; here they only say which kind of driver it is.
+        let kind = match arguments.device.as_slice() {
+            [] => Kind::of_image(&image),
+            [device] => named(device),
+            _ => None,
+        };
+        let kind = kind.context("is this driver for --device virtio-blk or for --device virtio-scsi?")?;
+        let pci = ids(&arguments.pci, Some(kind), &image)?;
+        return Ok(vec![(image, kind, pci)]);
+    }
+    ensure!(
+        arguments.device.is_empty() && arguments.pci.is_empty(),
+        "--device and --pci say what a --driver is for, and there is none"
+    );
+    package::make(workspace, screen, &drivers::Arguments::default())?;
+    driver::ALL
+        .into_iter()
+        .map(|driver| {
+            let kind = kind_of(driver);
+            Ok((image_from_iso(workspace, driver)?, kind, kind.ids().to_owned()))
+        })
+        .collect()
+}
+
+/// Runs again what failed, with the same binaries, seed and machine and new disks.
+fn replay(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments, folder: &Path) -> Result<bool> {
+    let recipe = failed::read(folder)?;
+    let mut options = recipe.options()?;
+    if arguments.boot.qemu.is_some() || !recipe.qemu.is_file() {
+        options.qemu.clone_from(&arguments.boot.qemu);
+    }
+    let qemu = options.find_qemu(workspace)?;
+    if qemu.name != recipe.qemu_version {
+        screen.line(&format!("it ran on QEMU {}, and this is {}", recipe.qemu_version, qemu.name));
+    }
+    let driver = recipe.driver(folder);
+    let trial = recipe.trial(&driver);
+    let stand = failed::stand(folder);
+    screen.line(&format!("{} again on QEMU {}", folder.display(), qemu.name));
+    let attempt = boot::attempt(workspace, screen, (&qemu, &options), (&stand, &trial), Show::All)?;
+    match boot::complaint(&attempt.report, &options) {
         Some(complaint) => bail!("{complaint}"),
-        None => screen.line(&format!("{} checks passed", report.passed)),
+        None => screen.line(&format!("{} checks passed", attempt.report.passed)),
     }
     Ok(true)
 }

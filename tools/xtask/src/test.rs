@@ -14,6 +14,7 @@ use crate::qemu::Qemu;
 use crate::run::{image_from_iso, kind};
 use crate::screen::{Screen, seconds};
 use crate::stages::{Stage, Tally, work_through};
+use crate::suites::{self, SUITES, Subject, Suite};
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -142,6 +143,8 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     // Packages, ISO and stand are made once, by the first stage that needs them.
     let made = Made::default();
     let made = &made;
+    // Suites run on one QEMU: what they are about is the driver, and the variants have shown that each QEMU will do.
+    let first = &qemus[0];
 
     let mut stages = vec![
         Stage::new("unit and host tests", |screen| cargo_test(workspace, screen, &[])),
@@ -152,7 +155,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
         }),
         Stage::new("build and package", |screen| {
             made.get(workspace, screen)?;
-            Ok(Tally { passed: 1, failed: Vec::new() })
+            Ok(Tally { passed: 1, failed: Vec::new(), ..Tally::default() })
         }),
         Stage::new("packages and ISO read back", |screen| {
             made.get(workspace, screen)?;
@@ -174,6 +177,17 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             }
         }
     }
+    for suite in SUITES {
+        for driver in driver::ALL {
+            if suite.trials(kind(driver), false).next().is_none() {
+                continue;
+            }
+            stages.push(Stage::new(format!("suite {}, {}", suite.name, driver.name), move |screen| {
+                made.get(workspace, screen)?;
+                run_suite(workspace, screen, first, driver, suite)
+            }));
+        }
+    }
     stages.push(Stage::new("the stand's rules catch what they are for", |screen| {
         made.get(workspace, screen)?;
         misdeeds(workspace, screen, &qemus[0])
@@ -191,7 +205,11 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             screen.line(&format!("  {failure}"));
         }
     }
-    screen.line(&format!("{} passed, {} failed", total.passed, total.failed.len()));
+    let skipped = match total.skipped.len() {
+        0 => String::new(),
+        count => format!(", {count} not tried"),
+    };
+    screen.line(&format!("{} passed, {} failed{skipped}", total.passed, total.failed.len()));
     Ok(total.failed.is_empty())
 }
 
@@ -415,7 +433,8 @@ fn works(
 ) -> Result<Tally> {
     let options = boot::Options { smp: variant.smp, ..boot::Options::default() };
     let report = try_on(workspace, screen, qemu, driver, &Machine::both(variant.properties), &options)?;
-    let mut tally = Tally { passed: report.passed as usize, failed: report.failed.clone() };
+    let mut tally =
+        Tally { passed: report.passed as usize, failed: report.failed.clone(), ..Tally::default() };
     if report.broken.is_some() {
         tally.failed.extend(boot::complaint(&report, &options));
     }
@@ -430,6 +449,22 @@ fn works(
     Ok(tally)
 }
 
+/// The short version of a suite, with the driver from the ISO.
+fn run_suite(
+    workspace: &Workspace,
+    screen: &mut Screen,
+    qemu: &Qemu,
+    driver: &'static Driver,
+    suite: &Suite,
+) -> Result<Tally> {
+    let image = image_from_iso(workspace, driver)?;
+    let kind = kind(driver);
+    let subject = Subject { image: &image, kind, pci: kind.ids() };
+    let with = (qemu, &boot::Options::default());
+    let outcome = suites::run(workspace, screen, with, (suite, false), subject, Show::Progress)?;
+    Ok(Tally { passed: outcome.passed, failed: outcome.failed, skipped: outcome.skipped })
+}
+
 fn try_on(
     workspace: &Workspace,
     screen: &mut Screen,
@@ -440,7 +475,7 @@ fn try_on(
 ) -> Result<Report> {
     let image = image_from_iso(workspace, driver)?;
     let kind = kind(driver);
-    let trial = Trial { driver: &image, pci: kind.ids().to_owned(), kind: Some(kind), machine, io: Io::Full };
+    let trial = Trial::new(&image, kind.ids(), Some(kind), machine);
     boot::boot(workspace, screen, (qemu, options), &trial, Show::Progress)
 }
 
@@ -498,7 +533,7 @@ fn misdeeds(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<T
         let parameters = vec![format!("Misdeed={number}")];
         let options = boot::Options { smp: 1, parameters, ..boot::Options::default() };
         let pci = "1b36:0005".to_owned();
-        let trial = Trial { driver: &image, pci, kind: None, machine: &machine, io: Io::Scan };
+        let trial = Trial { io: Io::Scan, ..Trial::new(&image, pci, None, &machine) };
         boot::boot(workspace, screen, (qemu, &options), &trial, Show::Progress)
     };
     let honest = commit(0)?;
@@ -522,13 +557,7 @@ fn damaged(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<Ta
         let path = workspace.output("run").join("damaged.sys");
         std::fs::write(&path, &content)?;
         let machine = Machine::both(",disable-legacy=on");
-        let trial = Trial {
-            driver: &path,
-            pci: Kind::Blk.ids().to_owned(),
-            kind: None,
-            machine: &machine,
-            io: Io::None,
-        };
+        let trial = Trial { io: Io::None, ..Trial::new(&path, Kind::Blk.ids(), None, &machine) };
         let options = boot::Options { timeout: 20, ..boot::Options::default() };
         let result = boot::boot(workspace, screen, (qemu, &options), &trial, Show::Progress);
         let judged = match result {
@@ -597,7 +626,7 @@ mod tests {
             ],
         ));
 
-        assert_eq!(tally, Tally { passed: 15, failed: vec!["c::d".to_owned()] });
+        assert_eq!(tally, Tally { passed: 15, failed: vec!["c::d".to_owned()], ..Tally::default() });
     }
 
     #[test]
@@ -606,7 +635,11 @@ mod tests {
 
         assert_eq!(
             tally,
-            Tally { passed: 0, failed: vec!["cargo test: error: could not compile `x`".to_owned()] }
+            Tally {
+                passed: 0,
+                failed: vec!["cargo test: error: could not compile `x`".to_owned()],
+                ..Tally::default()
+            }
         );
     }
 

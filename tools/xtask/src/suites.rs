@@ -1,0 +1,376 @@
+//! The table of suites: which machines each is tried on, and the running of them.
+//!
+//! A suite is a part of the stand (tests/stand/src/suite) of the same name. One trial is one boot: a machine for one kind
+//! of driver, with the suite's name on the stand's command line. To add a suite, add it here; `./x stand --suite` and
+//! `./x test` take it from this table.
+
+use crate::boot::{self, Options, Show, Trial};
+use crate::failed;
+use crate::machine::{Daemon, Drive, Kind, Machine};
+use crate::protocol::Report;
+use crate::qemu::Qemu;
+use crate::screen::Screen;
+use crate::workspace::Workspace;
+use anyhow::{Result, bail};
+use std::path::Path;
+
+/// A suite.
+#[derive(Debug)]
+pub struct Suite {
+    /// Its name, also on the stand's command line.
+    pub name: &'static str,
+    /// What it is about, in one line.
+    pub about: &'static str,
+    /// The boots that it consists of.
+    pub trials: &'static [Setting],
+}
+
+/// The machine and the options of one boot.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// What is special about it: unique among the suite's trials for this kind.
+    pub name: &'static str,
+    /// The kind of driver that it is for.
+    pub kind: Kind,
+    /// Properties of the usual controller with its usual disks, each after a comma; `None` when `devices` has another.
+    pub controller: Option<&'static str>,
+    /// Further QEMU `-device` strings.
+    pub devices: &'static [&'static str],
+    /// Further disks, for `devices` to name: node name and bytes.
+    pub drives: &'static [(&'static str, u64)],
+    /// Further arguments of QEMU.
+    pub qemu: &'static [&'static str],
+    /// Arguments of a qemu-storage-daemon to start first, and its socket.
+    pub daemon: Option<(&'static [&'static str], &'static str)>,
+    /// Number of processors.
+    pub smp: u32,
+    /// Further `KEY=VALUE` words for the stand.
+    pub words: &'static [&'static str],
+    /// Only with `--long`.
+    pub long_only: bool,
+    /// Seconds after which it is given up, short and long. The caller's limit holds when it is longer.
+    pub seconds: (u64, u64),
+}
+
+/// virtio-blk with one disk, to be changed by struct update.
+const BLK: Setting = Setting {
+    name: "modern, 2 CPUs",
+    kind: Kind::Blk,
+    controller: Some(",disable-legacy=on"),
+    devices: &[],
+    drives: &[],
+    qemu: &[],
+    daemon: None,
+    smp: 2,
+    words: &[],
+    long_only: false,
+    seconds: (60, 3600),
+};
+/// virtio-scsi with two disks and a CD-ROM, to be changed by struct update.
+const SCSI: Setting = Setting { kind: Kind::Scsi, ..BLK };
+
+/// All suites.
+pub const SUITES: &[Suite] = &[Suite {
+    name: "hotplug",
+    about: "disks that grow, LUNs that come and go under load, the CD tray",
+    trials: &[
+        BLK,
+        Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
+        SCSI,
+        Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+    ],
+}];
+
+impl Suite {
+    /// The trials for this kind of driver, in the short or the long version.
+    pub fn trials(&self, kind: Kind, long: bool) -> impl Iterator<Item = &'static Setting> {
+        self.trials.iter().filter(move |trial| trial.kind == kind && (long || !trial.long_only))
+    }
+}
+
+impl Setting {
+    /// The machine.
+    pub fn machine(&self) -> Machine {
+        let mut machine = Machine::default();
+        if let Some(properties) = self.controller {
+            machine.add(self.kind, properties);
+        }
+        for device in self.devices {
+            machine.raw(device);
+        }
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        machine.drives =
+            self.drives.iter().map(|(node, size)| Drive { node: (*node).to_owned(), size: *size }).collect();
+        machine.more = words(self.qemu);
+        machine.daemon = self
+            .daemon
+            .map(|(arguments, socket)| Daemon { arguments: words(arguments), socket: socket.to_owned() });
+        machine
+    }
+
+    fn words(&self, long: bool) -> Vec<String> {
+        let long = long.then(|| "long=1".to_owned());
+        self.words.iter().map(|word| (*word).to_owned()).chain(long).collect()
+    }
+
+    fn options(&self, given: &Options, long: bool) -> Options {
+        let seconds = if long { self.seconds.1 } else { self.seconds.0 };
+        Options { smp: self.smp, timeout: given.timeout.max(seconds), ..given.clone() }
+    }
+}
+
+/// The suites of these names.
+///
+/// # Errors
+/// When there is none of a name.
+pub fn find(names: &[String]) -> Result<Vec<&'static Suite>> {
+    let known = || SUITES.iter().map(|suite| suite.name).collect::<Vec<_>>().join(", ");
+    names
+        .iter()
+        .map(|name| match SUITES.iter().find(|suite| suite.name == name) {
+            Some(suite) => Ok(suite),
+            None => bail!("there is no suite {name}; there are: {}, and `list` prints them", known()),
+        })
+        .collect()
+}
+
+/// The table for a person.
+pub fn list() -> Vec<String> {
+    let mut lines = Vec::new();
+    for suite in SUITES {
+        lines.push(format!("{:<16} {}", suite.name, suite.about));
+        for trial in suite.trials {
+            let kind = if trial.kind == Kind::Blk { "virtio-blk" } else { "virtio-scsi" };
+            let long = if trial.long_only { ", only with --long" } else { "" };
+            lines.push(format!("{:<16}   {kind}, {}{long}", "", trial.name));
+        }
+    }
+    lines
+}
+
+/// What a suite's trials for one driver amount to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Checks that passed.
+    pub passed: usize,
+    /// What failed, each with its trial.
+    pub failed: Vec<String>,
+    /// What was not tried and why, each with its trial.
+    pub skipped: Vec<String>,
+}
+
+impl Outcome {
+    fn add(&mut self, trial: &str, report: &Report, complaint: Option<String>) {
+        let named = |text: &String| format!("{trial}: {text}");
+        self.passed += report.passed as usize;
+        self.failed.extend(report.failed.iter().map(named));
+        self.skipped.extend(report.skipped.iter().map(named));
+        if report.broken.is_some() {
+            self.failed.extend(complaint.iter().map(named));
+        } else if report.passed == 0 && report.failed.is_empty() {
+            self.failed.push(named(&"nothing was checked".to_owned()));
+        }
+    }
+
+    /// The same of another driver.
+    pub fn merge(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+    }
+}
+
+/// Which driver is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The image.
+    pub image: &'a Path,
+    /// What it is for.
+    pub kind: Kind,
+    /// PCI functions, as `VEN:DEV,...`.
+    pub pci: &'a str,
+}
+
+/// Runs a suite's trials for one driver. What fails leaves a folder.
+///
+/// # Errors
+/// When a boot is not possible at all.
+pub fn run(
+    workspace: &Workspace,
+    screen: &mut Screen,
+    (qemu, options): (&Qemu, &Options),
+    (suite, long): (&Suite, bool),
+    subject: Subject<'_>,
+    show: Show,
+) -> Result<Outcome> {
+    let stem = subject.image.file_stem().unwrap_or_default().to_string_lossy();
+    let mut outcome = Outcome::default();
+    for setting in suite.trials(subject.kind, long) {
+        let what = format!("{}, {stem}, {}", suite.name, setting.name);
+        if show == Show::All {
+            screen.line(&format!("{what} on QEMU {}", qemu.name));
+        }
+        let machine = setting.machine();
+        let trial = Trial {
+            suite: Some(suite.name.to_owned()),
+            words: setting.words(long),
+            ..Trial::new(subject.image, subject.pci, Some(subject.kind), &machine)
+        };
+        let options = setting.options(options, long);
+        let with = (qemu, &options);
+        let attempt = boot::attempt(workspace, screen, with, (&workspace.stand(), &trial), show)?;
+        let complaint = boot::complaint(&attempt.report, &options);
+        outcome.add(&format!("{stem}, {}", setting.name), &attempt.report, complaint.clone());
+        if complaint.is_some() {
+            let program = (qemu.program.as_path(), qemu.name.as_str());
+            let folder = failed::keep(workspace, &what, program, &options, (&trial, &attempt))?;
+            screen.line(&format!("  kept in {}", folder.display()));
+        }
+    }
+    Ok(outcome)
+}
+
+/// The lines that sum up the suites that were run.
+pub fn summary(outcomes: &[(&Suite, Outcome)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (suite, outcome) in outcomes {
+        lines.push(format!(
+            "{:<16} {:>5} passed {:>3} failed {:>3} skipped",
+            suite.name,
+            outcome.passed,
+            outcome.failed.len(),
+            outcome.skipped.len()
+        ));
+        lines.extend(outcome.failed.iter().map(|text| format!("  FAIL {text}")));
+        lines.extend(outcome.skipped.iter().map(|text| format!("  skip {text}")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Broken;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_suite_is_named_once_and_has_words_for_a_person() {
+        let names: BTreeSet<&str> = SUITES.iter().map(|suite| suite.name).collect();
+
+        assert_eq!(names.len(), SUITES.len());
+        for suite in SUITES {
+            assert!(suite.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", suite.name);
+            assert!(suite.name != "list" && !suite.about.is_empty(), "{}", suite.name);
+        }
+    }
+
+    #[test]
+    fn every_trial_is_named_once_and_some_are_short() {
+        for suite in SUITES {
+            let names: BTreeSet<_> =
+                suite.trials.iter().map(|trial| (trial.kind == Kind::Blk, trial.name)).collect();
+
+            assert_eq!(names.len(), suite.trials.len(), "{}", suite.name);
+            assert!(suite.trials.iter().any(|trial| !trial.long_only), "{}", suite.name);
+        }
+    }
+
+    #[test]
+    fn every_suite_of_the_table_is_one_of_the_stand() {
+        let stand = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/stand/src/suite/mod.rs");
+        let source = std::fs::read_to_string(stand).unwrap();
+        for suite in SUITES {
+            assert!(
+                source.contains(&format!("(\"{}\",", suite.name)),
+                "the stand has no suite {}",
+                suite.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_word_is_one_that_the_stand_takes() {
+        for trial in SUITES.iter().flat_map(|suite| suite.trials) {
+            stand::cmdline::parse(&trial.words(true).join(" ")).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_suite_is_refused_with_the_known_ones() {
+        let error = find(&["hotplug".to_owned(), "x".to_owned()]).unwrap_err().to_string();
+
+        assert!(error.starts_with("there is no suite x; there are: hotplug"), "{error}");
+    }
+
+    #[test]
+    fn long_trials_are_left_out_of_the_short_version() {
+        const LONG: Suite = Suite {
+            name: "x",
+            about: "x",
+            trials: &[BLK, Setting { name: "b", long_only: true, ..BLK }, SCSI],
+        };
+
+        assert_eq!((LONG.trials(Kind::Blk, false).count(), LONG.trials(Kind::Blk, true).count()), (1, 2));
+        assert_eq!(BLK.words(true), ["long=1"]);
+        assert_eq!(BLK.options(&Options::default(), true).timeout, 3600);
+    }
+
+    fn report(passed: u32, failed: &[&str], broken: Option<Broken>) -> Report {
+        let ended = crate::command::Ended { status: None, lines: Vec::new() };
+        let failed = failed.iter().map(|text| (*text).to_owned()).collect();
+        Report { passed, failed, broken, ..crate::protocol::sum_up(&ended) }
+    }
+
+    #[test]
+    fn a_boot_that_checks_nothing_has_not_passed() {
+        let mut outcome = Outcome::default();
+
+        outcome.add("a", &report(0, &[], None), None);
+
+        assert_eq!(outcome.failed, ["a: nothing was checked"]);
+    }
+
+    #[test]
+    fn skips_are_neither_passed_nor_failed_and_keep_their_reason() {
+        let mut outcome = Outcome::default();
+        let skipped = vec!["tray: no CD-ROM".to_owned()];
+
+        outcome.add("a", &Report { skipped, ..report(2, &["x: y"], None) }, Some("1 of 3".to_owned()));
+
+        let lines = summary(&[(&SUITES[0], outcome)]);
+        assert!(lines[0].ends_with("2 passed   1 failed   1 skipped"), "{}", lines[0]);
+        assert_eq!(lines[1..], ["  FAIL a: x: y", "  skip a: tray: no CD-ROM"]);
+    }
+
+    #[test]
+    fn a_boot_that_broke_off_is_a_failure() {
+        let mut outcome = Outcome::default();
+
+        outcome.add("a", &report(5, &[], Some(Broken::TimedOut)), Some("nothing came of it".to_owned()));
+
+        assert_eq!(outcome.failed, ["a: nothing came of it"]);
+    }
+
+    #[test]
+    fn a_machine_has_all_that_its_setting_says() {
+        let setting = Setting {
+            controller: None,
+            devices: &["virtio-blk-pci,drive=more"],
+            drives: &[("more", 1 << 20)],
+            qemu: &["-object", "memory-backend-memfd,id=mem"],
+            daemon: Some((&["--export", "x={temp}/s"], "{temp}/s")),
+            ..BLK
+        };
+        let machine = setting.machine();
+        let folder = tempfile::tempdir().unwrap();
+        let mut images = crate::machine::Images::make(folder.path(), 1).unwrap();
+        images.add(&machine.drives).unwrap();
+
+        let words = machine.arguments(&images, Path::new("/t"));
+
+        assert_eq!(words[..2], ["-object", "memory-backend-memfd,id=mem"]);
+        assert!(words.iter().any(|word| word.contains("node-name=more,")), "{words:?}");
+        assert_eq!(words[words.len() - 2..], ["-device", "virtio-blk-pci,drive=more"]);
+        assert_eq!(machine.daemon.unwrap().socket, "{temp}/s");
+    }
+}
