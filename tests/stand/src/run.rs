@@ -7,7 +7,7 @@ use crate::cpu::{apic, clock, descriptors, percpu, smp};
 use crate::kernel::processor;
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, start};
-use crate::{acpi, console, kernel, loader, pass, scan, suite};
+use crate::{acpi, console, loader, pass, scan, suite};
 
 /// Runs the driver image through everything the command line asks for.
 pub fn run(boot: BootInfo) -> ! {
@@ -88,8 +88,6 @@ pub fn run(boot: BootInfo) -> ! {
     }
     control::shut_down();
     crate::note!("{}", exports::summary());
-    let (blocks, bytes, tags) = kernel::pool::outstanding();
-    crate::note!("{blocks} block(s) of pool still allocated, {bytes} bytes, tags{tags}");
     crate::note!("{} ms in the guest", clock::ticks());
     console::end()
 }

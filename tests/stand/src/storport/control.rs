@@ -5,10 +5,10 @@ use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
 use super::request::{Data, Request};
-use super::{Address, Phase, interrupt, lock, port, queue, start};
-use crate::cpu::call;
+use super::{Address, Phase, interrupt, lock, port, queue, start, unit};
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::Stack;
+use crate::cpu::{call, clock};
 use crate::kernel;
 use crate::memory::{PAGE, arena, driver};
 use crate::pci::{command, virtio};
@@ -129,19 +129,25 @@ fn give_power() {
 pub fn power_down() -> bool {
     hold();
     flush_units();
-    power(STOR_POWER_DEVICE_D3, STOR_POWER_ACTION_SLEEP);
+    tell_power(STOR_POWER_DEVICE_D3, STOR_POWER_ACTION_SLEEP);
     let good = stop();
     cut_power();
     good
 }
 
-/// Tells the adapter of its power, unless it has ScsiAdapterPower.
-fn power(state: u32, action: u32) {
-    let extra = Extra::Power { state, action, adapter: true };
-    let mut request = Request::other((0, 0, 0), SRB_FUNCTION_POWER, extra, Data::default(), 10);
-    request.urgent = true;
-    // Storport goes on whatever comes back.
-    queue::execute(request);
+/// Tells units and adapter of their power: units lose it first and get it last. Storport goes on whatever comes back.
+fn tell_power(state: u32, action: u32) {
+    let units: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    let on = state == STOR_POWER_DEVICE_D0;
+    if on {
+        unit::power(state, action, None);
+    }
+    for address in units {
+        unit::power(state, action, Some(address));
+    }
+    if !on {
+        unit::power(state, action, None);
+    }
 }
 
 /// Power up after [`power_down`].
@@ -149,7 +155,7 @@ pub fn power_up() -> bool {
     give_power();
     let good = restart();
     if good {
-        power(STOR_POWER_DEVICE_D0, STOR_POWER_ACTION_NONE);
+        tell_power(STOR_POWER_DEVICE_D0, STOR_POWER_ACTION_NONE);
         let_go();
     }
     good
@@ -257,13 +263,41 @@ pub fn shut_down() {
     if !queue::wait(10_000, || port().active.is_empty() && port().waiting.is_empty()) {
         crate::not_ok!("outstanding-at-end", "{} request(s) never ended", port().active.len());
     }
+    let now = clock::ticks();
+    if port().paused_until > now || port().units.values().any(|unit| unit.paused_until > now) {
+        crate::not_ok!("pause-left", "the adapter or a unit is still paused at the end");
+    }
+    remove();
+    release_quarantine();
+}
+
+/// Removes the adapter: its units' data is flushed, each unit and then the adapter itself is told, and the adapter is
+/// stopped (ne-storport-scsi_adapter_control_type.md; ns-storport-_scsi_pnp_request_block.md). The order of the PnP
+/// requests is that of the device tree, children first. What the miniport allocated must be free then: nobody else will
+/// do it (nf-storport-storportallocatepool.md).
+fn remove() {
+    flush_units();
+    let addresses: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    for address in addresses {
+        unit::tell(SCSI_UNIT_REMOVE, address);
+        unit::pnp(STOR_REMOVE_DEVICE, Some(address));
+    }
+    unit::pnp(STOR_REMOVE_DEVICE, None);
+    port().held = true;
     let stopped = stop();
     if stopped {
         crate::ok!("stop-adapter", "ScsiStopAdapter succeeded");
     } else {
         crate::not_ok!("stop-adapter", "ScsiStopAdapter failed");
     }
-    release_quarantine();
+    let (blocks, bytes, tags) = kernel::pool::outstanding();
+    if blocks > 0 {
+        crate::not_ok!(
+            "memory-leaked",
+            "{blocks} block(s) of pool, {bytes} bytes, tags{tags}, after the removal"
+        );
+    }
+    port().phase = Phase::Removed;
 }
 
 /// Looks at the memory of the last requests.

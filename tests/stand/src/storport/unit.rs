@@ -64,7 +64,8 @@ pub fn tell(kind: u32, address: Address) -> Option<bool> {
 /// A PnP request about a unit or, without one, about the adapter. Answers with the SRB status.
 pub fn pnp(action: u32, unit: Option<Address>) -> u8 {
     let extra = Extra::Pnp { action, adapter: unit.is_none() };
-    let request = Request::other(unit.unwrap_or_default(), SRB_FUNCTION_PNP, extra, Data::default(), 10);
+    let mut request = Request::other(unit.unwrap_or_default(), SRB_FUNCTION_PNP, extra, Data::default(), 10);
+    request.urgent = true;
     queue::execute(request).answer.srb_status & 0x3F
 }
 
@@ -89,6 +90,8 @@ pub fn power(state: u32, action: u32, unit: Option<Address>) -> u8 {
         return if done == Some(true) { SRB_STATUS_SUCCESS } else { SRB_STATUS_ERROR };
     }
     let extra = Extra::Power { state, action, adapter: unit.is_none() };
-    let request = Request::other(unit.unwrap_or_default(), SRB_FUNCTION_POWER, extra, Data::default(), 10);
+    let mut request =
+        Request::other(unit.unwrap_or_default(), SRB_FUNCTION_POWER, extra, Data::default(), 10);
+    request.urgent = true;
     queue::execute(request).answer.srb_status & 0x3F
 }

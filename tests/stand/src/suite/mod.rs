@@ -4,6 +4,7 @@
 
 mod hotplug;
 mod load;
+mod pass;
 mod power;
 
 use stand::cmdline::Options;
@@ -14,7 +15,16 @@ use crate::scan::Unit;
 type Suite = fn(&[Unit], &Options);
 
 /// All suites by name.
-const SUITES: &[(&str, Suite)] = &[("hotplug", hotplug::run), ("power", power::run)];
+const SUITES: &[(&str, Suite)] = &[
+    ("data-integrity", pass::run),
+    ("hotplug", hotplug::run),
+    ("interrupts", pass::run),
+    ("multi-queue", pass::run),
+    ("power", power::run),
+    ("stress", pass::run),
+    ("transport", pass::run),
+    ("vhost-user", pass::run),
+];
 
 /// Runs the suite of that name.
 pub fn run(name: &str, units: &[Unit], options: &Options) {
