@@ -67,7 +67,11 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
     };
 
     // A segment is never longer than the whole transfer, so limiting that one keeps to SIZE_MAX.
-    let size_max = optional(Features::BLK_SIZE_MAX, blk::config::SIZE_MAX, u32::MAX)?;
+    let size_max = match optional(Features::BLK_SIZE_MAX, blk::config::SIZE_MAX, u32::MAX)? {
+        // qemu-storage-daemon offers the feature and names no size. A limit of nothing cannot be meant.
+        0 => u32::MAX,
+        size_max => size_max,
+    };
     let max_transfer_bytes = size_max - size_max % PAGE_BYTES;
     if max_transfer_bytes == 0 {
         return Err(declined::SEGMENT_SIZE);
@@ -136,6 +140,15 @@ mod tests {
         assert_eq!(disk.block_size.bytes(), 512);
         assert_eq!(limits.max_segments, u32::MAX);
         assert!(!disk.write_cache);
+    }
+
+    #[test]
+    fn a_device_that_offers_size_max_and_names_no_size_is_used_without_that_limit() {
+        let probe = FakeConfig::new(Features::BLK_SIZE_MAX, 8).with(blk::config::SIZE_MAX, 0);
+
+        let (_, limits) = read(&probe).unwrap();
+
+        assert_eq!(limits.max_transfer_bytes, u32::MAX - 4095);
     }
 
     #[test]

@@ -70,16 +70,211 @@ const BLK: Setting = Setting {
 const SCSI: Setting = Setting { kind: Kind::Scsi, ..BLK };
 
 /// All suites.
-pub const SUITES: &[Suite] = &[Suite {
-    name: "hotplug",
-    about: "disks that grow, LUNs that come and go under load, the CD tray",
-    trials: &[
-        BLK,
-        Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
-        SCSI,
-        Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
-    ],
-}];
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "data-integrity",
+        about: "random sizes, places, alignments and depths from every processor, each block verified",
+        trials: &[
+            Setting { name: "4 CPUs", smp: 4, ..BLK },
+            Setting {
+                name: "I/O thread, packed ring, 3 CPUs",
+                controller: Some(",disable-legacy=on,packed=on,iothread=io0"),
+                qemu: IO_THREAD,
+                smp: 3,
+                ..BLK
+            },
+            Setting {
+                name: "throttled",
+                qemu: THROTTLE,
+                devices: &[THROTTLED_BLK],
+                controller: None,
+                smp: 2,
+                seconds: (120, 3600),
+                ..BLK
+            },
+            Setting { name: "4 CPUs", smp: 4, ..SCSI },
+            Setting {
+                name: "I/O thread, packed ring, 3 CPUs",
+                controller: Some(",disable-legacy=on,packed=on,iothread=io0"),
+                qemu: IO_THREAD,
+                smp: 3,
+                ..SCSI
+            },
+        ],
+    },
+    Suite {
+        name: "hotplug",
+        about: "disks that grow, LUNs that come and go under load, the CD tray",
+        trials: &[
+            BLK,
+            Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
+            SCSI,
+            Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+        ],
+    },
+    Suite {
+        name: "interrupts",
+        about: "the line, and every number of messages a driver has a plan for",
+        trials: &[
+            Setting { name: "line", controller: Some(",disable-legacy=on,vectors=0"), ..BLK },
+            Setting { name: "1 message", controller: Some(",disable-legacy=on,vectors=1"), ..BLK },
+            Setting { name: "2 messages", controller: Some(",disable-legacy=on,vectors=2"), ..BLK },
+            Setting { name: "64 messages", controller: Some(",disable-legacy=on,vectors=64"), ..BLK },
+            Setting { name: "line", controller: Some(",disable-legacy=on,vectors=0"), ..SCSI },
+            Setting { name: "1 message", controller: Some(",disable-legacy=on,vectors=1"), ..SCSI },
+            Setting { name: "3 messages", controller: Some(",disable-legacy=on,vectors=3"), ..SCSI },
+            Setting { name: "64 messages", controller: Some(",disable-legacy=on,vectors=64"), ..SCSI },
+        ],
+    },
+    Suite {
+        name: "multi-queue",
+        about: "1 to 4 processors with 1 to 8 queues, and processor groups",
+        trials: &[
+            Setting {
+                name: "1 CPU, 8 queues",
+                controller: Some(",disable-legacy=on,num-queues=8"),
+                smp: 1,
+                ..BLK
+            },
+            Setting { name: "2 CPUs, 1 queue", controller: Some(",disable-legacy=on,num-queues=1"), ..BLK },
+            Setting {
+                name: "4 CPUs, 4 queues",
+                controller: Some(",disable-legacy=on,num-queues=4"),
+                smp: 4,
+                ..BLK
+            },
+            Setting {
+                name: "4 CPUs in 2 groups, 2 queues",
+                controller: Some(",disable-legacy=on,num-queues=2"),
+                smp: 4,
+                words: &["groups=2"],
+                ..BLK
+            },
+            Setting {
+                name: "1 CPU, 8 queues",
+                controller: Some(",disable-legacy=on,num_queues=8"),
+                smp: 1,
+                ..SCSI
+            },
+            Setting {
+                name: "4 CPUs, 4 queues",
+                controller: Some(",disable-legacy=on,num_queues=4"),
+                smp: 4,
+                ..SCSI
+            },
+            Setting {
+                name: "4 CPUs in 2 groups, 2 queues",
+                controller: Some(",disable-legacy=on,num_queues=2"),
+                smp: 4,
+                words: &["groups=2"],
+                ..SCSI
+            },
+        ],
+    },
+    Suite {
+        name: "power",
+        about: "the adapter stopped, unpowered and restarted 100 times under load; rebalances to fewer messages",
+        trials: &[
+            BLK,
+            Setting {
+                name: "packed ring, 4 CPUs",
+                controller: Some(",disable-legacy=on,packed=on"),
+                smp: 4,
+                ..BLK
+            },
+            Setting { name: "legacy", controller: Some(",disable-modern=on,disable-legacy=off"), ..BLK },
+            SCSI,
+            Setting {
+                name: "packed ring, 4 CPUs",
+                controller: Some(",disable-legacy=on,packed=on"),
+                smp: 4,
+                ..SCSI
+            },
+            Setting { name: "legacy", controller: Some(",disable-modern=on,disable-legacy=off"), ..SCSI },
+        ],
+    },
+    Suite {
+        name: "stress",
+        about: "the work of data-integrity two hundred times over",
+        trials: &[
+            Setting { name: "4 CPUs", smp: 4, long_only: true, ..BLK },
+            Setting { name: "2 CPUs", ..BLK },
+            Setting { name: "4 CPUs", smp: 4, long_only: true, ..SCSI },
+            Setting { name: "2 CPUs", ..SCSI },
+        ],
+    },
+    Suite {
+        name: "transport",
+        about: "rings and transports that the machines of ./x test do not have",
+        trials: &[
+            Setting {
+                name: "ring of 8",
+                controller: Some(",disable-legacy=on,queue-size=8,seg-max-adjust=on"),
+                ..BLK
+            },
+            Setting { name: "ring of 1024", controller: Some(",disable-legacy=on,queue-size=1024"), ..BLK },
+            Setting {
+                name: "ring of 16, no tables",
+                controller: Some(",disable-legacy=on,queue-size=16,indirect_desc=off"),
+                ..BLK
+            },
+            Setting { name: "ring of 16", controller: Some(",disable-legacy=on,virtqueue_size=16"), ..SCSI },
+            Setting {
+                name: "ring of 1024",
+                controller: Some(",disable-legacy=on,virtqueue_size=1024"),
+                ..SCSI
+            },
+        ],
+    },
+    Suite {
+        name: "vhost-user",
+        about: "the same on the device of another implementation, qemu-storage-daemon",
+        trials: &[
+            Setting {
+                name: "qemu-storage-daemon",
+                controller: None,
+                devices: &["vhost-user-blk-pci,chardev=vub,num-queues=2,disable-legacy=on"],
+                drives: &[],
+                qemu: VHOST_USER,
+                daemon: Some((STORAGE_DAEMON, "{temp}/vub")),
+                ..BLK
+            },
+            Setting {
+                name: "qemu-storage-daemon, packed ring",
+                controller: None,
+                devices: &["vhost-user-blk-pci,chardev=vub,num-queues=2,disable-legacy=on,packed=on"],
+                qemu: VHOST_USER,
+                daemon: Some((STORAGE_DAEMON, "{temp}/vub")),
+                ..BLK
+            },
+        ],
+    },
+];
+
+/// Guest memory that another process can map, and the socket of the device.
+const VHOST_USER: &[&str] = &[
+    "-object",
+    "memory-backend-memfd,id=mem,size=256M,share=on",
+    "-machine",
+    "memory-backend=mem",
+    "-chardev",
+    "socket,id=vub,path={temp}/vub",
+];
+const STORAGE_DAEMON: &[&str] = &[
+    "--blockdev",
+    "driver=file,node-name=file,filename={folder}/disk0.img",
+    "--export",
+    "type=vhost-user-blk,id=export,addr.type=unix,addr.path={temp}/vub,node-name=file,writable=on,num-queues=2",
+];
+const IO_THREAD: &[&str] = &["-object", "iothread,id=io0"];
+/// A disk that does less than it is asked for: requests queue up in the device, and end late and in bursts.
+const THROTTLE: &[&str] = &[
+    "-object",
+    "throttle-group,id=group,x-iops-total=1200",
+    "-blockdev",
+    "driver=throttle,node-name=throttled,throttle-group=group,file.driver=file,file.filename={folder}/disk0.img",
+];
+const THROTTLED_BLK: &str = "virtio-blk-pci,drive=throttled,serial=RUST-BLK-0001,disable-legacy=on";
 
 impl Suite {
     /// The trials for this kind of driver, in the short or the long version.
