@@ -86,8 +86,8 @@ const MEDIUM_SIZE: u64 = 8 * MIB;
 pub struct Images {
     folder: PathBuf,
     seed: u64,
-    /// Nodes of disks besides the usual ones.
-    more: Vec<String>,
+    /// Disks besides the usual ones.
+    more: Vec<Drive>,
 }
 
 /// A disk besides the usual ones: empty, under a node name of its own.
@@ -122,7 +122,7 @@ impl Images {
     pub fn add(&mut self, drives: &[Drive]) -> Result<()> {
         for drive in drives {
             self.empty(&drive.node, drive.size)?;
-            self.more.push(drive.node.clone());
+            self.more.push(drive.clone());
         }
         Ok(())
     }
@@ -131,6 +131,7 @@ impl Images {
     pub fn recipe(&self) -> Vec<String> {
         let mut lines: Vec<String> =
             DISKS.iter().map(|disk| format!("{}: {} bytes, empty", disk.node, disk.size)).collect();
+        lines.extend(self.more.iter().map(|disk| format!("{}: {} bytes, empty", disk.node, disk.size)));
         lines.push(format!("{MEDIUM}: {MEDIUM_SIZE} bytes, stamped with seed {:x}", self.seed));
         lines
     }
@@ -171,7 +172,7 @@ impl Images {
             ]
         };
         let disks = DISKS.iter().flat_map(|disk| node(disk.node, ""));
-        let more = self.more.iter().flat_map(|name| node(name, ""));
+        let more = self.more.iter().flat_map(|drive| node(&drive.node, ""));
         disks.chain(node(MEDIUM, ",read-only=on")).chain(more).collect()
     }
 

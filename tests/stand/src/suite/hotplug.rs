@@ -128,6 +128,7 @@ fn resize(disk: &Unit, node: &str) {
     crate::progress!("{name}: grows to {expected} blocks");
     port().rescan = false;
     let mut load = Load::start(disk.address, block, capacity.blocks);
+    load.warm_up();
     let json = format!(r#"{{"execute":"block_resize","arguments":{{"node-name":"{node}","size":{bytes}}}}}"#);
     if !must("resize", &json, &mut load) {
         load.finish("resize", false);
@@ -207,6 +208,7 @@ fn luns(other: Option<&Unit>, id: &str, address: Address, busy: bool) {
         Some(capacity) if busy => Load::start(address, capacity.block_size, capacity.blocks),
         _ => Load::none(),
     };
+    own.warm_up();
     let json = format!(r#"{{"execute":"device_del","arguments":{{"id":"{id}-disk"}}}}"#);
     let gone = {
         let mut both = || {

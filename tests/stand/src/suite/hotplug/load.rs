@@ -67,6 +67,14 @@ impl Load {
         load
     }
 
+    /// Waits until it is really under way: every slot has been used a few times.
+    pub fn warm_up(&mut self) {
+        queue::wait(LAST, || {
+            self.step();
+            self.finished >= 4 * self.buffers.len() as u64
+        });
+    }
+
     fn cookie(&self) -> u64 {
         let (path, target, lun) = self.address;
         COOKIE | u64::from(path) << 24 | u64::from(target) << 16 | u64::from(lun) << 8
@@ -85,6 +93,10 @@ impl Load {
 
     /// Takes what has ended and reads on.
     pub fn step(&mut self) {
+        if self.buffers.is_empty() {
+            // No load: the requests of its address are another's.
+            return;
+        }
         for request in self.ended() {
             self.under_way -= 1;
             self.finished += 1;
@@ -97,7 +109,11 @@ impl Load {
                 outcome => {
                     self.failed += 1;
                     if self.why.is_empty() {
-                        self.why = alloc::format!(", the first: {}: {outcome}", request.text());
+                        self.why = alloc::format!(
+                            ", the first: {}: {outcome}, {}",
+                            request.text(),
+                            request.answer.text()
+                        );
                     }
                 }
             }
