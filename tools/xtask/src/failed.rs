@@ -10,9 +10,12 @@
 //!
 //! Disk images are not kept: the recipe says how they are made.
 
-use crate::boot::{Attempt, Io, Options, Trial};
+use crate::boot::{self, Attempt, Io, Options, Show, Trial};
 use crate::command::Stream;
 use crate::machine::{Kind, Machine};
+use crate::protocol::Report;
+use crate::qemu::Qemu;
+use crate::screen::Screen;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -85,11 +88,32 @@ pub fn stand(folder: &Path) -> PathBuf {
     folder.join(STAND)
 }
 
+/// Boots the machine once, as [`boot::boot`] does, and keeps the run under this name if it was not all well.
+///
+/// # Errors
+/// As [`boot::attempt`], and when the run cannot be kept.
+pub fn boot_or_keep(
+    workspace: &Workspace,
+    screen: &mut Screen,
+    (qemu, options): (&Qemu, &Options),
+    (name, trial): (&str, &Trial<'_>),
+    show: Show,
+) -> Result<Report> {
+    let stand = workspace.stand();
+    let attempt = boot::attempt(workspace, screen, (qemu, options), (&stand, trial), show)?;
+    if boot::complaint(&attempt.report, options).is_some() {
+        let program = (qemu.program.as_path(), qemu.name.as_str());
+        let folder = keep(workspace, name, program, options, (trial, &attempt))?;
+        screen.line(&format!("  kept in {}; ./x stand --replay runs it again", folder.display()));
+    }
+    Ok(attempt.report)
+}
+
 /// Keeps a failed run under `target/stand/failed`; the answer is its folder. One of the same name and seed is replaced.
 ///
 /// # Errors
 /// When something cannot be written.
-pub fn keep(
+fn keep(
     workspace: &Workspace,
     name: &str,
     (qemu, version): (&Path, &str),

@@ -2,6 +2,7 @@
 
 use crate::boot::{self, Show, Trial};
 use crate::drivers;
+use crate::failed;
 use crate::machine::{Kind, Machine};
 use crate::package;
 use crate::screen::{Screen, seconds};
@@ -60,7 +61,8 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
         ));
         let kind = kind(driver);
         let trial = Trial::new(&image, kind.ids(), Some(kind), &machine);
-        let report = boot::boot(workspace, screen, (&qemu, &arguments.boot), &trial, Show::All)?;
+        let with = (&qemu, &arguments.boot);
+        let report = failed::boot_or_keep(workspace, screen, with, (driver.name, &trial), Show::All)?;
         passed += report.passed;
         complaints
             .extend(boot::complaint(&report, &arguments.boot).map(|text| format!("{}: {text}", driver.name)));

@@ -83,15 +83,12 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     let known = arguments.device.iter().all(|device| named(device).is_some());
     let trial = Trial { io: arguments.io, ..Trial::new(&driver, pci, kind.filter(|_| known), &machine) };
     let with = (&qemu, &arguments.boot);
-    let attempt = boot::attempt(workspace, screen, with, (&workspace.stand(), &trial), Show::All)?;
-    if let Some(complaint) = boot::complaint(&attempt.report, &arguments.boot) {
-        let name = driver.file_stem().unwrap_or_default().to_string_lossy();
-        let program = (qemu.program.as_path(), qemu.name.as_str());
-        let folder = failed::keep(workspace, &name, program, &arguments.boot, (&trial, &attempt))?;
-        screen.line(&format!("kept in {}", folder.display()));
-        bail!("{complaint}");
+    let name = driver.file_stem().unwrap_or_default().to_string_lossy();
+    let report = failed::boot_or_keep(workspace, screen, with, (name.as_ref(), &trial), Show::All)?;
+    match boot::complaint(&report, &arguments.boot) {
+        Some(complaint) => bail!("{complaint}"),
+        None => screen.line(&format!("{} checks passed", report.passed)),
     }
-    screen.line(&format!("{} checks passed", attempt.report.passed));
     Ok(true)
 }
 

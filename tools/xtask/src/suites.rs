@@ -412,15 +412,10 @@ pub fn run(
             ..Trial::new(subject.image, subject.pci, Some(subject.kind), &machine)
         };
         let options = setting.options(options, long);
-        let with = (qemu, &options);
-        let attempt = boot::attempt(workspace, screen, with, (&workspace.stand(), &trial), show)?;
-        let complaint = boot::complaint(&attempt.report, &options);
-        outcome.add(&format!("{stem}, {}", setting.name), &attempt.report, complaint.clone());
-        if complaint.is_some() {
-            let program = (qemu.program.as_path(), qemu.name.as_str());
-            let folder = failed::keep(workspace, &what, program, &options, (&trial, &attempt))?;
-            screen.line(&format!("  kept in {}", folder.display()));
-        }
+        let report =
+            failed::boot_or_keep(workspace, screen, (qemu, &options), (what.as_str(), &trial), show)?;
+        let complaint = boot::complaint(&report, &options);
+        outcome.add(&format!("{stem}, {}", setting.name), &report, complaint);
     }
     Ok(outcome)
 }

@@ -4,6 +4,7 @@ use crate::boot::{self, Io, Show, Trial};
 use crate::command::{Ended, Stream, step, watch};
 use crate::coverage;
 use crate::drivers;
+use crate::failed;
 use crate::fuzz;
 use crate::hygiene;
 use crate::machine::{Kind, Machine};
@@ -432,7 +433,12 @@ fn works(
     variant: &Variant,
 ) -> Result<Tally> {
     let options = boot::Options { smp: variant.smp, ..boot::Options::default() };
-    let report = try_on(workspace, screen, qemu, driver, &Machine::both(variant.properties), &options)?;
+    let image = image_from_iso(workspace, driver)?;
+    let kind = kind(driver);
+    let machine = Machine::both(variant.properties);
+    let trial = Trial::new(&image, kind.ids(), Some(kind), &machine);
+    let name = format!("{}, {}", driver.name, variant.name);
+    let report = failed::boot_or_keep(workspace, screen, (qemu, &options), (&name, &trial), Show::Progress)?;
     let mut tally =
         Tally { passed: report.passed as usize, failed: report.failed.clone(), ..Tally::default() };
     if report.broken.is_some() {
@@ -463,20 +469,6 @@ fn run_suite(
     let with = (qemu, &boot::Options::default());
     let outcome = suites::run(workspace, screen, with, (suite, false), subject, Show::Progress)?;
     Ok(Tally { passed: outcome.passed, failed: outcome.failed, skipped: outcome.skipped })
-}
-
-fn try_on(
-    workspace: &Workspace,
-    screen: &mut Screen,
-    qemu: &Qemu,
-    driver: &'static Driver,
-    machine: &Machine,
-    options: &boot::Options,
-) -> Result<Report> {
-    let image = image_from_iso(workspace, driver)?;
-    let kind = kind(driver);
-    let trial = Trial::new(&image, kind.ids(), Some(kind), machine);
-    boot::boot(workspace, screen, (qemu, options), &trial, Show::Progress)
 }
 
 /// What misdeed.sys does when it is told this number, and the rule of the stand that must notice (the numbers are those of
