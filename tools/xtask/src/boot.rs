@@ -231,9 +231,13 @@ pub fn attempt(
     })?;
     screen.clear();
     // The image files are whole, and the log is, when nobody uses them any more.
-    drop((host, daemon));
+    drop(daemon);
+    let channel = host.end();
 
     let mut report = sum_up(&ended);
+    if let Err(error) = channel {
+        report.failed.push(format!("channel: {error:#}"));
+    }
     if report.broken.is_none()
         && trial.io == Io::Full
         && let Some(kind) = trial.kind

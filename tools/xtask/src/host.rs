@@ -82,7 +82,7 @@ pub struct Host {
     folder: tempfile::TempDir,
     lines: Option<Sender<String>>,
     over: Arc<AtomicBool>,
-    worker: Option<JoinHandle<()>>,
+    worker: Option<JoinHandle<Result<()>>>,
 }
 
 impl Host {
@@ -137,30 +137,58 @@ impl Host {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
+impl Host {
+    /// Waits for the thread, once QEMU has ended.
+    ///
+    /// # Errors
+    /// When something was asked for and there was no connection to do it with: the stand takes that for a machine without
+    /// a runner and tries nothing, which must not pass for a good run.
+    pub fn end(mut self) -> Result<()> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<()> {
         // QEMU has ended: every wait of the worker ends at once, because the sockets are closed.
         self.over.store(true, Ordering::Relaxed);
         self.lines = None;
-        if let Some(worker) = self.worker.take() {
-            let _ = worker.join();
+        match self.worker.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => bail!("the channel's thread panicked"),
+            None => Ok(()),
         }
     }
 }
 
-fn serve(qmp: &UnixListener, serial: &UnixListener, inbox: &Receiver<String>, log: &Log, over: &AtomicBool) {
+impl Drop for Host {
+    fn drop(&mut self) {
+        // After an error elsewhere: that one is told.
+        let _ = self.join();
+    }
+}
+
+fn serve(
+    qmp: &UnixListener,
+    serial: &UnixListener,
+    inbox: &Receiver<String>,
+    log: &Log,
+    over: &AtomicBool,
+) -> Result<()> {
     let opened = accept(serial, over).and_then(|serial| {
         serial.set_write_timeout(Some(PATIENCE))?;
         Ok((serial, accept(qmp, over)?))
     });
     let (mut serial, mut qmp) = match opened {
         Ok((serial, stream)) => (serial, Qmp::new(stream, log.clone())),
-        Err(error) => return log.line("#", &format!("QEMU did not connect: {error:#}")),
+        Err(error) => {
+            let error = error.context("QEMU did not connect");
+            log.line("#", &format!("{error:#}"));
+            // Nothing was asked for: nobody has missed it.
+            return if inbox.try_recv().is_ok() { Err(error) } else { Ok(()) };
+        }
     };
-    if let Err(error) = &qmp {
-        log.line("#", &format!("{error:#}"));
-    }
+    let mut asked = false;
     for text in inbox {
+        asked = true;
         log.line("#", &format!("host {text}"));
         let Some(request) = Request::parse(&text) else {
             log.line("#", "that has no number to answer to");
@@ -169,9 +197,16 @@ fn serve(qmp: &UnixListener, serial: &UnixListener, inbox: &Receiver<String>, lo
         let answer = request.answer(qmp.as_mut().map_err(|error| &*error));
         log.line("#", answer.trim_end());
         if let Err(error) = serial.write_all(answer.as_bytes()) {
-            return log.line("#", &format!("the serial port takes no answer: {error}"));
+            // QEMU may have ended meanwhile, which shows elsewhere.
+            log.line("#", &format!("the serial port takes no answer: {error}"));
+            break;
         }
     }
+    if let Err(error) = qmp {
+        log.line("#", &format!("{error:#}"));
+        return if asked { Err(error) } else { Ok(()) };
+    }
+    Ok(())
 }
 
 fn accept(listener: &UnixListener, over: &AtomicBool) -> Result<UnixStream> {
@@ -251,12 +286,37 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_nobody_could_serve_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::start(&folder.path().join("qmp.log")).unwrap();
+
+        host.line("1 event STOP");
+        let error = format!("{:#}", host.end().unwrap_err());
+
+        assert_eq!(error, "QEMU did not connect: it ended before");
+    }
+
+    #[test]
+    fn a_monitor_that_hangs_up_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::start(&folder.path().join("qmp.log")).unwrap();
+        let serial = UnixStream::connect(host.folder.path().join("serial")).unwrap();
+        drop(UnixStream::connect(host.folder.path().join("qmp")).unwrap());
+
+        host.line("1 event STOP");
+        let answer = BufReader::new(serial).lines().next().unwrap().unwrap();
+
+        assert_eq!(answer, "1 error QEMU's monitor is closed");
+        assert!(host.end().is_err());
+    }
+
+    #[test]
     fn a_qemu_that_never_comes_is_not_waited_for_once_it_has_ended() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("qmp.log");
         let started = Instant::now();
 
-        drop(Host::start(&log).unwrap());
+        Host::start(&log).unwrap().end().unwrap();
 
         assert!(started.elapsed() < PATIENCE);
         assert!(std::fs::read_to_string(&log).unwrap().contains("QEMU did not connect: it ended before"));
