@@ -48,7 +48,6 @@ pub fn qmp_while(json: &str, during: impl FnMut()) -> Result<String, String> {
 }
 
 /// Waits for a QMP event of that name that was not waited for before; answers with its `data` as JSON.
-#[expect(dead_code, reason = "for suites that have nothing to do meanwhile")]
 pub fn event(name: &str) -> Result<String, String> {
     event_while(name, || ())
 }

@@ -32,7 +32,7 @@ const GROWTH: u64 = 16 << 20;
 const PLUGGED: u64 = 16 << 20;
 /// Longest wait for a driver to announce something, in milliseconds.
 const ANNOUNCE: u64 = 5_000;
-/// CAPACITY DATA HAS CHANGED (SBC-4, 4.5: the device server establishes it when the capacity changes).
+/// CAPACITY DATA HAS CHANGED (SPC-4, table of additional sense codes).
 const CAPACITY_CHANGED: (u8, u8) = (0x2A, 0x09);
 /// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
 const MEDIUM_CHANGED: (u8, u8) = (0x28, 0x00);
@@ -117,7 +117,8 @@ fn blocks(address: Address) -> Option<u64> {
 
 /// The disk grows while it is read.
 ///
-/// virtio 1.3 §5.2.6: the device may change its capacity and says so by a configuration change; §5.6.6.1 for a SCSI host.
+/// A virtio-blk device says so by a configuration change notification (virtio 1.3 §2.3), a SCSI host by the event
+/// PARAM_CHANGE (§5.6.6.3), if that was negotiated, and by the unit attention of the disk itself.
 /// What a miniport does then is not written in one place: it asks for a bus scan (nf-storport-storportnotification.md,
 /// BusChangeDetected), or answers the next command with the unit attention that a SCSI disk would. Either is taken.
 fn resize(disk: &Unit, node: &str) {
@@ -280,12 +281,12 @@ fn read_zeroes(address: Address, block: u32, name: &str) {
     crate::console::check(matches!(outcome, Outcome::Good) && zero, "lun-plugged-read", detail);
 }
 
-/// The tray opens and closes (MMC-6, 4.1: events of a removable medium; SPC-4, 5.14: unit attention).
+/// The tray opens and closes: NOT READY while there is no medium, and a unit attention (SAM-5 §5.14) for the new one.
 fn tray(unit: &Unit, options: &Options) {
     let name = class::name(unit.address);
     let ask = |verb: &str, more: &str| {
         let json = format!(r#"{{"execute":"{verb}","arguments":{{"id":"cdrom0"{more}}}}}"#);
-        let result = host::qmp(&json).and_then(|_| host::event_while("DEVICE_TRAY_MOVED", || ()));
+        let result = host::qmp(&json).and_then(|_| host::event("DEVICE_TRAY_MOVED"));
         if let Err(error) = &result {
             crate::not_ok!("tray", "{name}: the machine would not {verb}: {error}");
         }
