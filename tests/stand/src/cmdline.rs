@@ -35,6 +35,8 @@ pub struct Options {
     pub suite: Option<String>,
     /// Whether suites run as long as they can, not as short as they may.
     pub long: bool,
+    /// Whether a broken rule does not end the run: to collect more than one.
+    pub go_on: bool,
     /// `param.NAME=VALUE`: REG_DWORD values of the driver's `Parameters\Device` registry key.
     pub parameters: Vec<(String, u32)>,
 }
@@ -50,6 +52,7 @@ impl Default for Options {
             groups: 1,
             suite: None,
             long: false,
+            go_on: false,
             parameters: Vec::new(),
         }
     }
@@ -97,6 +100,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
             }
             "suite" => options.suite = Some(value.to_owned()),
             "long" => options.long = number(value).ok_or_else(bad)? != 0,
+            "go-on" => options.go_on = number(value).ok_or_else(bad)? != 0,
             "inflight" => {
                 options.inflight = number(value).filter(|n| (1..=1024).contains(n)).ok_or_else(bad)?;
             }
@@ -117,13 +121,14 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 groups=2 suite=power long=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
         assert_eq!(options.io, Io::Scan);
         assert_eq!((options.seed, options.inflight), (0xFF, 8));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
+        assert!(options.go_on);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
     }
 

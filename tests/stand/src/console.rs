@@ -57,11 +57,14 @@ pub fn line(prefix: &str, text: fmt::Arguments<'_>) {
     }
 }
 
-/// Records a check.
+/// Records a check. A broken rule ends the run there and then, with a report.
 pub fn check(passed: bool, name: &str, detail: fmt::Arguments<'_>) {
     let counter = if passed { &PASSED } else { &FAILED };
     counter.fetch_add(1, Ordering::Relaxed);
     line(if passed { "ok " } else { "not ok " }, format_args!("{name}: {detail}"));
+    if !passed && let Some(rule) = stand::rules::find(name) {
+        crate::report::broken(rule);
+    }
 }
 
 /// How often each line was logged. A driver that logs every request would drown everything else.

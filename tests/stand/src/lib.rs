@@ -10,8 +10,10 @@
 extern crate alloc;
 
 pub mod cmdline;
+pub mod events;
 pub mod image;
 pub mod reply;
+pub mod rules;
 pub mod scsi;
 pub mod split;
 pub mod stamp;

@@ -23,8 +23,6 @@ pub struct Section {
     pub start: u64,
     /// Bytes.
     pub size: u64,
-    /// Code.
-    pub execute: bool,
     discardable: bool,
     /// Unmapped after DriverEntry.
     pub discarded: bool,
@@ -56,7 +54,6 @@ pub fn load(name: &str, file: &[u8]) -> u64 {
             name: section.name.trim_end_matches('\0').into(),
             start: BASE + start,
             size,
-            execute: section.rights.execute,
             discardable: section.discardable,
             discarded: false,
         });
@@ -69,6 +66,7 @@ pub fn load(name: &str, file: &[u8]) -> u64 {
         layout.imports.len(),
         if layout.cookie.is_some() { "set" } else { "absent" }
     );
+    crate::report::set_image_size(u64::from(image.size));
     *LOADED.lock() = Loaded { name: name.into(), size: u64::from(image.size), sections };
     BASE + u64::from(image.entry)
 }

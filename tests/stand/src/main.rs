@@ -33,6 +33,8 @@ mod pass;
 #[cfg(target_os = "none")]
 mod pci;
 #[cfg(target_os = "none")]
+mod report;
+#[cfg(target_os = "none")]
 mod run;
 #[cfg(target_os = "none")]
 mod scan;

@@ -17,6 +17,7 @@ pub fn run(boot: BootInfo) -> ! {
         console::line("stop ", format_args!("{error}"));
         console::exit(2)
     });
+    crate::report::set_go_on(options.go_on);
     apic::start();
     let tables = acpi::read(boot.rsdp);
     if let Some((address, first)) = tables.io_apic {

@@ -66,11 +66,19 @@ import_entry:
     push rsi
     push r11
     push qword ptr gs:[0x208]
+    # For backtrace.rs: what the driver gets back from any function it calls.
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
     mov gs:[0x208], r11
     mov edi, r10d
     lea rsi, [r11 + 8]
     cld
     call {dispatch}
+    add rsp, 48
     pop qword ptr gs:[0x208]
     pop r11
     pop rsi
@@ -161,9 +169,11 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     }
     cpu.calls[depth] = Call { name, started: clock::ticks() };
     cpu.depth = depth + 1;
+    crate::report::call(name, &words);
     // SAFETY: the function is a callback the driver gave us, or its entry point; it runs on a stack of its own and
     // returns with the stack pointer it was given, as every Win64 function does.
     let result = unsafe { enter_driver(function, &words, top) };
+    crate::report::returned(name, result);
     let cpu = percpu::current();
     cpu.depth = depth;
     let after = irql::current();

@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use super::interrupt::Frame;
-use super::{call, irql, percpu};
+use super::{call, irql};
 use crate::loader;
 use crate::memory::arena::{self, Area};
 
@@ -38,12 +38,12 @@ pub fn exception(frame: &Frame) -> ! {
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, cr2", out(reg) address, options(nostack, nomem, preserves_flags)) };
     let name = NAMES.get(frame.vector as usize).copied().unwrap_or("exception");
+    report(frame);
     if frame.vector == 14 {
         page_fault(frame, address);
     } else {
         crate::not_ok!("exception", "{name}, error code {:#x}", frame.error);
     }
-    report(frame);
     crate::stop!("{name} at {}", loader::place(frame.rip));
 }
 
@@ -57,8 +57,8 @@ pub fn fast_fail(frame: &Frame) -> ! {
         14 => "no security cookie",
         _ => "see RtlFailFast codes",
     };
-    crate::not_ok!("fast-fail", "int 29h with code {} ({reason})", frame.rcx);
     report(frame);
+    crate::not_ok!("fast-fail", "int 29h with code {} ({reason})", frame.rcx);
     crate::stop!("the image stopped itself at {}", loader::place(frame.rip));
 }
 
@@ -101,7 +101,7 @@ fn page_fault(frame: &Frame, address: u64) {
     }
 }
 
-/// Registers and a list of likely return addresses on the driver's stack.
+/// Where it happened, and the registers. Before the check, which ends the run.
 fn report(frame: &Frame) {
     crate::note!(
         "in {} at IRQL {} ({}), {}",
@@ -133,23 +133,4 @@ fn report(frame: &Frame) {
         frame.r15,
         frame.flags
     );
-    if !percpu::started() {
-        return;
-    }
-    let cpu = percpu::current();
-    let Some(top) = cpu.tops.iter().find(|top| (**top - percpu::DRIVER_STACK..**top).contains(&frame.rsp))
-    else {
-        return;
-    };
-    let mut at = frame.rsp & !7;
-    let mut shown = 0;
-    while at < *top && shown < 12 {
-        // SAFETY: the driver stacks are mapped from their guard page to their top.
-        let word = unsafe { (at as *const u64).read() };
-        if loader::section(word).is_some_and(|s| s.execute) {
-            crate::note!("  stack {at:#x}: {}", loader::place(word));
-            shown += 1;
-        }
-        at += 8;
-    }
 }

@@ -9,7 +9,7 @@
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, clock, fault, irql, percpu, smp};
+use super::{apic, backtrace, clock, fault, irql, percpu, smp};
 
 /// Software interrupt for DPCs, IRQL 2.
 pub const DPC_VECTOR: u8 = 0x2F;
@@ -177,6 +177,7 @@ pub static DEVICE_INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 
 unsafe extern "C" fn dispatch(frame: &Frame) {
     let vector = frame.vector as u8;
+    let _remembered = backtrace::interrupted(frame);
     match vector {
         NMI_VECTOR => clock::watchdog(frame),
         0..32 => fault::exception(frame),
@@ -188,6 +189,7 @@ unsafe extern "C" fn dispatch(frame: &Frame) {
             apic::end_of_interrupt();
         }
         DPC_VECTOR => {
+            crate::report::interrupt(vector, frame.rip);
             let old = irql::raise(irql::DISPATCH);
             apic::end_of_interrupt();
             let outer = core::mem::replace(&mut percpu::current().in_dpc, true);
@@ -204,6 +206,7 @@ unsafe extern "C" fn dispatch(frame: &Frame) {
             irql::set(old);
         }
         _ => {
+            crate::report::interrupt(vector, frame.rip);
             let old = irql::raise(vector >> 4);
             DEVICE_INTERRUPTS.fetch_add(1, Ordering::Relaxed);
             let outer = core::mem::replace(&mut percpu::current().in_isr, true);

@@ -1,6 +1,7 @@
 //! The processors: their registers, IRQL, interrupts, clock, and the way into the driver and back.
 
 pub mod apic;
+pub mod backtrace;
 pub mod call;
 pub mod clock;
 pub mod descriptors;

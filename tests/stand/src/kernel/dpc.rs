@@ -33,6 +33,7 @@ pub fn queue(item: Item, processor: u32) -> bool {
     if queues.iter().flatten().any(|other| other.object == item.object) {
         return false;
     }
+    crate::report::queued(item.name, item.object, item.routine);
     queues[processor as usize].push_back(item);
     drop(queues);
     apic::send(smp::apic_id(processor), DPC_VECTOR);

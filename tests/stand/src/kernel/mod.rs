@@ -45,7 +45,10 @@ pub fn name(index: usize) -> &'static str {
 /// Runs an export.
 pub fn dispatch(index: usize, arguments: Arguments) -> u64 {
     match entry(index) {
-        Some((_, export)) => export(arguments),
+        Some((name, export)) => {
+            crate::report::import(name, arguments);
+            export(arguments)
+        }
         None => crate::stop!("import number {index} does not exist"),
     }
 }

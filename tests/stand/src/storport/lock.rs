@@ -137,6 +137,7 @@ pub fn acquire(kind: u32, object: u64) -> u8 {
     let cpu = percpu::current();
     cpu.held[cpu.locks] = Some(held);
     cpu.locks += 1;
+    crate::report::acquired(name(kind), held.object, old);
     old
 }
 
@@ -161,6 +162,7 @@ pub fn release(kind: u32, object: u64, old: u8) {
             cpu.held[cpu.locks] = None;
         }
     }
+    crate::report::released(name(kind), held.object, old);
     give_back(held);
     irql::set(old);
 }

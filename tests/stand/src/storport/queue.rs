@@ -48,6 +48,7 @@ fn hand_over(mut port: super::PortGuard, mut request: Box<Request>) {
     let address = request.address;
     let limit = default_depth(&port);
     unit(&mut port, address, limit).outstanding += 1;
+    crate::report::started(request.tag, srb, request.data.length);
     port.active.insert(srb, request);
     port.statistics.requests += 1;
     port.statistics.most_active = port.statistics.most_active.max(port.active.len());

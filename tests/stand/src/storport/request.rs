@@ -273,6 +273,7 @@ impl Request {
         // Requests of other functions have neither SCSI status nor sense data; legacy blocks keep other members there.
         let scsi = self.function == SRB_FUNCTION_EXECUTE_SCSI;
         let scsi_status = if scsi { scsi_status } else { 0 };
+        crate::report::completed(self.tag, status, transferred);
         let mut answer = Answer { srb_status: status, scsi_status, transferred, sense: Vec::new() };
         if scsi && status & SRB_STATUS_AUTOSENSE_VALID != 0 {
             answer.sense = driver::bytes("Storport", srb + SENSE_AT, usize::from(sense_length.min(SENSE)));
