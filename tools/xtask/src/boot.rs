@@ -7,6 +7,7 @@ use crate::machine::{Images, Kind, Machine, Places};
 use crate::protocol::{Broken, Line, Report, sum_up};
 use crate::qemu::{Boot, Qemu};
 use crate::screen::Screen;
+use crate::symbols::Symbols;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -34,6 +35,9 @@ pub struct Options {
     /// Hexadecimal seed of data patterns and sizes
     #[arg(long, value_name = "HEX", default_value = "5eed", value_parser = seed)]
     pub seed: u64,
+    /// Go on after a broken rule, to collect more than one
+    #[arg(long)]
+    pub go_on: bool,
     /// A value of the driver's `Parameters\Device` registry key; may be given several times
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
@@ -41,7 +45,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { qemu: None, timeout: 60, smp: 2, seed: SEED, parameters: Vec::new() }
+        Self { qemu: None, timeout: 60, smp: 2, seed: SEED, go_on: false, parameters: Vec::new() }
     }
 }
 
@@ -209,6 +213,9 @@ pub fn attempt(
         trial.io.key().to_owned(),
         format!("seed={:x}", options.seed),
     ];
+    if options.go_on {
+        words.push("go-on=1".to_owned());
+    }
     words.extend(trial.suite.iter().map(|suite| format!("suite={suite}")));
     words.extend(trial.words.iter().cloned());
     words.extend(options.parameters.iter().map(|parameter| format!("param.{parameter}")));
@@ -220,21 +227,38 @@ pub fn attempt(
         smp: options.smp,
         limit: Duration::from_secs(options.timeout),
     };
+    let mut symbols = Symbols::new(trial.driver, &workspace.output("drivers/amd64"));
+    let mut traces = Vec::new();
+    let mut trace = |screen: &mut Screen, symbols: &mut Symbols| {
+        for line in symbols.report() {
+            if show == Show::All {
+                screen.line(&format!("       {}", printable(&line)));
+            }
+            traces.push(line);
+        }
+    };
     let ended = qemu.boot(&boot, |event| match event {
+        Event::Line(Stream::Out, line) if symbols.take(line) => {}
         Event::Line(stream, line) => {
             if let (Stream::Out, Line::Host(text)) = (stream, Line::parse(line)) {
                 host.line(text);
+            }
+            // Another processor may say something while one prints its report.
+            if matches!(Line::parse(line), Line::Check { .. } | Line::Stop(_) | Line::End { .. }) {
+                trace(screen, &mut symbols);
             }
             print(screen, show, stream, line);
         }
         Event::Idle => {}
     })?;
+    trace(screen, &mut symbols);
     screen.clear();
     // The image files are whole, and the log is, when nobody uses them any more.
     drop(daemon);
     let channel = host.end();
 
     let mut report = sum_up(&ended);
+    report.traces = traces;
     if let Err(error) = channel {
         report.failed.push(format!("channel: {error:#}"));
     }

@@ -79,7 +79,14 @@ impl Recipe {
         let seed =
             u64::from_str_radix(&self.seed, 16).context("the recipe's seed is no hexadecimal number")?;
         let parameters = self.parameters.clone();
-        Ok(Options { qemu: Some(self.qemu.clone()), timeout: self.timeout, smp: self.smp, seed, parameters })
+        Ok(Options {
+            qemu: Some(self.qemu.clone()),
+            timeout: self.timeout,
+            smp: self.smp,
+            seed,
+            parameters,
+            ..Options::default()
+        })
     }
 }
 
@@ -153,6 +160,9 @@ fn keep(
         fs::write(folder.join(name), content).with_context(|| format!("{name} cannot be written"))
     };
     write("debug.log", &log)?;
+    if !attempt.report.traces.is_empty() {
+        write("report.txt", &(attempt.report.traces.join("\n") + "\n"))?;
+    }
     write("qemu.sh", &command_line(&attempt.command))?;
     write(RECIPE, &serde_json::to_string_pretty(&recipe)?)?;
     let copy = |from: &Path, to: &Path| {

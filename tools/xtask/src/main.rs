@@ -37,6 +37,7 @@ mod setup;
 mod stages;
 mod stand_verb;
 mod suites;
+mod symbols;
 mod test;
 mod workspace;
 

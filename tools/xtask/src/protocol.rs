@@ -8,6 +8,7 @@
 //! | `skip NAME: why` | not tried: the driver or the machine has it not |
 //! | `log SOURCE: text` | what the driver logged |
 //! | `host N VERB ARGUMENT` | the runner is asked for something; see `host` |
+//! | `rule …`, `image …`, `stack …`, `event …` | the report of a broken rule, see `symbols` |
 //! | `stop REASON` | the stand cannot go on |
 //! | `end passed=N failed=M` | the last line of a complete run |
 //!
@@ -103,6 +104,8 @@ pub struct Report {
     pub logs: Vec<String>,
     /// The stamps it left on disks.
     pub stamps: Vec<FinalStamp>,
+    /// The reports of broken rules, readable: the driver's stacks and the last events.
+    pub traces: Vec<String>,
     /// What driver and device agreed on: the interface (`legacy interface`, for example) and the names of the features.
     pub agreed: Vec<String>,
     /// Why it did not come to its end; `None` for a complete run.
@@ -176,6 +179,7 @@ pub fn sum_up(ended: &Ended) -> Report {
         skipped: Vec::new(),
         logs: Vec::new(),
         stamps: Vec::new(),
+        traces: Vec::new(),
         agreed: Vec::new(),
         broken: None,
     };
