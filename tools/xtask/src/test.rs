@@ -441,6 +441,9 @@ fn works(
     let report = failed::boot_or_keep(workspace, screen, (qemu, &options), (&name, &trial), Show::Progress)?;
     let mut tally =
         Tally { passed: report.passed as usize, failed: report.failed.clone(), ..Tally::default() };
+    if !report.traces.is_empty() {
+        screen.line(&report.traces.join("\n"));
+    }
     if report.broken.is_some() {
         tally.failed.extend(boot::complaint(&report, &options));
     }
@@ -514,6 +517,36 @@ const MISDEEDS: [(u32, &str, &str); 38] = [
     (38, "writes past a block of pool", "access-outside-allocation"),
 ];
 
+/// Rules found broken while no call into the driver is under way.
+const WITHOUT_STACK: [&str; 7] = [
+    "srb-never-completed",
+    "busy-for-ever",
+    "buildio-completed-and-true",
+    "lock-not-released",
+    "irql-changed",
+    "configuration-invalid",
+    "configuration-changed",
+];
+
+/// What is missing in the report of a broken rule: the driver's function that broke it, by name, and what went before.
+fn missing_in(report: &[String], rule: &str) -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    // `  1 function at file:line`
+    let frame = |line: &&String| line.trim_start().starts_with("1 ") && line.contains(" at ");
+    if WITHOUT_STACK.contains(&rule) != report.iter().find(frame).is_none() {
+        missing.push("a stack, or none");
+    }
+    let events = report.iter().skip_while(|line| !line.starts_with("last ")).skip(1);
+    if events.clone().count() < 8 {
+        missing.push("the last events");
+    }
+    // The first thing the driver ever does.
+    if !events.clone().any(|line| line.contains("call HwStorFindAdapter") || line.contains("start request")) {
+        missing.push("what led to it");
+    }
+    missing
+}
+
 /// Every rule that misdeed.sys can break is noticed, by its name; and nothing is wrong when it breaks none.
 fn misdeeds(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<Tally> {
     let image = drivers::build_misdeed(workspace, screen)?;
@@ -537,6 +570,20 @@ fn misdeeds(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<T
         let report = commit(number)?;
         let noticed = report.failed.iter().any(|failure| failure.starts_with(&format!("{rule}:")));
         tally.expect(&format!("{what}: no {rule}, but {:?} {:?}", report.failed, report.broken), noticed);
+        let stopped = matches!(&report.broken, Some(Broken::Stopped(_)));
+        tally.expect(&format!("{what}: went on after {rule}: {:?}", report.broken), stopped);
+        let missing = missing_in(&report.traces, rule);
+        let missing_text = format!("{what}: the report has not {missing:?}:\n{}", report.traces.join("\n"));
+        tally.expect(&missing_text, missing.is_empty());
+        if number == 4 {
+            // From the function that StorPort called, with its line, to the import.
+            let named = report.traces.iter().any(|line| {
+                line.contains("::start_io at ")
+                    && line.contains("misdeed/src/lib.rs:")
+                    && line.contains("[misdeed.sys+0x")
+            });
+            tally.expect(&format!("{what}: no start_io in\n{}", report.traces.join("\n")), named);
+        }
     }
     Ok(tally)
 }

@@ -96,6 +96,7 @@ unsafe extern "C" fn find_adapter(
             space: [0; 64],
             dpc: wdk_sys::STOR_DPC::default(),
         });
+        misdeed::initialize_dpc(extension);
         let configuration = &mut *configuration;
         configuration.MaximumTransferLength = 64 * 1024;
         configuration.NumberOfPhysicalBreaks = 17;

@@ -102,7 +102,7 @@ misdeeds! {
     /// Ends the system.
     BugCheck = 24 at StartIo,
     /// Returns at another IRQL.
-    LeavesIrql = 25 at StartIo,
+    LeavesIrql = 25 at AfterCompletion,
     /// Turns interrupts off and does not come back.
     InterruptsOff = 26 at StartIo,
     /// Asks for the uncached extension twice, for more.
@@ -236,12 +236,6 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 let mut first = STOR_LOCK_HANDLE::default();
                 let mut second = STOR_LOCK_HANDLE::default();
                 let dpc = &raw mut own.dpc;
-                StorPortNotification(
-                    _SCSI_NOTIFICATION_TYPE::InitializeDpc,
-                    extension,
-                    dpc,
-                    dpc_routine as *const () as PVOID,
-                );
                 acquire_as(extension, _STOR_SPINLOCK::DpcLock, dpc.cast(), &raw mut first);
                 acquire(extension, &raw mut second);
                 release(extension, &raw mut first);
@@ -302,6 +296,19 @@ unsafe fn release(extension: PVOID, handle: *mut STOR_LOCK_HANDLE) {
             _SCSI_NOTIFICATION_TYPE::ReleaseSpinLock,
             extension,
             handle.cast::<core::ffi::c_void>(),
+        );
+    }
+}
+
+/// Makes the adapter's DPC object what it must be before its lock can be taken. In HwStorFindAdapter, at PASSIVE_LEVEL.
+pub(crate) unsafe fn initialize_dpc(extension: PVOID) {
+    unsafe {
+        let dpc = &raw mut (*extension.cast::<Extension>()).dpc;
+        StorPortNotification(
+            _SCSI_NOTIFICATION_TYPE::InitializeDpc,
+            extension,
+            dpc,
+            dpc_routine as *const () as PVOID,
         );
     }
 }

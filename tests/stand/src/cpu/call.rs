@@ -176,11 +176,7 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     crate::report::returned(name, result);
     let cpu = percpu::current();
     cpu.depth = depth;
-    let after = irql::current();
-    if after != level {
-        irql::set(level);
-        crate::not_ok!("irql-changed", "{name} was called at IRQL {level} and returned at {after}");
-    }
+    // First, because it comes with the other: a lock that is held keeps the IRQL raised.
     if cpu.locks != locks {
         crate::not_ok!(
             "lock-not-released",
@@ -189,6 +185,11 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
             &cpu.held[..cpu.locks]
         );
         cpu.locks = locks;
+    }
+    let after = irql::current();
+    if after != level {
+        irql::set(level);
+        crate::not_ok!("irql-changed", "{name} was called at IRQL {level} and returned at {after}");
     }
     result
 }
