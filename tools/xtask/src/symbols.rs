@@ -488,15 +488,21 @@ impl Symbols {
 
     fn names(&self, place: &Place<'_>, wanted: &[u64]) -> Result<Vec<Names>> {
         let image = place.image.context("the image cannot be read")?;
-        let pdb = self.pdbs.iter().find(|path| path.is_file()).context("there is no PDB beside the image")?;
         let offsets: Vec<u32> = wanted
             .iter()
             .map(|address| u32::try_from(address - place.range.start).unwrap_or(u32::MAX))
             .collect();
-        // Other people's PDBs, and a parser that may not have seen the like.
-        catch_unwind(AssertUnwindSafe(|| names(pdb, image.guid, &offsets)))
-            .unwrap_or_else(|_| Err(anyhow::anyhow!("the PDB's reader failed")))
-            .with_context(|| format!("{} is of no use", pdb.file_name().unwrap_or_default().display()))
+        let mut result = Err(anyhow::anyhow!("there is no PDB beside the image"));
+        for pdb in self.pdbs.iter().filter(|path| path.is_file()) {
+            // Other people's PDBs, and a parser that may not have seen the like.
+            result = catch_unwind(AssertUnwindSafe(|| names(pdb, image.guid, &offsets)))
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("its reader failed")))
+                .with_context(|| format!("{} is of no use", pdb.file_name().unwrap_or_default().display()));
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 }
 

@@ -531,9 +531,10 @@ const WITHOUT_STACK: [&str; 7] = [
 /// What is missing in the report of a broken rule: the driver's function that broke it, by name, and what went before.
 fn missing_in(report: &[String], rule: &str) -> Vec<&'static str> {
     let mut missing = Vec::new();
-    // `  1 function at file:line`
-    let frame = |line: &&String| line.trim_start().starts_with("1 ") && line.contains(" at ");
-    if WITHOUT_STACK.contains(&rule) != report.iter().find(frame).is_none() {
+    let mut stacks = report.iter().take_while(|line| !line.starts_with("last "));
+    // `  1 function at file:line [image+offset (section)]`
+    let named = stacks.any(|line| line.contains(" at ") && line.contains("[misdeed.sys+0x"));
+    if WITHOUT_STACK.contains(&rule) == named {
         missing.push("a stack, or none");
     }
     let events = report.iter().skip_while(|line| !line.starts_with("last ")).skip(1);
