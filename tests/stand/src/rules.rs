@@ -100,8 +100,12 @@ pub const RULES: &[Rule] = &[
     ),
     // Memory.
     rule("stack-overflow", "12 KiB of stack are enough", "using-the-kernel-stack.md"),
-    rule("write-to-read-only-section", "code and constants stay as they are", "no-execute-nonpaged-pool.md"),
-    rule("no-execute", "only code is run", "no-execute-nonpaged-pool.md"),
+    rule(
+        "write-to-read-only-section",
+        "code and constants stay as they are",
+        "bug-check-0xbe--attempted-write-to-readonly-memory.md",
+    ),
+    rule("no-execute", "only code is run", "bug-check-0xfc---attempted-execute-of-noexecute-memory.md"),
     rule("discarded-section", "what DriverEntry alone needs is not used later", "making-drivers-pageable.md"),
     rule("null-pointer", "nothing is at address 0", "bug-check-0xd1--driver-irql-not-less-or-equal.md"),
     rule("bad-pointer", "a pointer leads to memory", "bug-check-0x50--page-fault-in-nonpaged-area.md"),
@@ -145,17 +149,17 @@ pub const RULES: &[Rule] = &[
     rule(
         "hw-initialization-data",
         "the fields that must be TRUE are",
-        "ns-storport-_hw_initialization_data-r1.md",
+        "ns-storport-_hw_initialization_data~r1.md",
     ),
     rule(
         "hw-initialization-data-size",
         "HwInitializationDataSize is that of the structure",
-        "ns-storport-_hw_initialization_data-r1.md",
+        "ns-storport-_hw_initialization_data~r1.md",
     ),
     rule(
         "missing-callback",
         "the callbacks that must be there are",
-        "ns-storport-_hw_initialization_data-r1.md",
+        "ns-storport-_hw_initialization_data~r1.md",
     ),
     rule(
         "configuration-changed",
