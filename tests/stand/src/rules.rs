@@ -62,6 +62,7 @@ pub const RULES: &[Rule] = &[
         "SRBs are completed only when there can be any",
         "nf-storport-storportnotification.md",
     ),
+    rule("pause-left", "what is paused is resumed", "nf-storport-storportpause.md"),
     rule("outstanding-at-end", "a stopped adapter has no SRBs left", "nc-storport-hw_adapter_control.md"),
     // Levels and locks.
     rule("wrong-irql", "a function is called at an IRQL it allows", "managing-hardware-priorities.md"),
@@ -118,6 +119,11 @@ pub const RULES: &[Rule] = &[
         "access-outside-allocation",
         "a block is used within its bounds and its life",
         "bug-check-0xcd--page-fault-beyond-end-of-allocation.md",
+    ),
+    rule(
+        "memory-leaked",
+        "pool is given back before the adapter is removed",
+        "nf-storport-storportallocatepool.md",
     ),
     rule("bad-free", "only a block of pool is freed, once", "nf-storport-storportfreepool.md"),
     rule(
@@ -249,6 +255,7 @@ mod tests {
     fn the_readme_lists_exactly_these() {
         let readme = fs::read_to_string(folder().join("README.md")).unwrap();
         let section = readme.split("\n## Rules").nth(1).unwrap().split("\n**").next().unwrap();
+        let section = section.split_once("\n- ").unwrap().1;
         let listed: BTreeSet<_> = section.split('`').skip(1).step_by(2).collect();
 
         let known: BTreeSet<_> = RULES.iter().map(|rule| rule.name).collect();
