@@ -15,6 +15,7 @@ pub mod image;
 pub mod reply;
 pub mod rules;
 pub mod scsi;
+pub mod spc;
 pub mod split;
 pub mod stamp;
 pub mod wdk;
