@@ -2,6 +2,7 @@
 //!
 //! What a driver does not support is reported with `skip!`, neither passed nor failed.
 
+mod compliance;
 mod hotplug;
 mod load;
 mod pass;
@@ -21,6 +22,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("interrupts", pass::run),
     ("multi-queue", pass::run),
     ("power", power::run),
+    ("scsi-compliance", compliance::run),
     ("stress", pass::run),
     ("transport", pass::run),
     ("vhost-user", pass::run),

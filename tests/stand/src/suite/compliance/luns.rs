@@ -1,0 +1,62 @@
+//! REPORT LUNS (SPC-4 6.33).
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use stand::scsi::{self, Command, Direction};
+use stand::spc;
+
+use super::Target;
+use super::allocation::every_length;
+use super::probe::{self, Faults, INVALID_FIELD_IN_CDB};
+
+/// Room for all LUNs of a target.
+const ROOM: usize = 8 + 256 * 8;
+
+fn report(select: u8, allocation: u32) -> Command {
+    let a = allocation.to_be_bytes();
+    spc::command("REPORT LUNS", Direction::In, &[0xA0, 0, select, 0, 0, 0, a[0], a[1], a[2], a[3], 0, 0])
+}
+
+/// LUNs of the unit's target.
+pub fn known(target: &Target<'_>) -> Vec<u8> {
+    let reply = probe::read(target, report(0, ROOM as u32), ROOM);
+    reply.data().map(scsi::luns).unwrap_or_default()
+}
+
+/// Everything about REPORT LUNS. Mandatory for LUN 0 of every target.
+pub fn run(target: &Target<'_>) {
+    let mut lists = Vec::new();
+    for select in 0..=2 {
+        let reply = probe::read(target, report(select, ROOM as u32), ROOM);
+        let list = reply.data().and_then(spc::lun_list);
+        let verdict = list.clone().and_then(|luns| {
+            let well_known = luns.iter().all(|lun| lun[0] == 0xC1);
+            let here = luns.iter().any(|lun| lun[0] & 0x3F == 0 && lun[1] == target.unit.address.2);
+            match select {
+                1 if !well_known => Err(format!("{luns:02x?} are not all well known")),
+                0 | 2 if !here => Err(format!("{luns:02x?} lack this unit")),
+                _ => Ok(format!("{} LUN(s)", luns.len())),
+            }
+        });
+        target.check(&format!("report-luns-select-{select}"), verdict);
+        lists.push(list.unwrap_or_default());
+    }
+    // 02h is 00h and 01h together.
+    let whole = lists[0].iter().chain(&lists[1]).all(|lun| lists[2].contains(lun));
+    let same = whole && lists[2].iter().all(|lun| lists[0].contains(lun) || lists[1].contains(lun));
+    let verdict = if same { Ok("the sum of 0 and 1".into()) } else { Err(format!("{lists:02x?}")) };
+    target.check("report-luns-select-2-is-all", verdict);
+
+    let mut faults = Faults::default();
+    for select in [0x03, 0x0F, 0x7F, 0xFF] {
+        let reply = probe::read(target, report(select, 255), 255);
+        faults.note(&format!("SELECT REPORT {select:02x}"), reply.refused(&[INVALID_FIELD_IN_CDB]));
+    }
+    target.check("report-luns-reserved-select-refused", faults.verdict("03, 0f, 7f, ff".into()));
+
+    // SPC-2 and SPC-3 refuse a length below 16; SPC-4 only says that it should be at least 16. Either is right.
+    let whole = probe::read(target, report(0, ROOM as u32), ROOM);
+    let whole = whole.data().unwrap_or_default().to_vec();
+    every_length(target, "report-luns", &whole, 16, |length| report(0, u32::from(length)));
+}
