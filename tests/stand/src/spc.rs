@@ -509,6 +509,42 @@ pub fn lun_list(data: &[u8]) -> Result<Vec<[u8; 8]>, String> {
     Ok(luns)
 }
 
+/// Where an answer says how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// ADDITIONAL LENGTH of standard INQUIRY data.
+    Inquiry,
+    /// PAGE LENGTH of a VPD page.
+    Vpd,
+    /// MODE DATA LENGTH of MODE SENSE (6).
+    Mode6,
+    /// MODE DATA LENGTH of MODE SENSE (10).
+    Mode10,
+    /// ADDITIONAL SENSE LENGTH.
+    Sense,
+    /// LUN LIST LENGTH.
+    Luns,
+    /// Always the same.
+    Fixed(usize),
+}
+
+impl Extent {
+    /// Bytes of the answer, as far as its first bytes say it.
+    pub fn of(self, data: &[u8]) -> Option<usize> {
+        let byte = |at: usize| data.get(at).map(|byte| usize::from(*byte));
+        let word = |at: usize| data.get(at..at + 2).map(|b| usize::from(be16(b, 0)));
+        match self {
+            Extent::Inquiry => byte(4).map(|length| length + 5),
+            Extent::Vpd => word(2).map(|length| length + 4),
+            Extent::Mode6 => byte(0).map(|length| length + 1),
+            Extent::Mode10 => word(0).map(|length| length + 2),
+            Extent::Sense => byte(7).map(|length| length + 8),
+            Extent::Luns => data.get(..4).map(|b| be32(b, 0) as usize + 8),
+            Extent::Fixed(length) => Some(length),
+        }
+    }
+}
+
 /// How an answer with an allocation length compares with the whole answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved<'a> {
@@ -740,6 +776,18 @@ mod tests {
         assert!(lun_list(&bad).is_err());
         let twice = [&[0, 0, 0, 16, 0, 0, 0, 0][..], &[0; 16]].concat();
         assert!(lun_list(&twice).unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn an_answer_says_how_long_it_is() {
+        assert_eq!(Extent::Inquiry.of(&[0, 0, 5, 2, 31]), Some(36));
+        assert_eq!(Extent::Vpd.of(&[0, 0x80, 1, 2]), Some(0x106));
+        assert_eq!(Extent::Mode6.of(&[23]), Some(24));
+        assert_eq!(Extent::Mode10.of(&[1, 0]), Some(258));
+        assert_eq!(Extent::Sense.of(&[0x70, 0, 0, 0, 0, 0, 0, 10]), Some(18));
+        assert_eq!(Extent::Luns.of(&[0, 0, 0, 8]), Some(16));
+        assert_eq!(Extent::Fixed(32).of(&[]), Some(32));
+        assert_eq!(Extent::Inquiry.of(&[0; 4]), None);
     }
 
     #[test]

@@ -173,9 +173,16 @@ impl Blocks<'_, '_> {
     }
 
     /// Whether the command is there; says so if it is not.
-    fn implemented(&self, kind: Kind, flags: u8) -> bool {
-        let unknown = self.send(kind, flags, 0, 0, None).unknown();
-        if !unknown {
+    fn implemented(&self, kind: Kind) -> bool {
+        let data = (kind.direction == Direction::Out).then(|| &self.first[..self.block]);
+        let reply = self.send(kind, 0, 0, 1, data);
+        if reply.rejected() {
+            // One failure, not one of each check that follows.
+            let text = format!("not implemented, but not refused with 20/00: {}", reply.text());
+            self.target.check(kind.name, Err(text));
+            return false;
+        }
+        if !reply.unknown() {
             return true;
         }
         if kind.mandatory && self.target.is_disk() {
@@ -225,7 +232,7 @@ impl Blocks<'_, '_> {
     }
 
     fn read(&self, kind: Kind) {
-        if !self.implemented(kind, 0) {
+        if !self.implemented(kind) {
             return;
         }
         let reply = self.send(kind, 0, 0, 2, None);
@@ -270,13 +277,8 @@ impl Blocks<'_, '_> {
     fn long_buffer(&self, kind: Kind) {
         let reply = probe::read(self.target, kind.command(0, 0, 1), 2 * self.block);
         let verdict = if reply.good() {
-            let moved = spc::Moved {
-                allocation: self.block,
-                buffer: &reply.buffer,
-                transferred: reply.transferred(),
-                pattern: reply.pattern,
-            };
-            spc::prefix(&self.first, &moved)
+            spc::prefix(&self.first, &reply.moved(self.block))
+                .map_err(|text| format!("{text}, {:?}: {}", reply.untouched(), reply.text()))
         } else {
             reply.untouched()
         };
@@ -303,7 +305,7 @@ impl Blocks<'_, '_> {
     }
 
     fn write(&self, kind: Kind) {
-        if !self.implemented(kind, 0) {
+        if !self.implemented(kind) {
             return;
         }
         let first = &self.first[..self.block];
@@ -332,7 +334,10 @@ impl Blocks<'_, '_> {
                 Some(parameter) if parameter & DPOFUA != 0 => self.moved(&reply),
                 // Not claimed: FUA that is taken and not kept would lose a promised write, so with a write cache it must
                 // be refused. DPO is a hint, which may be ignored.
-                _ if flags & FUA != 0 && cached => reply.refused(&[INVALID_FIELD_IN_CDB]),
+                // QEMU's target flushes after such a write (scsi-disk.c), claimed or not.
+                _ if flags & FUA != 0 && cached && !self.target.passes_through => {
+                    reply.refused(&[INVALID_FIELD_IN_CDB])
+                }
                 _ if reply.good() => self.moved(&reply),
                 _ => reply.refused(&[INVALID_FIELD_IN_CDB]),
             };
@@ -354,7 +359,7 @@ impl Blocks<'_, '_> {
 
     fn verify(&self, kind: Kind) {
         const BYTCHK: u8 = 0x02;
-        if !self.implemented(kind, 0) {
+        if !self.implemented(kind) {
             return;
         }
         let reply = self.send(kind, 0, 0, 2, None);
@@ -375,7 +380,7 @@ impl Blocks<'_, '_> {
     }
 
     fn flush(&self, kind: Kind) {
-        if !self.implemented(kind, 0) {
+        if !self.implemented(kind) {
             return;
         }
         // Zero blocks mean all from the address on (SBC-3 5.26).

@@ -3,7 +3,7 @@
 use alloc::format;
 
 use stand::scsi::{self, Command, Direction};
-use stand::spc;
+use stand::spc::{self, Extent};
 
 use super::Target;
 use super::allocation::every_length;
@@ -45,16 +45,8 @@ fn ten(target: &mut Target<'_>) {
     let mut faults = Faults::default();
     for room in [8, 9, 16, 36, 255, 512] {
         let reply = probe::read(target, scsi::read_capacity_10(), room);
-        let verdict = reply.data().map(<[u8]>::to_vec).and_then(|moved| {
-            let whole = data.unwrap_or_default();
-            let moved = spc::Moved {
-                allocation: 8,
-                buffer: &reply.buffer,
-                transferred: moved.len(),
-                pattern: reply.pattern,
-            };
-            spc::prefix(&whole, &moved)
-        });
+        let whole = data.unwrap_or_default();
+        let verdict = reply.succeeded().and_then(|()| spc::prefix(&whole, &reply.moved(8)));
         faults.note(&format!("buffer {room}"), verdict);
     }
     target.check("read-capacity-10-buffers", faults.verdict("8 bytes into buffers of 8 to 512".into()));
@@ -66,12 +58,13 @@ fn sixteen(target: &mut Target<'_>) {
     if target.is_cdrom() && reply.unknown() {
         return target.skip("read-capacity-16", "not a command of CD-ROMs");
     }
-    let capacity = reply.data().and_then(spc::capacity_16);
+    let whole = reply.data().map(|data| target.whole(data, Extent::Fixed(32)).to_vec());
+    let capacity = whole.clone().and_then(|data| spc::capacity_16(&data));
     target.capacity_16 = capacity.clone().ok();
     let verdict = capacity
         .map(|c| format!("last block {}, {} bytes each, physical exponent {}", c.last, c.block, c.exponent));
     target.check("read-capacity-16", verdict);
-    let whole = reply.data().unwrap_or_default().to_vec();
+    let whole = whole.unwrap_or_default();
     every_length(target, "read-capacity-16", &whole, 0, |length| service_action_in(0x10, u32::from(length)));
     reserved_actions(target);
 }

@@ -4,11 +4,11 @@ use alloc::format;
 use alloc::string::String;
 
 use stand::scsi::{self, Command, Direction};
-use stand::spc;
+use stand::spc::{self, Extent};
 use stand::wdk::codes::*;
 
 use super::Target;
-use super::allocation::every_length;
+use super::allocation::{every_length, exact};
 use super::probe::{self, Faults, INVALID_FIELD_IN_CDB};
 use crate::storport::port;
 
@@ -42,11 +42,8 @@ fn standard(target: &mut Target<'_>) {
     every_length(target, "inquiry", &whole, 0, |length| scsi::inquiry(None, u16::from(length)));
     // Byte 3 of the CDB is the high byte of the length; a target that ignores it moves 0 bytes here.
     let reply = probe::read(target, scsi::inquiry(None, 4096), 4096);
-    let verdict = reply.data().and_then(|data| match data == whole {
-        true => Ok(format!("{} bytes", data.len())),
-        false => Err(format!("{} bytes that are not those of length 255", data.len())),
-    });
-    target.check("inquiry-length-4096", verdict);
+    let verdict = exact(target, "inquiry", &whole, &reply, 4096);
+    target.check("inquiry-length-4096", verdict.map(|()| "the same answer".into()));
 }
 
 fn pages(target: &mut Target<'_>) {
@@ -60,8 +57,8 @@ fn pages(target: &mut Target<'_>) {
         target.check(&format!("vpd-{code:02x}"), verdict);
         target.pages.insert(code, data);
     }
-    for (code, whole) in &target.pages {
-        every_length(target, &format!("vpd-{code:02x}"), whole, 0, |length| page(*code, u16::from(length)));
+    for (code, whole) in target.pages.clone() {
+        every_length(target, &format!("vpd-{code:02x}"), &whole, 0, |length| page(code, u16::from(length)));
     }
     // Which pages there are is the target's choice, but for those of the page list's own check.
     for (code, what) in [
@@ -79,13 +76,14 @@ fn pages(target: &mut Target<'_>) {
 /// A page and what is to say about it.
 fn one_page(target: &Target<'_>, code: u8, peripheral: u8) -> (alloc::vec::Vec<u8>, Result<String, String>) {
     let reply = probe::read(target, page(code, 2048), 2048);
-    let verdict = reply.data().and_then(|data| {
+    let data = reply.data().map(|data| target.whole(data, Extent::Vpd));
+    let verdict = data.clone().and_then(|data| {
         let body = spc::vpd_page(data, code, peripheral)?;
         spc::vpd_contents(code, body, target.is_disk())?;
         let list = if code == 0 { format!(": {body:02x?}") } else { String::new() };
         Ok(format!("{} bytes{list}", data.len()))
     });
-    (reply.data().unwrap_or_default().to_vec(), verdict)
+    (data.unwrap_or_default().to_vec(), verdict)
 }
 
 fn refused(target: &Target<'_>) {
@@ -102,7 +100,7 @@ fn refused(target: &Target<'_>) {
     // SPC-4 6.6.1: PAGE CODE without EVPD is an error, whether the page exists or not, and for any length.
     let mut faults = Faults::default();
     for code in [0x01, 0x80, 0x83, 0xB0, 0xFF] {
-        for length in [0, 36, 255] {
+        for length in [36, 255] {
             let reply = probe::read(target, raw(0, code, length), usize::from(length));
             faults.note(&format!("page {code:02x}"), reply.refused(&[INVALID_FIELD_IN_CDB]));
         }
@@ -111,7 +109,7 @@ fn refused(target: &Target<'_>) {
 
     // A length of 0 is no error, but an unknown page is one all the same.
     let unlisted = (1..=u8::MAX).find(|code| !target.pages.contains_key(code)).unwrap_or(1);
-    let reply = probe::plain(target, page(unlisted, 0));
+    let reply = probe::read(target, page(unlisted, 0), 64);
     let verdict = reply.refused(&[INVALID_FIELD_IN_CDB]).map(|()| format!("page {unlisted:02x}, length 0"));
     target.check("vpd-unlisted-refused-length-0", verdict);
 }

@@ -20,12 +20,21 @@ fn report(select: u8, allocation: u32) -> Command {
 
 /// LUNs of the unit's target.
 pub fn known(target: &Target<'_>) -> Vec<u8> {
-    let reply = probe::read(target, report(0, ROOM as u32), ROOM);
+    let (path, id, _) = target.unit.address;
+    let mut unit = target.unit.clone();
+    unit.address = (path, id, 0);
+    let reply = probe::read(&Target::new(&unit), report(0, ROOM as u32), ROOM);
     reply.data().map(scsi::luns).unwrap_or_default()
 }
 
-/// Everything about REPORT LUNS. Mandatory for LUN 0 of every target.
-pub fn run(target: &Target<'_>) {
+/// Everything about REPORT LUNS. SPC-4 6.33: LUN 0 (or a well-known one) of every target must answer it, others may.
+pub fn run(target: &mut Target<'_>) {
+    if target.unit.address.2 != 0 {
+        let reply = probe::read(target, report(0, ROOM as u32), ROOM);
+        if let Ok(sense) = reply.sense() {
+            return target.skip("report-luns", &format!("not LUN 0, and refused with {sense}"));
+        }
+    }
     let mut lists = Vec::new();
     for select in 0..=2 {
         let reply = probe::read(target, report(select, ROOM as u32), ROOM);

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use stand::scsi::{Command, Direction, Sense};
-use stand::spc::{self, ModeData, ModePage};
+use stand::spc::{self, Extent, ModeData, ModePage};
 
 use super::Target;
 use super::allocation::every_length;
@@ -60,7 +60,16 @@ impl Ask {
 
     /// Sends it and reads the answer.
     pub fn get(self, target: &Target<'_>) -> Result<ModeData, String> {
-        self.send(target).data().and_then(|data| spc::mode_data(data, self.ten))
+        self.read(target, &self.send(target))
+    }
+
+    fn whole<'r>(self, target: &Target<'_>, reply: &'r Reply) -> Result<&'r [u8], String> {
+        let extent = if self.ten { Extent::Mode10 } else { Extent::Mode6 };
+        reply.data().map(|data| target.whole(data, extent))
+    }
+
+    fn read(self, target: &Target<'_>, reply: &Reply) -> Result<ModeData, String> {
+        self.whole(target, reply).and_then(|data| spc::mode_data(data, self.ten))
     }
 }
 
@@ -85,7 +94,7 @@ struct Form {
 }
 
 impl Form {
-    fn run(self, target: &Target<'_>) -> Option<ModeData> {
+    fn run(self, target: &mut Target<'_>) -> Option<ModeData> {
         let ask = Ask::page(self.ten, ALL);
         let reply = ask.send(target);
         // Optional for disks (SBC-3 table 13). MMC-6 asks for the ten-byte form.
@@ -93,14 +102,14 @@ impl Form {
             target.skip(self.name, "the command is optional and not implemented");
             return None;
         }
-        let current = reply.data().and_then(|data| spc::mode_data(data, self.ten));
+        let current = ask.read(target, &reply);
         let verdict = current.clone().map(|data| {
             let codes: Vec<u8> = data.pages.iter().map(|page| page.code).collect();
             format!("pages {codes:02x?}, {} bytes of block descriptors", data.descriptors.len())
         });
         target.check(&format!("{}-all-pages", self.name), verdict);
         let current = current.ok()?;
-        let whole = reply.data().unwrap_or_default().to_vec();
+        let whole = ask.whole(target, &reply).unwrap_or_default().to_vec();
         every_length(target, self.name, &whole, 0, |length| {
             Ask { length: u16::from(length), ..ask }.command()
         });
@@ -145,7 +154,8 @@ impl Form {
         for (control, name) in [(1, "changeable"), (2, "default"), (3, "saved")] {
             let check = format!("{}-{name}", self.name);
             let mut faults = Faults::default();
-            let whole = Ask { control, ..Ask::page(self.ten, ALL) }.send(target);
+            let ask = Ask { control, ..Ask::page(self.ten, ALL) };
+            let whole = ask.send(target);
             let savable = current.pages.iter().any(|page| page.savable);
             if control == 3 && !savable && whole.refused(&[SAVING_NOT_SUPPORTED]).is_ok() {
                 for page in &current.pages {
@@ -155,8 +165,7 @@ impl Form {
                 target.check(&check, faults.verdict("refused: no page can be saved".into()));
                 continue;
             }
-            let data = whole.data().and_then(|data| spc::mode_data(data, self.ten));
-            match data {
+            match ask.read(target, &whole) {
                 Ok(data) => {
                     faults.note("all pages", same_shape(current, &data));
                     for page in &data.pages {
