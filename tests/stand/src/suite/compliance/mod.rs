@@ -58,6 +58,7 @@ const DEVIATIONS: &[(&[u8], &str, &str)] = &[
         "request-sense-fixed",
         "sense data that went out with its status is kept for REQUEST SENSE",
     ),
+    (&[DISK], "send-diagnostic", "the command is not implemented"),
     (&[DISK, CDROM], "start-stop-unit-reserved-condition-refused", "POWER CONDITION is ignored"),
     (&[DISK, CDROM], "mode-sense-6-subpages-refused", "SUBPAGE CODE is ignored"),
     (&[DISK, CDROM], "mode-sense-10-subpages-refused", "SUBPAGE CODE is ignored"),

@@ -34,6 +34,12 @@ pub fn run(target: &Target<'_>) {
             form.nothing_changeable();
             continue;
         }
+        if empty.rejected() && form.send(PF, &form.list_of(current)).rejected() {
+            // One failure, not one of each check that follows.
+            let text = format!("not implemented, but not refused with 20/00: {}", empty.text());
+            target.check(name, Err(text));
+            continue;
+        }
         // SPC-4 6.11: a list of length 0 is no error and changes nothing.
         form.verdict("empty", empty.succeeded(), "an empty list");
         form.run(current);
@@ -69,6 +75,10 @@ impl Form<'_, '_> {
         list.extend(&page.bytes);
         list[header] &= 0x7F;
         list
+    }
+
+    fn list_of(&self, data: &ModeData) -> Vec<u8> {
+        data.pages.first().map(|page| self.list(page)).unwrap_or_default()
     }
 
     fn pages(&self, control: u8) -> Vec<ModePage> {

@@ -1,4 +1,4 @@
-//! TEST UNIT READY, REQUEST SENSE (SPC-4 6.47, 6.39) and START STOP UNIT (SBC-3 5.25, MMC-6 6.42).
+//! TEST UNIT READY, REQUEST SENSE, SEND DIAGNOSTIC (SPC-4 6.47, 6.39, 6.42) and START STOP UNIT (SBC-3 5.25, MMC-6 6.42).
 
 use alloc::format;
 
@@ -31,6 +31,18 @@ pub fn run(target: &mut Target<'_>) {
     }
     sense(target);
     start(target);
+    diagnostic(target);
+}
+
+/// SEND DIAGNOSTIC with SELFTEST, the default self-test, is mandatory for disks (SBC-3 table 13), and may take no data.
+fn diagnostic(target: &Target<'_>) {
+    const SELFTEST: u8 = 4;
+    let reply =
+        probe::plain(target, spc::command("SEND DIAGNOSTIC", Direction::None, &[0x1D, SELFTEST, 0, 0, 0, 0]));
+    if reply.unknown() && target.is_cdrom() {
+        return target.skip("send-diagnostic", "not a command that CD-ROMs must have");
+    }
+    target.check("send-diagnostic", reply.moved_nothing().map(|()| "default self-test".into()));
 }
 
 /// REQUEST SENSE is mandatory. With nothing to report it succeeds with NO SENSE, in the format that DESC asks for.
