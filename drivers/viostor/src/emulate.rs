@@ -42,7 +42,16 @@ impl Answer {
 
 pub(crate) fn answer(disk: &Disk, command: Command) -> Result<Answer, Sense> {
     match command {
-        Command::TestUnitReady => Ok(Answer::from_bytes(&[], 0)),
+        // The driver has no test of its own for the device's medium; it works or requests fail.
+        Command::TestUnitReady | Command::SelfTest => Ok(Answer::from_bytes(&[], 0)),
+        // Sense data goes out with the status of the command it is about, so there is never any left.
+        Command::RequestSense { descriptor, allocation_length } => {
+            let length = u32::from(allocation_length);
+            Ok(match descriptor {
+                true => Answer::from_bytes(&Sense::NONE.descriptor(), length),
+                false => Answer::from_bytes(Sense::NONE.fixed().as_bytes(), length),
+            })
+        }
         Command::Inquiry(request) => inquiry(request),
         Command::ReadCapacity10 => {
             let capacity = Capacity10::new(disk.blocks - 1, disk.block_size.bytes());

@@ -194,6 +194,19 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "scsi-compliance",
+        about: "every command and field, every allocation length, against SPC-4 and SBC-3",
+        trials: &[
+            BLK,
+            Setting {
+                name: "4Kn",
+                controller: Some(",disable-legacy=on,logical_block_size=4096,physical_block_size=4096"),
+                ..BLK
+            },
+            SCSI,
+        ],
+    },
+    Suite {
         name: "stress",
         about: "the work of data-integrity two hundred times over",
         trials: &[

@@ -11,10 +11,14 @@ pub struct OperationCode(pub u8);
 impl OperationCode {
     /// SPC-4, 6.33
     pub const TEST_UNIT_READY: Self = Self(0x00);
+    /// SPC-4, 6.39
+    pub const REQUEST_SENSE: Self = Self(0x03);
     /// SPC-4, 6.6
     pub const INQUIRY: Self = Self(0x12);
     /// SPC-4, 6.13
     pub const MODE_SENSE_6: Self = Self(0x1a);
+    /// SPC-4, 6.42
+    pub const SEND_DIAGNOSTIC: Self = Self(0x1d);
     /// SBC-3, 5.15
     pub const READ_CAPACITY_10: Self = Self(0x25);
     /// SBC-3, 5.11
@@ -48,6 +52,9 @@ impl OperationCode {
         }
     }
 }
+
+/// Normal ACA, in CONTROL.
+const NACA: u8 = 0x04;
 
 /// Service action of READ CAPACITY(16) (SBC-3, 5.16).
 const READ_CAPACITY_16: u8 = 0x10;
@@ -122,6 +129,15 @@ pub struct Inquiry {
 pub enum Command {
     /// TEST UNIT READY
     TestUnitReady,
+    /// REQUEST SENSE
+    RequestSense {
+        /// DESC: the descriptor format.
+        descriptor: bool,
+        /// ALLOCATION LENGTH
+        allocation_length: u8,
+    },
+    /// SEND DIAGNOSTIC that asks for the default self-test, the only one every device has.
+    SelfTest,
     /// INQUIRY
     Inquiry(Inquiry),
     /// MODE SENSE(6) and (10)
@@ -157,8 +173,12 @@ impl Command {
         let operation = OperationCode(*cdb.first().ok_or(Sense::INVALID_OPERATION_CODE)?);
         let length = operation.cdb_length().ok_or(Sense::INVALID_OPERATION_CODE)?;
         let cdb = cdb.get(..length).ok_or(Sense::INVALID_FIELD_IN_CDB)?;
-        match operation {
+        let command = match operation {
             OperationCode::TEST_UNIT_READY => Ok(Self::TestUnitReady),
+            OperationCode::REQUEST_SENSE => {
+                Ok(Self::RequestSense { descriptor: cdb[1] & 1 != 0, allocation_length: cdb[4] })
+            }
+            OperationCode::SEND_DIAGNOSTIC => send_diagnostic(cdb),
             OperationCode::INQUIRY => inquiry(cdb),
             OperationCode::MODE_SENSE_6 => Ok(Self::ModeSense(mode_sense(cdb, false, u16::from(cdb[4])))),
             OperationCode::MODE_SENSE_10 => Ok(Self::ModeSense(mode_sense(cdb, true, be16(cdb, 7)))),
@@ -177,7 +197,19 @@ impl Command {
             OperationCode::SYNCHRONIZE_CACHE_10 => Ok(Self::SynchronizeCache(range10(cdb))),
             OperationCode::SYNCHRONIZE_CACHE_16 => Ok(Self::SynchronizeCache(range16(cdb))),
             _ => Err(Sense::INVALID_OPERATION_CODE),
-        }
+        }?;
+        // CONTROL is the last byte. Standard INQUIRY data says NORMACA 0, so NACA 1 is refused (SAM-5, 5.2).
+        if cdb[length - 1] & NACA == 0 { Ok(command) } else { Err(Sense::INVALID_FIELD_IN_CDB) }
+    }
+}
+
+/// Only the default self-test (SELFTEST 1) without parameters; the others and diagnostic pages are optional.
+fn send_diagnostic(cdb: &[u8]) -> Result<Command, Sense> {
+    let parameters = be16(cdb, 3);
+    // SELF-TEST CODE, PF and SELFTEST; what a test may do to the medium or to units beside it is of no concern.
+    match (cdb[1] & 0xf4, parameters) {
+        (0x04, 0) => Ok(Command::SelfTest),
+        _ => Err(Sense::INVALID_FIELD_IN_CDB),
     }
 }
 
@@ -290,6 +322,28 @@ mod tests {
         cdb[1] = 0x12;
 
         assert_eq!(Command::decode(&cdb), Err(Sense::INVALID_FIELD_IN_CDB));
+    }
+
+    #[test]
+    fn naca_is_refused_by_every_command_and_unknown_codes_stay_unknown() {
+        assert_eq!(Command::decode(&[0, 0, 0, 0, 0, 0x04]), Err(Sense::INVALID_FIELD_IN_CDB));
+        assert_eq!(Command::decode(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 4]), Err(Sense::INVALID_FIELD_IN_CDB));
+        assert_eq!(Command::decode(&[0x04, 0, 0, 0, 0, 0x04]), Err(Sense::INVALID_OPERATION_CODE));
+    }
+
+    #[test]
+    fn only_the_default_self_test_is_decoded() {
+        assert_eq!(Command::decode(&[0x1d, 0x04, 0, 0, 0, 0]), Ok(Command::SelfTest));
+        for cdb in [[0x1d, 0, 0, 0, 0, 0], [0x1d, 0x24, 0, 0, 0, 0], [0x1d, 0x04, 0, 0, 8, 0]] {
+            assert_eq!(Command::decode(&cdb), Err(Sense::INVALID_FIELD_IN_CDB));
+        }
+    }
+
+    #[test]
+    fn request_sense_decodes_format_and_length() {
+        let command = Command::decode(&[0x03, 0x01, 0, 0, 252, 0]);
+
+        assert_eq!(command, Ok(Command::RequestSense { descriptor: true, allocation_length: 252 }));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Sense {
 }
 
 impl Sense {
+    /// There is nothing to report.
+    pub const NONE: Self = Self::new(SenseKey::NO_SENSE, 0x00, 0x00);
     /// The operation code is not implemented.
     pub const INVALID_OPERATION_CODE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x20, 0x00);
     /// The block address lies past the last block.
@@ -79,6 +81,13 @@ impl Sense {
     }
 }
 
+impl Sense {
+    /// The descriptor format for a current error, without descriptors (SPC-4, table 27).
+    pub const fn descriptor(self) -> [u8; 8] {
+        [0x72, self.key.0 & 0x0f, self.code, self.qualifier, 0, 0, 0, 0]
+    }
+}
+
 /// Fixed-format sense data (SPC-4, table 53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -115,6 +124,11 @@ impl FixedSense {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptor_sense_without_descriptors_is_its_header() {
+        assert_eq!(Sense::LBA_OUT_OF_RANGE.descriptor(), [0x72, 5, 0x21, 0, 0, 0, 0, 0]);
+    }
 
     #[test]
     fn fixed_sense_has_the_bytes_of_spc_table_53() {
