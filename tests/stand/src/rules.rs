@@ -188,6 +188,11 @@ pub const RULES: &[Rule] = &[
         "nf-storport-storportenablepassiveinitialization.md",
     ),
     rule(
+        "unknown-perf-flag",
+        "only performance options that were offered are asked for",
+        "nf-storport-storportinitializeperfopts.md",
+    ),
+    rule(
         "perf-opts-late",
         "optimisations are chosen in HwStorInitialize or the passive initialisation",
         "nf-storport-storportinitializeperfopts.md",

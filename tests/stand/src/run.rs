@@ -18,6 +18,7 @@ pub fn run(boot: BootInfo) -> ! {
         console::exit(2)
     });
     crate::report::set_go_on(options.go_on);
+    clock::limit_run(options.limit);
     apic::start();
     let tables = acpi::read(boot.rsdp);
     if let Some((address, first)) = tables.io_apic {

@@ -212,6 +212,8 @@ pub fn attempt(
         format!("pci={}", trial.pci),
         trial.io.key().to_owned(),
         format!("seed={:x}", options.seed),
+        // It gives up before it is given up, and says what it was doing.
+        format!("limit={}", options.timeout.saturating_sub(5).max(1)),
     ];
     if options.go_on {
         words.push("go-on=1".to_owned());

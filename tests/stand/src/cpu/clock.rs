@@ -8,13 +8,18 @@ use super::{apic, smp, tsc};
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
 /// Longest run of the whole program in milliseconds.
-const RUN_LIMIT: u64 = 50_000;
+static RUN_LIMIT: AtomicU64 = AtomicU64::new(50_000);
 /// Longest call into the driver in milliseconds. StorPortStallExecution counts too.
 const CALL_LIMIT: u64 = 10_000;
 
 /// Milliseconds since the clock was started.
 pub fn ticks() -> u64 {
     TICKS.load(Ordering::Relaxed)
+}
+
+/// Sets the longest run, in seconds.
+pub fn limit_run(seconds: u32) {
+    RUN_LIMIT.store(u64::from(seconds) * 1000, Ordering::Relaxed);
 }
 
 /// Microseconds on the time stamp counter.
@@ -72,8 +77,9 @@ pub fn tick(frame: &Frame) {
     smp::ticked();
     let cpu = percpu::current();
     let now = if cpu.number == 0 { TICKS.fetch_add(1, Ordering::Relaxed) + 1 } else { ticks() };
-    if now >= RUN_LIMIT {
-        crate::not_ok!("time-limit", "the run took longer than {} s", RUN_LIMIT / 1000);
+    let limit = RUN_LIMIT.load(Ordering::Relaxed);
+    if now >= limit {
+        crate::not_ok!("time-limit", "the run took longer than {} s", limit / 1000);
         crate::stop!("time is up, in {} at {}", super::call::current_name(), crate::loader::place(frame.rip));
     }
     for call in &cpu.calls[..cpu.depth] {

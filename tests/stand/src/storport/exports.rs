@@ -268,13 +268,15 @@ pub fn summary() -> alloc::string::String {
     let port = port();
     let s = port.statistics;
     format!(
-        "{} requests, {} busy, at most {} at once, {} scatter/gather elements, {} DPCs, {} interrupts, {} unclaimed",
+        "{} requests, {} busy, at most {} at once, {} scatter/gather elements, {} DPCs, {} interrupts, {} unclaimed, \
+         {} started from a completion",
         s.requests,
         s.busy,
         s.most_active,
         s.elements,
         s.dpcs,
         crate::cpu::interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed),
-        s.unclaimed
+        s.unclaimed,
+        s.reentered
     )
 }

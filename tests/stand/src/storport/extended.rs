@@ -190,6 +190,12 @@ fn perf_options(a: Arguments) -> u32 {
         return STOR_STATUS_SUCCESS;
     }
     if flags & !known != 0 {
+        drop(port);
+        // The page says that this fails and how to ask first; who asks for what he was not offered did not read the answer.
+        crate::not_ok!(
+            "unknown-perf-flag",
+            "StorPortInitializePerfOpts with flags {flags:#x}, of which {known:#x} are offered to version {version}"
+        );
         return STOR_STATUS_UNSUCCESSFUL;
     }
     if flags & STOR_PERF_CONCURRENT_CHANNELS != 0 && channels == 0 {

@@ -6,6 +6,7 @@
 //! `srb-never-completed` is broken. Either way it must have ended when the ladder is climbed.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use stand::wdk::codes::*;
@@ -45,7 +46,7 @@ struct Climb {
 #[derive(Default)]
 pub struct Ladder {
     climb: Option<Climb>,
-    done: Vec<Box<Request>>,
+    done: VecDeque<Box<Request>>,
     /// The device may be at fault: late requests are no fault of the miniport.
     pub lenient: bool,
     /// Logical units, devices and buses that were reset.
@@ -55,7 +56,7 @@ pub struct Ladder {
 impl Ladder {
     /// A reset request has ended.
     pub fn finished(&mut self, request: Box<Request>) {
-        self.done.push(request);
+        self.done.push_back(request);
     }
 
     /// Whether requests to this unit have to wait.
@@ -83,7 +84,7 @@ pub fn climb() {
     let (ended, left) = {
         let mut port = port();
         let ended = port.ladder.done.iter().position(|request| request.tag == tag);
-        let ended = ended.map(|index| port.ladder.done.swap_remove(index));
+        let ended = ended.and_then(|index| port.ladder.done.remove(index));
         (ended, left(&port))
     };
     let good = ended.as_ref().is_some_and(|request| request.answer.srb_status & 0x3F == SRB_STATUS_SUCCESS);

@@ -152,6 +152,8 @@ pub struct Statistics {
     pub unclaimed: u64,
     /// DPCs issued.
     pub dpcs: u64,
+    /// Requests started from inside a completion.
+    pub reentered: u64,
     /// Most requests with the miniport at once.
     pub most_active: usize,
 }

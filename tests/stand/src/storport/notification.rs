@@ -5,7 +5,7 @@ use stand::wdk::codes::*;
 use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
 
-use super::{Phase, lock, port, request};
+use super::{Phase, lock, port, queue, request};
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::percpu;
 use crate::cpu::{clock, irql, smp};
@@ -77,6 +77,7 @@ fn request_complete(a: Arguments) {
         crate::not_ok!("complete-before-running", "RequestComplete in {}", call::current_name());
     }
     request::complete(a.get(2));
+    queue::reenter();
 }
 
 /// RequestTimerCall(HwDeviceExtension, HwStorTimer, MiniportTimerValue): 0 cancels (nf-storport-storportnotification.md).

@@ -33,15 +33,35 @@ pub fn submit(mut request: Box<Request>) -> u32 {
     tag
 }
 
+/// Starts the next request from inside a completion, on the stack the miniport is on: Storport ends the request towards the
+/// class driver at once, whose completion routine may send the next one before RequestComplete returns. So a miniport
+/// must not hold what its own HwStorStartIo needs. Not when the completion itself came from HwStorStartIo, and not under a
+/// lock that HwStorStartIo is called with.
+pub fn reenter() {
+    let held = {
+        let cpu = percpu::current();
+        let outer = cpu.in_isr || !cpu.in_dpc || call::current_name() != "HwStorDpcRoutine";
+        outer || cpu.held[..cpu.locks].iter().flatten().any(|lock| lock.kind != DPC_LOCK)
+    };
+    if held || irql::current() != irql::DISPATCH {
+        return;
+    }
+    let mut port = super::port();
+    if let Some(request) = next(&mut port) {
+        port.statistics.reentered += 1;
+        hand_over(port, request, Stack::Nested);
+    }
+}
+
 /// Starts a request on this processor whatever the state of the queues.
 pub fn start_now(request: Box<Request>) {
     let old = irql::raise(irql::DISPATCH);
-    hand_over(super::port(), request);
+    hand_over(super::port(), request, Stack::Thread);
     irql::set(old);
 }
 
 /// Gives a request to the miniport.
-fn hand_over(mut port: super::PortGuard, mut request: Box<Request>) {
+fn hand_over(mut port: super::PortGuard, mut request: Box<Request>, stack: Stack) {
     smp::set_starting(true);
     let srb = request.build(&port);
     request.deadline = clock::ticks() + u64::from(request.timeout) * 1000;
@@ -54,7 +74,7 @@ fn hand_over(mut port: super::PortGuard, mut request: Box<Request>) {
     port.statistics.most_active = port.statistics.most_active.max(port.active.len());
     let path = Path::of(&port);
     drop(port);
-    start(srb, path);
+    start(srb, path, stack);
     smp::set_starting(false);
 }
 
@@ -70,7 +90,7 @@ fn start_all() {
     loop {
         let mut port = super::port();
         let Some(request) = next(&mut port) else { break };
-        hand_over(port, request);
+        hand_over(port, request, Stack::Thread);
     }
 }
 
@@ -140,10 +160,10 @@ impl Path {
 /// BuildIo without a lock, then StartIo: with the StartIo lock at DISPATCH_LEVEL (full duplex), with the interrupt lock
 /// at DIRQL (half duplex), or with no lock (more than one concurrent channel). nc-storport-hw_startio.md and the table of
 /// nf-storport-storportacquirespinlock.md.
-fn start(srb: u64, path: Path) {
+fn start(srb: u64, path: Path, stack: Stack) {
     let old = irql::raise(irql::DISPATCH);
     let go = path.build == 0
-        || call::driver("HwStorBuildIo", Stack::Thread, path.build, &[path.extension, srb]) & 0xFF != 0;
+        || call::driver("HwStorBuildIo", stack, path.build, &[path.extension, srb]) & 0xFF != 0;
     let still_active = super::port().active.contains_key(&srb);
     if go && !still_active {
         crate::not_ok!(
@@ -154,8 +174,7 @@ fn start(srb: u64, path: Path) {
     if go && still_active {
         let kind = if path.half_duplex { INTERRUPT_LOCK } else { START_IO_LOCK };
         let before = (!path.concurrent).then(|| lock::acquire(kind, 0));
-        let taken =
-            call::driver("HwStorStartIo", Stack::Thread, path.start, &[path.extension, srb]) & 0xFF != 0;
+        let taken = call::driver("HwStorStartIo", stack, path.start, &[path.extension, srb]) & 0xFF != 0;
         if let Some(before) = before {
             lock::release(kind, 0, before);
         }

@@ -46,7 +46,7 @@ pub fn initialize(a: Arguments) -> u64 {
             return STATUS_INVALID_PARAMETER;
         }
     }
-    // The members a Storport miniport must set (ns-storport-_hw_initialization_data-r1.md).
+    // The members a Storport miniport must set (ns-storport-_hw_initialization_data~r1.md).
     for (name, value) in [
         ("NeedPhysicalAddresses", data.need_physical_addresses),
         ("TaggedQueuing", data.tagged_queuing),

@@ -3,7 +3,7 @@
 
 use crate::layout;
 
-/// HW_INITIALIZATION_DATA (ns-storport-_hw_initialization_data-r1.md).
+/// HW_INITIALIZATION_DATA (ns-storport-_hw_initialization_data~r1.md).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the fields carry the names of the documented C structure")]
