@@ -1,5 +1,5 @@
-//! What SPC-4 and SBC-3 say an answer must look like: sense data, INQUIRY data, VPD pages, mode parameters, READ CAPACITY
-//! data, LUN lists. Pure functions on bytes; the suite `scsi-compliance` sends the commands.
+//! What SPC-4 and SBC-3 say an answer must look like: sense data, INQUIRY data, VPD pages, mode parameters, READ
+//! CAPACITY data, LUN lists. Pure functions on bytes; the suite `scsi-compliance` sends the commands.
 //!
 //! A check answers with what is wrong in words, so that a failed line says which field it is.
 
@@ -88,7 +88,8 @@ fn descriptor_sense(data: &[u8], cdb_length: u8) -> Result<Sense, String> {
             return Err(format!("sense descriptor {:#04x} ends behind the sense data", rest[0]));
         };
         match descriptor[0] {
-            // Information and command specific information have 12 bytes and the others 8 and 4 (SPC-4 tables 28, 30, 31).
+            // Information and command specific information have 12 bytes and the others 8 and 4 (SPC-4 tables 28, 30,
+            // 31).
             0 | 1 => need(length == 12, || format!("sense descriptor {} of {length} bytes", descriptor[0]))?,
             2 => {
                 need(length == 8, || format!("sense key specific descriptor of {length} bytes"))?;
@@ -218,10 +219,17 @@ pub fn designators(body: &[u8]) -> Result<Vec<Designator>, String> {
         found.push(designator);
         rest = &rest[length..];
     }
-    // SPC-4 7.8.6.2.1: at least one for the logical unit, of type T10 vendor ID, EUI-64, NAA or SCSI name string.
-    let named = found.iter().any(|d| d.association == 0 && matches!(d.kind, 1 | 2 | 3 | 8));
-    need(named, || "no designator of type 1, 2, 3 or 8 for the logical unit".into())?;
     Ok(found)
+}
+
+/// Checks that the designators name the logical unit (SPC-4 7.8.6.2.1): at least one of type T10 vendor ID, EUI-64,
+/// NAA or SCSI name string.
+///
+/// # Errors
+/// When there is none.
+pub fn names_the_unit(designators: &[Designator]) -> Verdict {
+    let named = designators.iter().any(|d| d.association == 0 && matches!(d.kind, 1 | 2 | 3 | 8));
+    need(named, || "no designator of type 1, 2, 3 or 8 for the logical unit".into())
 }
 
 impl Designator {
@@ -678,9 +686,18 @@ mod tests {
         assert_eq!(designators(&t10).unwrap()[0].value, b"VENDOR  42");
         assert!(designators(&[1, 3, 0, 4, 0x50, 0, 0, 0]).unwrap_err().contains("NAA designator of 4"));
         assert!(designators(&[1, 3, 0, 9, 0x50]).unwrap_err().contains("ends behind"));
-        assert!(designators(&[2, 0, 0, 1, b'x']).unwrap_err().contains("no designator of type"));
         assert!(designators(&[0, 3, 0, 1, 0]).unwrap_err().contains("CODE SET 0"));
-        assert!(designators(&[]).is_err());
+    }
+
+    #[test]
+    fn a_vendor_specific_designator_does_not_name_the_unit() {
+        let vendor = designators(&[2, 0, 0, 1, b'x']).unwrap();
+        let port = designators(&[1, 0x14, 0, 4, 0, 0, 0, 1]).unwrap();
+        let eui = designators(&[1, 2, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        assert!(names_the_unit(&vendor).is_err());
+        assert!(names_the_unit(&port).is_err());
+        assert!(names_the_unit(&[]).is_err());
+        assert_eq!(names_the_unit(&eui), Ok(()));
     }
 
     #[test]

@@ -32,8 +32,8 @@ fn capacities(target: &Target<'_>) {
     target.check("agree-protection", agree(protect || !long.protected, text));
 }
 
-/// SPC-4 7.8.6.4 recommends the serial number in the T10 vendor ID designator; a designator with another one would make two
-/// names for one unit.
+/// SPC-4 7.8.6.4 recommends the serial number in the T10 vendor ID designator; a designator with another one would
+/// make two names for one unit.
 fn serial(target: &Target<'_>) {
     let body = |code: u8| target.pages.get(&code).and_then(|page| page.get(4..)).unwrap_or_default();
     let serial = scsi::text(body(0x80));

@@ -1,5 +1,5 @@
-//! READ, WRITE, VERIFY and SYNCHRONIZE CACHE in all their forms (SBC-3 5.7 to 5.47): the edges, not the data, which is the
-//! subject of other suites. What is written is what was read there before.
+//! READ, WRITE, VERIFY and SYNCHRONIZE CACHE in all their forms (SBC-3 5.7 to 5.47): the edges, not the data, which
+//! is the subject of other suites. What is written is what was read there before.
 
 use alloc::format;
 use alloc::string::String;
@@ -332,9 +332,9 @@ impl Blocks<'_, '_> {
             let reply = self.send(kind, flags, 0, 1, Some(first));
             let verdict = match self.device_specific {
                 Some(parameter) if parameter & DPOFUA != 0 => self.moved(&reply),
-                // Not claimed: FUA that is taken and not kept would lose a promised write, so with a write cache it must
-                // be refused. DPO is a hint, which may be ignored.
-                // QEMU's target flushes after such a write (scsi-disk.c), claimed or not.
+                // Not claimed: FUA that is taken and not kept would lose a promised write, so with a write cache it
+                // must be refused. DPO is a hint, which may be ignored. QEMU's target flushes after such a write
+                // (scsi-disk.c), claimed or not.
                 _ if flags & FUA != 0 && cached && !self.target.passes_through => {
                     reply.refused(&[INVALID_FIELD_IN_CDB])
                 }

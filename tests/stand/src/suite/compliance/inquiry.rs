@@ -57,6 +57,10 @@ fn pages(target: &mut Target<'_>) {
         target.check(&format!("vpd-{code:02x}"), verdict);
         target.pages.insert(code, data);
     }
+    let body = target.pages.get(&0x83).and_then(|page| page.get(4..)).unwrap_or_default();
+    let verdict = spc::designators(body)
+        .and_then(|found| spc::names_the_unit(&found).map(|()| format!("{} designator(s)", found.len())));
+    target.check("vpd-83-names-the-unit", verdict);
     for (code, whole) in target.pages.clone() {
         every_length(target, &format!("vpd-{code:02x}"), &whole, 0, |length| page(code, u16::from(length)));
     }

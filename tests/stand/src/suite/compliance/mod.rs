@@ -1,13 +1,14 @@
-//! `scsi-compliance`: whether what class drivers see is a SCSI target. The counterpart of the HLK's "SCSI Compliance Test
-//! (LOGO)": each mandatory command must be there and keep to the standard, each optional one only if it is there.
+//! `scsi-compliance`: whether what class drivers see is a SCSI target. The counterpart of the HLK's "SCSI Compliance
+//! Test (LOGO)": each mandatory command must be there and keep to the standard, each optional one only if it is
+//! there.
 //!
-//! The standards are SPC-4, SBC-3 for disks and MMC-6 for CD-ROMs. Reserved *fields* are never tried: a target need not look
-//! at them (SPC-4 3.5). Reserved *values* of defined fields are, because those must be refused.
+//! The standards are SPC-4, SBC-3 for disks and MMC-6 for CD-ROMs. Reserved *fields* are never tried: a target need
+//! not look at them (SPC-4 3.5). Reserved *values* of defined fields are, because those must be refused.
 //!
-//! A virtio-blk driver is the target itself, so all that fails is its own fault. Behind virtio-scsi the target is QEMU's.
-//! There too everything is checked, since a wrong length or a lost sense byte shows in the contents as well; only what
-//! QEMU (10.0; scsi-disk.c, scsi-bus.c, virtio-scsi.c in hw/scsi) is known to do against the standard is not held against
-//! the driver. That is the list of [`DEVIATIONS`], and three habits that every answer shows:
+//! A virtio-blk driver is the target itself, so all that fails is its own fault. Behind virtio-scsi the target is
+//! QEMU's. There too everything is checked, since a wrong length or a lost sense byte shows in the contents as well;
+//! only what QEMU (10.0; scsi-disk.c, scsi-bus.c, virtio-scsi.c in hw/scsi) is known to do against the standard is
+//! not held against the driver. That is the list of [`DEVIATIONS`], and three habits that every answer shows:
 //!
 //! - Answers are padded with zeroes to the allocation length, where SPC-4 4.2.5.6 ends them with the data there is. The
 //!   padding is moved and counted, so DataTransferLength must count it too ([`allocation`]).
@@ -47,7 +48,7 @@ const LONG_BUFFER: &str =
 const DEVIATIONS: &[(&[u8], &str, &str)] = &[
     (
         &[DISK, CDROM],
-        "vpd-83",
+        "vpd-83-names-the-unit",
         "without a wwn the only designator is the serial number, of the vendor-specific type",
     ),
     (&[CDROM], "vpd-unlisted-refused", "it answers pages b1 and b2 of CD-ROMs, which it does not list"),
@@ -159,8 +160,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The check over all requests: the bytes before and behind each buffer, and all that was given to be read, are as they
-    /// were.
+    /// The check over all requests: the bytes before and behind each buffer, and all that was given to be read, are
+    /// as they were.
     fn buffers_kept(&self) {
         let (count, first) = self.strays.borrow().clone();
         let sent = self.sent.get();
@@ -215,12 +216,19 @@ pub fn run(units: &[Unit], options: &Options) {
         capacity::run(&mut target);
         crate::progress!("{}: MODE SENSE", target.name);
         mode::run(&mut target);
-        mode_select::run(&target);
         crate::progress!("{}: status", target.name);
         status::run(&mut target);
-        refusals::run(&target);
-        crate::progress!("{}: blocks", target.name);
-        blocks::run(&target);
+        if target.geometry().is_some() {
+            mode_select::run(&target);
+            refusals::run(&target);
+            crate::progress!("{}: blocks", target.name);
+            blocks::run(&target);
+        } else {
+            // Targets may say NOT READY to all of it, whatever else is wrong with the command.
+            for subject in ["mode-select", "start-stop-unit", "send-diagnostic", "refusals", "blocks"] {
+                target.skip(subject, "no medium");
+            }
+        }
         agreement::run(&target);
         target.buffers_kept();
         crate::progress!("{}: tight buffers", target.name);

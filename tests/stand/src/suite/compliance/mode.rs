@@ -183,7 +183,8 @@ impl Form {
         }
     }
 
-    /// SPC-4 6.13.1: a page or subpage that is not implemented is an invalid field, as are the reserved subpages of page 3F.
+    /// SPC-4 6.13.1: a page or subpage that is not implemented is an invalid field, as are the reserved subpages of
+    /// page 3F.
     fn refused(self, target: &Target<'_>, current: &ModeData) {
         let mut faults = Faults::default();
         let mut tried = 0;

@@ -19,8 +19,9 @@ use crate::storport::{port, queue};
 const ATTEMPTS: u32 = 6;
 /// Fills of buffers in turn. They differ so that a byte that was never written cannot pass for one that was read twice.
 const PATTERNS: [u8; 2] = [0xC7, 0x39];
-/// Bytes before the buffer that must stay.
-const GUARD: u64 = 512;
+/// Where buffers start by turns, before alignment: in the middle of a page, and so that they go on in the next one,
+/// which lies elsewhere in physical memory.
+const STARTS: [u64; 2] = [512, PAGE - 8];
 
 /// The sense data that refuses an unknown command.
 pub const INVALID_OPERATION_CODE: Sense = Sense { key: 5, asc: 0x20, ascq: 0 };
@@ -64,13 +65,17 @@ pub fn write(target: &Target<'_>, command: Command, data: &[u8]) -> Reply {
 }
 
 fn exchange(target: &Target<'_>, mut command: Command, room: usize, out: Option<&[u8]>) -> Reply {
-    let front = GUARD.next_multiple_of(u64::from(port().config.alignment_mask) + 1);
+    let (tag, alignment) = {
+        let port = port();
+        (port.next_tag as usize, u64::from(port.config.alignment_mask) + 1)
+    };
+    let front = STARTS[tag / 2 % STARTS.len()].next_multiple_of(alignment);
     // At least a page behind the buffer is there to be watched.
     let Some(range) = arena::scattered(front + room as u64 + PAGE) else {
         crate::stop!("no memory for a buffer")
     };
     let size = (range.pages * PAGE) as usize;
-    let pattern = PATTERNS[port().next_tag as usize % PATTERNS.len()];
+    let pattern = PATTERNS[tag % PATTERNS.len()];
     let start = range.address + front;
     // Windows marks a request without a buffer as one without data, whatever the CDB might move.
     if room == 0 {
@@ -125,8 +130,9 @@ impl Reply {
         self.answer.transferred as usize
     }
 
-    /// Whether it succeeded. error-handling-in-storport-miniport-drivers.md: SRB_STATUS_DATA_OVERRUN stands for an underrun
-    /// too, and DataTransferLength then says how much was moved; a request that moved all of its buffer is no underrun.
+    /// Whether it succeeded. error-handling-in-storport-miniport-drivers.md: SRB_STATUS_DATA_OVERRUN stands for an
+    /// underrun too, and DataTransferLength then says how much was moved; a request that moved all of its buffer is
+    /// no underrun.
     pub fn good(&self) -> bool {
         let status = self.answer.srb_status & !SRB_STATUS_QUEUE_FROZEN;
         self.answer.scsi_status == 0

@@ -1,4 +1,5 @@
-//! What every target must refuse: operation codes it does not know (SPC-4 4.2.5.1), NACA where NormACA is 0 (SAM-5 5.2).
+//! What every target must refuse: operation codes it does not know (SPC-4 4.2.5.1), NACA where NormACA is 0 (SAM-5
+//! 5.2).
 
 use alloc::format;
 

@@ -1,4 +1,5 @@
-//! TEST UNIT READY, REQUEST SENSE, SEND DIAGNOSTIC (SPC-4 6.47, 6.39, 6.42) and START STOP UNIT (SBC-3 5.25, MMC-6 6.42).
+//! TEST UNIT READY, REQUEST SENSE, SEND DIAGNOSTIC (SPC-4 6.47, 6.39, 6.42) and START STOP UNIT (SBC-3 5.25, MMC-6
+//! 6.42).
 
 use alloc::format;
 
@@ -27,11 +28,13 @@ pub fn run(target: &mut Target<'_>) {
         let verdict = reply.moved_nothing().map(|()| "a buffer of 64 bytes is left alone".into());
         target.check("test-unit-ready-with-buffer", verdict);
     } else {
-        target.skip("test-unit-ready", "no medium");
+        no_medium(target);
     }
     sense(target);
-    start(target);
-    diagnostic(target);
+    if target.geometry().is_some() {
+        start(target);
+        diagnostic(target);
+    }
 }
 
 /// SEND DIAGNOSTIC with SELFTEST, the default self-test, is mandatory for disks (SBC-3 table 13), and may take no data.
@@ -43,6 +46,21 @@ fn diagnostic(target: &Target<'_>) {
         return target.skip("send-diagnostic", "not a command that CD-ROMs must have");
     }
     target.check("send-diagnostic", reply.moved_nothing().map(|()| "default self-test".into()));
+}
+
+/// Without a medium: NOT READY, MEDIUM NOT PRESENT, of which three say where the tray is.
+fn no_medium(target: &Target<'_>) {
+    let absent = [0, 1, 2].map(|ascq| Sense { key: scsi::NOT_READY, asc: 0x3A, ascq });
+    let mut faults = Faults::default();
+    for (what, reply) in [
+        ("TEST UNIT READY", probe::plain(target, scsi::test_unit_ready())),
+        ("READ CAPACITY(10)", probe::read(target, scsi::read_capacity_10(), 8)),
+        ("READ(10)", probe::read(target, scsi::transfer(false, 0, 1, false), 2048)),
+    ] {
+        faults.note(what, reply.refused(&absent));
+    }
+    let good = "TEST UNIT READY, READ CAPACITY(10), READ(10)".into();
+    target.check("medium-not-present-refused", faults.verdict(good));
 }
 
 /// REQUEST SENSE is mandatory. With nothing to report it succeeds with NO SENSE, in the format that DESC asks for.

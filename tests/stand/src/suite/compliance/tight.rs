@@ -1,5 +1,5 @@
-//! Buffers smaller than the answer, and none at all: nothing may be written past their end, nor through the null pointer
-//! that DataBuffer is then. They come last, because a driver that does so is stopped.
+//! Buffers smaller than the answer, and none at all: nothing may be written past their end, nor through the null
+//! pointer that DataBuffer is then. They come last, because a driver that does so is stopped.
 
 use alloc::format;
 use alloc::string::String;
