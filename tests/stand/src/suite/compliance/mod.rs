@@ -12,9 +12,10 @@
 //!
 //! - Answers are padded with zeroes to the allocation length, where SPC-4 4.2.5.6 ends them with the data there is. The
 //!   padding is moved and counted, so DataTransferLength must count it too ([`allocation`]).
-//! - ADDITIONAL LENGTH in standard INQUIRY data follows the allocation length, and REPORT LUNS data ends at a whole LUN.
-//! - The residual of a command that moves nothing is 0, where virtio 1.3 5.6.6.1.1 wants the length of the buffer. All that
-//!   a driver can tell then is that the whole buffer was used; whether it was left alone is checked all the same.
+//! - ADDITIONAL LENGTH in standard INQUIRY data follows the allocation length, and REPORT LUNS data ends at a whole
+//!   LUN.
+//! - The residual of a command that moves nothing is 0, where virtio 1.3 5.6.6.1.1 wants the length of the buffer. All
+//!   that a driver can tell then is that the whole buffer was used; whether it was left alone is checked all the same.
 
 mod agreement;
 mod allocation;
