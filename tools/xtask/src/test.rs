@@ -206,11 +206,10 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             screen.line(&format!("  {failure}"));
         }
     }
-    let skipped = match total.skipped.len() {
-        0 => String::new(),
-        count => format!(", {count} not tried"),
-    };
-    screen.line(&format!("{} passed, {} failed{skipped}", total.passed, total.failed.len()));
+    if !total.skipped.is_empty() {
+        screen.line(&format!("{} not tried, because driver or machine do not have it", total.skipped.len()));
+    }
+    screen.line(&format!("{} passed, {} failed", total.passed, total.failed.len()));
     Ok(total.failed.is_empty())
 }
 
