@@ -342,6 +342,23 @@ impl Machine {
         }
     }
 
+    /// Adds disks that store nothing: `targets` targets from 2 on with one unit each, and `luns` more units of target 2. Unit
+    /// L of target T has the serial number `T<T>L<L>`.
+    pub fn add_empty_units(&mut self, targets: u8, luns: u8) {
+        let first: u8 = 2;
+        let singles = (first..first.saturating_add(targets)).map(|target| (target, 0));
+        for (target, lun) in singles.chain((1..=luns).map(|lun| (first, lun))) {
+            let node = format!("empty-{target}-{lun}");
+            self.more.extend([
+                "-blockdev".to_owned(),
+                format!("driver=null-co,node-name={node},size=1048576,read-zeroes=on"),
+            ]);
+            self.raw(&format!(
+                "scsi-hd,bus=scsi0.0,channel=0,scsi-id={target},lun={lun},drive={node},serial=T{target}L{lun}"
+            ));
+        }
+    }
+
     /// Adds a QEMU `-device` string as it is.
     pub fn raw(&mut self, device: &str) {
         self.devices.push(device.to_owned());

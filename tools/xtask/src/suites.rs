@@ -34,6 +34,8 @@ pub struct Setting {
     pub kind: Kind,
     /// Properties of the usual controller with its usual disks, each after a comma; `None` when `devices` has another.
     pub controller: Option<&'static str>,
+    /// Disks that store nothing, on the usual SCSI controller: targets with one unit, and more units of the first of them.
+    pub empty_units: (u8, u8),
     /// Further QEMU `-device` strings.
     pub devices: &'static [&'static str],
     /// Further disks, for `devices` to name: node name and bytes.
@@ -57,6 +59,7 @@ const BLK: Setting = Setting {
     name: "modern, 2 CPUs",
     kind: Kind::Blk,
     controller: Some(",disable-legacy=on"),
+    empty_units: (0, 0),
     devices: &[],
     drives: &[],
     qemu: &[],
@@ -124,6 +127,21 @@ pub const SUITES: &[Suite] = &[
             Setting { name: "1 message", controller: Some(",disable-legacy=on,vectors=1"), ..SCSI },
             Setting { name: "3 messages", controller: Some(",disable-legacy=on,vectors=3"), ..SCSI },
             Setting { name: "64 messages", controller: Some(",disable-legacy=on,vectors=64"), ..SCSI },
+        ],
+    },
+    Suite {
+        name: "many-luns",
+        about: "every target and two hundred units of one, all found and all at work at once",
+        trials: &[
+            // The usual three units, 126 targets, 200 more units.
+            Setting {
+                name: "126 targets, 201 units of one",
+                empty_units: (126, 200),
+                words: &["units=329"],
+                smp: 4,
+                seconds: (120, 3600),
+                ..SCSI
+            },
         ],
     },
     Suite {
@@ -303,13 +321,14 @@ impl Setting {
         if let Some(properties) = self.controller {
             machine.add(self.kind, properties);
         }
+        machine.add_empty_units(self.empty_units.0, self.empty_units.1);
         for device in self.devices {
             machine.raw(device);
         }
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         machine.drives =
             self.drives.iter().map(|(node, size)| Drive { node: (*node).to_owned(), size: *size }).collect();
-        machine.more = words(self.qemu);
+        machine.more.extend(words(self.qemu));
         machine.daemon = self
             .daemon
             .map(|(arguments, socket)| Daemon { arguments: words(arguments), socket: socket.to_owned() });

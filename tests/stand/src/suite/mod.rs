@@ -5,6 +5,7 @@
 mod compliance;
 mod hotplug;
 mod load;
+mod many_luns;
 mod pass;
 mod power;
 
@@ -20,6 +21,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("data-integrity", pass::run),
     ("hotplug", hotplug::run),
     ("interrupts", pass::run),
+    ("many-luns", many_luns::run),
     ("multi-queue", pass::run),
     ("power", power::run),
     ("scsi-compliance", compliance::run),
