@@ -235,6 +235,35 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "surprise-removal",
+        about: "the controller gone under load: registers read as ones, nothing comes back",
+        trials: &[
+            BLK,
+            Setting { name: "line, 4 CPUs", controller: Some(",disable-legacy=on,vectors=0"), smp: 4, ..BLK },
+            Setting {
+                name: "packed ring, 1 CPU",
+                controller: Some(",disable-legacy=on,packed=on"),
+                smp: 1,
+                ..BLK
+            },
+            Setting { name: "legacy", controller: Some(",disable-modern=on,disable-legacy=off"), ..BLK },
+            SCSI,
+            Setting {
+                name: "line, 4 CPUs",
+                controller: Some(",disable-legacy=on,vectors=0"),
+                smp: 4,
+                ..SCSI
+            },
+            Setting {
+                name: "packed ring, 1 CPU",
+                controller: Some(",disable-legacy=on,packed=on"),
+                smp: 1,
+                ..SCSI
+            },
+            Setting { name: "legacy", controller: Some(",disable-modern=on,disable-legacy=off"), ..SCSI },
+        ],
+    },
+    Suite {
         name: "transport",
         about: "rings and transports that the machines of ./x test do not have",
         trials: &[

@@ -2,10 +2,13 @@
 
 use core::arch::asm;
 
+use iced_x86::{Decoder, DecoderOptions, Mnemonic};
+
 use super::interrupt::Frame;
 use super::{call, irql};
 use crate::loader;
 use crate::memory::arena::{self, Area};
+use crate::storport::removal;
 
 const NAMES: [&str; 22] = [
     "divide error",
@@ -32,14 +35,41 @@ const NAMES: [&str; 22] = [
     "control protection",
 ];
 
-/// A processor exception ends the run.
-pub fn exception(frame: &Frame) -> ! {
+/// Vector of the page fault.
+pub const PAGE_FAULT: u64 = 14;
+
+/// Address of the last page fault.
+fn fault_address() -> u64 {
     let address: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, cr2", out(reg) address, options(nostack, nomem, preserves_flags)) };
+    address
+}
+
+/// Whether a page fault is an access that something else answers than memory; then the frame is past the instruction.
+pub fn goes_on(frame: &mut Frame) -> bool {
+    let is_write = frame.error & 2 != 0;
+    if !is_write || !removal::is_register(fault_address()) {
+        return false;
+    }
+    // SAFETY: the instruction was just fetched from there; the image ends with sections that are longer than the longest
+    // instruction, and the stand's own code is far from its end.
+    let code = unsafe { core::slice::from_raw_parts(frame.rip as *const u8, 15) };
+    let instruction = Decoder::with_ip(64, code, frame.rip, DecoderOptions::NONE).decode();
+    // A store to a device that is gone goes nowhere. Anything that also reads (xchg, or) would need the value.
+    if instruction.is_invalid() || instruction.mnemonic() != Mnemonic::Mov {
+        return false;
+    }
+    frame.rip = instruction.next_ip();
+    true
+}
+
+/// A processor exception ends the run.
+pub fn exception(frame: &Frame) -> ! {
+    let address = fault_address();
     let name = NAMES.get(frame.vector as usize).copied().unwrap_or("exception");
     report(frame);
-    if frame.vector == 14 {
+    if frame.vector == PAGE_FAULT {
         page_fault(frame, address);
     } else {
         crate::not_ok!("exception", "{name}, error code {:#x}", frame.error);

@@ -175,8 +175,12 @@ pub struct Frame {
 /// Device interrupts taken.
 pub static DEVICE_INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 
-unsafe extern "C" fn dispatch(frame: &Frame) {
+unsafe extern "C" fn dispatch(frame: &mut Frame) {
     let vector = frame.vector as u8;
+    if u64::from(vector) == fault::PAGE_FAULT && fault::goes_on(frame) {
+        return;
+    }
+    let frame = &*frame;
     let _remembered = backtrace::interrupted(frame);
     match vector {
         NMI_VECTOR => clock::watchdog(frame),

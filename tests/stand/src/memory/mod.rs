@@ -39,6 +39,11 @@ pub fn start(ram: &[(u64, u64)], reserved: (u64, u64)) {
     heap::start();
 }
 
+/// Whether an address is one of device registers.
+pub fn is_device(address: u64) -> bool {
+    (DEVICES..NEXT_DEVICE.load(Ordering::Relaxed)).contains(&address)
+}
+
 /// Maps device registers uncached and answers with their address.
 pub fn map_device(physical: u64, size: u64) -> u64 {
     let offset = physical % PAGE;

@@ -22,6 +22,13 @@ pub mod command {
 }
 
 static ECAM: AtomicU64 = AtomicU64::new(0);
+/// Configuration space of a function that is gone.
+static REMOVED: AtomicU64 = AtomicU64::new(0);
+
+/// From now on the function's configuration space reads as all ones, as where there is nothing.
+pub fn remove(function: Function) {
+    REMOVED.store(function.base(), Ordering::Release);
+}
 
 /// A PCI function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +48,10 @@ impl core::fmt::Display for Function {
 }
 
 impl Function {
+    fn is_removed(self) -> bool {
+        REMOVED.load(Ordering::Acquire) == self.base()
+    }
+
     fn base(self) -> u64 {
         let offset =
             u64::from(self.bus) << 20 | u64::from(self.device) << 15 | u64::from(self.function) << 12;
@@ -59,24 +70,36 @@ impl Function {
 
     /// Reads 32 bits of configuration space.
     pub fn read_u32(self, offset: u16) -> u32 {
+        if self.is_removed() {
+            return !0;
+        }
         // SAFETY: the configuration space is mapped for all buses `start` was given; the offset is below 4096.
         unsafe { ((self.base() + u64::from(offset & 0xFFC)) as *const u32).read_volatile() }
     }
 
     /// Writes a byte of configuration space.
     pub fn write_u8(self, offset: u16, value: u8) {
+        if self.is_removed() {
+            return;
+        }
         // SAFETY: as in `read_u32`.
         unsafe { ((self.base() + u64::from(offset & 0xFFF)) as *mut u8).write_volatile(value) }
     }
 
     /// Writes 16 bits of configuration space.
     pub fn write_u16(self, offset: u16, value: u16) {
+        if self.is_removed() {
+            return;
+        }
         // SAFETY: as in `read_u32`.
         unsafe { ((self.base() + u64::from(offset & 0xFFE)) as *mut u16).write_volatile(value) }
     }
 
     /// Writes 32 bits of configuration space.
     pub fn write_u32(self, offset: u16, value: u32) {
+        if self.is_removed() {
+            return;
+        }
         // SAFETY: as in `read_u32`.
         unsafe { ((self.base() + u64::from(offset & 0xFFC)) as *mut u32).write_volatile(value) }
     }

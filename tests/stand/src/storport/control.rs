@@ -18,11 +18,12 @@ const TYPES: u32 = 20;
 static SUPPORTED: Lock<[bool; TYPES as usize]> = Lock::new([false; TYPES as usize]);
 
 /// Whether the miniport supports a control type.
-fn supports(kind: u32) -> bool {
+pub fn supports(kind: u32) -> bool {
     SUPPORTED.lock().get(kind as usize).copied().unwrap_or(false)
 }
 
-fn adapter_control(kind: u32, parameters: u64) -> bool {
+/// HwStorAdapterControl; the caller sees to level and lock.
+pub fn adapter_control(kind: u32, parameters: u64) -> bool {
     let (routine, extension) = {
         let port = port();
         (port.hw.hw_adapter_control, port.extension)
@@ -275,7 +276,7 @@ pub fn shut_down() {
 /// stopped (ne-storport-scsi_adapter_control_type.md; ns-storport-_scsi_pnp_request_block.md). The order of the PnP
 /// requests is that of the device tree, children first. What the miniport allocated must be free then: nobody else will
 /// do it (nf-storport-storportallocatepool.md).
-fn remove() {
+pub fn remove() {
     flush_units();
     let addresses: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
     for address in addresses {

@@ -107,5 +107,10 @@ pub fn device_base(a: Arguments) -> u64 {
         );
         return 0;
     }
-    if ports { address } else { memory::map_device(address, bytes) }
+    if ports {
+        return address;
+    }
+    let at = memory::map_device(address, bytes);
+    super::port().registers.push((at, bytes));
+    at
 }

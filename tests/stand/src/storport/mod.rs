@@ -14,6 +14,7 @@ pub mod memory;
 pub mod notification;
 pub mod queue;
 pub mod registers;
+pub mod removal;
 pub mod request;
 pub mod start;
 pub mod unit;
@@ -85,6 +86,8 @@ pub struct Port {
     pub function: Option<Function>,
     /// Its address ranges.
     pub bars: Vec<Bar>,
+    /// Where the miniport sees them: addresses and bytes.
+    pub registers: Vec<(u64, u64)>,
     /// Its message table.
     pub table: Option<msix::Table>,
     /// Messages granted.

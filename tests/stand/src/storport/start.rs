@@ -313,6 +313,7 @@ pub fn release() {
     if let Some((range, _, _)) = port.uncached.take() {
         arena::release(range);
     }
+    port.registers.clear();
     port.dpcs.clear();
     port.units.clear();
     (port.perf_flags, port.channels, port.first_message) = (0, 0, 0);

@@ -128,6 +128,13 @@ impl Load {
         }
     }
 
+    /// Waits for everything that is under way, however it ends.
+    pub fn abandon(&mut self) {
+        self.finish();
+        self.failures = 0;
+        self.faults.clear();
+    }
+
     /// Reads everything that was ever written and compares it.
     pub fn verify(&mut self) {
         self.finish();

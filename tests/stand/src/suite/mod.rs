@@ -8,6 +8,7 @@ mod load;
 mod many_luns;
 mod pass;
 mod power;
+mod surprise_removal;
 
 use stand::cmdline::Options;
 
@@ -26,6 +27,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("power", power::run),
     ("scsi-compliance", compliance::run),
     ("stress", pass::run),
+    ("surprise-removal", surprise_removal::run),
     ("transport", pass::run),
     ("vhost-user", pass::run),
 ];
