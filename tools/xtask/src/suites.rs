@@ -225,6 +225,11 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "srb-functions",
+        about: "every SRB function, also unknown ones, and addresses without a unit",
+        trials: &[BLK, SCSI],
+    },
+    Suite {
         name: "stress",
         about: "the work of data-integrity two hundred times over",
         trials: &[

@@ -8,6 +8,7 @@ mod load;
 mod many_luns;
 mod pass;
 mod power;
+mod srb_functions;
 mod surprise_removal;
 
 use stand::cmdline::Options;
@@ -26,6 +27,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("multi-queue", pass::run),
     ("power", power::run),
     ("scsi-compliance", compliance::run),
+    ("srb-functions", srb_functions::run),
     ("stress", pass::run),
     ("surprise-removal", surprise_removal::run),
     ("transport", pass::run),

@@ -1,0 +1,243 @@
+//! `srb-functions`: every SRB function that Storport may send, also with addresses where nothing is and with functions that
+//! do not exist. Each ends once with a status that says what happened; nothing is reported as done that was not done.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use stand::cmdline::Options;
+use stand::scsi;
+use stand::wdk::codes::*;
+use stand::wdk::srb::Extra;
+
+use crate::memory::arena;
+use crate::memory::driver;
+use crate::scan::class::{self, Outcome};
+use crate::scan::{DISK, Unit};
+use crate::storport::request::{Answer, Data, Request};
+use crate::storport::{Address, port, queue};
+
+const TIMEOUT: u32 = 8;
+/// IRP_MN_QUERY_ALL_DATA and IRP_MN_REGINFO, the WMI requests a miniport sees first (SRBEX_DATA_WMI's page).
+const WMI_QUERY_ALL_DATA: u8 = 0x00;
+const WMI_REGISTRATION: u8 = 0x08;
+/// STOR_DEVICE_CAPABILITIES is two words, the second full of flags.
+const CAPABILITIES_BYTES: u32 = 8;
+
+fn status(answer: &Answer) -> u8 {
+    answer.srb_status & 0x3F
+}
+
+fn send(address: Address, function: u8, extra: Extra, data: Data) -> Answer {
+    queue::execute(Request::other(address, function, extra, data, TIMEOUT)).answer
+}
+
+/// Statuses that mean "I do not do this", as far as they are documented for a request that is not supported
+/// (ns-srb-_storage_request_block.md).
+fn is_refusal(status: u8) -> bool {
+    const BAD_FUNCTION: u8 = 0x22;
+    matches!(status, SRB_STATUS_INVALID_REQUEST | BAD_FUNCTION | SRB_STATUS_ERROR)
+}
+
+/// Statuses that mean "nobody is there".
+fn is_absence(status: u8) -> bool {
+    matches!(
+        status,
+        SRB_STATUS_NO_DEVICE
+            | SRB_STATUS_SELECTION_TIMEOUT
+            | SRB_STATUS_INVALID_PATH_ID
+            | SRB_STATUS_INVALID_TARGET_ID
+            | SRB_STATUS_INVALID_LUN
+    )
+}
+
+/// All functions, then commands to addresses without a unit.
+pub fn run(units: &[Unit], _options: &Options) {
+    let Some(disk) = units.iter().find(|unit| unit.inquiry.device_type == DISK && unit.capacity.is_some())
+    else {
+        crate::skip!("srb-functions", "there is no disk");
+        return;
+    };
+    known(disk.address);
+    unknown(disk.address);
+    plug_and_play(disk.address);
+    io_control(disk.address);
+    wmi(disk.address);
+    absent(units);
+    let after = class::ready(disk.address);
+    crate::console::check(
+        matches!(after, Outcome::Good),
+        "unit-ready-after-all",
+        format_args!("{}: {after}", class::name(disk.address)),
+    );
+}
+
+/// Functions with a meaning for every disk: they must succeed.
+fn known(address: Address) {
+    for function in [
+        SRB_FUNCTION_FLUSH,
+        SRB_FUNCTION_SHUTDOWN,
+        SRB_FUNCTION_RESET_LOGICAL_UNIT,
+        SRB_FUNCTION_RESET_DEVICE,
+    ] {
+        let answer = send(address, function, Extra::None, Data::default());
+        let name = stand::wdk::names::srb_function(function);
+        crate::console::check(
+            status(&answer) == SRB_STATUS_SUCCESS,
+            "srb-function",
+            format_args!("{name}: {}", answer.text()),
+        );
+        // A reset is news for the unit, which the next command brings.
+        class::ready(address);
+    }
+    // Only one of the two need work: Storport has HwStorResetBus for the bus.
+    let answer = send(address, SRB_FUNCTION_RESET_BUS, Extra::None, Data::default());
+    let known = status(&answer) == SRB_STATUS_SUCCESS || is_refusal(status(&answer));
+    crate::console::check(known, "srb-function", format_args!("RESET_BUS: {}", answer.text()));
+    class::ready(address);
+}
+
+/// Functions that nobody has, and such that need what is not there: all refused.
+fn unknown(address: Address) {
+    let mut wrong = Vec::new();
+    // ABORT_COMMAND without a command to abort, TERMINATE_IO, and numbers without a meaning.
+    for function in [SRB_FUNCTION_ABORT_COMMAND, 0x14, 0x03, 0x29, 0x3F, 0x7E, 0xC0, 0xFF] {
+        let answer = send(address, function, Extra::None, Data::default());
+        if !is_refusal(status(&answer)) {
+            wrong.push(format!("{function:#04x}: {}", answer.text()));
+        }
+    }
+    crate::console::check(
+        wrong.is_empty(),
+        "unknown-srb-functions-refused",
+        format_args!("8 functions; {}", wrong.join("; ")),
+    );
+}
+
+/// PnP and power requests: queries may be refused, news may not be.
+fn plug_and_play(address: Address) {
+    let Some(range) = arena::scattered(u64::from(CAPABILITIES_BYTES)) else { return };
+    let data = Data { address: range.address, length: CAPABILITIES_BYTES };
+    let extra = Extra::Pnp { action: STOR_QUERY_CAPABILITIES, adapter: false };
+    let answer = send(address, SRB_FUNCTION_PNP, extra, data);
+    let text = if status(&answer) == SRB_STATUS_SUCCESS {
+        let [_, flags]: [u32; 2] = driver::read("class", range.address);
+        format!("flags {flags:#x}")
+    } else {
+        answer.text()
+    };
+    let fine = status(&answer) == SRB_STATUS_SUCCESS || is_refusal(status(&answer));
+    crate::console::check(fine, "pnp-query-capabilities", format_args!("{text}"));
+    arena::release(range);
+
+    for (state, action) in
+        [(STOR_POWER_DEVICE_D3, STOR_POWER_ACTION_SLEEP), (STOR_POWER_DEVICE_D0, STOR_POWER_ACTION_NONE)]
+    {
+        let answer = send(
+            address,
+            SRB_FUNCTION_POWER,
+            Extra::Power { state, action, adapter: false },
+            Data::default(),
+        );
+        let fine = status(&answer) == SRB_STATUS_SUCCESS || is_refusal(status(&answer));
+        crate::console::check(fine, "unit-power", format_args!("to D{}: {}", state - 1, answer.text()));
+    }
+}
+
+/// Miniport IOCTLs (SRB_IO_CONTROL): an unknown signature is refused, and nothing is written that was not asked for.
+fn io_control(address: Address) {
+    /// Header, signature, time-out, control code, return code, length.
+    const HEADER: u64 = 28;
+    const LENGTH: u32 = 256;
+    let Some(range) = arena::scattered(u64::from(LENGTH)) else { return };
+    let mut wrong: Vec<String> = Vec::new();
+    for signature in [*b"NOBODY!!", *b"FIRMWARE", *b"SCSIDISK", [0; 8]] {
+        driver::fill("class", range.address, 0x5A, LENGTH as usize);
+        driver::write("class", range.address, HEADER as u32);
+        driver::put("class", range.address + 4, &signature);
+        driver::write("class", range.address + 12, [TIMEOUT, 0x001B_0501, 0, LENGTH - HEADER as u32]);
+        let data = Data { address: range.address, length: LENGTH };
+        let answer = send(address, SRB_FUNCTION_IO_CONTROL, Extra::None, data);
+        let name = scsi::text(&signature);
+        if is_refusal(status(&answer)) {
+            continue;
+        }
+        let header: [u32; 7] = driver::read("class", range.address);
+        // A miniport that knows the signature answers in ReturnCode.
+        if status(&answer) != SRB_STATUS_SUCCESS || name == "NOBODY!!" || header[5] == 0 && name.is_empty() {
+            wrong.push(format!("'{name}': {}, return code {:#x}", answer.text(), header[5]));
+        }
+    }
+    arena::release(range);
+    crate::console::check(wrong.is_empty(), "io-control", format_args!("4 signatures; {}", wrong.join("; ")));
+}
+
+/// WMI: refused, or answered within the buffer.
+fn wmi(address: Address) {
+    const LENGTH: u32 = 512;
+    let Some(range) = arena::scattered(u64::from(LENGTH)) else { return };
+    let mut wrong: Vec<String> = Vec::new();
+    for (sub_function, adapter) in
+        [(WMI_REGISTRATION, true), (WMI_QUERY_ALL_DATA, true), (WMI_QUERY_ALL_DATA, false), (0x7F, true)]
+    {
+        // The data path is a GUID that nobody registered.
+        driver::fill("class", range.address, 0x11, LENGTH as usize);
+        let extra = Extra::Wmi { sub_function, adapter, path: range.address };
+        let data = Data { address: range.address, length: LENGTH };
+        let answer = send(address, SRB_FUNCTION_WMI, extra, data);
+        if status(&answer) != SRB_STATUS_SUCCESS && !is_refusal(status(&answer)) {
+            wrong.push(format!("{sub_function:#x}: {}", answer.text()));
+        }
+    }
+    arena::release(range);
+    crate::console::check(wrong.is_empty(), "wmi", format_args!("4 requests; {}", wrong.join("; ")));
+}
+
+/// Commands and resets to addresses where nothing is.
+fn absent(units: &[Unit]) {
+    let (targets, luns) = {
+        let config = &port().config;
+        (config.maximum_number_of_targets, config.maximum_number_of_logical_units)
+    };
+    let there = |address: Address| units.iter().any(|unit| unit.address == address);
+    let mut wrong: Vec<String> = Vec::new();
+    let mut tried = 0;
+    for address in [
+        (0, targets.wrapping_sub(1), 0),
+        (0, 0, luns.wrapping_sub(1)),
+        (0, targets, 0),
+        (0, 0xFE, 0xFE),
+        (1, 0, 0),
+        (0xFE, 0, 0),
+    ] {
+        if there(address) {
+            continue;
+        }
+        tried += 1;
+        let name = class::name(address);
+        let try_it = || {
+            queue::execute(Request::new(address, scsi::test_unit_ready(), Data::default(), TIMEOUT)).answer
+        };
+        let mut ready = try_it();
+        if ready.sense().is_some_and(|sense| sense.key == scsi::UNIT_ATTENTION) {
+            // The resets before this are news for the target's other units as well.
+            ready = try_it();
+        }
+        // A target that is there answers for LUNs that are not: ILLEGAL REQUEST 25/00 (SPC-4 6.4.1).
+        let no_such_unit = ready.sense().is_some_and(|sense| (sense.key, sense.asc) == (5, 0x25));
+        if !is_absence(status(&ready)) && !no_such_unit {
+            wrong.push(format!("TEST UNIT READY to {name}: {}", ready.text()));
+        }
+        let flush = send(address, SRB_FUNCTION_FLUSH, Extra::None, Data::default());
+        let known =
+            is_absence(status(&flush)) || is_refusal(status(&flush)) || status(&flush) == SRB_STATUS_SUCCESS;
+        if !known {
+            wrong.push(format!("FLUSH to {name}: {}", flush.text()));
+        }
+    }
+    crate::console::check(
+        wrong.is_empty(),
+        "absent-units",
+        format_args!("{tried} addresses; {}", wrong.join("; ")),
+    );
+}
