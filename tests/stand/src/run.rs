@@ -1,5 +1,7 @@
 //! A run from top to bottom.
 
+use alloc::vec::Vec;
+
 use stand::cmdline::{self, Io};
 
 use crate::boot::BootInfo;
@@ -28,10 +30,16 @@ pub fn run(boot: BootInfo) -> ! {
     processor::start(options.groups, tables.processors.len().clamp(1, percpu::PROCESSORS) as u32);
     smp::join();
     crate::cpu::enable_interrupts();
-    smp::start(&tables.processors);
     let Some((ecam, first, last)) = tables.ecam else {
         crate::stop!("no MCFG table: start QEMU with -machine q35")
     };
+    if boot.image.is_empty() {
+        crate::stop!("no driver image: start QEMU with -initrd DRIVER.sys");
+    }
+    let functions = pci::start(ecam, first, last);
+    let all: Vec<_> = functions.iter().map(|f| (*f, bars::assign(*f))).collect();
+    // Addresses are assigned while there is one processor; see `smp::alone`.
+    smp::start(&tables.processors);
     crate::note!(
         "stand: {} MiB of RAM, {} processor(s), TSC {} MHz, seed {:x}",
         boot.ram >> 20,
@@ -39,12 +47,7 @@ pub fn run(boot: BootInfo) -> ! {
         apic::tsc_per_ms() / 1000,
         options.seed
     );
-    if boot.image.is_empty() {
-        crate::stop!("no driver image: start QEMU with -initrd DRIVER.sys");
-    }
-    let functions = pci::start(ecam, first, last);
     let entry = loader::load(&options.image, boot.image);
-    let all = functions.iter().map(|f| (*f, bars::assign(*f)));
     let mut mine = None;
     for (function, bars) in all {
         function.set_command(pci::command::NO_LINE, 0);

@@ -27,6 +27,8 @@ pub const CLOCK_VECTOR: u8 = 0xD1;
 pub const WAKE_VECTOR: u8 = 0x30;
 /// Translations have to be forgotten, IRQL 14 (IPI_LEVEL).
 pub const FLUSH_VECTOR: u8 = 0xE1;
+/// Stand still, IRQL 14.
+pub const STILL_VECTOR: u8 = 0xE2;
 /// Bytes of the host's interrupt stack.
 pub const INTERRUPT_STACK: usize = 192 << 10;
 /// Non-maskable interrupt.
@@ -190,6 +192,10 @@ unsafe extern "C" fn dispatch(frame: &mut Frame) {
         WAKE_VECTOR => apic::end_of_interrupt(),
         FLUSH_VECTOR => {
             smp::forget_translations();
+            apic::end_of_interrupt();
+        }
+        STILL_VECTOR => {
+            smp::stand_still();
             apic::end_of_interrupt();
         }
         DPC_VECTOR => {

@@ -199,6 +199,44 @@ pub fn forget_everywhere() {
     }
 }
 
+/// Processors that stand still, and whether they shall.
+static STILL: AtomicU32 = AtomicU32::new(0);
+static STAND_STILL: AtomicBool = AtomicBool::new(false);
+
+/// Does something while every other processor stands still, away from any device register. QEMU's emulation with a
+/// thread per processor must not change its map of addresses while another processor uses it
+/// (`iotlb_to_section: Assertion … failed`). The caller holds no lock.
+pub fn alone(action: impl FnOnce()) {
+    let (count, me) = (count(), percpu::number());
+    STAND_STILL.store(true, Ordering::SeqCst);
+    for number in (0..count).filter(|number| *number != me) {
+        apic::send(apic_id(number), super::interrupt::STILL_VECTOR);
+    }
+    while STILL.load(Ordering::SeqCst) != count - 1 {
+        forget_translations();
+        core::hint::spin_loop();
+    }
+    action();
+    STAND_STILL.store(false, Ordering::SeqCst);
+    while STILL.load(Ordering::SeqCst) != 0 {
+        core::hint::spin_loop();
+    }
+}
+
+/// Stands still until told otherwise.
+pub fn stand_still() {
+    STILL.fetch_add(1, Ordering::SeqCst);
+    while STAND_STILL.load(Ordering::SeqCst) {
+        forget_translations();
+        core::hint::spin_loop();
+    }
+    // The emulator drops what it knew of the old map between two blocks of code; this gives it some.
+    for _ in 0..64 {
+        core::hint::spin_loop();
+    }
+    STILL.fetch_sub(1, Ordering::SeqCst);
+}
+
 /// Counts a clock interrupt of this processor.
 pub fn ticked() {
     mine().ticks.fetch_add(1, Ordering::Relaxed);

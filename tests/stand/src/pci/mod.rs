@@ -7,6 +7,7 @@ pub mod virtio;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cpu::smp;
 use crate::memory;
 
 /// Command register bits.
@@ -112,7 +113,14 @@ impl Function {
 
     /// Sets and clears bits of the command register.
     pub fn set_command(self, set: u16, clear: u16) {
-        self.write_u16(4, self.read_u16(4) & !clear | set);
+        let old = self.read_u16(4);
+        let new = old & !clear | set;
+        if (old ^ new) & (command::IO | command::MEMORY) == 0 {
+            self.write_u16(4, new);
+        } else {
+            // Addresses come or go.
+            smp::alone(|| self.write_u16(4, new));
+        }
     }
 
     /// Offsets and ids of the capability list, bounded.
