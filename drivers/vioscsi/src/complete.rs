@@ -52,7 +52,12 @@ pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8]) -> Compl
     if let Some(status) = srb_status(head.response) {
         return Completion::failed(status);
     }
-    // The residual is the device's claim; more than was asked for cannot be missing.
+    // The residual is the device's claim; more than was asked for cannot be missing. QEMU claims that of a write that it
+    // tried again after the machine had stopped for a full disk. What was moved is unknown then: a success of nothing
+    // would be a lost write to whoever sent it, so it is sent again.
+    if head.status == ScsiStatus::GOOD && head.residual > asked {
+        return Completion::failed(SrbStatus::ABORTED);
+    }
     let transferred = asked - head.residual.min(asked);
     if head.status == ScsiStatus::GOOD {
         let status = if transferred < asked { SrbStatus::DATA_OVERRUN } else { SrbStatus::SUCCESS };

@@ -202,6 +202,18 @@ fn a_residual_is_taken_off_what_was_transferred() {
 }
 
 #[test]
+fn a_good_write_with_more_missing_than_there_was_is_sent_again() {
+    let bench = bench();
+    instead(&bench, Override::Residual(0xffff_f000));
+    let buffer = bench.buffer(1024);
+
+    let write = bench.execute(writing(&write10(0, 2), &[buffer]));
+
+    assert_eq!(write.completion.status, SrbStatus::ABORTED);
+    assert_eq!(write.completion.transferred, 0);
+}
+
+#[test]
 fn an_answer_shorter_than_the_buffer_is_a_residual() {
     let bench = bench();
     let buffer = bench.buffer(255);

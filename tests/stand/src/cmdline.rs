@@ -16,6 +16,20 @@ pub enum Io {
     None,
 }
 
+/// What is wrong with the machine's disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Faults {
+    /// Nothing.
+    #[default]
+    None,
+    /// Some sectors fail.
+    Errors,
+    /// The machine stops when the disk is full.
+    Stop,
+    /// The disk can be made to stop answering.
+    Hang,
+}
+
 /// What to do in this run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -29,6 +43,8 @@ pub struct Options {
     pub seed: u64,
     /// Most requests in flight in the pass.
     pub inflight: u32,
+    /// What is wrong with the disks, for the suite `faults`.
+    pub faults: Faults,
     /// Units that the machine has, for suites that count them; 0 is unknown.
     pub units: u32,
     /// Longest run in seconds.
@@ -53,6 +69,7 @@ impl Default for Options {
             io: Io::Full,
             seed: 1,
             inflight: 32,
+            faults: Faults::None,
             units: 0,
             limit: 50,
             groups: 1,
@@ -101,6 +118,14 @@ pub fn parse(line: &str) -> Result<Options, String> {
                 let digits = value.strip_prefix("0x").unwrap_or(value);
                 options.seed = u64::from_str_radix(digits, 16).map_err(|_| bad())?;
             }
+            "faults" => {
+                options.faults = match value {
+                    "errors" => Faults::Errors,
+                    "stop" => Faults::Stop,
+                    "hang" => Faults::Hang,
+                    _ => return Err(bad()),
+                }
+            }
             "units" => options.units = number(value).ok_or_else(bad)?,
             "limit" => options.limit = number(value).filter(|n| *n > 0).ok_or_else(bad)?,
             "groups" => {
@@ -129,13 +154,13 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 faults=hang units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
         assert_eq!(options.io, Io::Scan);
         assert_eq!((options.seed, options.inflight), (0xFF, 8));
-        assert_eq!((options.units, options.limit), (3, 9));
+        assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
         assert!(options.go_on);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);

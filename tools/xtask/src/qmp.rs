@@ -81,7 +81,7 @@ impl Qmp {
         object.insert("id".to_owned(), json!(self.number));
         let text = command.to_string();
         self.log.line("->", &text);
-        writeln!(self.to, "{text}").context("QEMU's monitor takes no command")?;
+        send(&self.to, &text).context("QEMU's monitor takes no command")?;
         let end = Instant::now() + ANSWER;
         loop {
             let answer = self.next(end)?;
@@ -127,16 +127,28 @@ impl Qmp {
     }
 }
 
+/// One line in one piece: two threads write.
+fn send(mut stream: &UnixStream, text: &str) -> std::io::Result<()> {
+    stream.write_all(format!("{text}\n").as_bytes())
+}
+
 fn reader(stream: UnixStream, log: Log) -> Receiver<Value> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
+        for line in BufReader::new(&stream).lines() {
             let Ok(line) = line else { return };
             log.line("<-", line.trim_end());
-            let Ok(value) = serde_json::from_str(&line) else {
+            let Ok(value) = serde_json::from_str::<Value>(&line) else {
                 log.line("#", "that is no JSON");
                 continue;
             };
+            // QEMU has stopped the machine because of an error of a disk (werror=stop): the stand cannot ask for anything
+            // now. Whoever looks after the machine has it go on, and the request is tried again.
+            if value["event"] == "STOP" {
+                let go_on = r#"{"execute": "cont", "id": "go on"}"#;
+                log.line("->", go_on);
+                let _ = send(&stream, go_on);
+            }
             if sender.send(value).is_err() {
                 return;
             }
@@ -148,6 +160,22 @@ fn reader(stream: UnixStream, log: Log) -> Receiver<Value> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_stopped_is_told_to_go_on() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let log = Log::create(&tempfile::tempdir().unwrap().path().join("log")).unwrap();
+        fake(theirs, |command| match command["execute"].as_str() {
+            Some("cont") => vec![json!({ "return": {} }), json!({ "event": "RESUME" })],
+            Some("query-status") => vec![json!({ "event": "STOP" }), json!({ "return": {} })],
+            _ => vec![json!({ "return": {} })],
+        });
+        let mut qmp = Qmp::new(ours, log).unwrap();
+
+        qmp.execute(&json!({ "execute": "query-status" })).unwrap();
+
+        qmp.event("RESUME", Duration::from_secs(5)).unwrap();
+    }
 
     /// Plays QEMU: greets, then answers each line with the lines that `answer` gives for it.
     pub fn fake(stream: UnixStream, answer: impl Fn(&Value) -> Vec<Value> + Send + 'static) {

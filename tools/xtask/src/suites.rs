@@ -106,6 +106,66 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "faults",
+        about: "blocks that fail, a full disk, a device that stops answering, resets under load",
+        trials: &[
+            Setting {
+                name: "errors",
+                controller: None,
+                qemu: ERRORS,
+                devices: &[FAULTY_BLK],
+                words: &["faults=errors"],
+                ..BLK
+            },
+            Setting {
+                name: "full disk",
+                controller: None,
+                qemu: FULL,
+                devices: &[STOPPING_BLK],
+                words: &["faults=stop"],
+                ..BLK
+            },
+            Setting {
+                name: "silence",
+                controller: None,
+                qemu: SILENCE,
+                devices: &[FAULTY_BLK],
+                words: &["faults=hang"],
+                seconds: (120, 3600),
+                ..BLK
+            },
+            Setting { name: "resets, 4 CPUs", smp: 4, ..BLK },
+            Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
+            Setting {
+                name: "errors",
+                controller: None,
+                qemu: ERRORS,
+                devices: FAULTY_SCSI,
+                words: &["faults=errors"],
+                ..SCSI
+            },
+            Setting {
+                name: "full disk",
+                controller: None,
+                qemu: FULL,
+                devices: STOPPING_SCSI,
+                words: &["faults=stop"],
+                ..SCSI
+            },
+            Setting {
+                name: "silence",
+                controller: None,
+                qemu: SILENCE,
+                devices: FAULTY_SCSI,
+                words: &["faults=hang"],
+                seconds: (120, 3600),
+                ..SCSI
+            },
+            Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI },
+            Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+        ],
+    },
+    Suite {
         name: "hotplug",
         about: "disks that grow, LUNs that come and go under load, the CD tray",
         trials: &[
@@ -330,6 +390,38 @@ const STORAGE_DAEMON: &[&str] = &[
     "driver=file,node-name=file,filename={folder}/disk0.img",
     "--export",
     "type=vhost-user-blk,id=export,addr.type=unix,addr.path={temp}/vub,node-name=file,writable=on,num-queues=2",
+];
+/// The sectors and errors that the stand's suite `faults` knows of (tests/stand/src/suite/faults.rs).
+const ERRORS: &[&str] = &[
+    "-blockdev",
+    "driver=blkdebug,node-name=faulty,image.driver=file,image.filename={folder}/disk0.img,\
+     inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.sector=100000,inject-error.0.errno=5,\
+     inject-error.1.event=none,inject-error.1.iotype=write,inject-error.1.sector=100064,inject-error.1.errno=28,\
+     inject-error.2.event=none,inject-error.2.iotype=flush,inject-error.2.errno=5,inject-error.2.once=on",
+];
+const FULL: &[&str] = &[
+    "-blockdev",
+    "driver=blkdebug,node-name=faulty,image.driver=file,image.filename={folder}/disk0.img,\
+     inject-error.0.event=none,inject-error.0.iotype=write,inject-error.0.sector=100064,inject-error.0.errno=28,\
+     inject-error.0.once=on",
+];
+const SILENCE: &[&str] = &[
+    "-object",
+    "throttle-group,id=group",
+    "-blockdev",
+    "driver=throttle,node-name=faulty,throttle-group=group,file.driver=file,file.filename={folder}/disk0.img",
+];
+const FAULTY_BLK: &str =
+    "virtio-blk-pci,drive=faulty,serial=RUST-BLK-0001,disable-legacy=on,werror=report,rerror=report";
+const STOPPING_BLK: &str =
+    "virtio-blk-pci,drive=faulty,serial=RUST-BLK-0001,disable-legacy=on,werror=stop,rerror=stop";
+const FAULTY_SCSI: &[&str] = &[
+    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+    "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=faulty,serial=RUST-SCSI-0001,werror=report,rerror=report",
+];
+const STOPPING_SCSI: &[&str] = &[
+    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+    "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=faulty,serial=RUST-SCSI-0001,werror=stop,rerror=stop",
 ];
 const IO_THREAD: &[&str] = &["-object", "iothread,id=io0"];
 /// A disk that does less than it is asked for: requests queue up in the device, and end late and in bursts.

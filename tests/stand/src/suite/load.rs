@@ -84,6 +84,13 @@ impl Load {
         Load { lanes, alignment, stopping: false, done: 0, faults: Vec::new(), failures: 0 }
     }
 
+    /// Gives each request so many seconds.
+    pub fn time_out_after(&mut self, seconds: u32) {
+        for lane in &mut self.lanes {
+            lane.flights.timeout = seconds;
+        }
+    }
+
     /// Whether there is no disk to work on.
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()
@@ -106,11 +113,16 @@ impl Load {
         let until = self.done + self.failures + count;
         self.start();
         while self.done + self.failures < until && !self.lanes.is_empty() {
-            for lane in 0..self.lanes.len() {
-                let ended = self.lanes[lane].flights.ended();
-                self.settle(lane, ended);
-            }
+            self.poll();
             crate::storport::queue::turn();
+        }
+    }
+
+    /// Takes what has ended by now, and starts the next in its place.
+    pub fn poll(&mut self) {
+        for lane in 0..self.lanes.len() {
+            let ended = self.lanes[lane].flights.ended();
+            self.settle(lane, ended);
         }
     }
 

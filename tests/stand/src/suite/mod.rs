@@ -3,6 +3,7 @@
 //! What a driver does not support is reported with `skip!`, neither passed nor failed.
 
 mod compliance;
+mod faults;
 mod hotplug;
 mod load;
 mod many_luns;
@@ -21,6 +22,7 @@ type Suite = fn(&[Unit], &Options);
 /// All suites by name.
 const SUITES: &[(&str, Suite)] = &[
     ("data-integrity", pass::run),
+    ("faults", faults::run),
     ("hotplug", hotplug::run),
     ("interrupts", pass::run),
     ("many-luns", many_luns::run),

@@ -43,6 +43,8 @@ pub enum Override {
     Response(Response),
     /// The command is done, but moves so many bytes less than asked for.
     Short(u32),
+    /// The command is done, and the device claims that so many bytes are missing.
+    Residual(u32),
 }
 
 /// A logical unit.
@@ -91,11 +93,13 @@ struct Answer {
     data_in: Vec<u8>,
     /// Bytes the device took of the data out.
     taken: usize,
+    /// What the device claims to be missing, when that is not the truth.
+    residual: Option<u32>,
 }
 
 impl Answer {
     fn good(data_in: Vec<u8>) -> Self {
-        Self { response: Response::OK, status: GOOD, sense: Vec::new(), data_in, taken: 0 }
+        Self { response: Response::OK, status: GOOD, sense: Vec::new(), data_in, taken: 0, residual: None }
     }
 
     fn taken(bytes: usize) -> Self {
@@ -213,7 +217,7 @@ impl Hba {
         let mut response = CmdResponse::read_from_bytes(&[0; size_of::<CmdResponse>()]).expect("of its size");
         let sense_bytes = answer.sense.len().min(response.sense.len());
         response.sense_length.set(sense_bytes as u32);
-        response.residual.set((room + out.len() - moved) as u32);
+        response.residual.set(answer.residual.unwrap_or((room + out.len() - moved) as u32));
         response.status = answer.status;
         response.response = answer.response.0;
         response.sense[..sense_bytes].copy_from_slice(&answer.sense[..sense_bytes]);
@@ -253,6 +257,9 @@ impl Hba {
             Some(Override::Sense(sense)) => Answer::sense(sense),
             Some(Override::Status(status)) => Answer { status, ..Answer::good(Vec::new()) },
             Some(Override::Response(response)) => Answer { response, ..Answer::good(Vec::new()) },
+            Some(Override::Residual(claimed)) => {
+                Answer { residual: Some(claimed), ..unit.execute(cdb, out, room) }
+            }
             Some(Override::Short(missing)) => {
                 let mut answer = unit.execute(cdb, out, room);
                 let missing = missing as usize;
