@@ -1,5 +1,6 @@
 //! One driver on one machine: boots the stand, shows what it says, and looks at the disks afterwards.
 
+use crate::blklog;
 use crate::command::{Ended, Event, Stream, step};
 use crate::daemon;
 use crate::host::Host;
@@ -7,6 +8,7 @@ use crate::machine::{Images, Kind, Machine, Places};
 use crate::protocol::{Broken, Line, Report, sum_up};
 use crate::qemu::{Boot, Qemu};
 use crate::screen::Screen;
+use crate::suites;
 use crate::symbols::Symbols;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
@@ -268,10 +270,13 @@ pub fn attempt(
         && trial.io == Io::Full
         && let Some(kind) = trial.kind
     {
-        let checks = match trial.suite {
+        let mut checks = match trial.suite {
             Some(_) => images.verify_said(kind, &report.stamps),
             None => images.verify(kind, &report.stamps),
         };
+        if !report.durables.is_empty() {
+            checks.push(blklog::verify(&images.path(suites::LOG), &report.durables, options.seed));
+        }
         for check in checks {
             if show == Show::All {
                 screen.line(&format!("  {:<4} {}", if check.passed { "ok" } else { "FAIL" }, check.text));

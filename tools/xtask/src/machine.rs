@@ -144,7 +144,8 @@ impl Images {
             .with_context(|| format!("{} cannot be written", path.display()))
     }
 
-    fn path(&self, node: &str) -> PathBuf {
+    /// The file behind a node.
+    pub fn path(&self, node: &str) -> PathBuf {
         self.folder.join(format!("{node}.img"))
     }
 
@@ -246,9 +247,14 @@ pub struct HostCheck {
 
 impl HostCheck {
     fn new(node: &str, result: Result<String>) -> Self {
+        Self::of(&format!("image file {node}"), result)
+    }
+
+    /// A look at something else.
+    pub fn of(what: &str, result: Result<String>) -> Self {
         let passed = result.is_ok();
         let detail = result.unwrap_or_else(|error| format!("{error:#}"));
-        Self { passed, text: format!("image file {node}: {detail}") }
+        Self { passed, text: format!("{what}: {detail}") }
     }
 }
 

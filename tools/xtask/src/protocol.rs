@@ -14,6 +14,7 @@
 //!
 //! The stand ends QEMU through `isa-debug-exit`: a value `v` becomes the exit code `v << 1 | 1`.
 
+use crate::blklog::Durable;
 use crate::command::{Ended, Stream, status_text};
 
 /// Exit code when every check passed.
@@ -104,6 +105,8 @@ pub struct Report {
     pub logs: Vec<String>,
     /// The stamps it left on disks.
     pub stamps: Vec<FinalStamp>,
+    /// What it was told is durable.
+    pub durables: Vec<Durable>,
     /// The reports of broken rules, readable: the driver's stacks and the last events.
     pub traces: Vec<String>,
     /// What driver and device agreed on: the interface (`legacy interface`, for example) and the names of the features.
@@ -179,6 +182,7 @@ pub fn sum_up(ended: &Ended) -> Report {
         skipped: Vec::new(),
         logs: Vec::new(),
         stamps: Vec::new(),
+        durables: Vec::new(),
         traces: Vec::new(),
         agreed: Vec::new(),
         broken: None,
@@ -193,6 +197,7 @@ pub fn sum_up(ended: &Ended) -> Report {
             Line::End { passed, failed } => end = Some((passed, failed)),
             Line::Heading(text) => {
                 report.stamps.extend(FinalStamp::parse(text));
+                report.durables.extend(Durable::parse(text));
                 report.agreed.extend(agreed(text));
             }
             Line::Skip(text) => report.skipped.push(text.to_owned()),

@@ -166,6 +166,62 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "flush",
+        about: "what was acknowledged as durable is, proved from a log of all that the disk was told",
+        trials: &[
+            Setting {
+                name: "write cache, 4 CPUs",
+                controller: None,
+                qemu: LOGGED,
+                drives: LOG_DRIVE,
+                devices: &["virtio-blk-pci,drive=logged,serial=RUST-BLK-0001,disable-legacy=on"],
+                smp: 4,
+                ..BLK
+            },
+            Setting {
+                name: "no write cache",
+                controller: None,
+                qemu: LOGGED,
+                drives: LOG_DRIVE,
+                devices: &[
+                    "virtio-blk-pci,drive=logged,serial=RUST-BLK-0001,disable-legacy=on,write-cache=off",
+                ],
+                ..BLK
+            },
+            Setting {
+                name: "packed ring",
+                controller: None,
+                qemu: LOGGED,
+                drives: LOG_DRIVE,
+                devices: &["virtio-blk-pci,drive=logged,serial=RUST-BLK-0001,disable-legacy=on,packed=on"],
+                ..BLK
+            },
+            Setting {
+                name: "write cache, 4 CPUs",
+                controller: None,
+                qemu: LOGGED,
+                drives: LOG_DRIVE,
+                devices: &[
+                    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+                    "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=logged,serial=RUST-SCSI-0001",
+                ],
+                smp: 4,
+                ..SCSI
+            },
+            Setting {
+                name: "no write cache",
+                controller: None,
+                qemu: LOGGED,
+                drives: LOG_DRIVE,
+                devices: &[
+                    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+                    "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=logged,serial=RUST-SCSI-0001,write-cache=off",
+                ],
+                ..SCSI
+            },
+        ],
+    },
+    Suite {
         name: "hotplug",
         about: "disks that grow, LUNs that come and go under load, the CD tray",
         trials: &[
@@ -422,6 +478,17 @@ const FAULTY_SCSI: &[&str] = &[
 const STOPPING_SCSI: &[&str] = &[
     "virtio-scsi-pci,id=scsi0,disable-legacy=on",
     "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=faulty,serial=RUST-SCSI-0001,werror=stop,rerror=stop",
+];
+/// Node of the log of writes.
+pub const LOG: &str = "log0";
+const LOG_DRIVE: &[(&str, u64)] = &[(LOG, 0)];
+/// The log does not show FUA. A quorum of one disk takes no FUA, so QEMU writes and flushes instead, and that it shows.
+const LOGGED: &[&str] = &[
+    "-blockdev",
+    "driver=blklogwrites,node-name=logged,log-sector-size=512,\
+     file.driver=quorum,file.vote-threshold=1,\
+     file.children.0.driver=file,file.children.0.filename={folder}/disk0.img,\
+     log.driver=file,log.filename={folder}/log0.img",
 ];
 const IO_THREAD: &[&str] = &["-object", "iothread,id=io0"];
 /// A disk that does less than it is asked for: requests queue up in the device, and end late and in bursts.

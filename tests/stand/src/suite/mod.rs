@@ -4,6 +4,7 @@
 
 mod compliance;
 mod faults;
+mod flush;
 mod hotplug;
 mod load;
 mod many_luns;
@@ -23,6 +24,7 @@ type Suite = fn(&[Unit], &Options);
 const SUITES: &[(&str, Suite)] = &[
     ("data-integrity", pass::run),
     ("faults", faults::run),
+    ("flush", flush::run),
     ("hotplug", hotplug::run),
     ("interrupts", pass::run),
     ("many-luns", many_luns::run),
