@@ -63,7 +63,6 @@ pub const RULES: &[Rule] = &[
         "nf-storport-storportnotification.md",
     ),
     rule("pause-left", "what is paused is resumed", "nf-storport-storportpause.md"),
-    rule("outstanding-at-end", "a stopped adapter has no SRBs left", "nc-storport-hw_adapter_control.md"),
     // Levels and locks.
     rule("wrong-irql", "a function is called at an IRQL it allows", "managing-hardware-priorities.md"),
     rule(
@@ -226,7 +225,6 @@ pub const RULES: &[Rule] = &[
     rule("unknown-notification", "the notification exists", "nf-storport-storportnotification.md"),
     rule("unknown-lock", "the lock exists", "nf-storport-storportacquirespinlock.md"),
     rule("lock-count", "few locks are held at once", ""),
-    rule("call-depth", "calls into the driver nest a few levels deep", ""),
 ];
 
 /// The rule of that name; `None` for a check that is no rule.

@@ -71,7 +71,7 @@ pub fn run(boot: BootInfo) -> ! {
         table.map_or(0, |table| table.size)
     );
     storport::port().parameters.clone_from(&options.parameters);
-    start::driver_entry(entry);
+    start::driver_entry(entry, &options.service);
     loader::discard();
     start::assign(function, &bars, table);
     start::find_adapter();

@@ -26,6 +26,7 @@ mod fuzz;
 mod host;
 mod hygiene;
 mod machine;
+mod misdeeds;
 mod nightly;
 mod package;
 mod protocol;

@@ -714,7 +714,7 @@ mod tests {
     fn an_unknown_suite_is_refused_with_the_known_ones() {
         let error = find(&["hotplug".to_owned(), "x".to_owned()]).unwrap_err().to_string();
 
-        assert!(error.starts_with("there is no suite x; there are: data-integrity, hotplug"), "{error}");
+        assert!(error.starts_with("there is no suite x; there are: data-integrity, "), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::failed;
 use crate::fuzz;
 use crate::hygiene;
 use crate::machine::{Kind, Machine};
+use crate::misdeeds;
 use crate::nightly::Nightly;
 use crate::package;
 use crate::protocol::{Broken, Report};
@@ -191,7 +192,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     }
     stages.push(Stage::new("the stand's rules catch what they are for", |screen| {
         made.get(workspace, screen)?;
-        misdeeds(workspace, screen, &qemus[0])
+        misdeeds::stage(workspace, screen, &qemus[0])
     }));
     stages.push(Stage::new("damaged images", |screen| {
         made.get(workspace, screen)?;
@@ -471,121 +472,6 @@ fn run_suite(
     let with = (qemu, &boot::Options::default());
     let outcome = suites::run(workspace, screen, with, (suite, false), subject, Show::Progress)?;
     Ok(Tally { passed: outcome.passed, failed: outcome.failed, skipped: outcome.skipped })
-}
-
-/// What misdeed.sys does when it is told this number, and the rule of the stand that must notice (the numbers are those of
-/// its source, tests/stand/misdeed/src/misdeed.rs).
-const MISDEEDS: [(u32, &str, &str); 38] = [
-    (1, "completes a request twice", "srb-completed-twice"),
-    (2, "forgets a request", "srb-never-completed"),
-    (3, "writes to a request that it gave back", "srb-touched-after-completion"),
-    (4, "says that more was moved than asked for", "data-transfer-length-grown"),
-    (5, "says success and CHECK CONDITION", "srb-status"),
-    (6, "completes a request as pending", "srb-completed-pending"),
-    (7, "answers BUSY for ever", "busy-for-ever"),
-    (8, "completes in HwStorBuildIo and returns TRUE", "buildio-completed-and-true"),
-    (9, "returns with a lock", "lock-not-released"),
-    (10, "releases a lock that it does not hold", "lock-not-held"),
-    (11, "writes through a null pointer", "null-pointer"),
-    (12, "writes to its constants", "write-to-read-only-section"),
-    (13, "runs data", "no-execute"),
-    (14, "uses too much stack", "stack-overflow"),
-    (15, "asks for its uncached extension too late", "uncached-extension-late"),
-    (16, "maps registers that are not its own", "device-base-outside-ranges"),
-    (17, "does not come back", "call-too-long"),
-    (18, "stalls for ten seconds", "stall-too-long"),
-    (19, "asks for a notification that there is not", "unknown-notification"),
-    (20, "sets a queue depth of nothing", "queue-depth-zero"),
-    (21, "divides by zero", "exception"),
-    (22, "fails fast", "fast-fail"),
-    (23, "reads memory that is not its own", "bad-pointer"),
-    (24, "ends the system", "bugcheck"),
-    (25, "returns at another IRQL", "irql-changed"),
-    (26, "turns interrupts off and does not come back", "interrupts-off-too-long"),
-    (27, "asks for its uncached extension twice, for more", "uncached-extension-grown"),
-    (28, "queues a DPC that was never initialised", "dpc-not-initialized"),
-    (29, "completes what is no request", "srb-unknown"),
-    (30, "releases locks in the order in which it took them", "lock-order"),
-    (31, "takes a lock twice", "deadlock"),
-    (32, "allows transfers of no bytes only", "configuration-invalid"),
-    (33, "changes what only StorPort sets", "configuration-changed"),
-    (34, "asks for passive initialisation too late", "passive-init-late"),
-    (35, "frees what it never got", "bad-free"),
-    (36, "reads the registry above PASSIVE_LEVEL", "wrong-irql"),
-    (37, "runs code that is gone after DriverEntry", "discarded-section"),
-    (38, "writes past a block of pool", "access-outside-allocation"),
-];
-
-/// Rules found broken while no call into the driver is under way.
-const WITHOUT_STACK: [&str; 7] = [
-    "srb-never-completed",
-    "busy-for-ever",
-    "buildio-completed-and-true",
-    "lock-not-released",
-    "irql-changed",
-    "configuration-invalid",
-    "configuration-changed",
-];
-
-/// What is missing in the report of a broken rule: the driver's function that broke it, by name, and what went before.
-fn missing_in(report: &[String], rule: &str) -> Vec<&'static str> {
-    let mut missing = Vec::new();
-    let mut stacks = report.iter().take_while(|line| !line.starts_with("last "));
-    // `  1 function at file:line [image+offset (section)]`
-    let named = stacks.any(|line| line.contains(" at ") && line.contains("[misdeed.sys+0x"));
-    if WITHOUT_STACK.contains(&rule) == named {
-        missing.push("a stack, or none");
-    }
-    let events = report.iter().skip_while(|line| !line.starts_with("last ")).skip(1);
-    if events.clone().count() < 8 {
-        missing.push("the last events");
-    }
-    // The first thing the driver ever does.
-    if !events.clone().any(|line| line.contains("call HwStorFindAdapter") || line.contains("start request")) {
-        missing.push("what led to it");
-    }
-    missing
-}
-
-/// Every rule that misdeed.sys can break is noticed, by its name; and nothing is wrong when it breaks none.
-fn misdeeds(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<Tally> {
-    let image = drivers::build_misdeed(workspace, screen)?;
-    // A device that has registers and no meaning: QEMU's for tests of PCI.
-    let mut machine = Machine::default();
-    machine.raw("pci-testdev");
-    let mut tally = Tally::default();
-    let mut commit = |number: u32| -> Result<Report> {
-        let parameters = vec![format!("Misdeed={number}")];
-        let options = boot::Options { smp: 1, parameters, ..boot::Options::default() };
-        let pci = "1b36:0005".to_owned();
-        let trial = Trial { io: Io::Scan, ..Trial::new(&image, pci, None, &machine) };
-        boot::boot(workspace, screen, (qemu, &options), &trial, Show::Progress)
-    };
-    let honest = commit(0)?;
-    tally.expect(
-        &format!("without a misdeed: {:?} {:?}", honest.failed, honest.broken),
-        honest.failed.is_empty() && honest.broken.is_none() && honest.passed > 0,
-    );
-    for (number, what, rule) in MISDEEDS {
-        let report = commit(number)?;
-        let noticed = report.failed.iter().any(|failure| failure.starts_with(&format!("{rule}:")));
-        tally.expect(&format!("{what}: no {rule}, but {:?} {:?}", report.failed, report.broken), noticed);
-        let stopped = matches!(&report.broken, Some(Broken::Stopped(_)));
-        tally.expect(&format!("{what}: went on after {rule}: {:?}", report.broken), stopped);
-        let missing = missing_in(&report.traces, rule);
-        let missing_text = format!("{what}: the report has not {missing:?}:\n{}", report.traces.join("\n"));
-        tally.expect(&missing_text, missing.is_empty());
-        if number == 4 {
-            // From the function that StorPort called, with its line, to the import.
-            let named = report.traces.iter().any(|line| {
-                line.contains("::start_io at ")
-                    && line.contains("misdeed/src/lib.rs:")
-                    && line.contains("[misdeed.sys+0x")
-            });
-            tally.expect(&format!("{what}: no start_io in\n{}", report.traces.join("\n")), named);
-        }
-    }
-    Ok(tally)
 }
 
 /// Files that are no driver the stand could run: each must end with a message, soon.

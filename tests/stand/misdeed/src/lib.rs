@@ -24,8 +24,8 @@ use core::ptr;
 
 use misdeed::{Misdeed, Moment};
 use wdk_sys::storage::{
-    StorPortAllocateRegistryBuffer, StorPortFreeRegistryBuffer, StorPortInitialize, StorPortNotification,
-    StorPortRegistryRead,
+    StorPortAllocateRegistryBuffer, StorPortFreeRegistryBuffer, StorPortGetDeviceBase, StorPortInitialize,
+    StorPortNotification, StorPortRegistryRead,
 };
 use wdk_sys::{
     _INTERFACE_TYPE, _SCSI_ADAPTER_CONTROL_STATUS, _SCSI_ADAPTER_CONTROL_TYPE, _SCSI_NOTIFICATION_TYPE,
@@ -39,6 +39,8 @@ use wdk_sys::{
 #[repr(C)]
 struct Extension {
     misdeed: u32,
+    /// The device's registers.
+    registers: PVOID,
     /// Times that something was asked for, so that a misdeed happens once.
     done: u32,
     /// Memory that is nothing.
@@ -76,7 +78,18 @@ pub unsafe extern "system" fn driver_entry(
         ..Default::default()
     };
     unsafe {
+        misdeed::prepare(Misdeed::from_number(service_number(registry_path)), &mut data);
         StorPortInitialize(driver.cast(), registry_path.cast(), &raw mut data, ptr::null_mut()) as NTSTATUS
+    }
+}
+
+/// The number at the end of the service's name, 0 when there is none.
+unsafe fn service_number(registry_path: PUNICODE_STRING) -> u32 {
+    unsafe {
+        let path = &*registry_path;
+        let units = core::slice::from_raw_parts(path.Buffer, usize::from(path.Length) / 2);
+        let digits = units.iter().rev().map_while(|unit| char::from_u32(u32::from(*unit))?.to_digit(10));
+        digits.fold((0, 1), |(sum, place), digit| (sum + digit * place, place * 10)).0
     }
 }
 
@@ -92,6 +105,7 @@ unsafe extern "C" fn find_adapter(
         let misdeed = registry_value(extension);
         extension.cast::<Extension>().write(Extension {
             misdeed,
+            registers: map_registers(extension, configuration),
             done: 0,
             space: [0; 64],
             dpc: wdk_sys::STOR_DPC::default(),
@@ -111,6 +125,24 @@ unsafe extern "C" fn find_adapter(
         misdeed::commit(extension, Moment::FindAdapter, (&raw mut *configuration).cast());
     }
     SP_RETURN_FOUND
+}
+
+/// Maps the first memory range; null when there is none.
+unsafe fn map_registers(extension: PVOID, configuration: PPORT_CONFIGURATION_INFORMATION) -> PVOID {
+    unsafe {
+        let range = &*(*configuration).AccessRanges.cast::<wdk_sys::ACCESS_RANGE>();
+        if range.RangeInMemory == 0 || range.RangeLength == 0 {
+            return ptr::null_mut();
+        }
+        StorPortGetDeviceBase(
+            extension,
+            _INTERFACE_TYPE::PCIBus,
+            (*configuration).SystemIoBusNumber,
+            range.RangeStart,
+            range.RangeLength,
+            0,
+        )
+    }
 }
 
 unsafe fn registry_value(extension: PVOID) -> u32 {
@@ -133,7 +165,8 @@ unsafe extern "C" fn initialize(extension: PVOID) -> BOOLEAN {
     1
 }
 
-unsafe extern "C" fn interrupt(_extension: PVOID) -> BOOLEAN {
+unsafe extern "C" fn interrupt(extension: PVOID) -> BOOLEAN {
+    unsafe { misdeed::interrupted(extension) };
     0
 }
 
@@ -172,6 +205,11 @@ unsafe extern "C" fn build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOO
 unsafe extern "C" fn start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     unsafe {
         disk::answer(srb);
+        // MODE SENSE(6) is what a bus scan of the stand ends with.
+        const MODE_SENSE_6: u8 = 0x1a;
+        if (*srb).Cdb[0] == MODE_SENSE_6 {
+            misdeed::commit(extension, Moment::LastRequest, srb);
+        }
         if misdeed::commit(extension, Moment::StartIo, srb) {
             return 1;
         }

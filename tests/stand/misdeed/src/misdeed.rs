@@ -4,13 +4,15 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdk_sys::ntddk::KeBugCheckEx;
 use wdk_sys::storage::{
-    StorPortExtendedFunction, StorPortGetDeviceBase, StorPortGetUncachedExtension, StorPortNotification,
+    StorPortExtendedFunction, StorPortGetDeviceBase, StorPortGetPhysicalAddress,
+    StorPortGetUncachedExtension, StorPortNotification, StorPortPause, StorPortResume,
     StorPortSetDeviceQueueDepth, StorPortStallExecution,
 };
 use wdk_sys::{
-    _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE, PHYSICAL_ADDRESS,
-    PORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY,
-    SRB_STATUS_PENDING, STOR_DPC, STOR_LOCK_HANDLE,
+    _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
+    HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHYSICAL_ADDRESS, PORT_CONFIGURATION_INFORMATION,
+    PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY, SRB_STATUS_PENDING, STOR_DPC,
+    STOR_LOCK_HANDLE,
 };
 
 use crate::{Extension, complete};
@@ -25,6 +27,10 @@ pub(crate) enum Moment {
     StartIo,
     /// The request is given back.
     AfterCompletion,
+    /// Before the adapter is known: the service's name tells the misdeed.
+    DriverEntry,
+    /// The last request of a bus scan is answered and not given back yet.
+    LastRequest,
 }
 
 macro_rules! misdeeds {
@@ -129,6 +135,77 @@ misdeeds! {
     RunsDiscarded = 37 at StartIo,
     /// Writes past a block of pool.
     PoolOverrun = 38 at StartIo,
+    /// Never gives its pool back.
+    LeaksPool = 39 at StartIo,
+    /// Pauses the adapter for longer than it lives.
+    LeavesPause = 40 at LastRequest,
+    /// Asks for performance options of the future.
+    UnknownPerfFlag = 41 at Initialize,
+    /// Asks for performance options too late.
+    LatePerfOptions = 42 at StartIo,
+    /// Takes a lock that StorPort does not have.
+    UnknownLock = 43 at StartIo,
+    /// Takes ten locks.
+    TakesTenLocks = 44 at StartIo,
+    /// Makes a DPC object at an odd address.
+    MisplacedDpc = 45 at FindAdapter,
+    /// Makes another function of a request.
+    DamagesSrb = 46 at StartIo,
+    /// Completes something before there are requests.
+    CompletesTooEarly = 47 at Initialize,
+    /// Leaves MultipleRequestPerLu FALSE.
+    LeavesFalse = 48 at DriverEntry,
+    /// Passes a structure that is too small.
+    SmallStructure = 49 at DriverEntry,
+    /// Has no HwStorStartIo.
+    NoStartIo = 50 at DriverEntry,
+    /// Can move 256 bytes at once.
+    TinyTransfers = 51 at FindAdapter,
+    /// Runs its device extension.
+    RunsExtension = 52 at StartIo,
+    /// Asks for the address of memory that the request does not have.
+    ForeignPhysicalAddress = 53 at StartIo,
+    /// Calls in the name of another adapter.
+    WrongExtension = 54 at StartIo,
+    /// Says that its memory is damaged.
+    ReportsOverrun = 55 at StartIo,
+    /// Calls StorPort on a stack that is none.
+    OwnStack = 56 at StartIo,
+    /// Raises a vector that is not its own.
+    StrayInterrupt = 57 at StartIo,
+    /// Has no routine for its interrupt, and raises it.
+    NoInterruptRoutine = 58 at StartIo,
+    /// Raises its interrupt for ever and never claims it.
+    InterruptStorm = 59 at StartIo,
+    /// Takes the StartIo lock in the interrupt routine.
+    StartIoLockInInterrupt = 60 at StartIo,
+    /// Lets the device write to a request that is completed.
+    DmaAfterCompletion = 61 at StartIo,
+    /// Keeps a request for longer than the run may last.
+    KeepsRequest = 62 at StartIo,
+}
+
+/// Vectors of the line interrupt and of a message that no adapter has.
+const LINE: u8 = 0x90;
+const NOBODY: u8 = 0x7e;
+
+/// Raises an interrupt from inside. The stand's vectors are not hidden from a driver.
+macro_rules! raise {
+    ($vector:expr) => {
+        core::arch::asm!("int {vector}", vector = const $vector)
+    };
+}
+
+/// Registers of QEMU's teaching device (docs/specs/edu.rst): source, destination, count and command of its copies, and
+/// where its own buffer is.
+mod edu {
+    pub(super) const SOURCE: usize = 0x80;
+    pub(super) const DESTINATION: usize = 0x88;
+    pub(super) const COUNT: usize = 0x90;
+    pub(super) const COMMAND: usize = 0x98;
+    pub(super) const BUFFER: u64 = 0x4_0000;
+    /// Start; from the device to memory.
+    pub(super) const TO_MEMORY: u64 = 1 | 2;
 }
 
 /// A function that is discarded once DriverEntry has returned.
@@ -278,6 +355,90 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 );
                 block.cast::<u8>().wrapping_add(4096).write_volatile(1);
             }
+            Misdeed::LeaksPool => {
+                let mut block: PVOID = core::ptr::null_mut();
+                allocate(extension, &raw mut block);
+            }
+            Misdeed::LeavesPause => {
+                StorPortPause(extension, 3600);
+            }
+            Misdeed::UnknownPerfFlag => {
+                perf_options(extension, 0x8000_0000);
+            }
+            Misdeed::LatePerfOptions => {
+                perf_options(extension, 0);
+            }
+            Misdeed::UnknownLock => {
+                let mut handle = STOR_LOCK_HANDLE::default();
+                acquire_as(extension, 9, core::ptr::null_mut(), &raw mut handle);
+            }
+            Misdeed::TakesTenLocks => {
+                for message in 0..10 as wdk_sys::ULONG {
+                    let mut level: wdk_sys::ULONG = 0;
+                    StorPortExtendedFunction(
+                        _STORPORT_FUNCTION_CODE::ExtFunctionAcquireMSISpinLock,
+                        extension,
+                        message,
+                        &raw mut level,
+                    );
+                }
+            }
+            Misdeed::MisplacedDpc => StorPortNotification(
+                _SCSI_NOTIFICATION_TYPE::InitializeDpc,
+                extension,
+                (&raw mut own.space).cast::<u8>().wrapping_add(1),
+                dpc_routine as *const () as PVOID,
+            ),
+            Misdeed::DamagesSrb => (*srb).Function = 0x55,
+            Misdeed::CompletesTooEarly => complete(extension, (&raw mut own.space).cast()),
+            // These are done where HW_INITIALIZATION_DATA is made.
+            Misdeed::LeavesFalse | Misdeed::SmallStructure | Misdeed::NoStartIo => {}
+            Misdeed::TinyTransfers => {
+                (*srb.cast::<PORT_CONFIGURATION_INFORMATION>()).MaximumTransferLength = 256;
+            }
+            Misdeed::RunsExtension => {
+                let run: extern "C" fn() = core::mem::transmute(&raw mut own.space);
+                run();
+            }
+            Misdeed::ForeignPhysicalAddress => {
+                let mut length: wdk_sys::ULONG = 0;
+                StorPortGetPhysicalAddress(extension, srb.cast(), extension, &raw mut length);
+            }
+            Misdeed::WrongExtension => {
+                StorPortResume(extension.wrapping_byte_add(8));
+            }
+            Misdeed::ReportsOverrun => {
+                StorPortNotification(_SCSI_NOTIFICATION_TYPE::BufferOverrunDetected, extension);
+            }
+            Misdeed::OwnStack => {
+                let top = (&raw mut own.space).cast::<u8>().wrapping_add(size_of_val(&own.space) - 64);
+                core::arch::asm!(
+                    "xchg rsp, r12",
+                    "and rsp, -16",
+                    "sub rsp, 32",
+                    "call rax",
+                    "mov rsp, r12",
+                    inout("r12") top => _,
+                    in("rax") StorPortStallExecution as *const (),
+                    in("rcx") 1_usize,
+                    clobber_abi("win64"),
+                );
+            }
+            Misdeed::StrayInterrupt => raise!(NOBODY),
+            Misdeed::NoInterruptRoutine | Misdeed::StartIoLockInInterrupt => raise!(LINE),
+            Misdeed::InterruptStorm => loop {
+                raise!(LINE);
+            },
+            Misdeed::DmaAfterCompletion => {
+                copy_later(extension, srb);
+                complete(extension, srb);
+                // Until the device has done it.
+                for _ in 0..3 {
+                    StorPortStallExecution(90_000);
+                }
+                return true;
+            }
+            Misdeed::KeepsRequest => return true,
             Misdeed::ForeignAddress => {
                 let _ = (0xffff_9000_1234_5678_usize as *const u32).read_volatile();
             }
@@ -323,6 +484,73 @@ unsafe fn acquire_as(
 ) {
     unsafe {
         StorPortNotification(_SCSI_NOTIFICATION_TYPE::AcquireSpinLock, extension, lock, object, handle);
+    }
+}
+
+unsafe fn allocate(extension: PVOID, block: *mut PVOID) {
+    unsafe {
+        StorPortExtendedFunction(
+            _STORPORT_FUNCTION_CODE::ExtFunctionAllocatePool,
+            extension,
+            64 as wdk_sys::ULONG,
+            0x6b73_694d as wdk_sys::ULONG,
+            block,
+        );
+    }
+}
+
+/// Asks for these flags, without asking first what there is.
+unsafe fn perf_options(extension: PVOID, flags: wdk_sys::ULONG) {
+    let mut data = PERF_CONFIGURATION_DATA {
+        Version: 1,
+        Size: size_of::<PERF_CONFIGURATION_DATA>() as wdk_sys::ULONG,
+        Flags: flags,
+        ..Default::default()
+    };
+    unsafe {
+        StorPortExtendedFunction(
+            _STORPORT_FUNCTION_CODE::ExtFunctionInitializePerformanceOptimizations,
+            extension,
+            0 as wdk_sys::ULONG,
+            &raw mut data,
+        );
+    }
+}
+
+/// The device copies its buffer over the request's extension, a tenth of a second from now.
+unsafe fn copy_later(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) {
+    unsafe {
+        let own = &mut *extension.cast::<Extension>();
+        let mut length: wdk_sys::ULONG = 0;
+        let target =
+            StorPortGetPhysicalAddress(extension, srb.cast(), (*srb).SrbExtension, &raw mut length).QuadPart;
+        let register = |offset: usize| own.registers.cast::<u8>().wrapping_add(offset).cast::<u64>();
+        register(edu::SOURCE).write_volatile(edu::BUFFER);
+        register(edu::DESTINATION).write_volatile(target as u64);
+        register(edu::COUNT).write_volatile(64);
+        register(edu::COMMAND).write_volatile(edu::TO_MEMORY);
+    }
+}
+
+/// What the interrupt routine does when it is called.
+pub(crate) unsafe fn interrupted(extension: PVOID) {
+    unsafe {
+        let own = &*extension.cast::<Extension>();
+        if own.misdeed() == Some(Misdeed::StartIoLockInInterrupt) {
+            let mut handle = STOR_LOCK_HANDLE::default();
+            acquire_as(extension, _STOR_SPINLOCK::StartIoLock, core::ptr::null_mut(), &raw mut handle);
+        }
+    }
+}
+
+/// Changes what DriverEntry tells StorPort, for the misdeed that the service is named after.
+pub(crate) fn prepare(misdeed: Option<Misdeed>, data: &mut HW_INITIALIZATION_DATA) {
+    match misdeed {
+        Some(Misdeed::LeavesFalse) => data.MultipleRequestPerLu = 0,
+        Some(Misdeed::SmallStructure) => data.HwInitializationDataSize -= 8,
+        Some(Misdeed::NoStartIo) => data.HwStartIo = None,
+        Some(Misdeed::NoInterruptRoutine) => data.HwInterrupt = None,
+        _ => {}
     }
 }
 

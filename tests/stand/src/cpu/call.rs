@@ -165,7 +165,7 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     let (level, locks) = (irql::current(), cpu.locks);
     let depth = cpu.depth;
     if depth == percpu::CALLS {
-        crate::broken!("call-depth", "{name} is the {depth}th nested call into the driver");
+        crate::stop!("the stand itself failed: {name} is the {depth}th nested call into the driver");
     }
     cpu.calls[depth] = Call { name, started: clock::ticks() };
     cpu.depth = depth + 1;

@@ -262,7 +262,7 @@ pub fn shut_down() {
         return;
     }
     if !queue::wait(10_000, || port().active.is_empty() && port().waiting.is_empty()) {
-        crate::not_ok!("outstanding-at-end", "{} request(s) never ended", port().active.len());
+        crate::stop!("the stand itself failed: {} request(s) are left at the end", port().active.len());
     }
     let now = clock::ticks();
     if port().paused_until > now || port().units.values().any(|unit| unit.paused_until > now) {

@@ -67,9 +67,9 @@ pub fn initialize(a: Arguments) -> u64 {
 }
 
 /// Calls the image's entry point with a driver object and a registry path.
-pub fn driver_entry(entry: u64) {
-    let path: alloc::vec::Vec<u16> =
-        "\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001\\Services\\stand\0".encode_utf16().collect();
+pub fn driver_entry(entry: u64, service: &str) {
+    let path = alloc::format!("\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001\\Services\\{service}\0");
+    let path: alloc::vec::Vec<u16> = path.encode_utf16().take(1024).collect();
     let Some(range) = arena::scattered(2 * PAGE) else { crate::stop!("no memory") };
     let (object, string, text) = (range.address, range.address + 512, range.address + 1024);
     // DRIVER_OBJECT: Type 4, Size 336.
