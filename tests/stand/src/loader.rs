@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use stand::image::Image;
 
@@ -67,6 +68,7 @@ pub fn load(name: &str, file: &[u8]) -> u64 {
         if layout.cookie.is_some() { "set" } else { "absent" }
     );
     crate::report::set_image_size(u64::from(image.size));
+    END.store(BASE + u64::from(image.size), Ordering::Relaxed);
     *LOADED.lock() = Loaded { name: name.into(), size: u64::from(image.size), sections };
     BASE + u64::from(image.entry)
 }
@@ -92,6 +94,13 @@ pub fn discard() {
     for range in dropped {
         arena::release(range);
     }
+}
+
+static END: AtomicU64 = AtomicU64::new(0);
+
+/// Whether an address lies in the image. Takes no lock.
+pub fn is_image(address: u64) -> bool {
+    (BASE..END.load(Ordering::Relaxed)).contains(&address)
 }
 
 /// The section an address lies in.

@@ -208,6 +208,11 @@ pub const RULES: &[Rule] = &[
         "interrupts are not held off for long",
         "introduction-to-interrupt-service-routines.md",
     ),
+    rule(
+        "over-budget",
+        "interrupt routines and DPCs are short, counted in instructions",
+        "guidelines-for-writing-dpc-routines.md",
+    ),
     rule("stall-too-long", "a stall is short", "nf-storport-storportstallexecution.md"),
     rule("interrupt-storm", "an interrupt of the device is claimed", "nc-storport-hw_interrupt.md"),
     rule("time-limit", "a run comes to its end", ""),

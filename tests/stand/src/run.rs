@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use stand::cmdline::{self, Io};
 
 use crate::boot::BootInfo;
-use crate::cpu::{apic, clock, descriptors, percpu, smp};
+use crate::cpu::{apic, clock, descriptors, percpu, smp, trace};
 use crate::kernel::processor;
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, start};
@@ -82,6 +82,9 @@ pub fn run(boot: BootInfo) -> ! {
         crate::note!("  negotiated: {}", virtio::names(agreement.driver, device));
         let ready = agreement.status & 0xC4 == 4;
         console::check(ready, "driver-ok", format_args!("device status {:#04x}", agreement.status));
+    }
+    if options.trace {
+        trace::start((0, 0));
     }
     if options.io != Io::None {
         let units = scan::scan();

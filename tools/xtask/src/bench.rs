@@ -1,6 +1,8 @@
-//! `./x bench`: what a request costs in instructions, counted by callgrind. Instructions, not time: they are the same on
-//! every machine and at any load, so a change of one shows.
+//! `./x bench`: what requests cost. Counts, not time: they are the same on every machine and at any load, so a change of one
+//! shows. `./x bench virtio` counts the queue's instructions with callgrind; without it, the stand counts what driver images
+//! do ([`crate::bench_driver`]).
 
+use crate::bench_driver;
 use crate::command::{Stream, step};
 use crate::screen::Screen;
 use crate::workspace::Workspace;
@@ -12,9 +14,11 @@ use std::process::Command;
 /// What to measure.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// What to measure: the virtio crate's queue
+    /// What to measure instead of drivers: the virtio crate's queue
     #[arg(value_enum)]
-    what: What,
+    what: Option<What>,
+    #[command(flatten)]
+    driver: bench_driver::Arguments,
 }
 
 /// What can be measured.
@@ -52,7 +56,8 @@ const BATCH: u32 = 32;
 /// There is no valgrind, or the example cannot be built.
 pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
     match arguments.what {
-        What::Virtio => virtio(workspace, screen),
+        Some(What::Virtio) => virtio(workspace, screen),
+        None => bench_driver::verb(workspace, screen, &arguments.driver),
     }
 }
 

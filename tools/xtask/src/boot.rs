@@ -299,8 +299,8 @@ pub fn attempt(
 fn print(screen: &mut Screen, show: Show, stream: Stream, line: &str) {
     let parsed = if stream == Stream::Err { Line::Other(line) } else { Line::parse(line) };
     match (parsed, show) {
-        // Asked and answered without a person.
-        (Line::Host(_), _) => {}
+        // Asked and answered without a person; made into a table.
+        (Line::Host(_) | Line::Count(_), _) => {}
         (Line::Progress(text), _) => screen.progress(&format!("  {text}")),
         (Line::Check { text, .. }, Show::Progress) => screen.progress(&format!("  {text}")),
         (_, Show::Progress) => {}

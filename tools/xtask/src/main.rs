@@ -12,6 +12,7 @@
 //! `packaging` does the packaging, `stand` is the program that is booted; here they are only put together.
 
 mod bench;
+mod bench_driver;
 mod blklog;
 mod boot;
 mod build;

@@ -101,6 +101,7 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(60, "takes the StartIo lock in its interrupt routine", "wrong-lock"),
     misdeed(61, "has the device write to a completed request", "dma-after-completion"),
     with(62, "keeps a request longer than the run may last", "time-limit", &["limit=4"]),
+    with(63, "does much in its interrupt routine", "over-budget", &["trace=1"]),
 ];
 
 /// Rules found broken while no call into the driver is under way.

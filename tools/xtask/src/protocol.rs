@@ -6,6 +6,7 @@
 //! | `~ text` | progress |
 //! | `ok NAME: detail`, `not ok NAME: detail` | one check |
 //! | `skip NAME: why` | not tried: the driver or the machine has it not |
+//! | `count {JSON}` | what was counted in one step of the suite `bench` |
 //! | `log SOURCE: text` | what the driver logged |
 //! | `host N VERB ARGUMENT` | the runner is asked for something; see `host` |
 //! | `rule …`, `image …`, `stack …`, `event …` | the report of a broken rule, see `symbols` |
@@ -40,6 +41,8 @@ pub enum Line<'a> {
     },
     /// Something not tried, `NAME: why`.
     Skip(&'a str),
+    /// What was counted, as JSON.
+    Count(&'a str),
     /// What the driver or the machine logged.
     Log(&'a str),
     /// `N VERB ARGUMENT`: something that the runner shall do.
@@ -73,6 +76,8 @@ impl<'a> Line<'a> {
             Self::Check { passed: false, text }
         } else if let Some(text) = rest("skip ") {
             Self::Skip(text)
+        } else if let Some(text) = rest("count ") {
+            Self::Count(text)
         } else if let Some(text) = rest("log ") {
             Self::Log(text)
         } else if let Some(text) = rest("host ") {
@@ -101,6 +106,8 @@ pub struct Report {
     pub failed: Vec<String>,
     /// `NAME: why` of what was not tried.
     pub skipped: Vec<String>,
+    /// What was counted, as JSON.
+    pub counts: Vec<String>,
     /// What the driver logged.
     pub logs: Vec<String>,
     /// The stamps it left on disks.
@@ -180,6 +187,7 @@ pub fn sum_up(ended: &Ended) -> Report {
         passed: 0,
         failed: Vec::new(),
         skipped: Vec::new(),
+        counts: Vec::new(),
         logs: Vec::new(),
         stamps: Vec::new(),
         durables: Vec::new(),
@@ -201,6 +209,7 @@ pub fn sum_up(ended: &Ended) -> Report {
                 report.agreed.extend(agreed(text));
             }
             Line::Skip(text) => report.skipped.push(text.to_owned()),
+            Line::Count(text) => report.counts.push(text.to_owned()),
             Line::Log(text) => report.logs.push(text.to_owned()),
             Line::Progress(_) | Line::Host(_) | Line::Other(_) => {}
         }
@@ -254,6 +263,7 @@ mod tests {
         assert_eq!(Line::parse("log driver: hello"), Line::Log("driver: hello"));
         assert_eq!(Line::parse("skip unmap: not offered"), Line::Skip("unmap: not offered"));
         assert_eq!(Line::parse("host 1 event STOP"), Line::Host("1 event STOP"));
+        assert_eq!(Line::parse("count {}"), Line::Count("{}"));
         assert_eq!(Line::parse("stop no such import"), Line::Stop("no such import"));
         assert_eq!(Line::parse("end passed=12 failed=0"), Line::End { passed: 12, failed: 0 });
         assert_eq!(Line::parse("okay"), Line::Other("okay"));

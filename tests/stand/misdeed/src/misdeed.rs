@@ -183,6 +183,8 @@ misdeeds! {
     DmaAfterCompletion = 61 at StartIo,
     /// Keeps a request for longer than the run may last.
     KeepsRequest = 62 at StartIo,
+    /// Does in its interrupt routine what can wait.
+    LongInterrupt = 63 at StartIo,
 }
 
 /// Vectors of the line interrupt and of a message that no adapter has.
@@ -425,7 +427,9 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 );
             }
             Misdeed::StrayInterrupt => raise!(NOBODY),
-            Misdeed::NoInterruptRoutine | Misdeed::StartIoLockInInterrupt => raise!(LINE),
+            Misdeed::NoInterruptRoutine | Misdeed::StartIoLockInInterrupt | Misdeed::LongInterrupt => {
+                raise!(LINE)
+            }
             Misdeed::InterruptStorm => loop {
                 raise!(LINE);
             },
@@ -539,6 +543,11 @@ pub(crate) unsafe fn interrupted(extension: PVOID) {
         if own.misdeed() == Some(Misdeed::StartIoLockInInterrupt) {
             let mut handle = STOR_LOCK_HANDLE::default();
             acquire_as(extension, _STOR_SPINLOCK::StartIoLock, core::ptr::null_mut(), &raw mut handle);
+        }
+        if own.misdeed() == Some(Misdeed::LongInterrupt) {
+            for round in 0..30_000_u32 {
+                DATA.store(round, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 use core::arch::global_asm;
 
 use super::percpu::{self, Call, Stack};
-use super::{clock, irql};
+use super::{clock, irql, trace};
 
 global_asm!(
     r#"
@@ -41,7 +41,13 @@ enter_driver:
     mov r8, [rsi + 16]
     mov r9, [rsi + 24]
     cld
-    call rax
+    # The trap flag, when trace.rs counts: the first trap comes in front of the driver's first instruction.
+    cmp byte ptr gs:[0x220], 0
+    je 2f
+    pushfq
+    or qword ptr [rsp], 0x100
+    popfq
+2:  call rax
     cld
     mov rsp, gs:[0x200]
     pop qword ptr gs:[0x200]
@@ -84,7 +90,12 @@ import_entry:
     pop rsi
     pop rdi
     mov rsp, r11
-    ret
+    cmp byte ptr gs:[0x220], 0
+    je 2f
+    pushfq
+    or qword ptr [rsp], 0x100
+    popfq
+2:  ret
 
 .balign 16
 .global import_stubs
@@ -152,6 +163,7 @@ unsafe extern "C" fn import(index: u32, arguments: u64) -> u64 {
             crate::kernel::name(index as usize)
         );
     }
+    trace::imported(index, Arguments(arguments));
     crate::kernel::dispatch(index as usize, Arguments(arguments))
 }
 
@@ -167,7 +179,8 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     if depth == percpu::CALLS {
         crate::stop!("the stand itself failed: {name} is the {depth}th nested call into the driver");
     }
-    cpu.calls[depth] = Call { name, started: clock::ticks() };
+    cpu.calls[depth] = Call { name, started: clock::ticks(), instructions: 0 };
+    trace::called(name);
     cpu.depth = depth + 1;
     crate::report::call(name, &words);
     // SAFETY: the function is a callback the driver gave us, or its entry point; it runs on a stack of its own and
@@ -175,6 +188,7 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     let result = unsafe { enter_driver(function, &words, top) };
     crate::report::returned(name, result);
     let cpu = percpu::current();
+    trace::returned(name, cpu.calls[depth].instructions);
     cpu.depth = depth;
     // First, because it comes with the other: a lock that is held keeps the IRQL raised.
     if cpu.locks != locks {

@@ -9,7 +9,7 @@
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, backtrace, clock, fault, irql, percpu, smp};
+use super::{apic, backtrace, clock, fault, irql, percpu, smp, trace};
 
 /// Software interrupt for DPCs, IRQL 2.
 pub const DPC_VECTOR: u8 = 0x2F;
@@ -179,6 +179,9 @@ pub static DEVICE_INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 
 unsafe extern "C" fn dispatch(frame: &mut Frame) {
     let vector = frame.vector as u8;
+    if vector == trace::VECTOR && trace::step(frame) {
+        return;
+    }
     if u64::from(vector) == fault::PAGE_FAULT && fault::goes_on(frame) {
         return;
     }

@@ -12,6 +12,7 @@ pub mod lock;
 pub mod percpu;
 pub mod port;
 pub mod smp;
+pub mod trace;
 
 use core::arch::asm;
 

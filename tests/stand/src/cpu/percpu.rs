@@ -38,6 +38,8 @@ pub struct Call {
     pub name: &'static str,
     /// Tick at entry.
     pub started: u64,
+    /// Instructions of the driver so far, when they are counted.
+    pub instructions: u64,
 }
 
 /// A driver-visible lock that is held: its number and, for message locks, the message.
@@ -62,6 +64,8 @@ pub struct PerCpu {
     pub interrupt_stack: u64,
     /// Interrupts under way on that stack (offset 0x218, used by interrupt.rs).
     pub interrupts: u64,
+    /// Not 0 when the driver's instructions are counted (offset 0x220, used by call.rs).
+    pub trace: u64,
     /// Tops of the driver stacks; see [`PerCpu::top`].
     pub tops: [u64; STACKS],
     /// Processor number.
@@ -82,7 +86,7 @@ pub struct PerCpu {
     pub in_dpc: bool,
 }
 
-const NO_CALL: Call = Call { name: "", started: 0 };
+const NO_CALL: Call = Call { name: "", started: 0, instructions: 0 };
 
 impl PerCpu {
     const fn new() -> Self {
@@ -92,6 +96,7 @@ impl PerCpu {
             driver_stack: 0,
             interrupt_stack: 0,
             interrupts: 0,
+            trace: 0,
             tops: [0; STACKS],
             number: 0,
             apic: 0,
@@ -128,6 +133,7 @@ const _: () = assert!(core::mem::offset_of!(PerCpu, host_stack) == 0x200);
 const _: () = assert!(core::mem::offset_of!(PerCpu, driver_stack) == 0x208);
 const _: () = assert!(core::mem::offset_of!(PerCpu, interrupt_stack) == 0x210);
 const _: () = assert!(core::mem::offset_of!(PerCpu, interrupts) == 0x218);
+const _: () = assert!(core::mem::offset_of!(PerCpu, trace) == 0x220);
 
 /// One block per processor. Each is reached through its own GS only; what others may look at is in `smp`.
 static mut BLOCKS: [PerCpu; PROCESSORS] = [const { PerCpu::new() }; PROCESSORS];

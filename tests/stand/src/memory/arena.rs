@@ -36,6 +36,11 @@ pub enum Area {
     Unknown,
 }
 
+/// Whether an address lies in the area of requests.
+pub fn is_request(address: u64) -> bool {
+    (REQUESTS..REQUESTS + REQUESTS_SIZE).contains(&address)
+}
+
 /// What an address belongs or belonged to.
 pub fn what_is(address: u64) -> Area {
     match address {

@@ -50,6 +50,15 @@ fn common(function: Function, bars: &[Bar]) -> Option<u64> {
     (offset + 64 <= bar.size).then(|| memory::map_device(bar.address + offset, 64))
 }
 
+/// Bus addresses of a modern device's notification structure (virtio 1.3, 4.1.4.4), if it is in memory.
+pub fn doorbells(function: Function, bars: &[Bar]) -> Option<(u64, u64)> {
+    let (_, at) =
+        function.capabilities().into_iter().find(|(id, at)| *id == 9 && function.read_u8(at + 3) == 2)?;
+    let bar = bars.iter().find(|bar| bar.index == function.read_u8(at + 4) && bar.memory)?;
+    let first = bar.address + u64::from(function.read_u32(at + 8));
+    Some((first, first + u64::from(function.read_u32(at + 12))))
+}
+
 /// Has the device forget everything, as it does when its power goes. Answers whether there was one to tell.
 pub fn forget(function: Function, bars: &[Bar]) -> bool {
     let ports = bars.iter().find(|bar| !bar.memory && bar.index == 0);

@@ -111,6 +111,6 @@ pub fn device_base(a: Arguments) -> u64 {
         return address;
     }
     let at = memory::map_device(address, bytes);
-    super::port().registers.push((at, bytes));
+    super::port().registers.push((at, bytes, address));
     at
 }

@@ -86,8 +86,8 @@ pub struct Port {
     pub function: Option<Function>,
     /// Its address ranges.
     pub bars: Vec<Bar>,
-    /// Where the miniport sees them: addresses and bytes.
-    pub registers: Vec<(u64, u64)>,
+    /// Where the miniport sees them: address, bytes, bus address.
+    pub registers: Vec<(u64, u64, u64)>,
     /// Its message table.
     pub table: Option<msix::Table>,
     /// Messages granted.

@@ -35,7 +35,7 @@ pub fn pull_out() {
     // The device first stops moving data; what it moved is there, what it did not move never will be.
     virtio::forget(function, &bars);
     function.set_command(command::NO_LINE, command::IO | command::MEMORY | command::MASTER);
-    for (address, bytes) in registers {
+    for (address, bytes, _) in registers {
         let first = address & !(PAGE - 1);
         for page in (first..address + bytes).step_by(PAGE as usize) {
             paging::map(page, ones, Flags::CONSTANT);

@@ -169,6 +169,13 @@ impl Request {
         })
     }
 
+    /// Address of the SRB extension: the last bytes of the request's memory.
+    pub fn extension(&self, port: &Port) -> u64 {
+        let size = u64::from(port.config.srb_extension_size.max(port.hw.srb_extension_size));
+        self.memory
+            .map_or(0, |Memory { range, .. }| range.address + range.pages * PAGE - size.next_multiple_of(16))
+    }
+
     /// In words.
     pub fn text(&self) -> alloc::string::String {
         let (path, target, lun) = self.address;

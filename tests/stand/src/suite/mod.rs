@@ -2,6 +2,7 @@
 //!
 //! What a driver does not support is reported with `skip!`, neither passed nor failed.
 
+mod bench;
 mod compliance;
 mod faults;
 mod flush;
@@ -22,6 +23,7 @@ type Suite = fn(&[Unit], &Options);
 
 /// All suites by name.
 const SUITES: &[(&str, Suite)] = &[
+    ("bench", bench::run),
     ("data-integrity", pass::run),
     ("faults", faults::run),
     ("flush", flush::run),

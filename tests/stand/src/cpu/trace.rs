@@ -1,0 +1,307 @@
+//! Counting what the driver's code does: the processor's trap flag stops it in front of each instruction.
+//!
+//! What is counted: instructions by callback (imports run in the stand and are not stepped through), LOCK-prefixed ones and
+//! exchanges with memory, full fences, bytes stored by where they go, reads and writes of device registers. It is exact and
+//! the same in each run, and costs a few microseconds for each instruction, so it is for few requests on one processor.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use iced_x86::{
+    Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
+};
+
+use super::call::Arguments;
+use super::interrupt::Frame;
+use super::lock::Lock;
+use super::percpu;
+use crate::memory::arena;
+use crate::storport::port;
+use crate::{kernel, loader, memory};
+
+/// Debug exception: a single step.
+pub const VECTOR: u8 = 1;
+const TRAP_FLAG: u64 = 0x100;
+
+/// Instructions that an interrupt routine and a DPC may take. The guidelines are 25 µs and 100 µs
+/// (introduction-to-interrupt-service-routines.md, guidelines-for-writing-dpc-routines.md); a processor that executes one
+/// instruction in a nanosecond is slower than any that runs Windows today.
+const INTERRUPT_BUDGET: u64 = 25_000;
+const DPC_BUDGET: u64 = 100_000;
+
+/// Where a store goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    SrbExtension,
+    /// SRB, sense buffer, scatter/gather list.
+    Srb,
+    /// Device extension, uncached extension, pool.
+    Driver,
+    Stack,
+    Image,
+    Register,
+    /// The register that tells the device of new requests.
+    Doorbell,
+}
+
+const PLACES: [(Place, &str); 7] = [
+    (Place::SrbExtension, "srb-extension"),
+    (Place::Srb, "srb"),
+    (Place::Driver, "driver"),
+    (Place::Stack, "stack"),
+    (Place::Image, "image"),
+    (Place::Register, "register"),
+    (Place::Doorbell, "doorbell"),
+];
+
+/// Counts of one callback.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    calls: u64,
+    instructions: u64,
+    most: u64,
+    locked: u64,
+    fences: u64,
+    register_reads: u64,
+    /// Bytes, and stores, by place.
+    bytes: [u64; PLACES.len()],
+    stores: [u64; PLACES.len()],
+}
+
+#[derive(Clone, Copy)]
+struct Decoded {
+    instruction: Instruction,
+    locked: bool,
+    fence: bool,
+    /// Reads and writes memory other than by PUSH, CALL and the like.
+    memory: bool,
+}
+
+struct Trace {
+    callbacks: BTreeMap<&'static str, Counts>,
+    /// By export and, for the two functions of many meanings, by the first argument.
+    imports: BTreeMap<(u32, u64), u64>,
+    decoded: BTreeMap<u64, Decoded>,
+    doorbells: (u64, u64),
+}
+
+static ON: AtomicBool = AtomicBool::new(false);
+static TRACE: Lock<Trace> = Lock::new(Trace {
+    callbacks: BTreeMap::new(),
+    imports: BTreeMap::new(),
+    decoded: BTreeMap::new(),
+    doorbells: (0, 0),
+});
+
+/// Begins to count on this processor. `doorbells` is the range of addresses where the driver sees them.
+pub fn start(doorbells: (u64, u64)) {
+    let mut trace = TRACE.lock();
+    trace.callbacks.clear();
+    trace.imports.clear();
+    trace.doorbells = doorbells;
+    drop(trace);
+    ON.store(true, Ordering::SeqCst);
+    percpu::current().trace = 1;
+}
+
+/// Ends counting.
+pub fn stop() {
+    percpu::current().trace = 0;
+    ON.store(false, Ordering::SeqCst);
+}
+
+/// A call into the driver begins.
+pub fn called(name: &'static str) {
+    if ON.load(Ordering::Relaxed) {
+        TRACE.lock().callbacks.entry(name).or_default().calls += 1;
+    }
+}
+
+/// A call into the driver has ended.
+pub fn returned(name: &'static str, instructions: u64) {
+    if !ON.load(Ordering::Relaxed) {
+        return;
+    }
+    {
+        let mut trace = TRACE.lock();
+        let counts = trace.callbacks.entry(name).or_default();
+        counts.most = counts.most.max(instructions);
+    }
+    let budget = match name {
+        "HwStorInterrupt" | "HwMSInterruptRoutine" => INTERRUPT_BUDGET,
+        "HwStorDpcRoutine" => DPC_BUDGET,
+        _ => return,
+    };
+    if instructions > budget {
+        crate::not_ok!("over-budget", "{name} took {instructions} instructions, more than {budget}");
+    }
+}
+
+/// The driver calls an export.
+pub fn imported(index: u32, arguments: Arguments) {
+    if !ON.load(Ordering::Relaxed) {
+        return;
+    }
+    let name = kernel::name(index as usize);
+    let many = matches!(name, "StorPortNotification" | "StorPortExtendedFunction");
+    let first = if many { arguments.get(0) & 0xFFFF_FFFF } else { 0 };
+    let callback = super::call::current_name();
+    let mut trace = TRACE.lock();
+    *trace.imports.entry((index, first)).or_default() += 1;
+    // A register that is written by Storport's function is written all the same.
+    if name.starts_with("StorPortWriteRegister") {
+        let (from, to) = trace.doorbells;
+        let place = if (from..to).contains(&arguments.get(1)) { Place::Doorbell } else { Place::Register };
+        trace.callbacks.entry(callback).or_default().stores[place as usize] += 1;
+    }
+    if name.starts_with("StorPortReadRegister") {
+        trace.callbacks.entry(callback).or_default().register_reads += 1;
+    }
+}
+
+/// A single step. False when nobody asked for it.
+pub fn step(frame: &mut Frame) -> bool {
+    if !ON.load(Ordering::Relaxed) {
+        return false;
+    }
+    if !loader::is_image(frame.rip) {
+        // An import, or back in the stand: not counted, and it must not be stepped through.
+        frame.flags &= !TRAP_FLAG;
+        return true;
+    }
+    let cpu = percpu::current();
+    let Some(call) = cpu.depth.checked_sub(1).map(|depth| &mut cpu.calls[depth]) else { return true };
+    call.instructions += 1;
+    let name = call.name;
+    let mut trace = TRACE.lock();
+    let decoded = *trace.decoded.entry(frame.rip).or_insert_with(|| decode(frame.rip));
+    let doorbells = trace.doorbells;
+    let counts = trace.callbacks.entry(name).or_default();
+    counts.instructions += 1;
+    counts.locked += u64::from(decoded.locked);
+    counts.fences += u64::from(decoded.fence);
+    if decoded.memory {
+        let mut factory = InstructionInfoFactory::new();
+        for used in factory.info(&decoded.instruction).used_memory() {
+            let Some(address) = used.virtual_address(0, |register, _, _| Some(value(frame, register))) else {
+                continue;
+            };
+            let size = used.memory_size().size() as u64;
+            let place = place(address, doorbells);
+            if matches!(used.access(), OpAccess::Read | OpAccess::ReadWrite | OpAccess::CondRead)
+                && matches!(place, Place::Register | Place::Doorbell)
+            {
+                counts.register_reads += 1;
+            }
+            if matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::ReadCondWrite) {
+                counts.bytes[place as usize] += size;
+                counts.stores[place as usize] += 1;
+            }
+        }
+    }
+    true
+}
+
+fn decode(rip: u64) -> Decoded {
+    // SAFETY: the instruction is about to be executed, so it is mapped; sections are followed by more of the image or end
+    // with padding longer than an instruction.
+    let code = unsafe { core::slice::from_raw_parts(rip as *const u8, 15) };
+    let instruction = Decoder::with_ip(64, code, rip, DecoderOptions::NONE).decode();
+    let has_memory = (0..instruction.op_count()).any(|op| instruction.op_kind(op) == OpKind::Memory);
+    let exchange = instruction.mnemonic() == Mnemonic::Xchg && has_memory;
+    let string = instruction.is_string_instruction();
+    Decoded {
+        locked: instruction.has_lock_prefix() || exchange,
+        fence: instruction.mnemonic() == Mnemonic::Mfence,
+        memory: (has_memory && instruction.mnemonic() != Mnemonic::Lea)
+            || string
+            || instruction.is_stack_instruction(),
+        instruction,
+    }
+}
+
+fn value(frame: &Frame, register: Register) -> u64 {
+    match register.full_register() {
+        Register::RAX => frame.rax,
+        Register::RBX => frame.rbx,
+        Register::RCX => frame.rcx,
+        Register::RDX => frame.rdx,
+        Register::RSI => frame.rsi,
+        Register::RDI => frame.rdi,
+        Register::RBP => frame.rbp,
+        Register::RSP => frame.rsp,
+        Register::R8 => frame.r8,
+        Register::R9 => frame.r9,
+        Register::R10 => frame.r10,
+        Register::R11 => frame.r11,
+        Register::R12 => frame.r12,
+        Register::R13 => frame.r13,
+        Register::R14 => frame.r14,
+        Register::R15 => frame.r15,
+        Register::GS => percpu::current() as *const percpu::PerCpu as u64,
+        // Flat segments.
+        _ => 0,
+    }
+}
+
+fn place(address: u64, doorbells: (u64, u64)) -> Place {
+    if percpu::current().is_driver_stack(address) {
+        return Place::Stack;
+    }
+    if (doorbells.0..doorbells.1).contains(&address) {
+        return Place::Doorbell;
+    }
+    if memory::is_device(address) {
+        return Place::Register;
+    }
+    if loader::is_image(address) {
+        return Place::Image;
+    }
+    if arena::is_request(address) {
+        let port = port();
+        let owner = port.active.values().find(|request| request.owns(address));
+        return match owner {
+            Some(request) if address >= request.extension(&port) => Place::SrbExtension,
+            _ => Place::Srb,
+        };
+    }
+    Place::Driver
+}
+
+/// What was counted since [`start`], as the inside of a JSON object.
+pub fn report() -> String {
+    let trace = TRACE.lock();
+    let mut text = String::from("\"callbacks\":{");
+    for (index, (name, counts)) in trace.callbacks.iter().enumerate() {
+        let _ = write!(
+            text,
+            "{}\"{name}\":{{\"calls\":{},\"instructions\":{},\"most\":{},\"locked\":{},\"fences\":{},\"register-reads\":{}",
+            if index == 0 { "" } else { "," },
+            counts.calls,
+            counts.instructions,
+            counts.most,
+            counts.locked,
+            counts.fences,
+            counts.register_reads
+        );
+        for (place, word) in PLACES {
+            let (bytes, stores) = (counts.bytes[place as usize], counts.stores[place as usize]);
+            let _ = write!(text, ",\"{word}-bytes\":{bytes},\"{word}-stores\":{stores}");
+        }
+        text.push('}');
+    }
+    text.push_str("},\"imports\":{");
+    for (index, ((export, first), count)) in trace.imports.iter().enumerate() {
+        let name = kernel::name(*export as usize);
+        let meaning = match name {
+            "StorPortNotification" => stand::wdk::names::notification(*first),
+            "StorPortExtendedFunction" => stand::wdk::names::extended_function(*first),
+            name => name,
+        };
+        let _ = write!(text, "{}\"{meaning}\":{count}", if index == 0 { "" } else { "," });
+    }
+    text.push('}');
+    text
+}
