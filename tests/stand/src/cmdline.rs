@@ -43,6 +43,10 @@ pub struct Options {
     pub seed: u64,
     /// Most requests in flight in the pass.
     pub inflight: u32,
+    /// Whether the adapter is the stand's own model of a device, a virtio-blk one.
+    pub model: bool,
+    /// The lie that it tells.
+    pub lie: Option<String>,
     /// Whether the driver's instructions are counted, on the first processor.
     pub trace: bool,
     /// Name of the driver's service: the last part of the registry path that DriverEntry gets.
@@ -73,6 +77,8 @@ impl Default for Options {
             io: Io::Full,
             seed: 1,
             inflight: 32,
+            model: false,
+            lie: None,
             trace: false,
             service: "stand".to_owned(),
             faults: Faults::None,
@@ -124,6 +130,13 @@ pub fn parse(line: &str) -> Result<Options, String> {
                 let digits = value.strip_prefix("0x").unwrap_or(value);
                 options.seed = u64::from_str_radix(digits, 16).map_err(|_| bad())?;
             }
+            "model" => {
+                if value != "blk" {
+                    return Err(bad());
+                }
+                options.model = true;
+            }
+            "lie" => options.lie = Some(value.to_owned()),
             "trace" => options.trace = number(value).ok_or_else(bad)? != 0,
             "service" => options.service = value.to_owned(),
             "faults" => {
@@ -162,12 +175,13 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 trace=1 service=x faults=hang units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=blk lie=gone trace=1 service=x faults=hang units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
         assert_eq!(options.io, Io::Scan);
         assert_eq!((options.seed, options.inflight), (0xFF, 8));
+        assert_eq!((options.model, options.lie.as_deref()), (true, Some("gone")));
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));

@@ -10,6 +10,8 @@
 extern crate alloc;
 
 pub mod cmdline;
+pub mod device;
+pub mod emulate;
 pub mod events;
 pub mod image;
 pub mod reply;

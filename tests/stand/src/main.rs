@@ -29,6 +29,8 @@ mod loader;
 #[cfg(target_os = "none")]
 mod memory;
 #[cfg(target_os = "none")]
+mod model;
+#[cfg(target_os = "none")]
 mod pass;
 #[cfg(target_os = "none")]
 mod pci;

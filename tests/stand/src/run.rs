@@ -3,13 +3,14 @@
 use alloc::vec::Vec;
 
 use stand::cmdline::{self, Io};
+use stand::device::Outcome;
 
 use crate::boot::BootInfo;
 use crate::cpu::{apic, clock, descriptors, percpu, smp, trace};
 use crate::kernel::processor;
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, start};
-use crate::{acpi, console, loader, pass, scan, suite};
+use crate::{acpi, console, loader, model, pass, scan, suite};
 
 /// Runs the driver image through everything the command line asks for.
 pub fn run(boot: BootInfo) -> ! {
@@ -55,7 +56,7 @@ pub fn run(boot: BootInfo) -> ! {
             mine = Some((function, bars));
         }
     }
-    let Some((function, bars)) = mine else {
+    let Some((function, bars)) = model::start(&options).or(mine) else {
         let mut ids = alloc::string::String::new();
         for (vendor, device) in &options.pci {
             ids = alloc::format!("{ids} {vendor:04x}:{device:04x}");
@@ -76,6 +77,12 @@ pub fn run(boot: BootInfo) -> ! {
     start::assign(function, &bars, table);
     start::find_adapter();
     start::bring_up();
+    if model::is_there() && model::outcome() == Outcome::Down {
+        crate::not_ok!(
+            "hostile-declined",
+            "nothing can be done with such a device, but the miniport took it"
+        );
+    }
     if let Some(agreement) = virtio::read(function, &bars) {
         crate::note!("virtio: {} interface, status {:#04x}", agreement.interface(), agreement.status);
         crate::note!("  offered:    {}", virtio::names(agreement.device, device));
@@ -86,7 +93,9 @@ pub fn run(boot: BootInfo) -> ! {
     if options.trace {
         trace::start((0, 0));
     }
-    if options.io != Io::None {
+    if options.suite.as_deref() == Some("hostile") {
+        suite::hostile::run(&options);
+    } else if options.io != Io::None {
         let units = scan::scan();
         match &options.suite {
             Some(name) => suite::run(name, &units, &options),

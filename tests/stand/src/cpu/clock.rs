@@ -91,6 +91,7 @@ pub fn tick(frame: &Frame) {
     if cpu.number == 0 {
         watch_others(now);
         crate::kernel::timer::tick(now);
+        crate::model::tick();
     }
     // Each processor's thread looks at its own requests: some may not be started before a certain tick.
     smp::wake_self();

@@ -8,6 +8,7 @@ use super::interrupt::Frame;
 use super::{call, irql};
 use crate::loader;
 use crate::memory::arena::{self, Area};
+use crate::model;
 use crate::storport::removal;
 
 const NAMES: [&str; 22] = [
@@ -48,6 +49,9 @@ fn fault_address() -> u64 {
 
 /// Whether a page fault is an access that something else answers than memory; then the frame is past the instruction.
 pub fn goes_on(frame: &mut Frame) -> bool {
+    if model::access(frame, fault_address()) {
+        return true;
+    }
     let is_write = frame.error & 2 != 0;
     if !is_write || !removal::is_register(fault_address()) {
         return false;

@@ -52,6 +52,8 @@ pub struct Flights {
     limits: Limits,
     /// Seconds a request may take.
     pub timeout: u32,
+    /// Times a request is sent again after news.
+    pub attempts: u32,
     slots: Vec<Option<Transfer>>,
 }
 
@@ -65,7 +67,15 @@ impl Flights {
         };
         static IDS: AtomicU64 = AtomicU64::new(1);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Flights { id, address, block, limits, timeout: TIMEOUT, slots: (0..slots).map(|_| None).collect() }
+        Flights {
+            id,
+            address,
+            block,
+            limits,
+            timeout: TIMEOUT,
+            attempts: ATTEMPTS,
+            slots: (0..slots).map(|_| None).collect(),
+        }
     }
 
     /// Starts a transfer in a free slot. `wide` asks for 16-byte commands.
@@ -124,7 +134,7 @@ impl Flights {
             let slot = request.cookie as u32 as usize;
             let Some(transfer) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
             let outcome = Outcome::of(&request.answer);
-            if is_news(&outcome, &request) && request.attempts < ATTEMPTS {
+            if is_news(&outcome, &request) && request.attempts < self.attempts {
                 request.attempts += 1;
                 queue::submit(request);
                 continue;

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cpu::smp;
 use crate::memory;
+use crate::model;
 
 /// Command register bits.
 pub mod command {
@@ -74,6 +75,9 @@ impl Function {
         if self.is_removed() {
             return !0;
         }
+        if model::is(self) {
+            return model::config_read(offset);
+        }
         // SAFETY: the configuration space is mapped for all buses `start` was given; the offset is below 4096.
         unsafe { ((self.base() + u64::from(offset & 0xFFC)) as *const u32).read_volatile() }
     }
@@ -82,6 +86,9 @@ impl Function {
     pub fn write_u8(self, offset: u16, value: u8) {
         if self.is_removed() {
             return;
+        }
+        if model::is(self) {
+            return model::config_write(offset, &[value]);
         }
         // SAFETY: as in `read_u32`.
         unsafe { ((self.base() + u64::from(offset & 0xFFF)) as *mut u8).write_volatile(value) }
@@ -92,6 +99,9 @@ impl Function {
         if self.is_removed() {
             return;
         }
+        if model::is(self) {
+            return model::config_write(offset, &value.to_le_bytes());
+        }
         // SAFETY: as in `read_u32`.
         unsafe { ((self.base() + u64::from(offset & 0xFFE)) as *mut u16).write_volatile(value) }
     }
@@ -100,6 +110,9 @@ impl Function {
     pub fn write_u32(self, offset: u16, value: u32) {
         if self.is_removed() {
             return;
+        }
+        if model::is(self) {
+            return model::config_write(offset, &value.to_le_bytes());
         }
         // SAFETY: as in `read_u32`.
         unsafe { ((self.base() + u64::from(offset & 0xFFC)) as *mut u32).write_volatile(value) }

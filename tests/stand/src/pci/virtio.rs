@@ -7,6 +7,7 @@ use super::Function;
 use super::bars::Bar;
 use crate::cpu::port;
 use crate::memory;
+use crate::model;
 
 /// Features and status as the device has them.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,9 @@ impl Agreement {
 
 /// Reads what driver and device agreed on. `None` for a function without virtio registers.
 pub fn read(function: Function, bars: &[Bar]) -> Option<Agreement> {
+    if model::is(function) {
+        return None;
+    }
     let modern = common(function, bars).map(read_modern);
     // A legacy driver on a transitional device takes no feature VERSION_1 and uses the I/O ports.
     let ports =
@@ -61,6 +65,10 @@ pub fn doorbells(function: Function, bars: &[Bar]) -> Option<(u64, u64)> {
 
 /// Has the device forget everything, as it does when its power goes. Answers whether there was one to tell.
 pub fn forget(function: Function, bars: &[Bar]) -> bool {
+    if model::is(function) {
+        model::reset();
+        return true;
+    }
     let ports = bars.iter().find(|bar| !bar.memory && bar.index == 0);
     if let Some(base) = common(function, bars) {
         // SAFETY: `common` mapped the structure; device_status is the byte at 20, and 0 resets (virtio 1.3, 4.1.4.3).

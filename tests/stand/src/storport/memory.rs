@@ -5,6 +5,7 @@ use crate::cpu::call::Arguments;
 use crate::cpu::irql;
 use crate::kernel;
 use crate::memory::{self, PAGE, arena, driver, paging};
+use crate::model;
 
 /// StorPortGetUncachedExtension(HwDeviceExtension, ConfigInfo, NumberOfBytes). Allocated once; later calls get the same
 /// (nf-storport-storportgetuncachedextension.md).
@@ -110,7 +111,7 @@ pub fn device_base(a: Arguments) -> u64 {
     if ports {
         return address;
     }
-    let at = memory::map_device(address, bytes);
+    let at = model::map(address, bytes).unwrap_or_else(|| memory::map_device(address, bytes));
     super::port().registers.push((at, bytes, address));
     at
 }

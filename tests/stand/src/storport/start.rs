@@ -1,15 +1,18 @@
 //! Bringing an adapter up, in the order of Microsoft's page "Storport Driver Miniport Initialization": StorPortInitialize,
 //! HwStorFindAdapter, interrupts, HwStorInitialize, HwStorPassiveInitializeRoutine, HwStorAdapterControl's query.
 
+use stand::device::Outcome;
 use stand::wdk::codes::*;
 use stand::wdk::config::{AccessRange, HwInitializationData, PortConfiguration};
 
 use super::{Phase, control, interrupt, lock, port, unit};
+use crate::console;
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::irql;
 use crate::cpu::percpu::Stack;
 use crate::kernel;
 use crate::memory::{PAGE, arena, driver};
+use crate::model;
 use crate::pci::bars::Bar;
 use crate::pci::{Function, command, msix};
 
@@ -189,6 +192,9 @@ pub fn find_adapter() {
         SP_RETURN_BAD_CONFIG => "SP_RETURN_BAD_CONFIG",
         _ => "an unknown value",
     };
+    if result != SP_RETURN_FOUND && declined("HwStorFindAdapter", meaning) {
+        console::end();
+    }
     if result != SP_RETURN_FOUND {
         crate::not_ok!("find-adapter", "{meaning} ({result})");
         crate::stop!("HwStorFindAdapter declined the device: {meaning}");
@@ -212,6 +218,15 @@ pub fn find_adapter() {
         after.srb_extension_size,
         port().uncached.map_or(0, |(_, _, size)| size)
     );
+}
+
+/// Whether the miniport was right to decline a device model that lies.
+fn declined(callback: &str, answer: &str) -> bool {
+    let right = model::is_there() && model::outcome() != Outcome::Up;
+    if right {
+        crate::ok!("hostile-declined", "{callback} returned {answer}");
+    }
+    right
 }
 
 /// Members the page says miniports must not modify, and those they must set.
@@ -274,6 +289,9 @@ pub fn initialize_adapter() {
     let old = lock::acquire(INTERRUPT_LOCK, 0);
     let good = call::driver("HwStorInitialize", Stack::Thread, hw.hw_initialize, &[extension]) & 0xFF != 0;
     lock::release(INTERRUPT_LOCK, 0, old);
+    if !good && declined("HwStorInitialize", "FALSE") {
+        console::end();
+    }
     if !good {
         crate::not_ok!("initialize", "HwStorInitialize returned FALSE");
         crate::stop!("HwStorInitialize failed");

@@ -6,6 +6,7 @@ mod bench;
 mod compliance;
 mod faults;
 mod flush;
+pub mod hostile;
 mod hotplug;
 mod load;
 mod many_luns;

@@ -1,0 +1,225 @@
+//! The device model on the machine: a PCI function that is none of QEMU's, its registers behind page faults, its messages as
+//! interrupts. What it is and which lie it tells is [`stand::device`].
+//!
+//! `model=blk lie=NAME` on the command line puts it in place of the adapter.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use iced_x86::Register;
+use stand::cmdline::Options;
+use stand::device::{self, Device, Lie, Memory, Outcome, bar};
+use stand::emulate::{self, Action};
+
+use crate::cpu::interrupt::{FIRST_MESSAGE, Frame, LINE_VECTOR};
+use crate::cpu::lock::Lock;
+use crate::cpu::{apic, smp};
+use crate::memory::{self, PAGE, frames};
+use crate::pci::Function;
+use crate::pci::bars::Bar;
+use crate::storport::interrupt::processor_of;
+
+/// Bus of the model's function; QEMU's machine has none of that number.
+const BUS: u8 = 0xFF;
+const FUNCTION: Function = Function { bus: BUS, device: 0, function: 0 };
+
+static DEVICE: Lock<Option<Device>> = Lock::new(None);
+static THERE: AtomicBool = AtomicBool::new(false);
+/// Where its registers are in bus addresses, and where the driver sees them.
+static BASE: AtomicU64 = AtomicU64::new(0);
+static SEEN: AtomicU64 = AtomicU64::new(0);
+static OUTCOME: Lock<Outcome> = Lock::new(Outcome::Up);
+
+/// Guest memory, as far as it is RAM.
+struct Ram;
+
+impl Memory for Ram {
+    fn read(&mut self, address: u64, bytes: &mut [u8]) {
+        if memory::is_ram(address, bytes.len() as u64) {
+            // SAFETY: the window maps all RAM; a driver may write there meanwhile, as with any device.
+            unsafe {
+                core::ptr::copy_nonoverlapping(memory::window(address), bytes.as_mut_ptr(), bytes.len())
+            };
+        } else {
+            crate::not_ok!(
+                "device-address",
+                "the device was told to read {} bytes at {address:#x}",
+                bytes.len()
+            );
+        }
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) {
+        if memory::is_ram(address, bytes.len() as u64) {
+            // SAFETY: as above.
+            unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), memory::window(address), bytes.len()) };
+        } else {
+            crate::not_ok!(
+                "device-address",
+                "the device was told to write {} bytes at {address:#x}",
+                bytes.len()
+            );
+        }
+    }
+}
+
+/// Makes the device, if the command line asks for one; answers with its function and its addresses.
+pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
+    if !options.model {
+        return None;
+    }
+    let lie = match options.lie.as_deref() {
+        None => Lie::None,
+        Some(name) => match device::find(name) {
+            Some(told) => {
+                *OUTCOME.lock() = told.outcome;
+                crate::note!("the device lies: {}", told.what);
+                told.lie
+            }
+            None => crate::stop!("there is no lie {name}"),
+        },
+    };
+    // RAM stands behind the addresses, for the message table, which only the stand touches.
+    let Some(base) = frames::run(bar::SIZE / PAGE) else { crate::stop!("no memory for the device") };
+    BASE.store(base, Ordering::Relaxed);
+    *DEVICE.lock() = Some(Device::new(lie));
+    THERE.store(true, Ordering::Release);
+    Some((FUNCTION, alloc::vec![Bar { index: 0, address: base, size: bar::SIZE, memory: true }]))
+}
+
+/// Whether a function is the model's.
+pub fn is(function: Function) -> bool {
+    function.bus == BUS
+}
+
+/// What must come of the lie.
+pub fn outcome() -> Outcome {
+    *OUTCOME.lock()
+}
+
+/// Whether there is a model at all.
+pub fn is_there() -> bool {
+    THERE.load(Ordering::Acquire)
+}
+
+fn with<T>(action: impl FnOnce(&mut Device) -> T) -> T {
+    let mut guard = DEVICE.lock();
+    let Some(device) = guard.as_mut() else { crate::stop!("there is no device model") };
+    action(device)
+}
+
+/// Configuration space.
+pub fn config_read(offset: u16) -> u32 {
+    with(|device| match offset & 0xFC {
+        0x10 => BASE.load(Ordering::Relaxed) as u32,
+        other => device.config_read(other | offset & 0xF00),
+    })
+}
+
+/// Configuration space.
+pub fn config_write(offset: u16, bytes: &[u8]) {
+    with(|device| device.config_write(offset, bytes));
+}
+
+/// Maps the driver's view of the registers: addresses that fault.
+pub fn map(address: u64, bytes: u64) -> Option<u64> {
+    let base = BASE.load(Ordering::Relaxed);
+    if !is_there() || !(base..base + bar::SIZE).contains(&address) {
+        return None;
+    }
+    if SEEN.load(Ordering::Relaxed) == 0 {
+        SEEN.store(memory::reserve_device(bar::SIZE), Ordering::Relaxed);
+    }
+    let _ = bytes;
+    Some(SEEN.load(Ordering::Relaxed) + (address - base))
+}
+
+/// The device loses its power.
+pub fn reset() {
+    with(Device::reset);
+}
+
+/// Does the driver's access to a register, if that is what faulted.
+pub fn access(frame: &mut Frame, address: u64) -> bool {
+    let seen = SEEN.load(Ordering::Relaxed);
+    if seen == 0 || !(seen..seen + bar::SIZE).contains(&address) {
+        return false;
+    }
+    // SAFETY: the instruction was just fetched from there, and is followed by more of its section.
+    let code = unsafe { core::slice::from_raw_parts(frame.rip as *const u8, 15) };
+    let Some(access) = emulate::decode(code, frame.rip) else { return false };
+    let offset = address - seen;
+    match access.action {
+        Action::Load(register) => {
+            let value = with(|device| device.read(offset, access.size));
+            if let Some(full) = full(frame, register) {
+                *full = emulate::loaded(*full, register, value);
+            }
+        }
+        Action::Store(register) => {
+            let value = full(frame, register).map_or(0, |full| emulate::stored(*full, register));
+            store(offset, access.size, value);
+        }
+        Action::StoreImmediate(value) => store(offset, access.size, value),
+    }
+    frame.rip = access.next;
+    true
+}
+
+fn store(offset: u64, size: u8, value: u64) {
+    let value = if size == 8 { value } else { value & ((1 << (8 * u32::from(size))) - 1) };
+    let messages = with(|device| device.write(offset, value, &mut Ram));
+    interrupt(&messages);
+}
+
+/// A millisecond has passed.
+pub fn tick() {
+    if is_there() {
+        let messages = with(|device| device.tick(&mut Ram));
+        interrupt(&messages);
+    }
+}
+
+/// Raises messages: by the message table when they are on, else the line.
+fn interrupt(messages: &[u16]) {
+    if messages.is_empty() {
+        return;
+    }
+    let control = config_read(0x84) >> 16;
+    if control & 0x8000 == 0 {
+        apic::send(smp::apic_id(0), LINE_VECTOR);
+        return;
+    }
+    for message in messages.iter().filter(|message| **message < device::MESSAGES) {
+        let mut word = [0; 4];
+        let at = BASE.load(Ordering::Relaxed) + bar::TABLE + 16 * u64::from(*message) + 12;
+        Ram.read(at, &mut word);
+        // Masked.
+        if word[0] & 1 == 0 {
+            apic::send(smp::apic_id(processor_of(*message)), FIRST_MESSAGE + *message as u8);
+        }
+    }
+}
+
+/// The full register of a frame.
+fn full(frame: &mut Frame, register: Register) -> Option<&mut u64> {
+    Some(match register.full_register() {
+        Register::RAX => &mut frame.rax,
+        Register::RBX => &mut frame.rbx,
+        Register::RCX => &mut frame.rcx,
+        Register::RDX => &mut frame.rdx,
+        Register::RSI => &mut frame.rsi,
+        Register::RDI => &mut frame.rdi,
+        Register::RBP => &mut frame.rbp,
+        Register::RSP => &mut frame.rsp,
+        Register::R8 => &mut frame.r8,
+        Register::R9 => &mut frame.r9,
+        Register::R10 => &mut frame.r10,
+        Register::R11 => &mut frame.r11,
+        Register::R12 => &mut frame.r12,
+        Register::R13 => &mut frame.r13,
+        Register::R14 => &mut frame.r14,
+        Register::R15 => &mut frame.r15,
+        _ => return None,
+    })
+}

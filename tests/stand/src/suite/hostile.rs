@@ -1,0 +1,130 @@
+//! `hostile`: a device that lies. Nothing may come of it but requests that fail: no broken rule, no bugcheck, no exception, every
+//! request ended once, and what was reported as read is what was written. Where the lie is told once, the adapter must
+//! work again afterwards.
+
+use stand::cmdline::Options;
+use stand::device::{Lie, find};
+use stand::stamp::{SplitMix64, Stamp};
+
+use crate::pass::buffer::Buffer;
+use crate::pass::transfer::Flights;
+use crate::storport::{port, queue};
+
+/// The model's disk.
+const UNIT: (u8, u8, u8) = (0, 0, 0);
+const BLOCK: u32 = 512;
+/// Transfers, and how many at once.
+const COUNT: u64 = 48;
+const DEPTH: usize = 6;
+/// Seconds a request may take.
+const TIMEOUT: u32 = 2;
+
+/// Lies about the data itself or its status: what is read may be anything.
+fn may_spoil(lie: Lie) -> bool {
+    matches!(lie, Lie::UsedIdFree | Lie::UsedIndexJumps | Lie::UsedIndexGoesBack)
+}
+
+/// Whether the device is honest again after the lie.
+fn recovers(lie: Lie) -> bool {
+    !matches!(
+        lie,
+        Lie::StatusNotWritten
+            | Lie::StatusGarbage
+            | Lie::NeverCompletes
+            | Lie::Gone
+            | Lie::ResetNeverCompletes
+            | Lie::InterruptsNever
+            | Lie::BlockSizeThree
+            | Lie::BlockSizeHuge
+            | Lie::RewritesDescriptors
+            | Lie::UsedLengthHuge
+            | Lie::UsedLengthZero
+            | Lie::UsedFlagsGarbage
+            | Lie::VectorRefused
+    )
+}
+
+/// Writes and reads, then one read that must be good where the device has come to itself.
+pub fn run(options: &Options) {
+    let told = options.lie.as_deref().and_then(find);
+    let lie = told.map_or(Lie::None, |told| told.lie);
+    {
+        let mut port = port();
+        port.ladder.lenient = true;
+        if port.config.maximum_transfer_length < BLOCK {
+            drop(port);
+            crate::not_ok!("limits", "no block fits into a request");
+            return;
+        }
+    }
+    let mut flights = Flights::new(UNIT, BLOCK, DEPTH);
+    flights.timeout = TIMEOUT;
+    // Who knows what happened does not try for ever.
+    flights.attempts = 3;
+    let mut random = SplitMix64(options.seed);
+    let (mut started, mut good, mut failed, mut wrong) = (0, 0u64, 0u64, 0u64);
+    let mut written = [[0u32; 64]; DEPTH];
+    let mut start = |flights: &mut Flights, slot: usize, number: u64| {
+        let lba = slot as u64 * 64 + random.below(60);
+        let write = number % 2 == 0;
+        let mut buffer = Buffer::new(4 * BLOCK, 0);
+        if write {
+            let stamp = Stamp { lba, generation: number as u32 + 1, seed: options.seed, owner: 0 };
+            buffer.fill(BLOCK, &stamp);
+        }
+        flights.start(slot, lba, write, buffer, false);
+    };
+    for slot in 0..DEPTH {
+        start(&mut flights, slot, started);
+        started += 1;
+    }
+    loop {
+        let ended = flights.finished();
+        if ended.is_empty() {
+            break;
+        }
+        for (slot, mut transfer) in ended {
+            let first = (transfer.lba - slot as u64 * 64) as usize;
+            let is_good = transfer.error.is_none();
+            good += u64::from(is_good);
+            failed += u64::from(!is_good);
+            for index in 0..4 {
+                let generation = &mut written[slot][first + index];
+                if transfer.write {
+                    let bytes = transfer.buffer.bytes();
+                    let new = u32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]);
+                    *generation = if is_good { new } else { 0 };
+                } else if is_good && *generation != 0 {
+                    let lba = transfer.lba + index as u64;
+                    let stamp = Stamp { lba, generation: *generation, seed: options.seed, owner: 0 };
+                    wrong += u64::from(transfer.buffer.verify(index, BLOCK, &stamp).is_err());
+                }
+            }
+            if started < COUNT {
+                start(&mut flights, slot, started);
+                started += 1;
+            }
+        }
+    }
+    crate::console::check(
+        wrong == 0 || may_spoil(lie),
+        "hostile-data",
+        format_args!("{good} transfers good, {failed} failed, {wrong} blocks wrong"),
+    );
+    let resets = port().ladder.resets;
+    crate::note!("resets of unit, device and bus: {resets:?}");
+    let ended = queue::wait(30_000, || port().active.is_empty());
+    crate::console::check(
+        ended,
+        "hostile-requests-end",
+        format_args!("{started} transfers started, all ended"),
+    );
+    if recovers(lie) {
+        let last = flights.one(1, false, Buffer::new(BLOCK, 0), false);
+        crate::console::check(
+            last.error.is_none(),
+            "hostile-recovered",
+            format_args!("{}", last.error.as_deref().unwrap_or("the device is honest again and works")),
+        );
+    }
+}
