@@ -21,8 +21,16 @@ pub struct Suite {
     pub name: &'static str,
     /// What it is about, in one line.
     pub about: &'static str,
-    /// The boots that it consists of.
+    /// The boots that it consists of, besides those of [`lies`].
     pub trials: &'static [Setting],
+}
+
+/// The suite that has a boot for each lie of the stand's device model.
+const HOSTILE: &str = "hostile";
+
+/// A boot for each lie.
+fn lies() -> impl Iterator<Item = Setting> {
+    stand::device::LIES.iter().map(|told| Setting { name: told.name, lie: Some(told.name), ..MODEL })
 }
 
 /// The machine and the options of one boot.
@@ -48,6 +56,8 @@ pub struct Setting {
     pub smp: u32,
     /// Further `KEY=VALUE` words for the stand.
     pub words: &'static [&'static str],
+    /// The lie that the stand's device model tells.
+    pub lie: Option<&'static str>,
     /// Only with `--long`.
     pub long_only: bool,
     /// Seconds after which it is given up, short and long. The caller's limit holds when it is longer.
@@ -66,11 +76,16 @@ const BLK: Setting = Setting {
     daemon: None,
     smp: 2,
     words: &[],
+    lie: None,
     long_only: false,
     seconds: (60, 3600),
 };
 /// virtio-scsi with two disks and a CD-ROM, to be changed by struct update.
 const SCSI: Setting = Setting { kind: Kind::Scsi, ..BLK };
+
+/// The stand's own virtio-blk device, and none of QEMU's.
+const MODEL: Setting =
+    Setting { name: "honest", controller: None, words: &["model=blk"], smp: 1, seconds: (90, 90), ..BLK };
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
@@ -221,6 +236,7 @@ pub const SUITES: &[Suite] = &[
             },
         ],
     },
+    Suite { name: HOSTILE, about: "a device that lies: each of its lies, and the truth", trials: &[MODEL] },
     Suite {
         name: "hotplug",
         about: "disks that grow, LUNs that come and go under load, the CD tray",
@@ -502,8 +518,10 @@ const THROTTLED_BLK: &str = "virtio-blk-pci,drive=throttled,serial=RUST-BLK-0001
 
 impl Suite {
     /// The trials for this kind of driver, in the short or the long version.
-    pub fn trials(&self, kind: Kind, long: bool) -> impl Iterator<Item = &'static Setting> {
-        self.trials.iter().filter(move |trial| trial.kind == kind && (long || !trial.long_only))
+    pub fn trials(&self, kind: Kind, long: bool) -> impl Iterator<Item = Setting> {
+        let lies = (self.name == HOSTILE).then(lies).into_iter().flatten();
+        let all = self.trials.iter().copied().chain(lies);
+        all.filter(move |trial| trial.kind == kind && (long || !trial.long_only))
     }
 }
 
@@ -530,7 +548,8 @@ impl Setting {
 
     fn words(&self, long: bool) -> Vec<String> {
         let long = long.then(|| "long=1".to_owned());
-        self.words.iter().map(|word| (*word).to_owned()).chain(long).collect()
+        let lie = self.lie.map(|lie| format!("lie={lie}"));
+        self.words.iter().map(|word| (*word).to_owned()).chain(lie).chain(long).collect()
     }
 
     fn options(&self, given: &Options, long: bool) -> Options {

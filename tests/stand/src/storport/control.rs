@@ -83,7 +83,8 @@ fn let_go() {
 fn flush_units() {
     let addresses: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
     for address in addresses {
-        let mut request = Request::other(address, SRB_FUNCTION_FLUSH, Extra::None, Data::default(), 30);
+        let timeout = if port().ladder.lenient { 2 } else { 30 };
+        let mut request = Request::other(address, SRB_FUNCTION_FLUSH, Extra::None, Data::default(), timeout);
         request.urgent = true;
         let answer = queue::execute(request).answer;
         let gone = matches!(
@@ -93,7 +94,9 @@ fn flush_units() {
                 | SRB_STATUS_INVALID_LUN
                 | SRB_STATUS_INVALID_TARGET_ID
         );
-        if answer.srb_status & 0x3F != SRB_STATUS_SUCCESS && !gone {
+        // A device that is at fault cannot be flushed.
+        let lenient = port().ladder.lenient;
+        if answer.srb_status & 0x3F != SRB_STATUS_SUCCESS && !gone && !lenient {
             crate::not_ok!("flush-before-stop", "SRB_FUNCTION_FLUSH to {}: {}", name(address), answer.text());
         }
     }
@@ -222,7 +225,8 @@ pub fn reset_bus(path: u8) {
     lock::release_callback(locks);
     port().held = false;
     kernel::wake();
-    if !good {
+    // FALSE says that the bus could not be reset, as that of a device that is gone or does not answer.
+    if !good && !port().ladder.lenient {
         crate::not_ok!("reset-bus", "HwStorResetBus returned FALSE");
     }
 }

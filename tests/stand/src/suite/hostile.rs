@@ -4,10 +4,13 @@
 
 use stand::cmdline::Options;
 use stand::device::{Lie, find};
+use stand::scsi;
 use stand::stamp::{SplitMix64, Stamp};
 
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
+use crate::scan::Unit;
+use crate::storport::request::Request;
 use crate::storport::{port, queue};
 
 /// The model's disk.
@@ -41,11 +44,12 @@ fn recovers(lie: Lie) -> bool {
             | Lie::UsedLengthZero
             | Lie::UsedFlagsGarbage
             | Lie::VectorRefused
+            | Lie::AllFeatures
     )
 }
 
 /// Writes and reads, then one read that must be good where the device has come to itself.
-pub fn run(options: &Options) {
+pub fn run(_units: &[Unit], options: &Options) {
     let told = options.lie.as_deref().and_then(find);
     let lie = told.map_or(Lie::None, |told| told.lie);
     {
@@ -57,16 +61,24 @@ pub fn run(options: &Options) {
             return;
         }
     }
+    // What a bus scan asks first, whatever comes of it: some drivers learn from it how large their disk is.
+    for (command, length) in
+        [(scsi::inquiry(None, 36), 36), (scsi::read_capacity_10(), 8), (scsi::read_capacity_16(), 32)]
+    {
+        let buffer = Buffer::new(length, 0);
+        queue::execute(Request::new(UNIT, command, buffer.part(0, length), TIMEOUT));
+    }
     let mut flights = Flights::new(UNIT, BLOCK, DEPTH);
     flights.timeout = TIMEOUT;
-    // Who knows what happened does not try for ever.
-    flights.attempts = 3;
+    // Where every request fails for ever, nobody waits for more than some of them.
+    let (attempts, count) = if recovers(lie) { (3, COUNT) } else { (0, COUNT / 4) };
+    flights.attempts = attempts;
     let mut random = SplitMix64(options.seed);
     let (mut started, mut good, mut failed, mut wrong) = (0, 0u64, 0u64, 0u64);
     let mut written = [[0u32; 64]; DEPTH];
     let mut start = |flights: &mut Flights, slot: usize, number: u64| {
         let lba = slot as u64 * 64 + random.below(60);
-        let write = number % 2 == 0;
+        let write = number.is_multiple_of(2);
         let mut buffer = Buffer::new(4 * BLOCK, 0);
         if write {
             let stamp = Stamp { lba, generation: number as u32 + 1, seed: options.seed, owner: 0 };
@@ -100,7 +112,7 @@ pub fn run(options: &Options) {
                     wrong += u64::from(transfer.buffer.verify(index, BLOCK, &stamp).is_err());
                 }
             }
-            if started < COUNT {
+            if started < count {
                 start(&mut flights, slot, started);
                 started += 1;
             }

@@ -6,7 +6,7 @@ mod bench;
 mod compliance;
 mod faults;
 mod flush;
-pub mod hostile;
+mod hostile;
 mod hotplug;
 mod load;
 mod many_luns;
@@ -28,6 +28,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("data-integrity", pass::run),
     ("faults", faults::run),
     ("flush", flush::run),
+    ("hostile", hostile::run),
     ("hotplug", hotplug::run),
     ("interrupts", pass::run),
     ("many-luns", many_luns::run),
