@@ -45,6 +45,7 @@ fn recovers(lie: Lie) -> bool {
             | Lie::UsedFlagsGarbage
             | Lie::VectorRefused
             | Lie::AllFeatures
+            | Lie::CapacityZero
     )
 }
 
