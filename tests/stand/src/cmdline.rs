@@ -30,6 +30,18 @@ pub enum Faults {
     Hang,
 }
 
+/// What happens in the suite `dump`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DumpTrial {
+    /// The system crashes, and the dump's SRBs are SCSI_REQUEST_BLOCKs.
+    #[default]
+    Crash,
+    /// The system crashes, and they are of the type that the miniport asked for.
+    Extended,
+    /// The system hibernates.
+    Hiber,
+}
+
 /// What to do in this run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -53,6 +65,8 @@ pub struct Options {
     pub service: String,
     /// What is wrong with the disks, for the suite `faults`.
     pub faults: Faults,
+    /// What happens in the suite `dump`.
+    pub dump: DumpTrial,
     /// Units that the machine has, for suites that count them; 0 is unknown.
     pub units: u32,
     /// Longest run in seconds.
@@ -82,6 +96,7 @@ impl Default for Options {
             trace: false,
             service: "stand".to_owned(),
             faults: Faults::None,
+            dump: DumpTrial::Crash,
             units: 0,
             limit: 50,
             groups: 1,
@@ -147,6 +162,14 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     _ => return Err(bad()),
                 }
             }
+            "dump" => {
+                options.dump = match value {
+                    "crash" => DumpTrial::Crash,
+                    "extended" => DumpTrial::Extended,
+                    "hiber" => DumpTrial::Hiber,
+                    _ => return Err(bad()),
+                }
+            }
             "units" => options.units = number(value).ok_or_else(bad)?,
             "limit" => options.limit = number(value).filter(|n| *n > 0).ok_or_else(bad)?,
             "groups" => {
@@ -175,7 +198,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=blk lie=gone trace=1 service=x faults=hang units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=blk lie=gone trace=1 service=x faults=hang dump=hiber units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -183,6 +206,7 @@ mod tests {
         assert_eq!((options.seed, options.inflight), (0xFF, 8));
         assert_eq!((options.model, options.lie.as_deref()), (true, Some("gone")));
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
+        assert_eq!(options.dump, DumpTrial::Hiber);
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
         assert!(options.go_on);

@@ -44,6 +44,7 @@ static PRINTING: AtomicU32 = AtomicU32::new(0);
 pub fn line(prefix: &str, text: fmt::Arguments<'_>) {
     let _quiet = crate::cpu::InterruptsOff::new();
     let me = crate::cpu::percpu::number() + 1;
+    crate::cpu::freeze::wants_lock(me - 1);
     let inner = PRINTING.load(Ordering::Relaxed) == me;
     while !inner && PRINTING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
         crate::cpu::smp::forget_translations();
@@ -55,6 +56,7 @@ pub fn line(prefix: &str, text: fmt::Arguments<'_>) {
     if !inner {
         PRINTING.store(0, Ordering::Release);
     }
+    crate::cpu::freeze::gave_back(me - 1);
 }
 
 /// Records a check. A broken rule ends the run there and then, with a report.

@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod cmdline;
 pub mod device;
+pub mod dump;
 pub mod emulate;
 pub mod events;
 pub mod image;

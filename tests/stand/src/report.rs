@@ -19,7 +19,6 @@ use crate::console::line;
 use crate::cpu::call::Arguments;
 use crate::cpu::percpu::{self, PROCESSORS};
 use crate::cpu::{InterruptsOff, apic, backtrace, irql, smp, tsc};
-use crate::loader;
 
 /// Events in a report.
 const SHOWN: usize = 50;
@@ -27,7 +26,8 @@ const SHOWN: usize = 50;
 const REPORTS: u32 = 16;
 
 static RINGS: [Ring; PROCESSORS] = [const { Ring::new() }; PROCESSORS];
-static IMAGE_SIZE: AtomicU64 = AtomicU64::new(0);
+/// The copy of the image that runs.
+static IMAGE: (AtomicU64, AtomicU64) = (AtomicU64::new(0), AtomicU64::new(0));
 static GO_ON: AtomicBool = AtomicBool::new(false);
 static PRINTED: AtomicU32 = AtomicU32::new(0);
 /// The processor that prints a report, plus one.
@@ -38,9 +38,10 @@ pub fn set_go_on(go_on: bool) {
     GO_ON.store(go_on, Ordering::Relaxed);
 }
 
-/// The image is loaded.
-pub fn set_image_size(size: u64) {
-    IMAGE_SIZE.store(size, Ordering::Relaxed);
+/// The image is loaded, or its second copy takes over.
+pub fn set_image(base: u64, size: u64) {
+    IMAGE.0.store(base, Ordering::Relaxed);
+    IMAGE.1.store(size, Ordering::Relaxed);
 }
 
 fn record(kind: Kind, name: &'static str, numbers: [u64; 3]) {
@@ -123,7 +124,8 @@ pub fn broken(rule: &Rule) {
 fn print(rule: &Rule, now: u64) {
     let page = if rule.page.is_empty() { "-" } else { rule.page };
     line("rule ", format_args!("{} {page} {}", rule.name, rule.sentence));
-    line("image ", format_args!("{:x} {:x}", loader::BASE, IMAGE_SIZE.load(Ordering::Relaxed)));
+    let (base, size) = (IMAGE.0.load(Ordering::Relaxed), IMAGE.1.load(Ordering::Relaxed));
+    line("image ", format_args!("{base:x} {size:x}"));
     backtrace::each(|record| line("", record));
     let per_ms = apic::tsc_per_ms().max(1);
     // Other processors go on meanwhile.

@@ -98,6 +98,17 @@ pub const RULES: &[Rule] = &[
         "the depth of a unit's queue is at least 1",
         "nf-storport-storportsetdevicequeuedepth.md",
     ),
+    // Dump mode.
+    rule(
+        "not-in-dump-mode",
+        "what nobody is there for in dump mode is not called",
+        "restrictions-on-miniport-drivers-that-manage-the-boot-drive.md",
+    ),
+    rule(
+        "dump-timeout",
+        "in dump mode a request is completed by calling HwStorInterrupt",
+        "restrictions-on-miniport-drivers-that-manage-the-boot-drive.md",
+    ),
     // Memory.
     rule("stack-overflow", "12 KiB of stack are enough", "using-the-kernel-stack.md"),
     rule(

@@ -18,7 +18,8 @@
 //! smaller) carry stamps of generation [`FINAL_GENERATION`] with the disk's own owner number, written last and followed
 //! by SYNCHRONIZE CACHE. The rest of the disk holds stamps of other generations or what was there before. The stand
 //! prints the line `# final stamp: owner=… blocks=… block-size=… seed=…` for each disk, from which the host can verify
-//! the image file with [`verify`].
+//! the image file with [`verify`]. `first=…` and `generation=…` in that line are for stamps at another place and of
+//! another generation (the suite `dump`).
 //!
 //! **What the stand expects on a CD-ROM medium:** blocks of 2048 bytes from block 0 to the end, generation
 //! [`MEDIUM_GENERATION`], owner 0, the run's seed. The host writes it with [`fill`] before it starts QEMU.
@@ -27,7 +28,9 @@
 pub const MAGIC: [u8; 8] = *b"RSTAMP01";
 /// Generation of the stamps that stay on the first region of a disk at the end of a run.
 pub const FINAL_GENERATION: u32 = 0xF1A1;
-/// Size of that region in bytes.
+/// Generation of the stamps in memory that the suite `dump` writes after the crash.
+pub const DUMP_GENERATION: u32 = 0xD0D0;
+/// Size of the region of final stamps in bytes.
 pub const FINAL_BYTES: u64 = 2 << 20;
 /// Generation of the stamps on a host-made CD-ROM medium.
 pub const MEDIUM_GENERATION: u32 = 1;

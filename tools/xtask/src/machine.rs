@@ -11,8 +11,10 @@ use crate::protocol::FinalStamp;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use stand::stamp::{self, FINAL_BYTES, FINAL_GENERATION, MEDIUM_BLOCK, MEDIUM_GENERATION, Mismatch, Stamp};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const MIB: u64 = 1 << 20;
@@ -202,26 +204,35 @@ impl Images {
     pub fn verify_said(&self, kind: Kind, stamps: &[FinalStamp]) -> Vec<HostCheck> {
         let disks = DISKS.iter().filter(|disk| disk.kind == kind);
         disks
-            .filter_map(|disk| {
-                let said = stamps.iter().rev().find(|stamp| stamp.owner == disk.owner)?;
-                Some(HostCheck::new(disk.node, self.verify_disk(disk, said)))
+            .flat_map(|disk| {
+                // What is said last of a place holds.
+                let mine = stamps.iter().filter(|stamp| stamp.owner == disk.owner);
+                let places: BTreeMap<u64, &FinalStamp> = mine.map(|said| (said.first, said)).collect();
+                places
+                    .into_values()
+                    .map(|said| HostCheck::new(disk.node, self.verify_disk(disk, said)))
+                    .collect::<Vec<_>>()
             })
             .collect()
     }
 
     fn verify_disk(&self, disk: &Disk, said: &FinalStamp) -> Result<String> {
         let bytes = said.blocks * said.block_size as u64;
-        let expected = FINAL_BYTES.min(disk.size);
-        if bytes < expected || bytes > disk.size || said.seed != self.seed {
+        // The region at the start has a size that is known; elsewhere it is as large as the stand says.
+        let expected = if said.first == 0 { FINAL_BYTES.min(disk.size) } else { 1 };
+        let room = disk.size.saturating_sub(said.first * said.block_size as u64);
+        if bytes < expected || bytes > room || said.seed != self.seed {
             bail!(
                 "the stand says it left {bytes} bytes of seed {:x}, not {expected} of {:x}",
                 said.seed,
                 self.seed
             );
         }
-        let stamp = |lba| Stamp { lba, generation: FINAL_GENERATION, seed: said.seed, owner: said.owner };
-        let blocks = verify_blocks(&self.path(disk.node), said.block_size, said.blocks, stamp)?;
-        Ok(format!("{blocks} blocks of {} bytes hold what the driver was told to write", said.block_size))
+        let stamp = |lba| Stamp { lba, generation: said.generation, seed: said.seed, owner: said.owner };
+        let place = said.first..said.first + said.blocks;
+        verify_blocks(&self.path(disk.node), said.block_size, place, stamp)?;
+        let (blocks, size, first) = (said.blocks, said.block_size, said.first);
+        Ok(format!("{blocks} blocks of {size} bytes from {first} on hold what the driver was told to write"))
     }
 
     fn verify_medium(&self) -> Result<String> {
@@ -231,7 +242,7 @@ impl Images {
         if size != MEDIUM_SIZE {
             bail!("the medium has {size} bytes instead of {MEDIUM_SIZE}");
         }
-        verify_blocks(&path, MEDIUM_BLOCK, blocks, |lba| self.medium_stamp(lba))?;
+        verify_blocks(&path, MEDIUM_BLOCK, 0..blocks, |lba| self.medium_stamp(lba))?;
         Ok(format!("{blocks} blocks of {MEDIUM_BLOCK} bytes are as before"))
     }
 }
@@ -258,11 +269,17 @@ impl HostCheck {
     }
 }
 
-fn verify_blocks(path: &Path, block_size: usize, blocks: u64, stamp: impl Fn(u64) -> Stamp) -> Result<u64> {
+fn verify_blocks(
+    path: &Path,
+    block_size: usize,
+    blocks: Range<u64>,
+    stamp: impl Fn(u64) -> Stamp,
+) -> Result<()> {
     let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let mut file = std::io::BufReader::with_capacity(1 << 20, file);
+    file.seek(SeekFrom::Start(blocks.start * block_size as u64))?;
     let mut block = vec![0; block_size];
-    for lba in 0..blocks {
+    for lba in blocks {
         file.read_exact(&mut block).with_context(|| format!("block {lba} cannot be read"))?;
         match stamp::verify(&block, &stamp(lba)) {
             Ok(()) => {}
@@ -271,7 +288,7 @@ fn verify_blocks(path: &Path, block_size: usize, blocks: u64, stamp: impl Fn(u64
             Err(Mismatch::Filler(at)) => bail!("block {lba} is wrong from byte {at} on"),
         }
     }
-    Ok(blocks)
+    Ok(())
 }
 
 /// QEMU's arguments for disks and devices, and the PCI functions the driver is for.
@@ -394,7 +411,8 @@ mod tests {
             stamp::fill(&mut block, &stamp);
             file.write_all(&block).unwrap();
         }
-        FinalStamp { owner: disk.owner, blocks, block_size, seed: SEED }
+        let generation = FINAL_GENERATION;
+        FinalStamp { owner: disk.owner, blocks, block_size, seed: SEED, first: 0, generation }
     }
 
     #[test]
@@ -431,6 +449,32 @@ mod tests {
         let checks = images.verify(Kind::Blk, &[]);
 
         assert!(!checks[0].passed);
+    }
+
+    #[test]
+    fn stamps_at_another_place_are_looked_for_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images::make(folder.path(), SEED).unwrap();
+        let said = FinalStamp {
+            owner: 0,
+            blocks: 1,
+            block_size: 512,
+            seed: SEED,
+            first: 1000,
+            generation: stamp::DUMP_GENERATION,
+        };
+        let before = stamped(&images, &DISKS[0], 512);
+        let missing = images.verify_said(Kind::Blk, &[before, said]);
+        let mut block = [0; 512];
+        stamp::fill(&mut block, &Stamp { lba: 5000, generation: said.generation, seed: SEED, owner: 0 });
+        let mut file = File::options().write(true).open(images.path("disk0")).unwrap();
+        file.seek(SeekFrom::Start(5000 * 512)).unwrap();
+        file.write_all(&block).unwrap();
+
+        let there = images.verify_said(Kind::Blk, &[before, FinalStamp { first: 5000, ..said }]);
+
+        assert_eq!(missing.iter().map(|check| check.passed).collect::<Vec<_>>(), [true, false]);
+        assert!(there.iter().all(|check| check.passed) && there.len() == 2, "{there:?}");
     }
 
     #[test]

@@ -17,6 +17,7 @@
 
 use crate::blklog::Durable;
 use crate::command::{Ended, Stream, status_text};
+use stand::stamp::FINAL_GENERATION;
 
 /// Exit code when every check passed.
 pub const ALL_PASSED: i32 = 0x10 << 1 | 1;
@@ -143,7 +144,7 @@ pub enum Broken {
     Crashed(String),
 }
 
-/// `# final stamp: owner=… blocks=… block-size=… seed=…`: what the host will find in a disk's image file.
+/// `# final stamp: owner=… blocks=… block-size=… seed=… [first=… generation=…]`: what the host will find in a disk's image file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FinalStamp {
     /// Which disk: path, target and LUN as `stand::stamp::owner` packs them.
@@ -154,11 +155,16 @@ pub struct FinalStamp {
     pub block_size: usize,
     /// Seed of the run.
     pub seed: u64,
+    /// The first block of them; 0 when the line does not say.
+    pub first: u64,
+    /// Their generation; [`FINAL_GENERATION`] when the line does not say.
+    pub generation: u32,
 }
 
 impl FinalStamp {
     fn parse(heading: &str) -> Option<Self> {
-        let mut stamp = Self { owner: u32::MAX, blocks: 0, block_size: 0, seed: 0 };
+        let (owner, generation) = (u32::MAX, FINAL_GENERATION);
+        let mut stamp = Self { owner, blocks: 0, block_size: 0, seed: 0, first: 0, generation };
         for word in heading.strip_prefix("final stamp: ")?.split_ascii_whitespace() {
             let (key, value) = word.split_once('=')?;
             match key {
@@ -167,6 +173,8 @@ impl FinalStamp {
                 "block-size" => stamp.block_size = number(value, 10)?.try_into().ok()?,
                 // As on the stand's command line: hexadecimal with or without 0x.
                 "seed" => stamp.seed = number(value, 16)?,
+                "first" => stamp.first = number(value, 10)?,
+                "generation" => stamp.generation = number(value, 10)?.try_into().ok()?,
                 _ => {}
             }
         }
@@ -324,8 +332,24 @@ mod tests {
 
         assert_eq!(
             report.stamps,
-            [FinalStamp { owner: 0x1_0002, blocks: 4096, block_size: 512, seed: 0x5EED }]
+            [FinalStamp {
+                owner: 0x1_0002,
+                blocks: 4096,
+                block_size: 512,
+                seed: 0x5EED,
+                first: 0,
+                generation: FINAL_GENERATION
+            }]
         );
+    }
+
+    #[test]
+    fn a_final_stamp_line_may_name_another_place_and_generation() {
+        let line = "# final stamp: owner=0 blocks=8 block-size=512 seed=1 first=131072 generation=0xd0d0";
+
+        let report = sum_up(&ended(Some(33), &[line, "end passed=0 failed=0"]));
+
+        assert_eq!((report.stamps[0].first, report.stamps[0].generation), (131_072, 0xD0D0));
     }
 
     #[test]

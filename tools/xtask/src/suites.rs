@@ -121,6 +121,46 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "dump",
+        about: "the system crashes under load, and a second copy of the driver writes the dump by polling",
+        trials: &[
+            Setting { name: "crash, 1 CPU", words: &["dump=crash"], smp: 1, ..BLK },
+            Setting { name: "crash, 2 CPUs", words: &["dump=crash"], smp: 2, ..BLK },
+            Setting {
+                name: "crash, the SRB type asked for, 2 CPUs",
+                words: &["dump=extended"],
+                smp: 2,
+                ..BLK
+            },
+            Setting { name: "hibernation, 2 CPUs", words: &["dump=hiber"], smp: 2, ..BLK },
+            Setting {
+                name: "crash, packed ring, 4 CPUs",
+                controller: Some(",disable-legacy=on,packed=on"),
+                words: &["dump=crash"],
+                smp: 4,
+                long_only: true,
+                ..BLK
+            },
+            Setting { name: "crash, 1 CPU", words: &["dump=crash"], smp: 1, ..SCSI },
+            Setting { name: "crash, 2 CPUs", words: &["dump=crash"], smp: 2, ..SCSI },
+            Setting {
+                name: "crash, the SRB type asked for, 2 CPUs",
+                words: &["dump=extended"],
+                smp: 2,
+                ..SCSI
+            },
+            Setting { name: "hibernation, 2 CPUs", words: &["dump=hiber"], smp: 2, ..SCSI },
+            Setting {
+                name: "crash, packed ring, 4 CPUs",
+                controller: Some(",disable-legacy=on,packed=on"),
+                words: &["dump=crash"],
+                smp: 4,
+                long_only: true,
+                ..SCSI
+            },
+        ],
+    },
+    Suite {
         name: "faults",
         about: "blocks that fail, a full disk, a device that stops answering, resets under load",
         trials: &[

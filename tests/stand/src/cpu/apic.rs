@@ -97,6 +97,11 @@ pub fn send(apic: u32, vector: u8) {
     command(apic, 0x4000 | u32::from(vector));
 }
 
+/// Sends a processor a non-maskable interrupt.
+pub fn send_nmi(apic: u32) {
+    command(apic, 0x4400);
+}
+
 /// Resets a processor, which then waits for [`send_startup`].
 pub fn send_init(apic: u32) {
     command(apic, 0x4500);

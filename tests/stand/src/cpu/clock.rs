@@ -35,6 +35,24 @@ pub fn stall(microseconds: u64) {
     }
 }
 
+/// The time stamp and the tick when the clock was last right: while interrupts are off for good, it is put right by hand.
+static SET_AT: AtomicU64 = AtomicU64::new(0);
+
+/// Sets the clock by the time stamp counter, for a processor that takes no interrupts any more (a crash). What the clock
+/// interrupt looks at is looked at here.
+pub fn catch_up() {
+    let now = microseconds() / 1000;
+    let before = SET_AT.swap(now, Ordering::Relaxed);
+    if before != 0 && now > before {
+        TICKS.fetch_add(now - before, Ordering::Relaxed);
+    }
+    let limit = RUN_LIMIT.load(Ordering::Relaxed);
+    if ticks() >= limit {
+        crate::not_ok!("time-limit", "the run took longer than {} s", limit / 1000);
+        crate::stop!("time is up, in {}", super::call::current_name());
+    }
+}
+
 /// The watchdog's NMI: gives up when the clock has not ticked for as long as a call into the driver may take.
 pub fn watchdog(frame: &Frame) {
     static SEEN: AtomicU64 = AtomicU64::new(0);
@@ -44,6 +62,9 @@ pub fn watchdog(frame: &Frame) {
         SINCE.store(now, Ordering::Relaxed);
     } else if now.wrapping_sub(SINCE.load(Ordering::Relaxed)) > CALL_LIMIT * apic::tsc_per_ms() {
         let name = super::call::current_name();
+        if super::freeze::crashed() {
+            crate::not_ok!("call-too-long", "{name} did not return in {} s", CALL_LIMIT / 1000);
+        }
         crate::not_ok!(
             "interrupts-off-too-long",
             "no clock interrupt for {} s, in {name}",
@@ -75,6 +96,7 @@ fn watch_others(now: u64) {
 /// The clock interrupt. The first processor keeps the time.
 pub fn tick(frame: &Frame) {
     smp::ticked();
+    crate::storport::dump::crash_if_due();
     let cpu = percpu::current();
     let now = if cpu.number == 0 { TICKS.fetch_add(1, Ordering::Relaxed) + 1 } else { ticks() };
     let limit = RUN_LIMIT.load(Ordering::Relaxed);

@@ -9,7 +9,7 @@
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, backtrace, clock, fault, irql, percpu, smp, trace};
+use super::{apic, backtrace, clock, fault, freeze, irql, percpu, smp, trace};
 
 /// Software interrupt for DPCs, IRQL 2.
 pub const DPC_VECTOR: u8 = 0x2F;
@@ -188,6 +188,7 @@ unsafe extern "C" fn dispatch(frame: &mut Frame) {
     let frame = &*frame;
     let _remembered = backtrace::interrupted(frame);
     match vector {
+        NMI_VECTOR if freeze::interrupted(frame.rip) => {}
         NMI_VECTOR => clock::watchdog(frame),
         0..32 => fault::exception(frame),
         v if usize::from(v) == FAST_FAIL => fault::fast_fail(frame),

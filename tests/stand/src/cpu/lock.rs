@@ -6,7 +6,7 @@ use core::ops::{Deref, DerefMut};
 use core::panic::Location;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{InterruptsOff, percpu};
+use super::{InterruptsOff, freeze, percpu};
 
 /// A value behind a lock.
 pub struct Lock<T> {
@@ -29,6 +29,7 @@ impl<T> Lock<T> {
     pub fn lock(&self) -> Guard<'_, T> {
         let quiet = InterruptsOff::new();
         let me = percpu::number() + 1;
+        freeze::wants_lock(me - 1);
         while let Err(owner) = self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
             if owner == me {
                 // The console takes no lock, so this can be said.
@@ -65,6 +66,7 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock.owner.store(0, Ordering::Release);
+        let me = self.lock.owner.swap(0, Ordering::Release) - 1;
+        freeze::gave_back(me);
     }
 }

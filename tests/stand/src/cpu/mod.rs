@@ -6,6 +6,7 @@ pub mod call;
 pub mod clock;
 pub mod descriptors;
 pub mod fault;
+pub mod freeze;
 pub mod interrupt;
 pub mod irql;
 pub mod lock;

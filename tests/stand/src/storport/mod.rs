@@ -5,6 +5,7 @@
 //! `notification`, `extended` and `registers` are the functions a miniport imports.
 
 pub mod control;
+pub mod dump;
 pub mod exports;
 pub mod extended;
 pub mod interrupt;

@@ -108,7 +108,7 @@ pub fn assign(function: Function, bars: &[Bar], table: Option<msix::Table>) {
 }
 
 /// PORT_CONFIGURATION_INFORMATION as Storport hands it to HwStorFindAdapter.
-fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfiguration {
+pub(super) fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfiguration {
     let extended = hw.srb_type_flags & SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK != 0;
     let bus = port().function.map_or(0, |function| u32::from(function.bus));
     let slot = port().function.map_or(0, |f| u32::from(f.device) | u32::from(f.function) << 5);
@@ -230,7 +230,7 @@ fn declined(callback: &str, answer: &str) -> bool {
 }
 
 /// Members the page says miniports must not modify, and those they must set.
-fn check_configuration(before: &PortConfiguration, after: &PortConfiguration) {
+pub(super) fn check_configuration(before: &PortConfiguration, after: &PortConfiguration) {
     let fixed = [
         ("Length", before.length, after.length),
         ("SystemIoBusNumber", before.system_io_bus_number, after.system_io_bus_number),

@@ -4,6 +4,7 @@
 
 mod bench;
 mod compliance;
+mod dump;
 mod faults;
 mod flush;
 mod hostile;
@@ -26,6 +27,7 @@ type Suite = fn(&[Unit], &Options);
 const SUITES: &[(&str, Suite)] = &[
     ("bench", bench::run),
     ("data-integrity", pass::run),
+    ("dump", dump::run),
     ("faults", faults::run),
     ("flush", flush::run),
     ("hostile", hostile::run),
