@@ -10,7 +10,7 @@
 use crate::protocol::FinalStamp;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
-use stand::stamp::{self, FINAL_BYTES, FINAL_GENERATION, MEDIUM_BLOCK, MEDIUM_GENERATION, Mismatch, Stamp};
+use stand::stamp::{self, FINAL_BYTES, MEDIUM_BLOCK, MEDIUM_GENERATION, Mismatch, Stamp};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -399,6 +399,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stand::stamp::FINAL_GENERATION;
 
     const SEED: u64 = 0x5EED;
 

@@ -1,11 +1,12 @@
 //! A disk of 64 KiB that answers what a bus scan asks.
 
-use core::slice;
+use core::{ptr, slice};
 
 use wdk_sys::{
-    PSCSI_REQUEST_BLOCK, SCSISTAT_CHECK_CONDITION, SCSISTAT_GOOD, SRB_FUNCTION_EXECUTE_SCSI,
-    SRB_FUNCTION_FLUSH, SRB_FUNCTION_SHUTDOWN, SRB_STATUS_AUTOSENSE_VALID, SRB_STATUS_DATA_OVERRUN,
-    SRB_STATUS_ERROR, SRB_STATUS_INVALID_REQUEST, SRB_STATUS_NO_DEVICE,
+    DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS, PSCSI_REQUEST_BLOCK, SCSISTAT_CHECK_CONDITION,
+    SCSISTAT_GOOD, SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
+    SRB_FUNCTION_SHUTDOWN, SRB_STATUS_AUTOSENSE_VALID, SRB_STATUS_DATA_OVERRUN, SRB_STATUS_ERROR,
+    SRB_STATUS_INVALID_REQUEST, SRB_STATUS_NO_DEVICE,
 };
 
 use crate::GOOD;
@@ -13,8 +14,9 @@ use crate::GOOD;
 const BLOCK: u32 = 512;
 const BLOCKS: u32 = 128;
 
-/// Puts the answer into the request: data, lengths and status.
-pub(crate) unsafe fn answer(srb: PSCSI_REQUEST_BLOCK) {
+/// Puts the answer into the request: data, lengths and status. The copy of the image that writes the dump is told the
+/// misdeed.
+pub(crate) unsafe fn answer(srb: PSCSI_REQUEST_BLOCK, misdeed: u32) {
     let srb = unsafe { &mut *srb };
     if srb.PathId != 0 || srb.TargetId != 0 || srb.Lun != 0 {
         srb.SrbStatus = SRB_STATUS_NO_DEVICE as u8;
@@ -24,6 +26,14 @@ pub(crate) unsafe fn answer(srb: PSCSI_REQUEST_BLOCK) {
     match u32::from(srb.Function) {
         SRB_FUNCTION_EXECUTE_SCSI => {}
         SRB_FUNCTION_FLUSH | SRB_FUNCTION_SHUTDOWN => {
+            srb.SrbStatus = GOOD;
+            return;
+        }
+        SRB_FUNCTION_DUMP_POINTERS if !srb.DataBuffer.is_null() => {
+            let pointers = unsafe { &mut *srb.DataBuffer.cast::<MINIPORT_DUMP_POINTERS>() };
+            pointers.Version = DUMP_MINIPORT_VERSION_1 as u16;
+            pointers.Size = size_of::<MINIPORT_DUMP_POINTERS>() as u16;
+            pointers.MiniportPrivateDumpData = ptr::without_provenance_mut(misdeed as usize);
             srb.SrbStatus = GOOD;
             return;
         }

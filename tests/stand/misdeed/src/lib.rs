@@ -39,6 +39,8 @@ use wdk_sys::{
 #[repr(C)]
 struct Extension {
     misdeed: u32,
+    /// This copy of the image runs because the system has crashed.
+    dump: bool,
     /// The device's registers.
     registers: PVOID,
     /// Times that something was asked for, so that a misdeed happens once.
@@ -70,6 +72,7 @@ pub unsafe extern "system" fn driver_entry(
         DeviceExtensionSize: size_of::<Extension>() as ULONG,
         SrbExtensionSize: 64,
         NumberOfAccessRanges: 6,
+        FeatureSupport: wdk_sys::STOR_FEATURE_DUMP_POINTERS,
         MapBuffers: wdk_sys::STOR_MAP_ALL_BUFFERS as u8,
         NeedPhysicalAddresses: 1,
         TaggedQueuing: 1,
@@ -83,8 +86,11 @@ pub unsafe extern "system" fn driver_entry(
     }
 }
 
-/// The number at the end of the service's name, 0 when there is none.
+/// The number at the end of the service's name, 0 when there is none; nor is there a name in dump mode.
 unsafe fn service_number(registry_path: PUNICODE_STRING) -> u32 {
+    if registry_path.is_null() {
+        return 0;
+    }
     unsafe {
         let path = &*registry_path;
         let units = core::slice::from_raw_parts(path.Buffer, usize::from(path.Length) / 2);
@@ -102,15 +108,20 @@ unsafe extern "C" fn find_adapter(
     _again: PBOOLEAN,
 ) -> ULONG {
     unsafe {
-        let misdeed = registry_value(extension);
+        let dump = (*configuration).DumpMode != 0;
+        // The copy that ran before the crash says it: the registry is out of reach.
+        let misdeed = if dump { (*configuration).MiniportDumpData as u32 } else { registry_value(extension) };
         extension.cast::<Extension>().write(Extension {
             misdeed,
+            dump,
             registers: map_registers(extension, configuration),
             done: 0,
             space: [0; 64],
             dpc: wdk_sys::STOR_DPC::default(),
         });
-        misdeed::initialize_dpc(extension);
+        if !dump {
+            misdeed::initialize_dpc(extension);
+        }
         let configuration = &mut *configuration;
         configuration.MaximumTransferLength = 64 * 1024;
         configuration.NumberOfPhysicalBreaks = 17;
@@ -122,7 +133,8 @@ unsafe extern "C" fn find_adapter(
         configuration.Master = 1;
         configuration.Dma64BitAddresses = 1;
         configuration.SynchronizationModel = wdk_sys::_STOR_SYNCHRONIZATION_MODEL::StorSynchronizeFullDuplex;
-        misdeed::commit(extension, Moment::FindAdapter, (&raw mut *configuration).cast());
+        let moment = if dump { Moment::DumpFindAdapter } else { Moment::FindAdapter };
+        misdeed::commit(extension, moment, (&raw mut *configuration).cast());
     }
     SP_RETURN_FOUND
 }
@@ -204,7 +216,11 @@ unsafe extern "C" fn build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOO
 
 unsafe extern "C" fn start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     unsafe {
-        disk::answer(srb);
+        let own = &*extension.cast::<Extension>();
+        disk::answer(srb, own.misdeed);
+        if own.dump && misdeed::commit(extension, Moment::DumpStartIo, srb) {
+            return 1;
+        }
         // MODE SENSE(6) is what a bus scan of the stand ends with.
         const MODE_SENSE_6: u8 = 0x1a;
         if (*srb).Cdb[0] == MODE_SENSE_6 {

@@ -31,6 +31,9 @@ pub(crate) enum Moment {
     DriverEntry,
     /// The last request of a bus scan is answered and not given back yet.
     LastRequest,
+    /// The same moments when the system has crashed.
+    DumpFindAdapter,
+    DumpStartIo,
 }
 
 macro_rules! misdeeds {
@@ -185,6 +188,10 @@ misdeeds! {
     KeepsRequest = 62 at StartIo,
     /// Does in its interrupt routine what can wait.
     LongInterrupt = 63 at StartIo,
+    /// Takes memory from the pool when the system has crashed.
+    PoolInDump = 90 at DumpFindAdapter,
+    /// Forgets a request of the dump.
+    ForgetsDump = 91 at DumpStartIo,
 }
 
 /// Vectors of the line interrupt and of a message that no adapter has.
@@ -357,7 +364,7 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 );
                 block.cast::<u8>().wrapping_add(4096).write_volatile(1);
             }
-            Misdeed::LeaksPool => {
+            Misdeed::LeaksPool | Misdeed::PoolInDump => {
                 let mut block: PVOID = core::ptr::null_mut();
                 allocate(extension, &raw mut block);
             }
@@ -442,7 +449,7 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 }
                 return true;
             }
-            Misdeed::KeepsRequest => return true,
+            Misdeed::KeepsRequest | Misdeed::ForgetsDump => return true,
             Misdeed::ForeignAddress => {
                 let _ = (0xffff_9000_1234_5678_usize as *const u32).read_volatile();
             }

@@ -347,6 +347,7 @@ fn attempt(mut request: Box<Request>) -> Result<Box<Request>, Box<Request>> {
             request::complete(srb);
         }
     }
+    let mut polls = 0;
     loop {
         clock::catch_up();
         {
@@ -362,7 +363,10 @@ fn attempt(mut request: Box<Request>) -> Result<Box<Request>, Box<Request>> {
             crate::broken!("dump-timeout", "{text} is not completed by polling HwStorInterrupt");
         }
         POLLS.fetch_add(1, Ordering::Relaxed);
+        polls += 1;
+        crate::report::set_polling(polls > 3);
         call::driver("HwStorInterrupt", Stack::Isr(9), hw.hw_interrupt, &[extension]);
+        crate::report::set_polling(false);
         clock::stall(20);
     }
 }
