@@ -714,7 +714,7 @@ mod tests {
                     seen.push((vec![], u64::from(get16(memory, USED + 2)), 0));
                 }
                 seen.push((device.tick(memory), device.read(24, 2), device.read(18, 2)));
-                for offset in (0..64).step_by(4) {
+                for offset in (0..80).step_by(4) {
                     let first =
                         (device.read(bar::DEVICE + offset, 4), device.config_read(0x40 + offset as u16));
                     seen.push((vec![], first.0, u64::from(first.1)));
