@@ -141,6 +141,18 @@ pub const SUITES: &[Suite] = &[
                 long_only: true,
                 ..BLK
             },
+            Setting {
+                name: "crash, line interrupt",
+                controller: Some(",disable-legacy=on,vectors=0"),
+                long_only: true,
+                ..BLK
+            },
+            Setting {
+                name: "crash, legacy interface",
+                controller: Some(",disable-modern=on,disable-legacy=off"),
+                long_only: true,
+                ..BLK
+            },
             Setting { name: "crash, 1 CPU", words: &["dump=crash"], smp: 1, ..SCSI },
             Setting { name: "crash, 2 CPUs", words: &["dump=crash"], smp: 2, ..SCSI },
             Setting {
@@ -155,6 +167,18 @@ pub const SUITES: &[Suite] = &[
                 controller: Some(",disable-legacy=on,packed=on"),
                 words: &["dump=crash"],
                 smp: 4,
+                long_only: true,
+                ..SCSI
+            },
+            Setting {
+                name: "crash, line interrupt",
+                controller: Some(",disable-legacy=on,vectors=0"),
+                long_only: true,
+                ..SCSI
+            },
+            Setting {
+                name: "crash, legacy interface",
+                controller: Some(",disable-modern=on,disable-legacy=off"),
                 long_only: true,
                 ..SCSI
             },

@@ -118,7 +118,7 @@ pub fn crash(then: fn() -> !) -> ! {
             cpu.locks
         );
         for (number, place, callback) in places {
-            let place = loader::place(place);
+            let place = if place == 0 { "a lock of the stand".into() } else { loader::place(place) };
             crate::note!("crash: processor {number} stopped in {callback}, at {place}");
         }
         port().active.len()

@@ -55,7 +55,9 @@ static PLAN: Lock<Option<Plan>> = Lock::new(None);
 
 /// Prepares, works, and crashes.
 pub fn run(units: &[Unit], options: &Options) {
-    let disk = units.iter().find(|unit| unit.inquiry.device_type == DISK && unit.capacity.is_some());
+    let mut disks = units.iter().filter(|unit| unit.inquiry.device_type == DISK && unit.capacity.is_some());
+    // Another disk for a change: behind a SCSI controller one with blocks of another size.
+    let disk = if options.dump == DumpTrial::Extended { disks.next_back() } else { disks.next() };
     let Some((disk, capacity)) = disk.and_then(|disk| Some((disk, disk.capacity?))) else {
         crate::not_ok!("dump", "there is no disk to dump to");
         return;
