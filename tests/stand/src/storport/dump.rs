@@ -10,7 +10,7 @@
 //!   again until the request is completed, whether the device interrupts or not, for as long as TimeOutValue says.
 //! - SRBs are SCSI_REQUEST_BLOCKs, whatever SrbTypeFlags ask for, and SrbType says so; a trial sends the type that was
 //!   asked for instead, because no page promises either.
-//! - SRB, extension and data are physically contiguous, in memory of the dump port's own.
+//! - SRB and extension are physically contiguous, in memory of the dump port's own.
 //! - Message interrupts stay in the device as the first copy left them; nobody takes them.
 //!
 //! The first copy is left alone: its state is put away, its memory stays, its requests stay where they are.

@@ -16,7 +16,7 @@ use stand::wdk::srb::Extra;
 
 use crate::cpu::clock;
 use crate::cpu::lock::Lock;
-use crate::memory::{arena, driver};
+use crate::memory::{PAGE, arena, driver};
 use crate::pass::buffer::Buffer;
 use crate::pass::disk::describe;
 use crate::pass::transfer::Flights;
@@ -174,12 +174,20 @@ fn write_dump(mut plan: Plan) {
         let buffer = |length| Data { address: range.address, length };
         let offsets = || (0..BYTES as u32).step_by(piece as usize);
         let place = |offset: u32| plan.first + u64::from(offset / block);
-        for offset in offsets() {
+        // By turns from the dump port's own contiguous buffer, and straight from the pages, which lie anywhere: that a buffer
+        // can have breaks follows from NumberOfPhysicalBreaks in ns-storport-_miniport_dump_pointers.md.
+        let breaks = port().config.number_of_physical_breaks.saturating_mul(PAGE as u32) / block * block;
+        for (index, offset) in offsets().enumerate() {
             let length = piece.min(BYTES as u32 - offset);
-            let bytes = &pages.bytes()[offset as usize..(offset + length) as usize];
-            driver::put("dump", range.address, bytes);
+            let data = if index % 2 == 1 && length <= breaks {
+                pages.part(offset, length)
+            } else {
+                let bytes = &pages.bytes()[offset as usize..(offset + length) as usize];
+                driver::put("dump", range.address, bytes);
+                buffer(length)
+            };
             let command = scsi::transfer(true, place(offset), length / block, false);
-            check(&plan, command, buffer(length), &mut faults);
+            check(&plan, command, data, &mut faults);
         }
         report("dump-write", &faults, &alloc::format!("{BYTES} bytes in pieces of {piece}"));
         faults.clear();
