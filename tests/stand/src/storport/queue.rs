@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 
 use stand::wdk::codes::*;
 
-use super::request::{self, Request};
+use super::request::Request;
 use super::{Address, Phase, Port, Unit, control, ladder, lock};
 use crate::cpu::percpu::{self, Stack};
 use crate::cpu::{call, clock, irql, smp};
@@ -251,14 +251,5 @@ pub fn execute(request: Box<Request>) -> Box<Request> {
     match finished {
         Some(request) if done => request,
         _ => crate::stop!("request {tag} was not completed and not even timed out"),
-    }
-}
-
-impl Request {
-    /// StartIo did not take the request: its memory goes, nothing is read from it.
-    fn finish_refused(&mut self, port: &mut Port) {
-        let answer = request::Answer::default();
-        self.finish(port);
-        self.answer = answer;
     }
 }

@@ -290,6 +290,12 @@ impl Request {
         self.bury(port);
     }
 
+    /// HwStorStartIo did not take the request: its memory goes, and nothing is read from it.
+    pub fn finish_refused(&mut self, port: &mut Port) {
+        self.answer = Answer::default();
+        self.bury(port);
+    }
+
     /// Combinations that Storport or the class drivers reject.
     fn check(&self, answer: &Answer) {
         let text = self.text();
