@@ -5,6 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::device::Kind;
+
 /// How much of the machine is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Io {
@@ -55,8 +57,10 @@ pub struct Options {
     pub seed: u64,
     /// Most requests in flight in the pass.
     pub inflight: u32,
-    /// Whether the adapter is the stand's own model of a device, a virtio-blk one.
-    pub model: bool,
+    /// The adapter is the stand's own model of such a device.
+    pub model: Option<Kind>,
+    /// Whether the model offers packed queues.
+    pub packed: bool,
     /// The lie that it tells.
     pub lie: Option<String>,
     /// Whether the driver's instructions are counted, on the first processor.
@@ -91,7 +95,8 @@ impl Default for Options {
             io: Io::Full,
             seed: 1,
             inflight: 32,
-            model: false,
+            model: None,
+            packed: false,
             lie: None,
             trace: false,
             service: "stand".to_owned(),
@@ -146,11 +151,13 @@ pub fn parse(line: &str) -> Result<Options, String> {
                 options.seed = u64::from_str_radix(digits, 16).map_err(|_| bad())?;
             }
             "model" => {
-                if value != "blk" {
-                    return Err(bad());
+                options.model = match value {
+                    "blk" => Some(Kind::Blk),
+                    "scsi" => Some(Kind::Scsi),
+                    _ => return Err(bad()),
                 }
-                options.model = true;
             }
+            "packed" => options.packed = number(value).ok_or_else(bad)? != 0,
             "lie" => options.lie = Some(value.to_owned()),
             "trace" => options.trace = number(value).ok_or_else(bad)? != 0,
             "service" => options.service = value.to_owned(),
@@ -198,13 +205,16 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=blk lie=gone trace=1 service=x faults=hang dump=hiber units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone trace=1 service=x faults=hang dump=hiber units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
         assert_eq!(options.io, Io::Scan);
         assert_eq!((options.seed, options.inflight), (0xFF, 8));
-        assert_eq!((options.model, options.lie.as_deref()), (true, Some("gone")));
+        assert_eq!(
+            (options.model, options.packed, options.lie.as_deref()),
+            (Some(Kind::Scsi), true, Some("gone"))
+        );
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!(options.dump, DumpTrial::Hiber);
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
@@ -220,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_named() {
-        for line in ["pci=1af4", "io=some", "seed=xyz", "inflight=0", "param.X=y", "novalue"] {
+        for line in ["pci=1af4", "model=nvme", "io=some", "seed=xyz", "inflight=0", "param.X=y", "novalue"] {
             assert!(parse(line).unwrap_err().starts_with("command line: '"), "{line}");
         }
     }

@@ -1,15 +1,57 @@
-//! A virtio-blk device in software, which tells the truth or one lie: registers, configuration space, one split queue, a disk
-//! in memory. The structures are those of virtio 1.3: 4.1.4 (capabilities), 4.1.4.3 (common configuration), 2.7 (split
-//! queue), 5.2 (block device).
+//! A virtio block device or SCSI host in software, which tells the truth or one lie: registers, configuration space, split or
+//! packed queues, a disk in memory. The structures are those of virtio 1.3: 4.1.4 (capabilities), 4.1.4.3 (common
+//! configuration); see `queue`, `blk` and `scsi` for the rest.
 //!
 //! It knows nothing of the machine: guest memory is a trait, interrupts are an answer.
+//!
+//! It is as unpredictable as a device may be: some requests are answered at once, others with the clock, and in any order.
 
+mod blk;
+mod bytes;
 mod lies;
+mod queue;
+mod scsi;
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
+use bytes::Bytes;
 pub use lies::{LIES, Lie, Outcome, Told, find};
+use queue::{Chain, Queue};
+
+use crate::stamp::SplitMix64;
+
+/// What kind of device it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A block device.
+    Blk,
+    /// A SCSI host with one disk.
+    Scsi,
+}
+
+impl Kind {
+    /// The PCI device id.
+    pub fn device_id(self) -> u16 {
+        match self {
+            Kind::Blk => 0x1042,
+            Kind::Scsi => 0x1048,
+        }
+    }
+
+    fn queues(self) -> u16 {
+        match self {
+            Kind::Blk => 1,
+            Kind::Scsi => scsi::REQUEST_QUEUE + 1,
+        }
+    }
+
+    /// The queue that lies are told in.
+    fn request_queue(self) -> u16 {
+        self.queues() - 1
+    }
+}
 
 /// Offsets in the one base address register, and its size.
 pub mod bar {
@@ -34,6 +76,8 @@ pub const SECTORS: u64 = 4096;
 const SECTOR: usize = 512;
 const NO_VECTOR: u16 = 0xFFFF;
 const QUEUE_SIZE: u16 = 128;
+/// Bytes between the notification addresses of two queues.
+const NOTIFY_STEP: u64 = 4;
 
 mod feature {
     pub const SEG_MAX: u64 = 1 << 2;
@@ -42,6 +86,7 @@ mod feature {
     pub const INDIRECT: u64 = 1 << 28;
     pub const EVENT_IDX: u64 = 1 << 29;
     pub const VERSION_1: u64 = 1 << 32;
+    pub const PACKED: u64 = 1 << 34;
 }
 
 mod status {
@@ -68,32 +113,15 @@ fn get16(memory: &mut impl Memory, address: u64) -> u16 {
     u16::from_le_bytes(get(memory, address))
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Queue {
-    size: u16,
-    vector: u16,
-    enabled: bool,
-    descriptors: u64,
-    available: u64,
-    used: u64,
-    /// Next entries of the available and used rings.
-    next_available: u16,
-    next_used: u16,
-    /// Used entries that the driver was last interrupted for.
-    signalled: u16,
-}
-
-/// A descriptor of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    address: u64,
-    length: u32,
-    device_writes: bool,
-}
-
 /// The device.
 pub struct Device {
+    kind: Kind,
+    /// Packed queues are offered.
+    packed: bool,
     lie: Lie,
+    /// Everything is answered at once and in order.
+    prompt: bool,
+    random: SplitMix64,
     /// Requests seen.
     pub requests: u64,
     /// Times that the lie was told; when it is told once only, the device is honest afterwards.
@@ -106,19 +134,28 @@ pub struct Device {
     config_vector: u16,
     generation: u8,
     queue_select: u16,
-    queue: Queue,
+    queues: Vec<Queue>,
     isr: u8,
-    /// Chains that are not answered yet.
-    held: Vec<u16>,
+    /// Resets so far, and looks at the status since the last of them.
+    resets: u32,
+    looks: u32,
+    /// Ticks that it was gone for.
+    away: u32,
+    /// Requests that are not answered yet: queue, the tick from which they may be, the request.
+    held: Vec<(u16, u64, Chain)>,
     ticks: u64,
     config: [u8; 256],
 }
 
 impl Device {
     /// A device that has just been powered on.
-    pub fn new(lie: Lie) -> Self {
+    pub fn new(kind: Kind, packed: bool, lie: Lie) -> Self {
         let mut device = Device {
+            kind,
+            packed,
             lie,
+            prompt: false,
+            random: SplitMix64(0x11A2),
             requests: 0,
             told: 0,
             disk: vec![0; SECTORS as usize * SECTOR],
@@ -129,14 +166,23 @@ impl Device {
             config_vector: NO_VECTOR,
             generation: 0,
             queue_select: 0,
-            queue: Queue { size: QUEUE_SIZE, vector: NO_VECTOR, ..Queue::default() },
+            queues: Vec::new(),
             isr: 0,
+            resets: 0,
+            looks: 0,
+            away: 0,
             held: Vec::new(),
             ticks: 0,
             config: [0; 256],
         };
+        device.fresh_queues();
         device.config_space();
         device
+    }
+
+    /// The same device, but one that answers everything at once and in order.
+    pub fn prompt(self) -> Self {
+        Device { prompt: true, ..self }
     }
 
     fn is(&self, lie: Lie) -> bool {
@@ -150,15 +196,29 @@ impl Device {
         due
     }
 
+    /// Whether a lie that is told for a while is told now.
+    fn lying(&self) -> bool {
+        (4..24).contains(&self.requests)
+    }
+
     fn gone(&self) -> bool {
-        self.is(Lie::AllOnes) || self.is(Lie::Gone) && self.requests >= 4
+        self.is(Lie::AllOnes)
+            || self.is(Lie::Gone) && self.requests >= 4
+            || self.is(Lie::GoneForAWhile) && self.requests >= 4 && self.away < 20
+    }
+
+    /// The bytes of the disk from `start` on, if it has so many.
+    fn disk_range(&self, start: u64, bytes: u64) -> Result<Range<usize>, u8> {
+        let end = start.checked_add(bytes).filter(|end| *end <= self.disk.len() as u64).ok_or(1)?;
+        Ok(start as usize..end as usize)
     }
 
     // ---- Configuration space.
 
     fn config_space(&mut self) {
         let config = &mut self.config;
-        config[..8].copy_from_slice(&[0xF4, 0x1A, 0x42, 0x10, 0, 0, 0x10, 0]);
+        config[..8].copy_from_slice(&[0xF4, 0x1A, 0, 0, 0, 0, 0x10, 0]);
+        config[2..4].copy_from_slice(&self.kind.device_id().to_le_bytes());
         (config[8], config[0x0B], config[0x34]) = (1, 1, 0x40);
         config[0x2C..0x30].copy_from_slice(&[0xF4, 0x1A, 0x02, 0x11]);
         config[0x3D] = 1;
@@ -184,7 +244,18 @@ impl Device {
         config[0x88..0x8C].copy_from_slice(&(bar::TABLE as u32).to_le_bytes());
         config[0x8C..0x90].copy_from_slice(&(bar::TABLE as u32 + 0x1000).to_le_bytes());
         match self.lie {
+            // The capability of message interrupts is the last one.
+            Lie::LineOnly | Lie::IsrLies | Lie::IsrOnes => config[0x71] = 0,
             Lie::CapabilityLoop => config[0x71] = 0x50,
+            Lie::CapabilityNoBar => config[0x44] = 3,
+            Lie::CapabilityReservedBar => config[0x44] = 7,
+            // Common configuration, of which the last bytes would lie behind the end.
+            Lie::CapabilityAtTheEnd => {
+                (config[0x34], config[0xFC], config[0xFD]) = (0xFC, 9, 0x50);
+                (config[0xFE], config[0xFF]) = (16, 1);
+            }
+            Lie::CommonShort => config[0x4C] = 16,
+            Lie::ConfigShort => config[0x6C] = 4,
             Lie::CapabilityOutside => config[0x48..0x4C].copy_from_slice(&0x7FFF_F000u32.to_le_bytes()),
             Lie::NoCommonCapability => config[0x43] = 7,
             Lie::NotifyMultiplierHuge => config[0x80..0x84].copy_from_slice(&0x8000_0000u32.to_le_bytes()),
@@ -224,7 +295,11 @@ impl Device {
             bar::COMMON..bar::ISR => self.common_read(offset),
             bar::ISR => {
                 let isr = core::mem::take(&mut self.isr);
-                u64::from(if self.is(Lie::IsrLies) { 0 } else { isr })
+                u64::from(match self.lie {
+                    Lie::IsrLies => 0,
+                    Lie::IsrOnes => 0xFF,
+                    _ => isr,
+                })
             }
             bar::DEVICE..bar::NOTIFY => self.device_read(offset - bar::DEVICE, size),
             _ => 0,
@@ -239,8 +314,12 @@ impl Device {
             8 => u64::from(self.features_select[1]),
             12 => u64::from((self.driver_features >> (32 * self.features_select[1].min(1))) as u32),
             16 => u64::from(self.config_vector),
-            18 => u64::from(if self.is(Lie::NumQueuesZero) { 0u16 } else { 1 }),
-            20 => u64::from(self.status),
+            18 => u64::from(match self.lie {
+                Lie::NumQueuesZero => 0,
+                Lie::NumQueuesHuge => 0xFFFF,
+                _ => self.kind.queues(),
+            }),
+            20 => u64::from(self.read_status()),
             21 => {
                 if self.is(Lie::GenerationNeverSettles) {
                     self.generation = self.generation.wrapping_add(1);
@@ -248,34 +327,52 @@ impl Device {
                 u64::from(self.generation)
             }
             22 => u64::from(self.queue_select),
-            _ if self.queue_select != 0 => 0,
+            _ => self.queue_read(offset),
+        }
+    }
+
+    fn read_status(&mut self) -> u8 {
+        self.looks += 1;
+        match self.lie {
+            Lie::ResetNeverBegins => self.status | 1,
+            Lie::ResetSlow if self.status == 0 && self.looks < 10 => 0x0F,
+            _ => self.status,
+        }
+    }
+
+    fn queue_read(&self, offset: u64) -> u64 {
+        let Some(queue) = self.queues.get(usize::from(self.queue_select)) else { return 0 };
+        let told = self.queue_select == self.kind.request_queue();
+        match offset {
             24 => u64::from(match self.lie {
-                Lie::QueueSizeZero => 0,
-                Lie::QueueSizeOdd => 100,
-                Lie::QueueSizeHuge => 0xFFFF,
-                Lie::QueueSizeOne => 1,
-                _ => self.queue.size,
+                Lie::QueueSizeZero if told => 0,
+                Lie::QueueSizeOdd if told => 100,
+                Lie::QueueSizeHuge if told => 0xFFFF,
+                Lie::QueueSizeOne if told => 1,
+                Lie::QueueSizeShrinks if told && self.resets >= 2 => 4,
+                _ => queue.size,
             }),
-            26 => u64::from(self.queue.vector),
-            28 => u64::from(self.queue.enabled),
-            30 => 0,
-            32 => self.queue.descriptors,
-            36 => self.queue.descriptors >> 32,
-            40 => self.queue.available,
-            44 => self.queue.available >> 32,
-            48 => self.queue.used,
-            52 => self.queue.used >> 32,
+            26 => u64::from(queue.vector),
+            28 => u64::from(queue.enabled),
+            30 if self.is(Lie::NotifyOffsetHuge) => 0xFFFF,
+            30 => u64::from(self.queue_select),
+            32 => queue.descriptors,
+            36 => queue.descriptors >> 32,
+            40 => queue.available,
+            44 => queue.available >> 32,
+            48 => queue.used,
+            52 => queue.used >> 32,
             _ => 0,
         }
     }
 
     fn offered(&mut self) -> u64 {
-        let all = feature::SEG_MAX
-            | feature::BLK_SIZE
-            | feature::FLUSH
-            | feature::INDIRECT
-            | feature::EVENT_IDX
-            | feature::VERSION_1;
+        let own = match self.kind {
+            Kind::Blk => feature::SEG_MAX | feature::BLK_SIZE | feature::FLUSH,
+            Kind::Scsi => 0,
+        };
+        let packed = if self.packed { feature::PACKED } else { 0 };
+        let all = own | feature::INDIRECT | feature::EVENT_IDX | feature::VERSION_1 | packed;
         self.feature_reads += 1;
         match self.lie {
             Lie::FeaturesChange if self.feature_reads > 3 => feature::VERSION_1,
@@ -286,26 +383,10 @@ impl Device {
     }
 
     fn device_read(&self, offset: u64, size: u8) -> u64 {
-        let mut config = [0u8; 64];
-        let capacity = match self.lie {
-            Lie::CapacityZero => 0,
-            Lie::CapacityHuge => u64::MAX,
-            _ => SECTORS,
+        let config = match self.kind {
+            Kind::Blk => blk::config(self),
+            Kind::Scsi => scsi::config(self),
         };
-        config[..8].copy_from_slice(&capacity.to_le_bytes());
-        let seg_max: u32 = match self.lie {
-            Lie::SegMaxZero => 0,
-            Lie::SegMaxHuge => u32::MAX,
-            _ => 62,
-        };
-        config[12..16].copy_from_slice(&seg_max.to_le_bytes());
-        let block: u32 = match self.lie {
-            Lie::BlockSizeZero => 0,
-            Lie::BlockSizeThree => 3,
-            Lie::BlockSizeHuge => 1 << 31,
-            _ => 512,
-        };
-        config[20..24].copy_from_slice(&block.to_le_bytes());
         let at = offset as usize;
         (0..usize::from(size))
             .rev()
@@ -328,20 +409,40 @@ impl Device {
             16 => self.config_vector = self.vector(value),
             20 => self.set_status(value as u8),
             22 => self.queue_select = value as u16,
-            bar::NOTIFY.. => return self.notified(memory),
-            _ if self.queue_select != 0 => {}
-            24 => self.queue.size = value as u16,
-            26 => self.queue.vector = self.vector(value),
-            28 => self.queue.enabled = value & 1 != 0,
-            32 => low(&mut self.queue.descriptors, value),
-            36 => high(&mut self.queue.descriptors, value),
-            40 => low(&mut self.queue.available, value),
-            44 => high(&mut self.queue.available, value),
-            48 => low(&mut self.queue.used, value),
-            52 => high(&mut self.queue.used, value),
-            _ => {}
+            bar::NOTIFY..bar::TABLE => {
+                // Two bytes say the queue, even where more is said besides it (4.1.5.2).
+                let index = usize::from(((offset - bar::NOTIFY) / NOTIFY_STEP) as u16);
+                if let Some(queue) = self.queues.get_mut(index) {
+                    queue.kicked = true;
+                }
+                return self.work(memory);
+            }
+            _ => self.queue_write(offset, value),
         }
         Vec::new()
+    }
+
+    fn queue_write(&mut self, offset: u64, value: u64) {
+        let vector = self.vector(value);
+        let events = self.driver_features & feature::EVENT_IDX != 0;
+        let packed = self.driver_features & feature::PACKED != 0;
+        let Some(queue) = self.queues.get_mut(usize::from(self.queue_select)) else { return };
+        match offset {
+            24 => queue.size = value as u16,
+            26 => queue.vector = vector,
+            28 => (queue.enabled, queue.events, queue.packed) = (value & 1 != 0, events, packed),
+            32 => low(&mut queue.descriptors, value),
+            36 => high(&mut queue.descriptors, value),
+            40 => low(&mut queue.available, value),
+            44 => high(&mut queue.available, value),
+            48 => low(&mut queue.used, value),
+            52 => high(&mut queue.used, value),
+            _ => {}
+        }
+    }
+
+    fn fresh_queues(&mut self) {
+        self.queues = vec![Queue::new(QUEUE_SIZE, NO_VECTOR); usize::from(self.kind.queues())];
     }
 
     fn vector(&self, value: u64) -> u16 {
@@ -359,6 +460,7 @@ impl Device {
         }
         let refused = self.is(Lie::FeaturesOkRefused) || self.driver_features & feature::VERSION_1 == 0;
         let allowed = if refused { !status::FEATURES_OK } else { !0 };
+        self.looks = 100;
         self.status = self.status & status::NEEDS_RESET | value & allowed;
     }
 
@@ -369,198 +471,173 @@ impl Device {
         self.driver_features = 0;
         self.config_vector = NO_VECTOR;
         self.queue_select = 0;
-        self.queue = Queue { size: QUEUE_SIZE, vector: NO_VECTOR, ..Queue::default() };
+        self.fresh_queues();
         self.isr = 0;
+        (self.resets, self.looks) = (self.resets + 1, 0);
         self.held.clear();
     }
 
     // ---- Requests.
 
-    fn notified(&mut self, memory: &mut impl Memory) -> Vec<u16> {
-        if self.status & status::DRIVER_OK == 0
-            || self.status & status::NEEDS_RESET != 0
-            || !self.queue.enabled
-        {
-            return Vec::new();
-        }
+    fn running(&self) -> bool {
+        self.status & status::DRIVER_OK != 0 && self.status & status::NEEDS_RESET == 0 && !self.gone()
+    }
+
+    /// Takes the requests of the queues that were notified of, and answers those whose time has come.
+    fn work(&mut self, memory: &mut impl Memory) -> Vec<u16> {
         let mut messages = Vec::new();
-        loop {
-            let available = get16(memory, self.queue.available + 2);
-            while self.queue.next_available != available {
-                let slot = u64::from(self.queue.next_available % self.queue.size.max(1));
-                let head = get16(memory, self.queue.available + 4 + 2 * slot);
-                self.queue.next_available = self.queue.next_available.wrapping_add(1);
-                self.requests += 1;
-                self.serve(head, memory, &mut messages);
-                if self.status & status::NEEDS_RESET != 0 || self.gone() {
-                    return messages;
-                }
-            }
-            self.ask_for_notification(memory);
-            // A request may have come before the driver saw that it has to notify.
-            if get16(memory, self.queue.available + 2) == self.queue.next_available {
-                break;
+        for index in 0..self.kind.queues() {
+            if self.running() && core::mem::take(&mut self.queue(index).kicked) && self.queue(index).enabled {
+                self.take(index, memory, &mut messages);
             }
         }
-        self.signal(memory, &mut messages);
+        if !self.prompt {
+            self.shuffle();
+        }
+        while self.running()
+            && let Some(at) = self.held.iter().position(|(_, due, _)| *due <= self.ticks)
+        {
+            let (index, _, chain) = self.held.remove(at);
+            self.serve(index, &chain, memory);
+        }
+        for index in 0..self.kind.queues() {
+            self.signal(index, memory, &mut messages);
+        }
         messages
     }
 
-    /// Tells the driver which request it has to notify of (2.7.10).
-    fn ask_for_notification(&mut self, memory: &mut impl Memory) {
-        let event = if self.is(Lie::AvailEventGarbage) { 0x5A5A } else { self.queue.next_available };
-        let at = self.queue.used + 4 + 8 * u64::from(self.queue.size);
-        memory.write(at, &event.to_le_bytes());
-        if self.is(Lie::UsedFlagsGarbage) {
-            memory.write(self.queue.used, &0xFFFFu16.to_le_bytes());
-        }
+    fn queue(&mut self, index: u16) -> &mut Queue {
+        &mut self.queues[usize::from(index)]
     }
 
-    fn serve(&mut self, head: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
-        if self.is(Lie::NeverCompletes) && self.requests >= 4 || self.due(Lie::ForgetsOne) {
-            self.held.push(head);
-            return;
-        }
-        if self.due(Lie::NeedsReset) {
-            self.status |= status::NEEDS_RESET;
-            self.change(messages);
-            return;
-        }
-        let moved = self.execute(head, memory);
-        let size = self.queue.size.max(1);
-        if self.due(Lie::UsedIdOutOfRange) {
-            self.used(u32::from(size) + 7, moved, memory);
-        } else if self.due(Lie::UsedIdEnormous) {
-            self.used(0xFFFF_FFFF, moved, memory);
-        } else if self.due(Lie::UsedIdFree) {
-            self.used(u32::from((head + size / 2) % size), moved, memory);
-        } else if self.due(Lie::UsedTwice) {
-            self.used(u32::from(head), moved, memory);
-            self.used(u32::from(head), moved, memory);
-        } else if self.due(Lie::UsedIndexJumps) {
-            self.used(u32::from(head), moved, memory);
-            self.queue.next_used = self.queue.next_used.wrapping_add(size).wrapping_add(3);
-            memory.write(self.queue.used + 2, &self.queue.next_used.to_le_bytes());
-        } else if self.due(Lie::UsedIndexGoesBack) {
-            self.used(u32::from(head), moved, memory);
-            let back = self.queue.next_used.wrapping_sub(5);
-            memory.write(self.queue.used + 2, &back.to_le_bytes());
-        } else if self.is(Lie::UsedLengthZero) {
-            self.used(u32::from(head), 0, memory);
-        } else if self.is(Lie::UsedLengthHuge) {
-            self.used(u32::from(head), 0xFFFF_FFFF, memory);
-        } else {
-            self.used(u32::from(head), moved, memory);
-        }
-        if self.is(Lie::RewritesDescriptors) {
-            let garbage = [0xA5; 16];
-            for index in 0..u64::from(size) {
-                memory.write(self.queue.descriptors + 16 * index, &garbage);
+    fn take(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
+        loop {
+            // A driver that offers more than there is room for is at fault; more than that is not looked at.
+            for _ in 0..=self.queue(index).size {
+                let Some(chain) = self.queue(index).take(memory) else { break };
+                if index == self.kind.request_queue() {
+                    self.requests += 1;
+                }
+                if index != self.kind.request_queue() || !self.swallow(messages) {
+                    let due = self.due_at();
+                    self.held.push((index, due, chain));
+                }
+                if !self.running() {
+                    return;
+                }
             }
-        }
-    }
-
-    /// Puts an entry into the used ring.
-    fn used(&mut self, id: u32, length: u32, memory: &mut impl Memory) {
-        let slot = u64::from(self.queue.next_used % self.queue.size.max(1));
-        memory.write(self.queue.used + 4 + 8 * slot, &id.to_le_bytes());
-        memory.write(self.queue.used + 8 + 8 * slot, &length.to_le_bytes());
-        self.queue.next_used = self.queue.next_used.wrapping_add(1);
-        memory.write(self.queue.used + 2, &self.queue.next_used.to_le_bytes());
-    }
-
-    /// The descriptors of a chain, a table of its own included; at most 1024.
-    fn chain(&self, head: u16, memory: &mut impl Memory) -> Vec<Part> {
-        let mut parts = Vec::new();
-        let (mut table, mut size, mut index) = (self.queue.descriptors, self.queue.size, head);
-        while parts.len() < 1024 && index < size {
-            let at = table + 16 * u64::from(index);
-            let address = u64::from_le_bytes(get(memory, at));
-            let length = u32::from_le_bytes(get(memory, at + 8));
-            let flags = get16(memory, at + 12);
-            if flags & 4 != 0 {
-                (table, size, index) = (address, (length / 16).min(1024) as u16, 0);
-                continue;
-            }
-            parts.push(Part { address, length, device_writes: flags & 2 != 0 });
-            if flags & 1 == 0 {
+            self.ask(index, memory);
+            // A request may have come before the driver saw that it has to notify.
+            let mut probe = *self.queue(index);
+            if probe.take(memory).is_none() {
                 break;
             }
-            index = get16(memory, at + 14);
         }
-        parts
     }
 
-    /// Does what a request asks for, status included (5.2.6); answers with the bytes written.
-    fn execute(&mut self, head: u16, memory: &mut impl Memory) -> u32 {
-        let parts = self.chain(head, memory);
-        let (Some(first), Some(last)) = (parts.first().copied(), parts.last().copied()) else { return 0 };
-        let header: [u8; 16] = get(memory, first.address);
-        let kind = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-        let sector = u64::from_le_bytes(header[8..16].try_into().unwrap_or_default());
-        let data = if parts.len() > 2 { &parts[1..parts.len() - 1] } else { &[] };
-        let bytes: u64 = data.iter().map(|part| u64::from(part.length)).sum();
-        let start = sector.saturating_mul(SECTOR as u64);
-        let fits = start.saturating_add(bytes) <= self.disk.len() as u64;
-        let (mut moved, mut at) = (0, start as usize);
-        let status = match kind {
-            0 if fits => {
-                for part in data.iter().filter(|part| part.device_writes) {
-                    let end = at + part.length as usize;
-                    memory.write(part.address, &self.disk[at..end]);
-                    (at, moved) = (end, moved + part.length);
-                }
-                0
-            }
-            1 if fits => {
-                for part in data.iter().filter(|part| !part.device_writes) {
-                    let end = at + part.length as usize;
-                    memory.read(part.address, &mut self.disk[at..end]);
-                    at = end;
-                }
-                0
-            }
-            4 => 0,
-            8 => {
-                let mut serial = [0u8; 20];
-                serial[..9].copy_from_slice(b"LIAR-0001");
-                for part in data.iter().filter(|part| part.device_writes).take(1) {
-                    let length = (part.length as usize).min(serial.len());
-                    memory.write(part.address, &serial[..length]);
-                    moved += length as u32;
-                }
-                0
-            }
-            0 | 1 => 1,
-            _ => 2,
-        };
-        match self.lie {
-            Lie::StatusNotWritten if self.requests >= 4 => {}
-            Lie::StatusGarbage if self.requests >= 4 => memory.write(last.address, &[0x7B]),
-            _ if last.device_writes => memory.write(last.address, &[status]),
-            _ => {}
+    /// Whether a request is never answered.
+    fn swallow(&mut self, messages: &mut Vec<u16>) -> bool {
+        if self.is(Lie::NeverCompletes) && self.requests >= 4 || self.due(Lie::ForgetsOne) {
+            return true;
         }
-        moved + 1
+        if self.due(Lie::NeedsReset) || self.is(Lie::NeedsResetForEver) && self.requests >= 4 {
+            self.status |= status::NEEDS_RESET;
+            self.change(messages);
+            return true;
+        }
+        if self.due(Lie::CapacityShrinks) {
+            self.change(messages);
+        }
+        false
+    }
+
+    /// The tick at which a request is answered.
+    fn due_at(&mut self) -> u64 {
+        if self.is(Lie::Slow) && self.lying() {
+            self.ticks + 500
+        } else if self.prompt {
+            self.ticks
+        } else {
+            self.ticks + self.random.below(3).saturating_sub(1)
+        }
+    }
+
+    fn shuffle(&mut self) {
+        for at in (1..self.held.len()).rev() {
+            let other = self.random.below(at as u64 + 1) as usize;
+            self.held.swap(at, other);
+        }
+    }
+
+    fn ask(&mut self, index: u16, memory: &mut impl Memory) {
+        let lie = self.is(Lie::AvailEventGarbage).then_some(0x5A5A);
+        let flags = self.is(Lie::UsedFlagsGarbage);
+        let queue = self.queue(index);
+        queue.ask_for_notification(lie, memory);
+        if flags {
+            queue.spoil_flags(memory);
+        }
+    }
+
+    fn serve(&mut self, index: u16, chain: &Chain, memory: &mut impl Memory) {
+        let moved = match self.kind {
+            Kind::Blk => blk::execute(self, &chain.parts, memory),
+            Kind::Scsi if index == scsi::REQUEST_QUEUE => scsi::execute(self, &chain.parts, memory),
+            Kind::Scsi if index == 0 => scsi::control(&chain.parts, memory),
+            // Buffers for events wait for one.
+            Kind::Scsi => return,
+        };
+        let id = u32::from(chain.id);
+        if index != self.kind.request_queue() {
+            self.queue(index).give(chain, id, moved, memory);
+            return;
+        }
+        let size = self.queue(index).size.max(1);
+        let id = if self.due(Lie::UsedIdOutOfRange) {
+            u32::from(size) + 7
+        } else if self.due(Lie::UsedIdEnormous) {
+            0xFFFF_FFFF
+        } else if self.due(Lie::UsedIdFree) {
+            u32::from(chain.id.wrapping_add(size / 2) % size)
+        } else {
+            id
+        };
+        let moved = match self.lie {
+            Lie::UsedLengthZero => 0,
+            Lie::UsedLengthHuge => 0xFFFF_FFFF,
+            _ => moved,
+        };
+        self.queue(index).give(chain, id, moved, memory);
+        if self.due(Lie::UsedTwice) {
+            self.queue(index).give(chain, id, moved, memory);
+        }
+        if self.due(Lie::UsedIndexJumps) {
+            self.queue(index).jump(memory);
+        }
+        if self.due(Lie::UsedIndexGoesBack) {
+            self.queue(index).go_back(memory);
+        }
+        if self.is(Lie::RewritesDescriptors) || self.due(Lie::RewritesOnce) {
+            self.queue(index).overwrite(false, memory);
+        }
+        if self.due(Lie::RewritesAvailable) {
+            self.queue(index).overwrite(true, memory);
+        }
+        if let (Lie::RewritesTable, Some((table, entries))) = (self.lie, chain.table) {
+            memory.write(table, &vec![0xA5; 16 * usize::from(entries)]);
+        }
     }
 
     // ---- Interrupts.
 
-    /// Interrupts for used entries, if the driver wants to hear of one of them (2.7.10).
-    fn signal(&mut self, memory: &mut impl Memory, messages: &mut Vec<u16>) {
-        let (old, new) = (self.queue.signalled, self.queue.next_used);
-        if old == new || self.is(Lie::InterruptsNever) && self.requests >= 4 {
+    /// Interrupts for used entries, if the driver wants to hear of one of them.
+    fn signal(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
+        if self.is(Lie::InterruptsNever) && self.requests >= 4 || !self.queue(index).enabled {
             return;
         }
-        let wanted = if self.driver_features & feature::EVENT_IDX != 0 {
-            let event = get16(memory, self.queue.available + 4 + 2 * u64::from(self.queue.size));
-            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
-        } else {
-            get16(memory, self.queue.available) & 1 == 0
-        };
-        self.queue.signalled = new;
-        if wanted {
+        if self.queue(index).wants_interrupt(memory) {
             self.isr |= 1;
-            messages.push(self.queue.vector);
+            messages.push(self.queue(index).vector);
         }
     }
 
@@ -573,19 +650,28 @@ impl Device {
     /// A millisecond has passed.
     pub fn tick(&mut self, memory: &mut impl Memory) -> Vec<u16> {
         let mut messages = Vec::new();
-        if self.status & status::DRIVER_OK == 0 || self.gone() {
+        if self.status & status::DRIVER_OK == 0 {
             return messages;
         }
         self.ticks += 1;
+        if self.gone() {
+            self.away += 1;
+            return messages;
+        }
         match self.lie {
             Lie::InterruptStorm => {
                 self.isr |= 1;
-                messages.extend([self.queue.vector; 8]);
+                let index = self.kind.request_queue();
+                messages.extend([self.queue(index).vector; 8]);
             }
             Lie::ConfigStorm => self.change(&mut messages),
-            // What a driver misses of the first notification it learns from the clock.
-            _ => messages.extend(self.notified(memory)),
+            // Nobody would notify of anything; the truth is that the device looks by itself.
+            Lie::AvailEventGarbage | Lie::UsedFlagsGarbage => {
+                self.queues.iter_mut().for_each(|queue| queue.kicked = true);
+            }
+            _ => {}
         }
+        messages.extend(self.work(memory));
         messages
     }
 }
@@ -602,12 +688,20 @@ fn high(word: &mut u64, value: u64) {
 mod tests {
     use super::*;
 
+    /// What lies outside reads as zeros and swallows what is written.
     impl Memory for Vec<u8> {
         fn read(&mut self, address: u64, bytes: &mut [u8]) {
-            bytes.copy_from_slice(&self[address as usize..address as usize + bytes.len()]);
+            let from = usize::try_from(address).ok().and_then(|at| self.get(at..)?.get(..bytes.len()));
+            match from {
+                Some(from) => bytes.copy_from_slice(from),
+                None => bytes.fill(0),
+            }
         }
         fn write(&mut self, address: u64, bytes: &[u8]) {
-            self[address as usize..address as usize + bytes.len()].copy_from_slice(bytes);
+            let to = usize::try_from(address).ok().and_then(|at| self.get_mut(at..)?.get_mut(..bytes.len()));
+            if let Some(to) = to {
+                to.copy_from_slice(bytes);
+            }
         }
     }
 
@@ -616,19 +710,29 @@ mod tests {
     const USED: u64 = 0x3000;
     const HEADER: u64 = 0x4000;
     const DATA: u64 = 0x5000;
-    const STATUS: u64 = 0x6000;
+    const RESPONSE: u64 = 0x6000;
+    const TABLE: u64 = 0x7000;
+    const SIZE: u16 = 8;
 
-    /// A device that a driver has brought up with one queue of 8.
-    fn running(lie: Lie) -> (Device, Vec<u8>) {
-        let (mut device, mut memory) = (Device::new(lie), vec![0u8; 0x8000]);
-        let mut write = |offset: u64, value: u64| device.write(offset, value, &mut memory);
+    /// Brings a device up with a request queue of 8, as a driver does; answers with what it read on the way.
+    fn bring_up(device: &mut Device, memory: &mut Vec<u8>) -> Vec<u64> {
+        let queue = u64::from(device.kind.request_queue());
+        let mut seen = Vec::new();
+        device.write(20, 0, memory);
+        seen.push(device.read(20, 1));
+        device.write(20, 3, memory);
+        for select in [0, 1] {
+            device.write(0, select, memory);
+            seen.push(device.read(4, 4));
+        }
+        for (offset, value) in [(8, 0), (12, feature::INDIRECT), (8, 1), (12, 1), (20, 11)] {
+            device.write(offset, value, memory);
+        }
+        device.write(22, queue, memory);
+        seen.extend([device.read(20, 1), device.read(18, 2), device.read(24, 2), device.read(30, 2)]);
         for (offset, value) in [
-            (20, 0),
-            (20, 3),
-            (8, 1),
-            (12, 1),
-            (20, 11),
-            (24, 8),
+            (16, 0),
+            (24, u64::from(SIZE)),
             (26, 1),
             (32, DESCRIPTORS),
             (40, AVAILABLE),
@@ -636,104 +740,162 @@ mod tests {
             (28, 1),
             (20, 15),
         ] {
-            write(offset, value);
+            device.write(offset, value, memory);
         }
+        seen.extend([device.read(16, 2), device.read(26, 2), device.read(20, 1), device.read(21, 1)]);
+        seen
+    }
+
+    fn running(kind: Kind, lie: Lie) -> (Device, Vec<u8>) {
+        let (mut device, mut memory) = (Device::new(kind, false, lie).prompt(), vec![0u8; 0x8000]);
+        bring_up(&mut device, &mut memory);
         (device, memory)
     }
 
-    /// Puts a request into the ring at descriptors 0 to 2 and notifies.
-    fn request(device: &mut Device, memory: &mut Vec<u8>, kind: u32, sector: u64, number: u16) -> Vec<u16> {
-        memory.write(HEADER, &kind.to_le_bytes());
-        memory.write(HEADER + 8, &sector.to_le_bytes());
-        memory.write(STATUS, &[0xEE]);
-        let data_flags = if kind == 1 { 1u16 } else { 3 };
-        for (index, (address, length, flags, next)) in
-            [(HEADER, 16u32, 1u16, 1u16), (DATA, 512, data_flags, 2), (STATUS, 1, 2, 0)]
-                .into_iter()
-                .enumerate()
-        {
-            let at = DESCRIPTORS + 16 * index as u64;
+    /// A read or write of one block, in a table of its own; notifies. `number` counts the requests.
+    fn request(device: &mut Device, memory: &mut Vec<u8>, write: bool, block: u64, number: u16) -> Vec<u16> {
+        let (header, response) = match device.kind {
+            Kind::Blk => {
+                memory.write(HEADER, &u32::from(write).to_le_bytes());
+                memory.write(HEADER + 8, &block.to_le_bytes());
+                (16u32, 1)
+            }
+            Kind::Scsi => {
+                memory.write(HEADER, &[1, 0, 0x40, 0, 0, 0, 0, 0]);
+                memory.write(HEADER + 19, &[if write { 0x2A } else { 0x28 }, 0]);
+                memory.write(HEADER + 21, &(block as u32).to_be_bytes());
+                memory.write(HEADER + 26, &[0, 1, 0]);
+                (51, 108)
+            }
+        };
+        memory.write(RESPONSE, &[0xEE; 128]);
+        // Header, then data and response: the block device answers last, the SCSI host first.
+        let data = (DATA, 512, !write);
+        let mut parts = vec![(HEADER, header, false)];
+        match (device.kind, write) {
+            (Kind::Scsi, false) => parts.extend([(RESPONSE, response, true), data]),
+            _ => parts.extend([data, (RESPONSE, response, true)]),
+        }
+        for (index, (address, length, device_writes)) in parts.into_iter().enumerate() {
+            let at = TABLE + 16 * index as u64;
+            let next = u16::from(index < 2);
             memory.write(at, &address.to_le_bytes());
             memory.write(at + 8, &length.to_le_bytes());
-            memory.write(at + 12, &flags.to_le_bytes());
-            memory.write(at + 14, &next.to_le_bytes());
+            memory.write(at + 12, &(next | u16::from(device_writes) << 1).to_le_bytes());
+            memory.write(at + 14, &(index as u16 + 1).to_le_bytes());
         }
-        memory.write(AVAILABLE + 4 + 2 * u64::from(number % 8), &0u16.to_le_bytes());
+        memory.write(DESCRIPTORS, &TABLE.to_le_bytes());
+        memory.write(DESCRIPTORS + 8, &48u32.to_le_bytes());
+        memory.write(DESCRIPTORS + 12, &4u16.to_le_bytes());
+        memory.write(AVAILABLE + 4 + 2 * u64::from(number % SIZE), &0u16.to_le_bytes());
         memory.write(AVAILABLE + 2, &(number + 1).to_le_bytes());
-        device.write(bar::NOTIFY, 0, memory)
+        let queue = u64::from(device.kind.request_queue());
+        device.write(bar::NOTIFY + NOTIFY_STEP * queue, queue, memory)
     }
 
     #[test]
     fn an_honest_device_keeps_what_it_is_given_and_interrupts() {
-        let (mut device, mut memory) = running(Lie::None);
-        memory.write(DATA, &[7; 512]);
+        for (kind, length) in [(Kind::Blk, 513u32), (Kind::Scsi, 620)] {
+            let (mut device, mut memory) = running(kind, Lie::None);
+            memory.write(DATA, &[7; 512]);
 
-        let written = request(&mut device, &mut memory, 1, 9, 0);
-        memory.write(DATA, &[0; 512]);
-        let read = request(&mut device, &mut memory, 0, 9, 1);
+            let written = request(&mut device, &mut memory, true, 9, 0);
+            memory.write(DATA, &[0; 512]);
+            let read = request(&mut device, &mut memory, false, 9, 1);
 
-        assert_eq!((written, read), (vec![1], vec![1]));
-        assert_eq!(memory[DATA as usize..DATA as usize + 512], [7; 512]);
-        assert_eq!((memory[STATUS as usize], get16(&mut memory, USED + 2)), (0, 2));
-        // id 0, 513 bytes written.
-        assert_eq!(get::<8>(&mut memory, USED + 12), [0, 0, 0, 0, 1, 2, 0, 0]);
+            assert_eq!((written, read), (vec![1], vec![1]), "{kind:?}");
+            assert_eq!(memory[DATA as usize..DATA as usize + 512], [7; 512], "{kind:?}");
+            assert_eq!((memory[RESPONSE as usize], get16(&mut memory, USED + 2)), (0, 2), "{kind:?}");
+            let entry: [u8; 8] = get(&mut memory, USED + 12);
+            assert_eq!(entry[4..], length.to_le_bytes(), "{kind:?}");
+        }
     }
 
     #[test]
-    fn past_the_end_is_an_error_and_an_unknown_request_is_not_supported() {
-        let (mut device, mut memory) = running(Lie::None);
+    fn past_the_end_is_an_error() {
+        let (mut device, mut memory) = running(Kind::Blk, Lie::None);
+        request(&mut device, &mut memory, false, SECTORS, 0);
+        assert_eq!(memory[RESPONSE as usize], 1);
 
-        request(&mut device, &mut memory, 0, SECTORS, 0);
-        let past = memory[STATUS as usize];
-        request(&mut device, &mut memory, 99, 0, 1);
-
-        assert_eq!((past, memory[STATUS as usize]), (1, 2));
+        let (mut device, mut memory) = running(Kind::Scsi, Lie::None);
+        request(&mut device, &mut memory, false, SECTORS, 0);
+        let at = RESPONSE as usize;
+        // CHECK CONDITION; ILLEGAL REQUEST, LOGICAL BLOCK ADDRESS OUT OF RANGE; nothing of the 512 bytes came.
+        assert_eq!((memory[at + 10], memory[at + 11]), (2, 0));
+        assert_eq!((memory[at + 12 + 2], memory[at + 12 + 12]), (5, 0x21));
+        assert_eq!(memory[at + 4..at + 8], 512u32.to_le_bytes());
     }
 
     #[test]
-    fn nothing_is_served_before_driver_ok_and_after_a_reset() {
-        let (mut device, mut memory) = running(Lie::None);
+    fn nothing_is_served_without_driver_ok_or_without_a_notification() {
+        let (mut device, mut memory) = running(Kind::Blk, Lie::None);
+        memory.write(AVAILABLE + 2, &1u16.to_le_bytes());
+        assert!(device.tick(&mut memory).is_empty());
+        assert_eq!(get16(&mut memory, USED + 2), 0, "nobody notified");
+
         device.write(20, 0, &mut memory);
 
-        assert!(request(&mut device, &mut memory, 0, 0, 0).is_empty());
-        assert_eq!((device.read(20, 1), memory[STATUS as usize]), (0, 0xEE));
+        assert!(request(&mut device, &mut memory, false, 0, 0).is_empty());
+        assert_eq!((device.read(20, 1), memory[RESPONSE as usize]), (0, 0xEE));
+    }
+
+    #[test]
+    fn a_device_that_is_not_prompt_answers_everything_all_the_same() {
+        let (mut device, mut memory) = running(Kind::Blk, Lie::None);
+        device.prompt = false;
+        for number in 0..8 {
+            request(&mut device, &mut memory, true, 0, number);
+            device.tick(&mut memory);
+            device.tick(&mut memory);
+            assert_eq!(get16(&mut memory, USED + 2), number + 1);
+        }
+    }
+
+    /// Everything a driver could see of a device's life.
+    fn life(kind: Kind, lie: Lie) -> (Vec<u64>, Vec<u8>) {
+        let (mut device, mut memory) = (Device::new(kind, false, lie).prompt(), vec![0u8; 0x8000]);
+        let mut seen: Vec<u64> =
+            (0x30..0x100).step_by(4).map(|at| u64::from(device.config_read(at))).collect();
+        for _ in 0..3 {
+            seen.extend(bring_up(&mut device, &mut memory));
+            for offset in (0..64).step_by(4) {
+                seen.push(device.read(bar::DEVICE + offset, 4));
+            }
+            for number in 0..8 {
+                let messages = request(&mut device, &mut memory, false, 3, number);
+                seen.extend(messages.into_iter().map(u64::from));
+                seen.extend([
+                    device.read(20, 1),
+                    device.read(bar::ISR, 1),
+                    u64::from(get16(&mut memory, USED + 2)),
+                ]);
+                seen.extend(memory.iter().map(|byte| u64::from(*byte)));
+            }
+            for _ in 0..30 {
+                seen.extend(device.tick(&mut memory).into_iter().map(u64::from));
+                seen.push(device.read(bar::DEVICE, 4));
+            }
+        }
+        (seen, memory)
     }
 
     #[test]
     fn every_lie_differs_from_the_truth() {
-        for told in LIES {
-            let (mut honest, mut memory) = running(Lie::None);
-            let (mut liar, mut false_memory) = running(told.lie);
-            let mut trace = Vec::new();
-            for device in [(&mut honest, &mut memory), (&mut liar, &mut false_memory)] {
-                let (device, memory) = device;
-                let mut seen = Vec::new();
-                for number in 0..8 {
-                    let messages = request(device, memory, 0, 3, number);
-                    seen.push((messages, device.read(20, 1), device.read(bar::ISR, 1)));
-                    seen.push((vec![], u64::from(get16(memory, USED + 2)), 0));
-                }
-                seen.push((device.tick(memory), device.read(24, 2), device.read(18, 2)));
-                for offset in (0..80).step_by(4) {
-                    let first =
-                        (device.read(bar::DEVICE + offset, 4), device.config_read(0x40 + offset as u16));
-                    seen.push((vec![], first.0, u64::from(first.1)));
-                }
-                for select in [0, 1, 0, 1, 0, 1] {
-                    device.write(0, select, memory);
-                    seen.push((vec![], device.read(4, 4), device.read(21, 1)));
-                }
-                device.write(16, 1, memory);
-                device.write(20, 0, memory);
-                seen.push((vec![], device.read(16, 2), device.read(20, 1)));
-                device.write(16, 1, memory);
-                device.write(8, 1, memory);
-                device.write(12, 1, memory);
-                device.write(20, 11, memory);
-                seen.push((vec![], device.read(16, 2), device.read(20, 1)));
-                trace.push((seen, memory.clone()));
+        for kind in [Kind::Blk, Kind::Scsi] {
+            let truth = life(kind, Lie::None);
+            assert!(truth == life(kind, Lie::None), "the truth is always the same");
+            // A shorter base address register is the machine's lie.
+            for told in LIES.iter().filter(|told| told.is_for(kind) && told.lie != Lie::BarTooSmall) {
+                assert!(life(kind, told.lie) != truth, "{} tells the truth as {kind:?}", told.name);
             }
-            assert!(trace[0] != trace[1], "{} tells the truth", told.name);
+        }
+    }
+
+    #[test]
+    fn every_lie_has_one_name() {
+        for (index, told) in LIES.iter().enumerate() {
+            assert!(LIES[..index].iter().all(|other| other.name != told.name && other.lie != told.lie));
+            assert_eq!(find(told.name).map(|found| found.lie), Some(told.lie));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The device model on the machine: a PCI function that is none of QEMU's, its registers behind page faults, its messages as
 //! interrupts. What it is and which lie it tells is [`stand::device`].
 //!
-//! `model=blk lie=NAME` on the command line puts it in place of the adapter.
+//! `model=blk` or `model=scsi`, with `lie=NAME` and `packed=1`, puts it in place of the adapter.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -66,12 +66,11 @@ fn stray(what: &str, address: u64, bytes: usize) {
 
 /// Makes the device, if the command line asks for one; answers with its function and its addresses.
 pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
-    if !options.model {
-        return None;
-    }
+    let kind = options.model?;
     let lie = match options.lie.as_deref() {
         None => Lie::None,
         Some(name) => match device::find(name) {
+            Some(told) if !told.is_for(kind) => crate::stop!("a {kind:?} device cannot tell {name}"),
             Some(told) => {
                 *OUTCOME.lock() = told.outcome;
                 crate::note!("the device lies: {}", told.what);
@@ -80,14 +79,18 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
             None => crate::stop!("there is no lie {name}"),
         },
     };
-    // A ring of another format than it can read, and a table it has written over.
-    SPOILT.store(matches!(lie, Lie::RewritesDescriptors | Lie::AllFeatures), Ordering::Relaxed);
+    let spoilt = matches!(
+        lie,
+        Lie::RewritesDescriptors | Lie::RewritesOnce | Lie::RewritesAvailable | Lie::RewritesTable
+    );
+    SPOILT.store(spoilt, Ordering::Relaxed);
     // RAM stands behind the addresses, for the message table, which only the stand touches.
     let Some(base) = frames::run(bar::SIZE / PAGE) else { crate::stop!("no memory for the device") };
     BASE.store(base, Ordering::Relaxed);
-    *DEVICE.lock() = Some(Device::new(lie));
+    *DEVICE.lock() = Some(Device::new(kind, options.packed, lie));
     THERE.store(true, Ordering::Release);
-    Some((FUNCTION, alloc::vec![Bar { index: 0, address: base, size: bar::SIZE, memory: true }]))
+    let size = if lie == Lie::BarTooSmall { PAGE } else { bar::SIZE };
+    Some((FUNCTION, alloc::vec![Bar { index: 0, address: base, size, memory: true }]))
 }
 
 /// Whether a function is the model's.

@@ -28,9 +28,14 @@ pub struct Suite {
 /// The suite that has a boot for each lie of the stand's device model.
 const HOSTILE: &str = "hostile";
 
-/// A boot for each lie.
-fn lies() -> impl Iterator<Item = Setting> {
-    stand::device::LIES.iter().map(|told| Setting { name: told.name, lie: Some(told.name), ..MODEL })
+/// A boot for each lie that the model of this kind can tell.
+fn lies(kind: Kind) -> impl Iterator<Item = Setting> {
+    let (model, honest) = match kind {
+        Kind::Blk => (stand::device::Kind::Blk, MODEL),
+        Kind::Scsi => (stand::device::Kind::Scsi, SCSI_MODEL),
+    };
+    let lies = stand::device::LIES.iter().filter(move |told| told.is_for(model));
+    lies.map(move |told| Setting { name: told.name, lie: Some(told.name), ..honest })
 }
 
 /// The machine and the options of one boot.
@@ -86,6 +91,8 @@ const SCSI: Setting = Setting { kind: Kind::Scsi, ..BLK };
 /// The stand's own virtio-blk device, and none of QEMU's.
 const MODEL: Setting =
     Setting { name: "honest", controller: None, words: &["model=blk"], smp: 1, seconds: (90, 90), ..BLK };
+/// The stand's own virtio-scsi device.
+const SCSI_MODEL: Setting = Setting { kind: Kind::Scsi, words: &["model=scsi"], ..MODEL };
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
@@ -300,7 +307,16 @@ pub const SUITES: &[Suite] = &[
             },
         ],
     },
-    Suite { name: HOSTILE, about: "a device that lies: each of its lies, and the truth", trials: &[MODEL] },
+    Suite {
+        name: HOSTILE,
+        about: "a device that lies: each of its lies, and the truth",
+        trials: &[
+            MODEL,
+            SCSI_MODEL,
+            Setting { name: "honest, packed", words: &["model=blk", "packed=1"], ..MODEL },
+            Setting { name: "honest, packed", words: &["model=scsi", "packed=1"], ..SCSI_MODEL },
+        ],
+    },
     Suite {
         name: "hotplug",
         about: "disks that grow, LUNs that come and go under load, the CD tray",
@@ -583,7 +599,7 @@ const THROTTLED_BLK: &str = "virtio-blk-pci,drive=throttled,serial=RUST-BLK-0001
 impl Suite {
     /// The trials for this kind of driver, in the short or the long version.
     pub fn trials(&self, kind: Kind, long: bool) -> impl Iterator<Item = Setting> {
-        let lies = (self.name == HOSTILE).then(lies).into_iter().flatten();
+        let lies = (self.name == HOSTILE).then(|| lies(kind)).into_iter().flatten();
         let all = self.trials.iter().copied().chain(lies);
         all.filter(move |trial| trial.kind == kind && (long || !trial.long_only))
     }

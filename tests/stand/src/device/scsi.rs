@@ -1,0 +1,222 @@
+//! The SCSI host device's configuration (virtio 1.3, 5.6.4) and requests (5.6.6), with one disk behind it: target 0, LUN 0.
+//! What the disk answers follows SPC-4 and SBC-3.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::queue::Part;
+use super::{Bytes, Device, Lie, Memory, SECTOR, SECTORS};
+
+/// Queues: control, events, one of requests.
+pub(super) const REQUEST_QUEUE: u16 = 2;
+/// Bytes of a request before its data, and of a response before its data, with CDB and sense of the default sizes.
+const REQUEST: usize = 51;
+const RESPONSE: u64 = 108;
+const SENSE: usize = 96;
+
+/// Response codes (5.6.6.1).
+const BAD_TARGET: u8 = 3;
+const BUSY: u8 = 5;
+
+/// SCSI status.
+const GOOD: u8 = 0;
+const CHECK_CONDITION: u8 = 2;
+
+/// The device-specific configuration.
+pub(super) fn config(device: &Device) -> [u8; 64] {
+    let or = |lie: Lie, value: u32, truth: u32| if device.lie == lie { value } else { truth };
+    let words = [
+        or(Lie::NumQueuesHuge, u32::MAX, 1),
+        match device.lie {
+            Lie::SegMaxZero => 0,
+            Lie::SegMaxHuge => u32::MAX,
+            _ => 62,
+        },
+        match device.lie {
+            Lie::MaxSectorsZero => 0,
+            Lie::MaxSectorsHuge => u32::MAX,
+            _ => 0xFFFF,
+        },
+        or(Lie::CommandsPerLunZero, 0, 128),
+        16,
+        match device.lie {
+            Lie::SenseSizeZero => 0,
+            Lie::SenseSizeHuge => u32::MAX,
+            _ => SENSE as u32,
+        },
+        match device.lie {
+            Lie::CdbSizeZero => 0,
+            Lie::CdbSizeHuge => u32::MAX,
+            _ => 32,
+        },
+        // Channels in the lower half, targets in the upper: both name the last one.
+        or(Lie::TargetsHuge, 0xFFFF_FFFF, 3 << 16),
+        or(Lie::LunsHuge, u32::MAX, 7),
+    ];
+    let mut config = [0; 64];
+    for (place, word) in config.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    config
+}
+
+/// What comes of a command.
+struct Done {
+    response: u8,
+    status: u8,
+    sense: Vec<u8>,
+    data: Vec<u8>,
+    /// Bytes of the data out that were taken.
+    taken: u64,
+}
+
+impl Done {
+    fn good(data: Vec<u8>) -> Self {
+        Done { response: 0, status: GOOD, sense: Vec::new(), data, taken: 0 }
+    }
+
+    fn failed(response: u8) -> Self {
+        Done { response, ..Done::good(Vec::new()) }
+    }
+
+    /// Fixed format sense data (SPC-4, 4.5.3).
+    fn sense(key: u8, code: u8) -> Self {
+        let mut sense = vec![0; 18];
+        (sense[0], sense[2], sense[7], sense[12]) = (0x70, key, 10, code);
+        Done { status: CHECK_CONDITION, sense, ..Done::good(Vec::new()) }
+    }
+}
+
+/// Does what a request of the request queue asks for, response included; answers with the bytes written.
+pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Memory) -> u32 {
+    let (out, room) = (Bytes::read(parts), Bytes::written(parts));
+    let request = out.get(0, REQUEST, memory);
+    if request.len() < REQUEST || room.length < RESPONSE {
+        return 0;
+    }
+    let (out_bytes, in_bytes) = (out.length - REQUEST as u64, room.length - RESPONSE);
+    let data_out = |device: &mut Device, start: u64, blocks: u64, memory: &mut _| {
+        let bytes = (blocks * SECTOR as u64).min(out_bytes);
+        match device.disk_range(start.saturating_mul(SECTOR as u64), blocks * SECTOR as u64) {
+            Ok(range) => {
+                let data = out.get(REQUEST as u64, bytes as usize, memory);
+                device.disk[range.start..range.start + data.len()].copy_from_slice(&data);
+                Done { taken: bytes, ..Done::good(Vec::new()) }
+            }
+            Err(_) => Done::sense(5, 0x21),
+        }
+    };
+    let (target, lun) = (request[1], u16::from_be_bytes([request[2], request[3]]) & 0x3FFF);
+    let cdb = &request[19..];
+    let mut done = match transfer(cdb) {
+        _ if target != 0 => Done::failed(BAD_TARGET),
+        _ if device.lie == Lie::BusyTen && device.lying() => Done::failed(BUSY),
+        Some((true, start, blocks)) if lun == 0 => data_out(device, start, blocks, memory),
+        _ => answer(device, cdb, lun),
+    };
+    done.data.truncate(in_bytes as usize);
+    room.put(RESPONSE, &done.data, memory);
+    let moved = done.data.len() as u64;
+    let residual = (in_bytes - moved + out_bytes.saturating_sub(done.taken)).min(u64::from(u32::MAX)) as u32;
+    let mut response = vec![0; RESPONSE as usize];
+    let lying = device.lying();
+    let told = |lie: Lie| device.lie == lie && lying;
+    let sense_bytes = if told(Lie::SenseLengthHuge) {
+        (done.status, done.sense) = (CHECK_CONDITION, vec![0x70; SENSE]);
+        0xFFFF_FFF0
+    } else {
+        done.sense.len() as u32
+    };
+    let residual = if told(Lie::ResidualHuge) { u32::MAX } else { residual };
+    response[..4].copy_from_slice(&sense_bytes.to_le_bytes());
+    response[4..8].copy_from_slice(&residual.to_le_bytes());
+    response[10] = if told(Lie::ScsiStatusUnknown) { 0x55 } else { done.status };
+    response[11] = if told(Lie::ResponseUnknown) { 0x7B } else { done.response };
+    response[12..12 + done.sense.len()].copy_from_slice(&done.sense);
+    if !told(Lie::ResponseNotWritten) {
+        room.put(0, &response, memory);
+    }
+    (RESPONSE + moved) as u32
+}
+
+/// A task management function of the control queue: done at once, as nothing waits. A request of another kind is an
+/// unknown one, which is answered the same way.
+pub(super) fn control(parts: &[Part], memory: &mut impl Memory) -> u32 {
+    let room = Bytes::written(parts);
+    room.put(0, &[0], memory);
+    u32::from(room.length > 0)
+}
+
+/// Read or write of the CDB: whether it writes, first block, blocks.
+fn transfer(cdb: &[u8]) -> Option<(bool, u64, u64)> {
+    let number = |at: usize, bytes: usize| {
+        cdb[at..at + bytes].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    };
+    let (start, blocks) = match cdb[0] {
+        0x08 | 0x0A => (number(1, 3) & 0x1F_FFFF, if cdb[4] == 0 { 256 } else { number(4, 1) }),
+        0x28 | 0x2A => (number(2, 4), number(7, 2)),
+        0xA8 | 0xAA => (number(2, 4), number(6, 4)),
+        0x88 | 0x8A => (number(2, 8), number(10, 4)),
+        _ => return None,
+    };
+    Some((cdb[0] & 2 != 0, start, blocks))
+}
+
+/// Commands that write nothing.
+fn answer(device: &mut Device, cdb: &[u8], lun: u16) -> Done {
+    let short = |mut data: Vec<u8>, allocation: u64| {
+        data.truncate(allocation as usize);
+        Done::good(data)
+    };
+    let half = |at: usize| u64::from(u16::from_be_bytes([cdb[at], cdb[at + 1]]));
+    let word = |at: usize| half(at) << 16 | half(at + 2);
+    match cdb[0] {
+        0x12 => match inquiry(cdb, lun) {
+            Some(data) => short(data, half(3)),
+            None => Done::sense(5, 0x24),
+        },
+        0xA0 => short([&[0, 0, 0, 8, 0, 0, 0, 0][..], &[0; 8]].concat(), word(6)),
+        // REQUEST SENSE: nothing to tell.
+        0x03 => short([&[0x70, 0, 0, 0, 0, 0, 0, 10][..], &[0; 10]].concat(), u64::from(cdb[4])),
+        _ if lun != 0 => Done::sense(5, 0x25),
+        // TEST UNIT READY, START STOP UNIT, SYNCHRONIZE CACHE.
+        0x00 | 0x1B | 0x35 | 0x91 => Done::good(Vec::new()),
+        0x25 => {
+            let last = (SECTORS - 1) as u32;
+            Done::good([last.to_be_bytes(), (SECTOR as u32).to_be_bytes()].concat())
+        }
+        0x9E if cdb[1] & 0x1F == 0x10 => {
+            let mut data = vec![0; 32];
+            data[..8].copy_from_slice(&(SECTORS - 1).to_be_bytes());
+            data[8..12].copy_from_slice(&(SECTOR as u32).to_be_bytes());
+            short(data, word(10))
+        }
+        _ => match transfer(cdb) {
+            Some((_, start, blocks)) => {
+                match device.disk_range(start.saturating_mul(SECTOR as u64), blocks * SECTOR as u64) {
+                    Ok(range) => Done::good(device.disk[range].to_vec()),
+                    Err(_) => Done::sense(5, 0x21),
+                }
+            }
+            None => Done::sense(5, 0x20),
+        },
+    }
+}
+
+/// INQUIRY data, or a vital product data page; `None` for one there is not.
+fn inquiry(cdb: &[u8], lun: u16) -> Option<Vec<u8>> {
+    // Qualifier 3 and type 1Fh: no unit can be there (SPC-4, 6.6.2).
+    let kind = if lun == 0 { 0 } else { 0x7F };
+    let page = |code: u8, bytes: &[u8]| Some([&[kind, code, 0, bytes.len() as u8], bytes].concat());
+    match (cdb[1] & 1, cdb[2]) {
+        (0, 0) => {
+            let head = [kind, 0, 6, 2, 31, 0, 0, 2];
+            Some([&head[..], b"STAND   ", b"LIAR            ", b"1   "].concat())
+        }
+        (1, 0) => page(0, &[0, 0x80, 0x83]),
+        (1, 0x80) => page(0x80, b"LIAR-0002"),
+        // One designator: T10 vendor identification, ASCII.
+        (1, 0x83) => page(0x83, &[&[2, 1, 0, 17][..], b"STAND   LIAR-0002"].concat()),
+        _ => None,
+    }
+}
