@@ -3,10 +3,14 @@
 //!
 //! The log is a superblock and then entries, each a head of one sector and its data. A write is durable once an entry with
 //! FLUSH comes after it, or if it has FUA itself. QEMU logs a request when it is done.
+//!
+//! The log is replayed once. What a cut (a loss of power) leaves of a block is at least what was flushed last, at most what
+//! was written last. A batch begins when the one before has ended, so a block's generation never goes back; then a block
+//! that was durable once is there, or a newer one is, after every later cut, and it is enough to look once.
 
 use crate::machine::HostCheck;
 use anyhow::{Context as _, Result, bail, ensure};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -54,11 +58,7 @@ impl Durable {
 
     /// The first batch that begins only after this one was acknowledged. A flush leaves the next one under way.
     fn follower(&self) -> u32 {
-        if self.by.contains("FLUSH") || self.by.contains("SYNCHRONIZE") {
-            self.batch + 2
-        } else {
-            self.batch + 1
-        }
+        if matches!(self.by.as_str(), "FUA" | "no-cache") { self.batch + 1 } else { self.batch + 2 }
     }
 }
 
@@ -67,6 +67,8 @@ impl Durable {
 enum Entry {
     /// Blocks written: their batch and address. With FUA they are durable at once.
     Write { blocks: Vec<(u32, u64)>, fua: bool },
+    /// Something else written over blocks, or blocks discarded.
+    Other { first: u64, blocks: u64 },
     /// Everything before is durable.
     Flush,
 }
@@ -80,7 +82,7 @@ pub fn verify(log: &Path, said: &[Durable], seed: u64) -> HostCheck {
     HostCheck::of("log of writes", result)
 }
 
-/// Reads the log. Only blocks with stamps of this run count; whatever else is written is not the suite's.
+/// Reads the log. Blocks with stamps of this run are the suite's.
 fn read(mut log: impl Read + Seek, said: &[Durable], seed: u64) -> Result<Vec<Entry>> {
     let first = said.first().context("the stand said nothing was durable")?;
     let mut head = [0; 28];
@@ -102,7 +104,14 @@ fn read(mut log: impl Read + Seek, said: &[Durable], seed: u64) -> Result<Vec<En
         if flags & FLUSH != 0 {
             entries.push(Entry::Flush);
         }
-        if sectors == 0 || flags & DISCARD != 0 {
+        if sectors == 0 {
+            continue;
+        }
+        let (start, length) = (place * sector, sectors * sector);
+        if flags & DISCARD != 0 {
+            // No data follows.
+            let size = first.block_size as u64;
+            entries.push(Entry::Other { first: start / size, blocks: length.div_ceil(size) });
             continue;
         }
         let mut data = vec![0; usize::try_from(sectors * sector)?];
@@ -111,13 +120,16 @@ fn read(mut log: impl Read + Seek, said: &[Durable], seed: u64) -> Result<Vec<En
         at += sectors * sector;
         let mut blocks = Vec::new();
         for (index, block) in data.chunks_exact(first.block_size).enumerate() {
-            let lba = place * sector / first.block_size as u64 + index as u64;
+            let lba = start / first.block_size as u64 + index as u64;
             // Asking for an impossible stamp brings the one that is there.
             let none = Stamp { lba: u64::MAX, generation: 0, seed, owner: first.owner };
-            let Err(Mismatch::Other(found)) = stamp::verify(block, &none) else { continue };
-            if found.seed != seed || found.owner != first.owner {
-                continue;
-            }
+            let found = match stamp::verify(block, &none) {
+                Err(Mismatch::Other(found)) if (found.seed, found.owner) == (seed, first.owner) => found,
+                _ => {
+                    entries.push(Entry::Other { first: lba, blocks: 1 });
+                    continue;
+                }
+            };
             if let Err(mismatch) = stamp::verify(block, &Stamp { lba, ..found }) {
                 bail!("entry {number}: block {lba} is written with {mismatch:?}");
             }
@@ -128,45 +140,98 @@ fn read(mut log: impl Read + Seek, said: &[Durable], seed: u64) -> Result<Vec<En
     Ok(entries)
 }
 
-fn prove(entries: &[Entry], said: &[Durable]) -> Result<String> {
-    for durable in said {
-        prove_one(entries, durable)
-            .with_context(|| format!("batch {} (by {})", durable.batch, durable.by))?;
-    }
-    let flushes = entries.iter().filter(|entry| matches!(entry, Entry::Flush)).count();
-    Ok(format!(
-        "{} batches were durable when the stand was told so ({} entries, {flushes} flushes)",
-        said.len(),
-        entries.len()
-    ))
+/// What is on the disk and in its cache at some place of the log: the generation of each block.
+#[derive(Default)]
+struct Replay {
+    /// Durable.
+    safe: BTreeMap<u64, u32>,
+    /// Written, and not durable yet.
+    cached: BTreeMap<u64, u32>,
+    /// The blocks that were written of each batch.
+    batches: BTreeMap<u32, BTreeSet<u64>>,
+    flushes: usize,
 }
 
-/// In the part of the log before the first block that was written after the acknowledgement, every block of the batch is
-/// durable.
-fn prove_one(entries: &[Entry], durable: &Durable) -> Result<()> {
-    let later = |entry: &Entry| match entry {
-        Entry::Write { blocks, .. } => blocks.iter().any(|(batch, _)| *batch >= durable.follower()),
-        Entry::Flush => false,
-    };
-    let end = entries.iter().position(later).unwrap_or(entries.len());
-    let (mut cached, mut safe) = (BTreeSet::new(), BTreeSet::new());
-    for entry in &entries[..end] {
+impl Replay {
+    fn generation(&self, lba: u64) -> Option<u32> {
+        self.cached.get(&lba).or_else(|| self.safe.get(&lba)).copied()
+    }
+
+    fn step(&mut self, entry: &Entry) -> Result<()> {
         match entry {
             Entry::Write { blocks, fua } => {
-                let mine = blocks.iter().filter(|(batch, _)| *batch == durable.batch).map(|(_, lba)| *lba);
-                if *fua { safe.extend(mine) } else { cached.extend(mine) }
+                for &(batch, lba) in blocks {
+                    if let Some(newer) = self.generation(lba).filter(|there| *there > batch) {
+                        bail!("block {lba} goes back from batch {newer} to batch {batch}");
+                    }
+                    self.batches.entry(batch).or_default().insert(lba);
+                    if *fua {
+                        self.cached.remove(&lba);
+                        self.safe.insert(lba, batch);
+                    } else {
+                        self.cached.insert(lba, batch);
+                    }
+                }
             }
-            Entry::Flush => safe.append(&mut cached),
+            Entry::Other { first, blocks } => {
+                let range = *first..first.saturating_add(*blocks);
+                let lost = self.cached.range(range.clone()).chain(self.safe.range(range)).next();
+                if let Some((lba, batch)) = lost {
+                    bail!("block {lba} of batch {batch} is overwritten with what is not the suite's");
+                }
+            }
+            Entry::Flush => {
+                self.flushes += 1;
+                self.safe.append(&mut self.cached);
+            }
         }
+        Ok(())
     }
-    let lost = cached.difference(&safe).count();
-    ensure!(
-        safe.len() == durable.blocks,
-        "{} of {} blocks were durable when it was acknowledged; {lost} were in the cache, the others nowhere",
-        safe.len(),
-        durable.blocks
-    );
-    Ok(())
+
+    /// Every block of the batch is there after a cut here, or a newer one in its place.
+    fn check(&self, durable: &Durable) -> Result<()> {
+        let none = BTreeSet::new();
+        let written = self.batches.get(&durable.batch).unwrap_or(&none);
+        let is_safe = |lba: &&u64| self.safe.get(*lba).is_some_and(|there| *there >= durable.batch);
+        let safe = written.iter().filter(is_safe).count();
+        ensure!(
+            safe == durable.blocks && written.len() == durable.blocks,
+            "{safe} of {} blocks were durable when it was acknowledged; {} were in the cache, {} were written at all",
+            durable.blocks,
+            written.len() - safe,
+            written.len()
+        );
+        Ok(())
+    }
+}
+
+/// Replays the log. Each batch that was acknowledged must be durable before the first block that was written only after
+/// the acknowledgement. There must be such a block: QEMU flushes at its own end.
+fn prove(entries: &[Entry], said: &[Durable]) -> Result<String> {
+    ensure!(!said.is_empty(), "the stand said nothing was durable");
+    let mut open: Vec<&Durable> = said.iter().collect();
+    let mut replay = Replay::default();
+    for (number, entry) in entries.iter().enumerate() {
+        if let Entry::Write { blocks, .. } = entry
+            && let Some(newest) = blocks.iter().map(|(batch, _)| *batch).max()
+        {
+            for durable in open.extract_if(.., |durable| durable.follower() <= newest) {
+                replay
+                    .check(durable)
+                    .with_context(|| format!("batch {} (by {})", durable.batch, durable.by))?;
+            }
+        }
+        replay.step(entry).with_context(|| format!("entry {number}"))?;
+    }
+    if let Some(durable) = open.first() {
+        bail!("batch {} (by {}): nothing was written after it", durable.batch, durable.by);
+    }
+    Ok(format!(
+        "{} batches were durable when the stand was told so, and after every cut from then on ({} entries, {} flushes)",
+        said.len(),
+        entries.len(),
+        replay.flushes
+    ))
 }
 
 #[cfg(test)]
@@ -207,9 +272,51 @@ mod tests {
 
     #[test]
     fn a_block_that_was_never_written_is_noticed() {
+        let entries = [write(1, &[1]), Entry::Flush, write(3, &[5])];
+
+        let error = prove(&entries, &[durable(1, 2, "SYNCHRONIZE-CACHE")]).unwrap_err();
+
+        assert!(format!("{error:#}").contains("1 were written at all"), "{error:#}");
+    }
+
+    #[test]
+    fn the_flush_of_qemus_end_proves_nothing() {
         let entries = [write(1, &[1]), Entry::Flush];
 
-        assert!(prove(&entries, &[durable(1, 2, "SYNCHRONIZE-CACHE")]).is_err());
+        let error = prove(&entries, &[durable(1, 1, "SYNCHRONIZE-CACHE")]).unwrap_err();
+
+        assert!(error.to_string().contains("nothing was written after it"), "{error:#}");
+    }
+
+    #[test]
+    fn no_acknowledgement_at_all_is_no_proof() {
+        assert!(prove(&[write(1, &[1]), Entry::Flush], &[]).is_err());
+    }
+
+    #[test]
+    fn a_block_that_goes_back_is_lost_in_the_later_cuts() {
+        let old_again = [write(1, &[1]), write(2, &[1]), Entry::Flush, write(1, &[1]), write(3, &[9])];
+
+        let error = prove(&old_again, &[durable(1, 1, "SYNCHRONIZE-CACHE")]).unwrap_err();
+
+        assert!(format!("{error:#}").contains("goes back from batch 2 to batch 1"), "{error:#}");
+    }
+
+    #[test]
+    fn what_is_not_the_suites_may_not_take_a_blocks_place() {
+        let other = |first| Entry::Other { first, blocks: 8 };
+        let entries = |first| [write(1, &[8]), Entry::Flush, write(3, &[99]), other(first)];
+
+        prove(&entries(0), &[durable(1, 1, "SYNCHRONIZE-CACHE")]).unwrap();
+        prove(&entries(9), &[durable(1, 1, "SYNCHRONIZE-CACHE")]).unwrap();
+        assert!(prove(&entries(1), &[durable(1, 1, "SYNCHRONIZE-CACHE")]).is_err());
+    }
+
+    #[test]
+    fn a_newer_block_is_as_good_as_the_one_that_was_promised() {
+        let entries = [write(1, &[1, 2]), write(2, &[2]), Entry::Flush, write(3, &[5])];
+
+        prove(&entries, &[durable(1, 2, "SRB_FUNCTION_SHUTDOWN")]).unwrap();
     }
 
     #[test]
@@ -263,8 +370,43 @@ mod tests {
         let entries = read(Cursor::new(bytes), &[durable(1, 1, "x")], 5).unwrap();
 
         let fua = Entry::Write { blocks: vec![(2, 8)], fua: true };
-        let other = Entry::Write { blocks: vec![], fua: false };
-        assert_eq!(entries, [write(1, &[3]), Entry::Flush, fua, other]);
+        let (other, nothing) = (Entry::Other { first: 9, blocks: 1 }, write(0, &[]));
+        assert_eq!(entries, [write(1, &[3]), Entry::Flush, fua, other, nothing]);
+    }
+
+    #[test]
+    fn a_discard_has_no_data() {
+        let mut bytes = log(&[(3, DISCARD, &[0; 1024]), (3, 0, &stamped(3, 1))]);
+        bytes.drain(1024..2048);
+
+        let entries = read(Cursor::new(bytes), &[durable(1, 1, "x")], 5).unwrap();
+
+        assert_eq!(entries, [Entry::Other { first: 3, blocks: 2 }, write(1, &[3])]);
+    }
+
+    /// A log of four batches, the flush for each while the next is under way, without these entries of it.
+    fn run_without(dropped: impl Fn(usize, u64) -> bool) -> Result<String> {
+        let place = |batch: usize, half: usize| (2 * batch + half) as u64;
+        let block = |index: usize| stamped(place(index / 2, index % 2), index as u32 / 2);
+        let blocks: Vec<Vec<u8>> = (0..10).map(block).collect();
+        let half = |batch: usize, half: usize| (place(batch, half), 0, blocks[2 * batch + half].as_slice());
+        let mut entries = vec![half(1, 0), half(1, 1)];
+        for batch in 2..=4 {
+            entries.extend([half(batch, 0), (0, FLUSH, &[]), half(batch, 1)]);
+        }
+        let left: Vec<_> = entries.iter().enumerate().filter(|(at, entry)| !dropped(*at, entry.1)).collect();
+        let left: Vec<_> = left.into_iter().map(|(_, entry)| *entry).collect();
+        let said = [durable(1, 2, "SYNCHRONIZE-CACHE"), durable(2, 2, "SRB_FUNCTION_SHUTDOWN")];
+        prove(&read(Cursor::new(log(&left)), &said, 5)?, &said)
+    }
+
+    #[test]
+    fn a_doctored_log_is_refused_whichever_flush_is_missing() {
+        run_without(|_, _| false).unwrap();
+
+        assert!(run_without(|_, flags| flags == FLUSH).is_err(), "all of them");
+        assert!(run_without(|at, _| at == 3).is_err(), "the first");
+        assert!(run_without(|at, _| at == 6).is_err(), "the second");
     }
 
     #[test]

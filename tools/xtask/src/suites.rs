@@ -270,7 +270,8 @@ pub const SUITES: &[Suite] = &[
                 qemu: LOGGED,
                 drives: LOG_DRIVE,
                 devices: &[
-                    "virtio-blk-pci,drive=logged,serial=RUST-BLK-0001,disable-legacy=on,write-cache=off",
+                    // With VIRTIO_BLK_F_CONFIG_WCE the cache is on for whoever takes VIRTIO_BLK_F_FLUSH.
+                    "virtio-blk-pci,drive=logged,serial=RUST-BLK-0001,disable-legacy=on,write-cache=off,config-wce=off",
                 ],
                 ..BLK
             },
@@ -579,11 +580,13 @@ const STOPPING_SCSI: &[&str] = &[
 pub const LOG: &str = "log0";
 const LOG_DRIVE: &[(&str, u64)] = &[(LOG, 0)];
 /// The log does not show FUA. A quorum of one disk takes no FUA, so QEMU writes and flushes instead, and that it shows.
+/// The node in between holds flushes when the stand asks for it. That goes by the backend's name: by a node's QEMU would
+/// make another backend, and wait for the flush that is held.
 const LOGGED: &[&str] = &[
-    "-blockdev",
-    "driver=blklogwrites,node-name=logged,log-sector-size=512,\
-     file.driver=quorum,file.vote-threshold=1,\
-     file.children.0.driver=file,file.children.0.filename={folder}/disk0.img,\
+    "-drive",
+    "if=none,id=logged,driver=blklogwrites,log-sector-size=512,\
+     file.driver=blkdebug,file.image.driver=quorum,file.image.vote-threshold=1,\
+     file.image.children.0.driver=file,file.image.children.0.filename={folder}/disk0.img,\
      log.driver=file,log.filename={folder}/log0.img",
 ];
 const IO_THREAD: &[&str] = &["-object", "iothread,id=io0"];

@@ -4,13 +4,18 @@
 //! acknowledged. QEMU's `blklogwrites` keeps everything the disk was told, in its order, so the host can prove from that
 //! log alone that all blocks of batch K reached the disk and that a flush came after the last of them and before the first
 //! of batch K+2. For writes with FUA, and with the write cache off, the same holds for batch K and batch K+1. A block's
-//! generation is its batch.
+//! generation is its batch. What was acknowledged last is followed by one more batch, because QEMU flushes when it ends.
 //!
 //! Each acknowledged batch is a line `# durable: owner=O block-size=B batch=K blocks=N by=HOW`.
+//!
+//! A log cannot show an acknowledgement that is only a little early. So each kind of request is also sent while `blkdebug`
+//! holds the disk's flush: it must not end before the flush is let go.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use stand::cmdline::Options;
 use stand::scsi;
@@ -18,11 +23,12 @@ use stand::stamp::{self, SplitMix64, Stamp};
 use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
+use crate::host;
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::scan::class::{self, Outcome, TIMEOUT};
 use crate::scan::{DISK, Unit};
-use crate::storport::request::{Data, Request};
+use crate::storport::request::{Answer, Data, Request};
 use crate::storport::{port, queue};
 
 /// Transfers of a batch.
@@ -33,6 +39,61 @@ const MOST: u64 = 32;
 const AREA: u64 = 16_384;
 /// FUA in byte 1 of WRITE (10) and (16), SBC-3 5.32.
 const FUA: u8 = 0x08;
+/// DPOFUA in the device-specific parameter of a mode parameter header, SBC-3 6.4.1.
+const DPOFUA: u8 = 0x10;
+/// Reads that must end while a flush is held: as many as it takes for a flush that is not waited for to be acknowledged.
+const READS: u64 = 64;
+
+/// Longest wait for a request in milliseconds: its own time, and that of the whole ladder.
+const LIMIT: u64 = TIMEOUT as u64 * 1000 + 30_000;
+
+/// What makes earlier writes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The command.
+    Command,
+    /// SRB_FUNCTION_FLUSH.
+    Flush,
+    /// SRB_FUNCTION_SHUTDOWN. More requests may follow it (ns-srb-_storage_request_block.md).
+    Shutdown,
+}
+
+impl Way {
+    /// What Storport uses: the functions are for adapters that cache data themselves (ns-srb-_storage_request_block.md).
+    fn all() -> &'static [Self] {
+        if port().config.caches_data == 0 {
+            &[Self::Command]
+        } else {
+            &[Self::Flush, Self::Command, Self::Shutdown]
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Command => "SYNCHRONIZE-CACHE",
+            Self::Flush => "SRB_FUNCTION_FLUSH",
+            Self::Shutdown => "SRB_FUNCTION_SHUTDOWN",
+        }
+    }
+
+    fn request(self, unit: &Unit) -> Box<Request> {
+        let function = match self {
+            Self::Command => {
+                return Request::new(unit.address, scsi::synchronize_cache(), Data::default(), TIMEOUT);
+            }
+            Self::Flush => SRB_FUNCTION_FLUSH,
+            Self::Shutdown => SRB_FUNCTION_SHUTDOWN,
+        };
+        Request::other(unit.address, function, Extra::None, Data::default(), TIMEOUT)
+    }
+}
+
+/// How a driver takes WRITE with FUA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fua {
+    Taken,
+    Refused,
+}
 
 /// One disk and how it is written.
 struct Writer<'a> {
@@ -65,17 +126,24 @@ pub fn run(units: &[Unit], options: &Options) {
         faults: String::new(),
     };
     let rounds = if options.long { 500 } else { 20 };
-    match cache(disk) {
-        Some(false) => writer.through(rounds),
-        cache => {
-            if cache.is_none() {
-                crate::note!("{}: no caching page; taken for a write cache", class::name(disk.address));
-            }
-            let next = writer.flushed(rounds);
-            writer.forced(next, rounds);
+    let cache = cache(disk);
+    let name = class::name(disk.address);
+    if cache == Some(false) {
+        crate::note!("{name}: no write cache");
+        let next = writer.through(rounds);
+        writer.held_writes("held-write", next, false);
+    } else {
+        if cache.is_none() {
+            crate::note!("{name}: no caching page; taken for a write cache");
+        }
+        let mut next = writer.flushed(rounds);
+        next = writer.held_flushes(next);
+        if writer.forced_is_taken(next) == Fua::Taken {
+            next = writer.forced(next + 1, rounds);
+            writer.held_writes("held-fua", next, true);
         }
     }
-    let (name, faults) = (class::name(disk.address), &writer.faults);
+    let faults = &writer.faults;
     crate::console::check(
         faults.is_empty(),
         "flush",
@@ -89,59 +157,153 @@ fn cache(unit: &Unit) -> Option<bool> {
     matches!(outcome, Outcome::Good).then(|| scsi::write_cache(&data, 8)).flatten()
 }
 
+/// Whether the unit says that it takes FUA.
+fn promises_fua(unit: &Unit) -> bool {
+    let (outcome, data) = class::send(unit.address, scsi::mode_sense_10(8), 192);
+    matches!(outcome, Outcome::Good) && data.get(3).is_some_and(|parameter| parameter & DPOFUA != 0)
+}
+
 impl Writer<'_> {
     /// Batches 1 to `rounds`, each made durable by a flush while the next is under way. Answers with the next batch.
     fn flushed(&mut self, rounds: u32) -> u32 {
+        let ways = Way::all();
         let mut blocks = self.start(1);
         self.finish();
         for batch in 1..=rounds {
             let next = self.start(batch + 1);
-            // Both ways to ask for it, in turn. SRB_FUNCTION_FLUSH is for adapters that cache data themselves
-            // (ns-srb-_storage_request_block.md).
-            let by_command = batch % 2 == 0 || port().config.caches_data == 0;
-            let by = if by_command { "SYNCHRONIZE CACHE" } else { "SRB_FUNCTION_FLUSH" };
-            if self.flush(by_command) {
-                self.durable(batch, blocks, by);
+            // One in turn; every fourth time all of them at once, and the last to end is what counts.
+            let one = [ways[batch as usize % ways.len()]];
+            let chosen = if batch % 4 == 0 { &[ways, ways].concat() } else { one.as_slice() };
+            if self.flush(chosen) {
+                self.durable(batch, blocks, chosen[0].name());
             }
             self.finish();
             blocks = next;
         }
-        self.flush(true);
-        rounds + 2
+        self.marker(rounds + 2)
     }
 
-    /// Batches that are durable one by one, because each write asks for it.
-    fn forced(&mut self, first: u32, rounds: u32) {
-        let mut command = scsi::transfer(true, 0, 1, false);
-        command.cdb[1] |= FUA;
-        let mut buffer = Buffer::new(self.block, 0);
-        let first_stamp = Stamp { lba: 0, generation: first, seed: self.seed, owner: self.owner };
-        buffer.fill(self.block, &first_stamp);
-        let request = Request::new(self.unit.address, command, buffer.part(0, buffer.length), TIMEOUT);
-        let answer = queue::execute(request).answer;
-        if let Outcome::Sense(sense) = Outcome::of(&answer) {
+    /// A batch that shows where the ones before it were acknowledged. Answers with the next.
+    fn marker(&mut self, batch: u32) -> u32 {
+        self.start(batch);
+        self.finish();
+        batch + 1
+    }
+
+    /// Whether the device takes FUA: one write of batch `batch`.
+    fn forced_is_taken(&mut self, batch: u32) -> Fua {
+        let buffer = self.stamped(0, 1, batch);
+        let answer = queue::execute(self.write(0, &buffer, true)).answer;
+        let name = class::name(self.unit.address);
+        let promised = promises_fua(self.unit);
+        match Outcome::of(&answer) {
+            Outcome::Good => return Fua::Taken,
             // SBC-3 5.32: a device without DPOFUA may refuse it, and then class drivers flush instead.
-            crate::skip!("fua", "{}: WRITE with FUA is refused: {sense}", class::name(self.unit.address));
-            return;
+            Outcome::Sense(sense) if !promised => {
+                crate::skip!("fua", "{name}: WRITE with FUA is refused: {sense}");
+            }
+            _ => crate::not_ok!("fua", "{name}: DPOFUA is {promised}; WRITE with FUA: {}", answer.text()),
         }
-        for batch in first + 1..=first + rounds {
-            let blocks = self.one_by_one(batch, true);
+        Fua::Refused
+    }
+
+    /// Batches that are durable because each write asks for it. All of a batch are under way at once.
+    fn forced(&mut self, first: u32, rounds: u32) -> u32 {
+        for batch in first..first + rounds {
+            let blocks = self.at_once(batch);
             self.durable(batch, blocks, "FUA");
         }
+        self.marker(first + rounds)
     }
 
     /// Batches that are durable because there is no write cache. One write at a time: QEMU does not log the flushes of
     /// writes that end together, and not that of the very first.
-    fn through(&mut self, rounds: u32) {
-        self.one_by_one(1, false);
+    fn through(&mut self, rounds: u32) -> u32 {
+        self.one_by_one(1);
         for batch in 2..=rounds {
-            let blocks = self.one_by_one(batch, false);
-            self.durable(batch, blocks, "no cache");
+            let blocks = self.one_by_one(batch);
+            self.durable(batch, blocks, "no-cache");
         }
+        self.marker(rounds + 1)
+    }
+
+    /// Every way to flush, while the disk's flush is held: it may not be acknowledged until that is let go.
+    fn held_flushes(&mut self, mut batch: u32) -> u32 {
+        for way in Way::all() {
+            let blocks = self.start(batch);
+            self.finish();
+            let request = way.request(self.unit);
+            let Some(good) = self.held("held-flush", way.name(), request) else { return batch + 1 };
+            if good {
+                self.durable(batch, blocks, way.name());
+            }
+            // A flush is taken to leave one batch under way.
+            batch = self.marker(batch + 1);
+            batch = self.marker(batch);
+        }
+        batch
+    }
+
+    /// A write that is durable when it ends, while the disk's flush is held.
+    fn held_writes(&mut self, check: &str, batch: u32, fua: bool) {
+        // QEMU flushes only if something was written since it did.
+        let next = self.marker(batch);
+        let buffer = self.stamped(0, 4, next);
+        let request = self.write(0, &buffer, fua);
+        let by = if fua { "FUA" } else { "no-cache" };
+        if self.held(check, by, request) == Some(true) {
+            self.durable(next, 4, by);
+        }
+        self.marker(next + 1);
+    }
+
+    /// Sends a request while flushes of the disk's node are held, has reads end meanwhile, and lets go. Answers whether it
+    /// ended well after that, and with nothing when flushes cannot be held.
+    fn held(&mut self, check: &str, by: &str, request: Box<Request>) -> Option<bool> {
+        let name = class::name(self.unit.address);
+        if let Err(error) = breakpoint("break flush_to_disk held") {
+            crate::skip!(check, "{by}: flushes cannot be held: {error}");
+            return None;
+        }
+        let tag = queue::submit(request);
+        let mut early = None;
+        for read in 0..READS {
+            let buffer = Buffer::new(self.block, 0);
+            let command = scsi::transfer(false, read % self.blocks, 1, false);
+            let other = Request::new(self.unit.address, command, buffer.part(0, buffer.length), TIMEOUT);
+            let answer = queue::execute(other).answer;
+            if !matches!(Outcome::of(&answer), Outcome::Good) {
+                self.fault(format!("read while a flush is held: {}", answer.text()));
+            }
+            early = early.or_else(|| ended(tag));
+        }
+        let held = early.is_none();
+        let resumed = breakpoint("resume held");
+        if !held {
+            // Nothing may have come by. The next flush is not to be held.
+            let _ = breakpoint("remove_break held");
+        }
+        if early.is_none() {
+            queue::wait(LIMIT, || {
+                early = ended(tag);
+                early.is_some()
+            });
+        }
+        let Some(request) = early else { crate::stop!("{by} did not end once flushes were let go") };
+        let good = matches!(Outcome::of(&request.answer), Outcome::Good);
+        crate::console::check(
+            held && resumed.is_ok() && good,
+            check,
+            format_args!(
+                "{name}: {by} {} the disk had flushed; {}; {resumed:?}",
+                if held { "did not end before" } else { "ended before" },
+                request.answer.text()
+            ),
+        );
+        Some(held && good)
     }
 
     fn durable(&self, batch: u32, blocks: usize, by: &str) {
-        let by = by.replace(' ', "-");
         crate::note!(
             "durable: owner={:#x} block-size={} batch={batch} blocks={blocks} by={by}",
             self.owner,
@@ -173,24 +335,49 @@ impl Writer<'_> {
         written.len()
     }
 
-    /// Writes a batch one transfer after the other, with FUA or without.
-    fn one_by_one(&mut self, batch: u32, fua: bool) -> usize {
+    fn write(&self, lba: u64, buffer: &Buffer, fua: bool) -> Box<Request> {
+        let mut command = scsi::transfer(true, lba, buffer.length / self.block, false);
+        if fua {
+            command.cdb[1] |= FUA;
+        }
+        Request::new(self.unit.address, command, buffer.part(0, buffer.length), TIMEOUT)
+    }
+
+    /// Writes a batch one transfer after the other.
+    fn one_by_one(&mut self, batch: u32) -> usize {
         let mut written = BTreeSet::new();
         for _ in 0..BATCH {
             let (lba, blocks) = self.place();
             written.extend(lba..lba + blocks);
             let buffer = self.stamped(lba, blocks, batch);
-            let mut command = scsi::transfer(true, lba, blocks as u32, false);
-            if fua {
-                command.cdb[1] |= FUA;
-            }
-            let request = Request::new(self.unit.address, command, buffer.part(0, buffer.length), TIMEOUT);
-            let answer = queue::execute(request).answer;
-            if !matches!(Outcome::of(&answer), Outcome::Good) {
-                self.fault(format!("batch {batch}: {}", answer.text()));
-            }
+            let answer = queue::execute(self.write(lba, &buffer, false)).answer;
+            self.judge(batch, &answer);
         }
         written.len()
+    }
+
+    /// Writes a batch with FUA, all transfers at once.
+    fn at_once(&mut self, batch: u32) -> usize {
+        let mut written = BTreeSet::new();
+        let mut under_way = Vec::new();
+        for _ in 0..BATCH {
+            let (lba, blocks) = self.place();
+            written.extend(lba..lba + blocks);
+            let buffer = self.stamped(lba, blocks, batch);
+            let tag = queue::submit(self.write(lba, &buffer, true));
+            under_way.push((tag, buffer));
+        }
+        for (tag, _buffer) in &under_way {
+            let answer = wait_for(*tag).answer;
+            self.judge(batch, &answer);
+        }
+        written.len()
+    }
+
+    fn judge(&mut self, batch: u32, answer: &Answer) {
+        if !matches!(Outcome::of(answer), Outcome::Good) {
+            self.fault(format!("batch {batch}: {}", answer.text()));
+        }
     }
 
     /// Waits for a batch.
@@ -208,24 +395,55 @@ impl Writer<'_> {
         }
     }
 
-    /// Asks for everything acknowledged so far to be made durable.
-    fn flush(&mut self, by_command: bool) -> bool {
-        let request = if by_command {
-            Request::new(self.unit.address, scsi::synchronize_cache(), Data::default(), TIMEOUT)
-        } else {
-            Request::other(self.unit.address, SRB_FUNCTION_FLUSH, Extra::None, Data::default(), TIMEOUT)
-        };
-        let answer = queue::execute(request).answer;
-        let good = answer.srb_status & 0x3F == SRB_STATUS_SUCCESS;
-        if !good {
-            self.fault(format!("flush: {}", answer.text()));
+    /// Asks for everything acknowledged so far to be made durable, in all these ways at once.
+    fn flush(&mut self, ways: &[Way]) -> bool {
+        let tags: Vec<u32> = ways.iter().map(|way| queue::submit(way.request(self.unit))).collect();
+        let mut all_good = true;
+        for (tag, way) in tags.into_iter().zip(ways) {
+            let answer = wait_for(tag).answer;
+            if answer.srb_status & 0x3F != SRB_STATUS_SUCCESS {
+                self.fault(format!("{}: {}", way.name(), answer.text()));
+                all_good = false;
+            }
         }
-        good
+        all_good
     }
 
     fn fault(&mut self, text: String) {
         if self.faults.len() < 400 {
             self.faults = format!("{}; {text}", self.faults);
         }
+    }
+}
+
+/// A request that has ended.
+fn ended(tag: u32) -> Option<Box<Request>> {
+    let mut port = port();
+    let index = port.done.iter().position(|request| request.tag == tag)?;
+    port.done.remove(index)
+}
+
+/// Waits for one of several requests under way.
+fn wait_for(tag: u32) -> Box<Request> {
+    let mut request = None;
+    queue::wait(LIMIT, || {
+        request = ended(tag);
+        request.is_some()
+    });
+    match request {
+        Some(request) => request,
+        None => crate::stop!("request {tag} was not completed and not even timed out"),
+    }
+}
+
+/// Has the disk hold requests, or go on with them.
+fn breakpoint(command: &str) -> Result<(), String> {
+    let line = format!(
+        r#"{{"execute":"human-monitor-command","arguments":{{"command-line":"qemu-io logged \"{command}\""}}}}"#
+    );
+    // Nothing is said when it is done.
+    match host::qmp(&line)?.as_str() {
+        r#""""# => Ok(()),
+        said => Err(said.into()),
     }
 }
