@@ -268,6 +268,7 @@ pub fn attempt(
     }
     if report.broken.is_none()
         && trial.io == Io::Full
+        && !trial.machine.is_bare()
         && let Some(kind) = trial.kind
     {
         let mut checks = match trial.suite {

@@ -382,6 +382,11 @@ impl Machine {
         }
     }
 
+    /// Whether there is no device at all: then the disks' files are nobody's.
+    pub fn is_bare(&self) -> bool {
+        self.devices.is_empty()
+    }
+
     /// Adds a QEMU `-device` string as it is.
     pub fn raw(&mut self, device: &str) {
         self.devices.push(device.to_owned());
