@@ -1,5 +1,5 @@
 //! `power`: the adapter is stopped and started again and again with requests waiting, and its resources change.
-//! HLK equivalents: the DF reboot, sleep and PnP tests with I/O.
+//! Its nearest in the HLK is "DF - Reboot restart with IO before and after (Reliability)".
 
 use stand::cmdline::Options;
 
