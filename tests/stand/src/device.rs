@@ -8,6 +8,7 @@
 
 mod blk;
 mod bytes;
+mod conduct;
 mod lies;
 mod queue;
 mod scsi;
@@ -17,8 +18,9 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::Bytes;
+use conduct::Conduct;
 pub use lies::{LIES, Lie, Outcome, Told, find};
-use queue::{Chain, Queue};
+use queue::{Chain, Fault, Queue};
 
 use crate::stamp::SplitMix64;
 
@@ -122,6 +124,7 @@ pub struct Device {
     /// Everything is answered at once and in order.
     prompt: bool,
     random: SplitMix64,
+    conduct: Conduct,
     /// Requests seen.
     pub requests: u64,
     /// Times that the lie was told; when it is told once only, the device is honest afterwards.
@@ -156,6 +159,7 @@ impl Device {
             lie,
             prompt: false,
             random: SplitMix64(0x11A2),
+            conduct: Conduct::default(),
             requests: 0,
             told: 0,
             disk: vec![0; SECTORS as usize * SECTOR],
@@ -292,7 +296,10 @@ impl Device {
             return ones;
         }
         let value = match offset {
-            bar::COMMON..bar::ISR => self.common_read(offset),
+            bar::COMMON..bar::ISR => {
+                self.check_width(offset, size);
+                self.common_read(offset)
+            }
             bar::ISR => {
                 let isr = core::mem::take(&mut self.isr);
                 u64::from(match self.lie {
@@ -367,13 +374,17 @@ impl Device {
     }
 
     fn offered(&mut self) -> u64 {
+        self.feature_reads += 1;
+        self.features()
+    }
+
+    fn features(&self) -> u64 {
         let own = match self.kind {
             Kind::Blk => feature::SEG_MAX | feature::BLK_SIZE | feature::FLUSH,
             Kind::Scsi => 0,
         };
         let packed = if self.packed { feature::PACKED } else { 0 };
         let all = own | feature::INDIRECT | feature::EVENT_IDX | feature::VERSION_1 | packed;
-        self.feature_reads += 1;
         match self.lie {
             Lie::FeaturesChange if self.feature_reads > 3 => feature::VERSION_1,
             Lie::NoVersion1 => all & !feature::VERSION_1,
@@ -394,14 +405,18 @@ impl Device {
     }
 
     /// Writes a register. Answers with the messages that interrupt now.
-    pub fn write(&mut self, offset: u64, value: u64, memory: &mut impl Memory) -> Vec<u16> {
+    pub fn write(&mut self, offset: u64, size: u8, value: u64, memory: &mut impl Memory) -> Vec<u16> {
         if self.gone() {
             return Vec::new();
+        }
+        if offset < bar::ISR {
+            self.check_width(offset, size);
         }
         match offset {
             0 => self.features_select[0] = value as u32,
             8 => self.features_select[1] = value as u32,
             12 => {
+                self.check_features_written();
                 let shift = 32 * self.features_select[1].min(1);
                 self.driver_features =
                     self.driver_features & !(0xFFFF_FFFF << shift) | (value & 0xFFFF_FFFF) << shift;
@@ -411,6 +426,7 @@ impl Device {
             22 => self.queue_select = value as u16,
             bar::NOTIFY..bar::TABLE => {
                 // Two bytes say the queue, even where more is said besides it (4.1.5.2).
+                self.check_notification();
                 let index = usize::from(((offset - bar::NOTIFY) / NOTIFY_STEP) as u16);
                 if let Some(queue) = self.queues.get_mut(index) {
                     queue.kicked = true;
@@ -423,6 +439,11 @@ impl Device {
     }
 
     fn queue_write(&mut self, offset: u64, value: u64) {
+        match offset {
+            24 => self.check_size(value),
+            28 => self.check_enable(value),
+            _ => {}
+        }
         let vector = self.vector(value);
         let events = self.driver_features & feature::EVENT_IDX != 0;
         let packed = self.driver_features & feature::PACKED != 0;
@@ -458,6 +479,7 @@ impl Device {
             }
             return;
         }
+        self.check_status(value);
         let refused = self.is(Lie::FeaturesOkRefused) || self.driver_features & feature::VERSION_1 == 0;
         let allowed = if refused { !status::FEATURES_OK } else { !0 };
         self.looks = 100;
@@ -512,9 +534,15 @@ impl Device {
 
     fn take(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
         loop {
-            // A driver that offers more than there is room for is at fault; more than that is not looked at.
-            for _ in 0..=self.queue(index).size {
-                let Some(chain) = self.queue(index).take(memory) else { break };
+            while let Some(chain) = self.queue(index).take(memory) {
+                if self.queue(index).faults.has(Fault::TOO_MANY) {
+                    // Nothing in the queue can be believed any more; the device asks for a reset, as QEMU's do.
+                    let seen = *self.queue(index);
+                    self.check_queue(&seen);
+                    self.status |= status::NEEDS_RESET;
+                    self.change(messages);
+                    return;
+                }
                 if index == self.kind.request_queue() {
                     self.requests += 1;
                 }
@@ -526,6 +554,8 @@ impl Device {
                     return;
                 }
             }
+            let seen = *self.queue(index);
+            self.check_queue(&seen);
             self.ask(index, memory);
             // A request may have come before the driver saw that it has to notify.
             let mut probe = *self.queue(index);
@@ -718,29 +748,30 @@ mod tests {
     fn bring_up(device: &mut Device, memory: &mut Vec<u8>) -> Vec<u64> {
         let queue = u64::from(device.kind.request_queue());
         let mut seen = Vec::new();
-        device.write(20, 0, memory);
+        device.write(20, 1, 0, memory);
         seen.push(device.read(20, 1));
-        device.write(20, 3, memory);
+        device.write(20, 1, 3, memory);
         for select in [0, 1] {
-            device.write(0, select, memory);
+            device.write(0, 4, select, memory);
             seen.push(device.read(4, 4));
         }
-        for (offset, value) in [(8, 0), (12, feature::INDIRECT), (8, 1), (12, 1), (20, 11)] {
-            device.write(offset, value, memory);
+        for (offset, size, value) in
+            [(8, 4, 0), (12, 4, feature::INDIRECT), (8, 4, 1), (12, 4, 1), (20, 1, 11), (22, 2, queue)]
+        {
+            device.write(offset, size, value, memory);
         }
-        device.write(22, queue, memory);
         seen.extend([device.read(20, 1), device.read(18, 2), device.read(24, 2), device.read(30, 2)]);
-        for (offset, value) in [
-            (16, 0),
-            (24, u64::from(SIZE)),
-            (26, 1),
-            (32, DESCRIPTORS),
-            (40, AVAILABLE),
-            (48, USED),
-            (28, 1),
-            (20, 15),
+        for (offset, size, value) in [
+            (16, 2, 0),
+            (24, 2, u64::from(SIZE)),
+            (26, 2, 1),
+            (32, 4, DESCRIPTORS),
+            (40, 4, AVAILABLE),
+            (48, 4, USED),
+            (28, 2, 1),
+            (20, 1, 15),
         ] {
-            device.write(offset, value, memory);
+            device.write(offset, size, value, memory);
         }
         seen.extend([device.read(16, 2), device.read(26, 2), device.read(20, 1), device.read(21, 1)]);
         seen
@@ -790,7 +821,7 @@ mod tests {
         memory.write(AVAILABLE + 4 + 2 * u64::from(number % SIZE), &0u16.to_le_bytes());
         memory.write(AVAILABLE + 2, &(number + 1).to_le_bytes());
         let queue = u64::from(device.kind.request_queue());
-        device.write(bar::NOTIFY + NOTIFY_STEP * queue, queue, memory)
+        device.write(bar::NOTIFY + NOTIFY_STEP * queue, 2, queue, memory)
     }
 
     #[test]
@@ -833,7 +864,7 @@ mod tests {
         assert!(device.tick(&mut memory).is_empty());
         assert_eq!(get16(&mut memory, USED + 2), 0, "nobody notified");
 
-        device.write(20, 0, &mut memory);
+        device.write(20, 1, 0, &mut memory);
 
         assert!(request(&mut device, &mut memory, false, 0, 0).is_empty());
         assert_eq!((device.read(20, 1), memory[RESPONSE as usize]), (0, 0xEE));
@@ -869,7 +900,10 @@ mod tests {
                     device.read(bar::ISR, 1),
                     u64::from(get16(&mut memory, USED + 2)),
                 ]);
-                seen.extend(memory.iter().map(|byte| u64::from(*byte)));
+                for area in [DESCRIPTORS, AVAILABLE, USED, RESPONSE, TABLE] {
+                    let area = &memory[area as usize..area as usize + 128];
+                    seen.extend(area.iter().map(|byte| u64::from(*byte)));
+                }
             }
             for _ in 0..30 {
                 seen.extend(device.tick(&mut memory).into_iter().map(u64::from));

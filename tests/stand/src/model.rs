@@ -6,15 +6,14 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use iced_x86::Register;
 use stand::cmdline::Options;
 use stand::device::{self, Device, Lie, Memory, Outcome, bar};
-use stand::emulate::{self, Action};
+use stand::emulate::{self, Bus, Registers};
 
 use crate::cpu::interrupt::{FIRST_MESSAGE, Frame, LINE_VECTOR};
 use crate::cpu::lock::Lock;
 use crate::cpu::{apic, smp};
-use crate::memory::{self, PAGE, frames};
+use crate::memory::{self, PAGE, frames, paging};
 use crate::pci::Function;
 use crate::pci::bars::Bar;
 use crate::storport::interrupt::processor_of;
@@ -145,7 +144,8 @@ pub fn reset() {
     with(Device::reset);
 }
 
-/// Does the driver's access to a register, if that is what faulted.
+/// Does the driver's access to a register, if that is what faulted. Interrupts are off meanwhile, and the device's lock is
+/// not held: the stand itself touches no register.
 pub fn access(frame: &mut Frame, address: u64) -> bool {
     let seen = SEEN.load(Ordering::Relaxed);
     if seen == 0 || !(seen..seen + bar::SIZE).contains(&address) {
@@ -153,29 +153,60 @@ pub fn access(frame: &mut Frame, address: u64) -> bool {
     }
     // SAFETY: the instruction was just fetched from there, and is followed by more of its section.
     let code = unsafe { core::slice::from_raw_parts(frame.rip as *const u8, 15) };
-    let Some(access) = emulate::decode(code, frame.rip) else { return false };
-    let offset = address - seen;
-    match access.action {
-        Action::Load(register) => {
-            let value = with(|device| device.read(offset, access.size));
-            if let Some(full) = full(frame, register) {
-                *full = emulate::loaded(*full, register, value);
-            }
+    let mut registers = Registers { general: general(frame).map(|r| *r), rip: frame.rip, flags: frame.flags };
+    let mut bus = Registered { seen, messages: Vec::new() };
+    let done = emulate::step(code, address, &mut registers, &mut bus).is_some();
+    if done {
+        for (place, value) in general(frame).into_iter().zip(registers.general) {
+            *place = value;
         }
-        Action::Store(register) => {
-            let value = full(frame, register).map_or(0, |full| emulate::stored(*full, register));
-            store(offset, access.size, value);
-        }
-        Action::StoreImmediate(value) => store(offset, access.size, value),
+        (frame.rip, frame.flags) = (registers.rip, registers.flags);
     }
-    frame.rip = access.next;
-    true
+    interrupt(&bus.messages);
+    for what in with(Device::complaints) {
+        crate::not_ok!("virtio-conduct", "the driver did what virtio 1.3 forbids: {what}");
+    }
+    done
 }
 
-fn store(offset: u64, size: u8, value: u64) {
-    let value = if size == 8 { value } else { value & ((1 << (8 * u32::from(size))) - 1) };
-    let messages = with(|device| device.write(offset, value, &mut Ram));
-    interrupt(&messages);
+/// The device's registers, and memory for the other end of string instructions.
+struct Registered {
+    seen: u64,
+    messages: Vec<u16>,
+}
+
+impl Registered {
+    fn offset(&self, address: u64) -> Option<u64> {
+        (self.seen..self.seen + bar::SIZE).contains(&address).then(|| address - self.seen)
+    }
+}
+
+impl Bus for Registered {
+    fn load(&mut self, address: u64, size: usize) -> Option<u64> {
+        if let Some(offset) = self.offset(address) {
+            return Some(with(|device| device.read(offset, size as u8)));
+        }
+        let mut bytes = [0; 8];
+        for (at, byte) in (address..).zip(&mut bytes[..size]) {
+            paging::translate(at)?;
+            // SAFETY: the address is mapped; a byte of the driver's own memory is read for the driver.
+            *byte = unsafe { (at as *const u8).read_volatile() };
+        }
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    fn store(&mut self, address: u64, size: usize, value: u64) -> Option<()> {
+        if let Some(offset) = self.offset(address) {
+            self.messages.extend(with(|device| device.write(offset, size as u8, value, &mut Ram)));
+            return Some(());
+        }
+        for (at, byte) in (address..).zip(&value.to_le_bytes()[..size]) {
+            paging::translate(at).filter(|(_, writable)| *writable)?;
+            // SAFETY: the address is mapped and writable; a byte of the driver's own memory is written for the driver.
+            unsafe { (at as *mut u8).write_volatile(*byte) };
+        }
+        Some(())
+    }
 }
 
 /// A millisecond has passed.
@@ -207,25 +238,24 @@ fn interrupt(messages: &[u16]) {
     }
 }
 
-/// The full register of a frame.
-fn full(frame: &mut Frame, register: Register) -> Option<&mut u64> {
-    Some(match register.full_register() {
-        Register::RAX => &mut frame.rax,
-        Register::RBX => &mut frame.rbx,
-        Register::RCX => &mut frame.rcx,
-        Register::RDX => &mut frame.rdx,
-        Register::RSI => &mut frame.rsi,
-        Register::RDI => &mut frame.rdi,
-        Register::RBP => &mut frame.rbp,
-        Register::RSP => &mut frame.rsp,
-        Register::R8 => &mut frame.r8,
-        Register::R9 => &mut frame.r9,
-        Register::R10 => &mut frame.r10,
-        Register::R11 => &mut frame.r11,
-        Register::R12 => &mut frame.r12,
-        Register::R13 => &mut frame.r13,
-        Register::R14 => &mut frame.r14,
-        Register::R15 => &mut frame.r15,
-        _ => return None,
-    })
+/// The general registers of a frame, in the order of [`Registers`].
+fn general(frame: &mut Frame) -> [&mut u64; 16] {
+    [
+        &mut frame.rax,
+        &mut frame.rcx,
+        &mut frame.rdx,
+        &mut frame.rbx,
+        &mut frame.rsp,
+        &mut frame.rbp,
+        &mut frame.rsi,
+        &mut frame.rdi,
+        &mut frame.r8,
+        &mut frame.r9,
+        &mut frame.r10,
+        &mut frame.r11,
+        &mut frame.r12,
+        &mut frame.r13,
+        &mut frame.r14,
+        &mut frame.r15,
+    ]
 }

@@ -35,6 +35,31 @@ pub(super) struct Chain {
     pub table: Option<(u64, u16)>,
 }
 
+/// What is wrong with what a driver put into a queue: a set of bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fault(u8);
+
+impl Fault {
+    pub const TOO_MANY: Self = Fault(1);
+    pub const OUTSIDE: Self = Fault(2);
+    pub const TOO_LONG: Self = Fault(4);
+    pub const NESTED: Self = Fault(8);
+    pub const ORDER: Self = Fault(16);
+    pub const EMPTY: Self = Fault(32);
+    /// Not wrong where tables were agreed on.
+    pub const INDIRECT: Self = Fault(64);
+
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn add(&mut self, other: Self, condition: bool) {
+        if condition {
+            self.0 |= other.0;
+        }
+    }
+}
+
 /// A queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Queue {
@@ -51,6 +76,8 @@ pub(super) struct Queue {
     pub packed: bool,
     /// Event indexes were negotiated.
     pub events: bool,
+    /// What was seen so far that must not be.
+    pub faults: Fault,
     /// The driver has notified of it since the device last looked.
     pub kicked: bool,
     /// Entries taken and given back so far. A split ring counts them modulo 2^16, a packed one by its size and wrap counter;
@@ -82,9 +109,11 @@ impl Queue {
     }
 
     fn take_split(&mut self, memory: &mut impl Memory) -> Option<Chain> {
-        if get16(memory, self.available + 2) == self.taken as u16 {
+        let waiting = get16(memory, self.available + 2).wrapping_sub(self.taken as u16);
+        if waiting == 0 {
             return None;
         }
+        self.faults.add(Fault::TOO_MANY, waiting > self.size);
         let head = get16(memory, self.available + 4 + 2 * self.place(self.taken));
         self.taken += 1;
         let mut chain = Chain { id: head, ..Chain::default() };
@@ -96,7 +125,8 @@ impl Queue {
             let at = table + 16 * u64::from(index);
             let (part, flags) = part(memory, at, 12);
             if flags & INDIRECT != 0 {
-                (table, size, index) = (part.address, (part.length / 16).min(MOST_PARTS as u32) as u16, 0);
+                self.faults.add(Fault::NESTED, chain.table.is_some() || flags & NEXT != 0);
+                (table, size, index) = (part.address, self.table(part), 0);
                 chain.table = Some((table, size));
                 continue;
             }
@@ -105,7 +135,10 @@ impl Queue {
                 break;
             }
             index = get16(memory, at + 14);
+            self.faults.add(Fault::OUTSIDE, index >= size);
         }
+        self.faults.add(Fault::OUTSIDE, head >= self.size);
+        self.look_at(&chain);
         Some(chain)
     }
 
@@ -123,7 +156,8 @@ impl Queue {
             chain.places += 1;
             chain.id = get16(memory, at + 12);
             if flags & INDIRECT != 0 {
-                let entries = (part.length / 16).min(MOST_PARTS as u32) as u16;
+                self.faults.add(Fault::NESTED, chain.table.is_some() || flags & NEXT != 0);
+                let entries = self.table(part);
                 chain.table = Some((part.address, entries));
                 for entry in 0..u64::from(entries) {
                     chain.parts.push(self::part(memory, part.address + 16 * entry, 14).0);
@@ -136,7 +170,21 @@ impl Queue {
             }
         }
         self.taken += u64::from(chain.places);
+        self.look_at(&chain);
         Some(chain)
+    }
+
+    /// Entries of a table.
+    fn table(&mut self, part: Part) -> u16 {
+        self.faults.add(Fault::INDIRECT, true);
+        self.faults.add(Fault::EMPTY, part.length == 0 || !part.length.is_multiple_of(16));
+        (part.length / 16).min(MOST_PARTS as u32) as u16
+    }
+
+    fn look_at(&mut self, chain: &Chain) {
+        self.faults.add(Fault::TOO_LONG, chain.parts.len() > usize::from(self.size));
+        let mut parts = chain.parts.iter().skip_while(|part| !part.device_writes);
+        self.faults.add(Fault::ORDER, parts.any(|part| !part.device_writes));
     }
 
     /// Gives a request back.
@@ -348,6 +396,53 @@ mod tests {
             (queue.given, queue.signalled) = (5, 3);
 
             assert_eq!(queue.wants_interrupt(&mut memory), expected, "event {event} on lap {wrap}");
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_in_a_packed_ring_is_noted() {
+        let table: [(&[u16], Fault); 4] = [
+            (&[NEXT, WRITE], Fault(0)),
+            (&[WRITE | NEXT, 0], Fault::ORDER),
+            (&[INDIRECT], Fault(Fault::INDIRECT.0)),
+            (&[INDIRECT | NEXT, 0], Fault(Fault::INDIRECT.0 | Fault::NESTED.0 | Fault::TOO_LONG.0)),
+        ];
+        for (flags, expected) in table {
+            let (mut queue, mut memory) = packed(4);
+            for (place, flags) in flags.iter().enumerate() {
+                offer(&mut memory, place as u64, 0, *flags, true);
+            }
+
+            queue.take(&mut memory).unwrap();
+
+            assert_eq!(queue.faults, expected, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_in_a_split_ring_is_noted() {
+        /// Flags and next of each descriptor, index of the head, and how far the available index is.
+        type Row<'a> = (&'a [(u16, u16)], u16, u16, Fault);
+        let table: [Row<'_>; 5] = [
+            (&[(NEXT, 1), (WRITE, 0)], 0, 1, Fault(0)),
+            (&[(0, 0)], 4, 1, Fault::OUTSIDE),
+            (&[(NEXT, 9)], 0, 1, Fault::OUTSIDE),
+            (&[(NEXT, 0)], 0, 1, Fault::TOO_LONG),
+            (&[(0, 0)], 0, 5, Fault::TOO_MANY),
+        ];
+        for (descriptors, head, available, expected) in table {
+            let (mut queue, mut memory) = packed(4);
+            queue.packed = false;
+            for (index, (flags, next)) in descriptors.iter().enumerate() {
+                memory.write(RING + 16 * index as u64 + 12, &flags.to_le_bytes());
+                memory.write(RING + 16 * index as u64 + 14, &next.to_le_bytes());
+            }
+            memory.write(DRIVER + 2, &available.to_le_bytes());
+            memory.write(DRIVER + 4, &head.to_le_bytes());
+
+            queue.take(&mut memory).unwrap();
+
+            assert_eq!(queue.faults, expected, "{descriptors:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::scan::{self, Unit};
 use crate::storport::request::Request;
-use crate::storport::{port, queue};
+use crate::storport::{control, port, queue};
 
 /// The model's disk.
 const UNIT: (u8, u8, u8) = (0, 0, 0);
@@ -110,11 +110,20 @@ pub fn run(_units: &[Unit], options: &Options) {
         format_args!("{started} transfers started, all ended"),
     );
     if !lasts {
-        let last = flights.one(1, false, Buffer::new(BLOCK, 0), false);
+        let mut works = |check: &str, what: &str| {
+            let last = flights.one(1, false, Buffer::new(BLOCK, 0), false);
+            let detail = last.error.as_deref().unwrap_or(what);
+            crate::console::check(last.error.is_none(), check, format_args!("{detail}"));
+        };
+        works("hostile-recovered", "the device is honest again and works");
+        let restarted = control::stop_and_restart();
         crate::console::check(
-            last.error.is_none(),
-            "hostile-recovered",
-            format_args!("{}", last.error.as_deref().unwrap_or("the device is honest again and works")),
+            restarted,
+            "hostile-restarted",
+            format_args!("ScsiStopAdapter, ScsiRestartAdapter"),
         );
+        if restarted {
+            works("hostile-after-restart", "it works after a restart as well");
+        }
     }
 }
