@@ -191,7 +191,9 @@ pub const LIES: &[Told] = &[
         "the device writes over each request's own table",
         Outcome::Up,
     )
-    .lasts(),
+    .lasts()
+    // The device reads later requests from what it spoilt, and may take a write for a read that went well.
+    .spoils(),
     told(
         "status-not-written",
         Lie::StatusNotWritten,
