@@ -78,6 +78,9 @@ pub const SECTORS: u64 = 4096;
 const SECTOR: usize = 512;
 const NO_VECTOR: u16 = 0xFFFF;
 const QUEUE_SIZE: u16 = 128;
+/// The request with which a lie begins when nothing else is said, and how many requests a while is.
+pub const MOMENT: u64 = 4;
+const WHILE: u64 = 20;
 /// Bytes between the notification addresses of two queues.
 const NOTIFY_STEP: u64 = 4;
 
@@ -125,6 +128,8 @@ pub struct Device {
     prompt: bool,
     random: SplitMix64,
     conduct: Conduct,
+    /// The request at which the lie begins, counted from 1.
+    moment: u64,
     /// Requests seen.
     pub requests: u64,
     /// Times that the lie was told; when it is told once only, the device is honest afterwards.
@@ -160,6 +165,7 @@ impl Device {
             prompt: false,
             random: SplitMix64(0x11A2),
             conduct: Conduct::default(),
+            moment: MOMENT,
             requests: 0,
             told: 0,
             disk: vec![0; SECTORS as usize * SECTOR],
@@ -184,6 +190,11 @@ impl Device {
         device
     }
 
+    /// The same device, but one whose lie begins with another request, counted from 1.
+    pub fn lies_from(self, moment: u64) -> Self {
+        Device { moment, ..self }
+    }
+
     /// The same device, but one that answers everything at once and in order.
     pub fn prompt(self) -> Self {
         Device { prompt: true, ..self }
@@ -195,20 +206,25 @@ impl Device {
 
     /// Whether a lie that is told once is due: the n-th request has come and it was not told before.
     fn due(&mut self, lie: Lie) -> bool {
-        let due = self.is(lie) && self.told == 0 && self.requests >= 4;
+        let due = self.is(lie) && self.told == 0 && self.begun();
         self.told += u64::from(due);
         due
     }
 
+    /// Whether the moment has come.
+    fn begun(&self) -> bool {
+        self.requests >= self.moment
+    }
+
     /// Whether a lie that is told for a while is told now.
     fn lying(&self) -> bool {
-        (4..24).contains(&self.requests)
+        (self.moment..self.moment + WHILE).contains(&self.requests)
     }
 
     fn gone(&self) -> bool {
         self.is(Lie::AllOnes)
-            || self.is(Lie::Gone) && self.requests >= 4
-            || self.is(Lie::GoneForAWhile) && self.requests >= 4 && self.away < 20
+            || self.is(Lie::Gone) && self.begun()
+            || self.is(Lie::GoneForAWhile) && self.begun() && self.away < 20
     }
 
     /// The bytes of the disk from `start` on, if it has so many.
@@ -386,6 +402,8 @@ impl Device {
         let packed = if self.packed { feature::PACKED } else { 0 };
         let all = own | feature::INDIRECT | feature::EVENT_IDX | feature::VERSION_1 | packed;
         match self.lie {
+            Lie::NoTables => all & !feature::INDIRECT,
+            Lie::NoEvents => all & !feature::EVENT_IDX,
             Lie::FeaturesChange if self.feature_reads > 3 => feature::VERSION_1,
             Lie::NoVersion1 => all & !feature::VERSION_1,
             Lie::AllFeatures => !0,
@@ -567,10 +585,10 @@ impl Device {
 
     /// Whether a request is never answered.
     fn swallow(&mut self, messages: &mut Vec<u16>) -> bool {
-        if self.is(Lie::NeverCompletes) && self.requests >= 4 || self.due(Lie::ForgetsOne) {
+        if self.is(Lie::NeverCompletes) && self.begun() || self.due(Lie::ForgetsOne) {
             return true;
         }
-        if self.due(Lie::NeedsReset) || self.is(Lie::NeedsResetForEver) && self.requests >= 4 {
+        if self.due(Lie::NeedsReset) || self.is(Lie::NeedsResetForEver) && self.begun() {
             self.status |= status::NEEDS_RESET;
             self.change(messages);
             return true;
@@ -662,7 +680,7 @@ impl Device {
 
     /// Interrupts for used entries, if the driver wants to hear of one of them.
     fn signal(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
-        if self.is(Lie::InterruptsNever) && self.requests >= 4 || !self.queue(index).enabled {
+        if self.is(Lie::InterruptsNever) && self.begun() || !self.queue(index).enabled {
             return;
         }
         if self.queue(index).wants_interrupt(memory) {

@@ -1,7 +1,7 @@
 //! The device model on the machine: a PCI function that is none of QEMU's, its registers behind page faults, its messages as
 //! interrupts. What it is and which lie it tells is [`stand::device`].
 //!
-//! `model=blk` or `model=scsi`, with `lie=NAME` and `packed=1`, puts it in place of the adapter.
+//! `model=blk` or `model=scsi`, with `lie=NAME`, `moment=N` and `packed=1`, puts it in place of the adapter.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -86,7 +86,7 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
     // RAM stands behind the addresses, for the message table, which only the stand touches.
     let Some(base) = frames::run(bar::SIZE / PAGE) else { crate::stop!("no memory for the device") };
     BASE.store(base, Ordering::Relaxed);
-    *DEVICE.lock() = Some(Device::new(kind, options.packed, lie));
+    *DEVICE.lock() = Some(Device::new(kind, options.packed, lie).lies_from(u64::from(options.moment)));
     THERE.store(true, Ordering::Release);
     let size = if lie == Lie::BarTooSmall { PAGE } else { bar::SIZE };
     Some((FUNCTION, alloc::vec![Bar { index: 0, address: base, size, memory: true }]))

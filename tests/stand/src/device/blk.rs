@@ -19,7 +19,7 @@ pub(super) fn config(device: &Device) -> [u8; 64] {
     let capacity = match device.lie {
         Lie::CapacityZero => 0,
         Lie::CapacityHuge => u64::MAX,
-        Lie::CapacityShrinks if device.requests >= 4 => 8,
+        Lie::CapacityShrinks if device.begun() => 8,
         _ => SECTORS,
     };
     config[..8].copy_from_slice(&capacity.to_le_bytes());

@@ -38,6 +38,8 @@ pub enum Lie {
     ResetNeverBegins,
     ResetSlow,
     LineOnly,
+    NoTables,
+    NoEvents,
     InterruptStorm,
     InterruptsNever,
     ConfigStorm,
@@ -233,7 +235,7 @@ pub const LIES: &[Told] = &[
     told("needs-reset", Lie::NeedsReset, "DEVICE_NEEDS_RESET in the middle of work", Outcome::Up),
     told("needs-reset-for-ever", Lie::NeedsResetForEver, "DEVICE_NEEDS_RESET at every request", Outcome::Up)
         .lasts(),
-    told("gone", Lie::Gone, "all registers read as ones from the fourth request on", Outcome::Up).lasts(),
+    told("gone", Lie::Gone, "all registers read as ones from a request on", Outcome::Up).lasts(),
     told("gone-for-a-while", Lie::GoneForAWhile, "all registers read as ones for 20 ms", Outcome::Up).lasts(),
     told(
         "reset-never-completes",
@@ -250,14 +252,15 @@ pub const LIES: &[Told] = &[
         Outcome::Up,
     ),
     told("line-only", Lie::LineOnly, "the truth, but without message interrupts", Outcome::Up),
+    told("no-tables", Lie::NoTables, "the truth, but without indirect descriptors", Outcome::Up),
+    told("no-events", Lie::NoEvents, "the truth, but without event indexes", Outcome::Up),
     told(
         "interrupt-storm",
         Lie::InterruptStorm,
         "interrupts without work, eight each millisecond",
         Outcome::Up,
     ),
-    told("interrupts-never", Lie::InterruptsNever, "no interrupt from the fourth request on", Outcome::Up)
-        .lasts(),
+    told("interrupts-never", Lie::InterruptsNever, "no interrupt from a request on", Outcome::Up).lasts(),
     told("config-storm", Lie::ConfigStorm, "a configuration change each millisecond", Outcome::Up),
     told("isr-lies", Lie::IsrLies, "line interrupts, and the interrupt status is always zero", Outcome::Up)
         .lasts(),

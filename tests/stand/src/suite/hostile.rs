@@ -18,8 +18,10 @@ use crate::storport::{control, port, queue};
 const UNIT: (u8, u8, u8) = (0, 0, 0);
 const BLOCK: u32 = 512;
 /// Transfers, and how many at once.
-const COUNT: u64 = 48;
-const DEPTH: usize = 6;
+const COUNT: u64 = 64;
+const DEPTH: usize = 16;
+/// Transfers after which a lie that is told for a while must be over.
+const WHILE: u64 = 40;
 /// Seconds a request may take.
 const TIMEOUT: u32 = 2;
 
@@ -49,7 +51,8 @@ pub fn run(_units: &[Unit], options: &Options) {
     let mut flights = Flights::new(UNIT, BLOCK, DEPTH);
     flights.timeout = TIMEOUT;
     // Where every request fails for ever, nobody waits for more than some of them.
-    let (attempts, count) = if lasts { (0, COUNT / 4) } else { (3, COUNT) };
+    let (attempts, count) =
+        if lasts { (0, COUNT / 4) } else { (3, COUNT.max(u64::from(options.moment) + WHILE)) };
     flights.attempts = attempts;
     let mut random = SplitMix64(options.seed);
     let (mut started, mut good, mut failed, mut wrong) = (0, 0u64, 0u64, 0u64);
