@@ -30,6 +30,8 @@ pub enum Faults {
     Stop,
     /// The disk can be made to stop answering.
     Hang,
+    /// What is behind the disk can be taken away.
+    Gone,
 }
 
 /// What happens in the suite `dump`.
@@ -73,6 +75,8 @@ pub struct Options {
     pub faults: Faults,
     /// What happens in the suite `dump`.
     pub dump: DumpTrial,
+    /// Whether the disks have no write cache, for the suite `flush`.
+    pub no_cache: bool,
     /// Units that the machine has, for suites that count them; 0 is unknown.
     pub units: u32,
     /// Longest run in seconds.
@@ -105,6 +109,7 @@ impl Default for Options {
             service: "stand".to_owned(),
             faults: Faults::None,
             dump: DumpTrial::Crash,
+            no_cache: false,
             units: 0,
             limit: 50,
             groups: 1,
@@ -170,6 +175,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     "errors" => Faults::Errors,
                     "stop" => Faults::Stop,
                     "hang" => Faults::Hang,
+                    "gone" => Faults::Gone,
                     _ => return Err(bad()),
                 }
             }
@@ -180,6 +186,12 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     "hiber" => DumpTrial::Hiber,
                     _ => return Err(bad()),
                 }
+            }
+            "cache" => {
+                if value != "off" {
+                    return Err(bad());
+                }
+                options.no_cache = true;
             }
             "units" => options.units = number(value).ok_or_else(bad)?,
             "limit" => options.limit = number(value).filter(|n| *n > 0).ok_or_else(bad)?,
@@ -209,7 +221,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone moment=9 trace=1 service=x faults=hang dump=hiber units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone moment=9 trace=1 service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -224,8 +236,15 @@ mod tests {
         assert_eq!(options.dump, DumpTrial::Hiber);
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
-        assert!(options.go_on);
+        assert!(options.go_on && options.no_cache);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
+    }
+
+    #[test]
+    fn every_kind_of_fault_has_a_word() {
+        let words = ["errors", "stop", "hang", "gone"];
+        let read = words.map(|word| parse(&format!("faults={word}")).unwrap().faults);
+        assert_eq!(read, [Faults::Errors, Faults::Stop, Faults::Hang, Faults::Gone]);
     }
 
     #[test]
@@ -235,7 +254,16 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_named() {
-        for line in ["pci=1af4", "model=nvme", "io=some", "seed=xyz", "inflight=0", "param.X=y", "novalue"] {
+        for line in [
+            "pci=1af4",
+            "model=nvme",
+            "io=some",
+            "seed=xyz",
+            "inflight=0",
+            "cache=on",
+            "param.X=y",
+            "novalue",
+        ] {
             assert!(parse(line).unwrap_err().starts_with("command line: '"), "{line}");
         }
     }

@@ -193,7 +193,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "faults",
-        about: "blocks that fail, a full disk, a device that stops answering, resets under load",
+        about: "blocks that fail, stops of the machine, a device that is silent or has lost its disk, resets under load",
         trials: &[
             Setting {
                 name: "errors",
@@ -204,7 +204,7 @@ pub const SUITES: &[Suite] = &[
                 ..BLK
             },
             Setting {
-                name: "full disk",
+                name: "stops",
                 controller: None,
                 qemu: FULL,
                 devices: &[STOPPING_BLK],
@@ -220,6 +220,23 @@ pub const SUITES: &[Suite] = &[
                 seconds: (120, 3600),
                 ..BLK
             },
+            Setting {
+                name: "back-end gone",
+                controller: None,
+                qemu: GONE,
+                devices: &["virtio-blk-pci,drive=gone,serial=RUST-BLK-0001,disable-legacy=on"],
+                words: &["faults=gone"],
+                ..BLK
+            },
+            Setting {
+                name: "daemon gone",
+                controller: None,
+                devices: &["vhost-user-blk-pci,chardev=vub,num-queues=2,disable-legacy=on"],
+                qemu: VHOST_USER,
+                daemon: Some((STORAGE_DAEMON, "{temp}/vub")),
+                words: &["faults=gone"],
+                ..BLK
+            },
             Setting { name: "resets, 4 CPUs", smp: 4, ..BLK },
             Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
             Setting {
@@ -231,7 +248,7 @@ pub const SUITES: &[Suite] = &[
                 ..SCSI
             },
             Setting {
-                name: "full disk",
+                name: "stops",
                 controller: None,
                 qemu: FULL,
                 devices: STOPPING_SCSI,
@@ -245,6 +262,17 @@ pub const SUITES: &[Suite] = &[
                 devices: FAULTY_SCSI,
                 words: &["faults=hang"],
                 seconds: (120, 3600),
+                ..SCSI
+            },
+            Setting {
+                name: "back-end gone",
+                controller: None,
+                qemu: GONE,
+                devices: &[
+                    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+                    "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=gone,serial=RUST-SCSI-0001",
+                ],
+                words: &["faults=gone"],
                 ..SCSI
             },
             Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI },
@@ -273,6 +301,7 @@ pub const SUITES: &[Suite] = &[
                     // With VIRTIO_BLK_F_CONFIG_WCE the cache is on for whoever takes VIRTIO_BLK_F_FLUSH.
                     "virtio-blk-pci,drive=logged,serial=RUST-BLK-0001,disable-legacy=on,write-cache=off,config-wce=off",
                 ],
+                words: &["cache=off"],
                 ..BLK
             },
             Setting {
@@ -304,6 +333,7 @@ pub const SUITES: &[Suite] = &[
                     "virtio-scsi-pci,id=scsi0,disable-legacy=on",
                     "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=logged,serial=RUST-SCSI-0001,write-cache=off",
                 ],
+                words: &["cache=off"],
                 ..SCSI
             },
         ],
@@ -550,14 +580,25 @@ const ERRORS: &[&str] = &[
     "driver=blkdebug,node-name=faulty,image.driver=file,image.filename={folder}/disk0.img,\
      inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.sector=100000,inject-error.0.errno=5,\
      inject-error.1.event=none,inject-error.1.iotype=write,inject-error.1.sector=100064,inject-error.1.errno=28,\
-     inject-error.2.event=none,inject-error.2.iotype=flush,inject-error.2.errno=5,inject-error.2.once=on",
+     inject-error.2.event=none,inject-error.2.iotype=flush,inject-error.2.errno=5,inject-error.2.once=on,\
+     inject-error.3.event=none,inject-error.3.iotype=read,inject-error.3.sector=100128,inject-error.3.errno=5,\
+     inject-error.3.once=on,\
+     inject-error.4.event=none,inject-error.4.iotype=write,inject-error.4.sector=100192,inject-error.4.errno=5,\
+     inject-error.4.once=on",
 ];
 const FULL: &[&str] = &[
     "-blockdev",
     "driver=blkdebug,node-name=faulty,image.driver=file,image.filename={folder}/disk0.img,\
      inject-error.0.event=none,inject-error.0.iotype=write,inject-error.0.sector=100064,inject-error.0.errno=28,\
-     inject-error.0.once=on",
+     inject-error.0.once=on,\
+     inject-error.1.event=none,inject-error.1.iotype=read,inject-error.1.sector=100128,inject-error.1.errno=5,\
+     inject-error.1.once=on,\
+     inject-error.2.event=none,inject-error.2.iotype=flush,inject-error.2.errno=5,inject-error.2.once=on",
 ];
+/// A disk whose backend `drive_del` takes away: then the device reports errors.
+const GONE: &[&str] =
+    &["-drive", "if=none,id=gone,driver=raw,file.driver=file,file.filename={folder}/disk0.img"];
+
 const SILENCE: &[&str] = &[
     "-object",
     "throttle-group,id=group",

@@ -3,20 +3,26 @@
 //! back twice.
 //!
 //! The runner's `blkdebug` node fails every read of sector [`BAD_READ`], every write of sector [`BAD_WRITE`] with ENOSPC,
-//! and one flush; or, with `werror=stop`, the machine stops at a full disk and the runner has it go on. Its throttle
-//! group is called `group`. Which of them a machine has, its word `faults` says.
+//! one read of [`ONCE_READ`], one write of [`ONCE_WRITE`] and one flush. With `werror=stop,rerror=stop` the machine stops at
+//! each of these, which happen once, and the runner has it go on. Its throttle group is called `group`, and the disk
+//! whose back-end can be taken away `gone`, or `vub` where it is a daemon. Which of them a machine has, its word `faults`
+//! says.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use stand::cmdline::{Faults, Options};
 use stand::scsi;
+use stand::stamp::{self, Stamp};
 use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
 use super::load::Load;
 use crate::host;
 use crate::pass::buffer::Buffer;
+use crate::pass::disk::describe;
 use crate::scan::class::{self, Outcome, TIMEOUT};
 use crate::scan::{DISK, Unit};
 use crate::storport::request::{Answer, Data, Request};
@@ -26,8 +32,15 @@ use crate::storport::{Address, control, port, queue};
 const BAD_READ: u64 = 100_000;
 /// Sector of 512 bytes whose writes fail.
 const BAD_WRITE: u64 = 100_064;
+/// Sector of 512 bytes whose first read fails.
+const ONCE_READ: u64 = 100_128;
+/// Sector of 512 bytes whose first write fails.
+const ONCE_WRITE: u64 = 100_192;
 /// Seconds a request may take while the device does not answer.
 const SHORT: u32 = 2;
+/// Milliseconds that requests may stay with the miniport after a reset, as in `storport::ladder`. The device will not end
+/// them in any time.
+const AFTER_RESET: u64 = 5000;
 
 /// The part that the machine is made for.
 pub fn run(units: &[Unit], options: &Options) {
@@ -42,15 +55,59 @@ pub fn run(units: &[Unit], options: &Options) {
         Faults::Errors => errors(disk, units, options),
         Faults::Stop => full_disk(disk, units, options),
         Faults::Hang => hang(units, options),
+        Faults::Gone => gone(disk, units, options),
         Faults::None => resets(disk, units, options),
     }
 }
 
 /// One transfer, without anybody trying again.
 fn transfer(unit: &Unit, lba: u64, blocks: u32, write: bool) -> Answer {
-    let buffer = Buffer::new(blocks * 512, 0);
-    let command = scsi::transfer(write, lba, blocks, false);
+    move_blocks(unit, lba, &Buffer::new(blocks * 512, 0), write)
+}
+
+fn move_blocks(unit: &Unit, lba: u64, buffer: &Buffer, write: bool) -> Answer {
+    let command = scsi::transfer(write, lba, buffer.length / 512, false);
     queue::execute(Request::new(unit.address, command, buffer.part(0, buffer.length), TIMEOUT)).answer
+}
+
+fn flush(unit: &Unit) -> Answer {
+    queue::execute(Request::new(unit.address, scsi::synchronize_cache(), Data::default(), TIMEOUT)).answer
+}
+
+/// Stamped blocks beside faults, which must stay as they are.
+struct Island {
+    lba: u64,
+    blocks: u32,
+    stamp: Stamp,
+}
+
+impl Island {
+    /// Writes them.
+    fn new(disk: &Unit, options: &Options, lba: u64, blocks: u32) -> (Self, Answer) {
+        let (path, target, lun) = disk.address;
+        let owner = stamp::owner(path, target, lun);
+        let island = Island { lba, blocks, stamp: Stamp { lba, generation: 7, seed: options.seed, owner } };
+        let mut buffer = Buffer::new(blocks * 512, 0);
+        buffer.fill(512, &island.stamp);
+        (island, move_blocks(disk, lba, &buffer, true))
+    }
+
+    /// Reads them; answers with what is wrong.
+    fn check(&self, disk: &Unit) -> Option<String> {
+        let mut buffer = Buffer::new(self.blocks * 512, 0);
+        let mut answer = move_blocks(disk, self.lba, &buffer, false);
+        if was_aborted(&answer) {
+            answer = move_blocks(disk, self.lba, &buffer, false);
+        }
+        if !is_good(&answer, self.blocks) {
+            return Some(format!("{} blocks from {}: {}", self.blocks, self.lba, answer.text()));
+        }
+        (0..self.blocks as usize).find_map(|index| {
+            let lba = self.lba + index as u64;
+            let mismatch = buffer.verify(index, 512, &Stamp { lba, ..self.stamp }).err()?;
+            Some(describe(lba, self.stamp.generation, mismatch))
+        })
+    }
 }
 
 /// An error of the medium or of the device, with sense data: what class drivers try again or report, and never take for
@@ -71,6 +128,9 @@ fn errors(disk: &Unit, units: &[Unit], options: &Options) {
     let name = class::name(disk.address);
     let mut load = Load::new(units, options, 8);
     load.work(50);
+    // Nothing that is tried below reaches them.
+    let islands = [BAD_READ - 40, BAD_READ + 16, BAD_WRITE - 24, BAD_WRITE + 16]
+        .map(|lba| Island::new(disk, options, lba, 16).0);
     let cases = [("read-error", BAD_READ, false), ("write-error", BAD_WRITE, true)];
     for (check, bad, write) in cases {
         let mut wrong = String::new();
@@ -97,10 +157,38 @@ fn errors(disk: &Unit, units: &[Unit], options: &Options) {
             format_args!("{name}: sector {bad}, 24 transfers{wrong}"),
         );
     }
+    once(disk, options);
     load.finish();
     flush_error(disk);
+    let lost: Vec<String> = islands.iter().filter_map(|island| island.check(disk)).collect();
+    crate::console::check(
+        lost.is_empty(),
+        "neighbours-of-errors",
+        format_args!("{name}: 4 times 16 blocks; {}", lost.join("; ")),
+    );
     load.verify();
     load.report("data-beside-errors", "work on the same disk meanwhile");
+}
+
+/// A sector that fails once: the same request again succeeds, and its data is right.
+fn once(disk: &Unit, options: &Options) {
+    let name = class::name(disk.address);
+    let (island, first) = Island::new(disk, options, ONCE_WRITE - 4, 8);
+    let (_, second) = Island::new(disk, options, ONCE_WRITE - 4, 8);
+    let fault = island.check(disk);
+    crate::console::check(
+        is_medium_error(&first) && is_good(&second, 8) && fault.is_none(),
+        "write-after-error",
+        format_args!("{name}: first {}; then {}; {fault:?}", first.text(), second.text()),
+    );
+    let (island, written) = Island::new(disk, options, ONCE_READ - 4, 8);
+    let first = transfer(disk, ONCE_READ - 4, 8, false);
+    let fault = island.check(disk);
+    crate::console::check(
+        is_good(&written, 8) && is_medium_error(&first) && fault.is_none(),
+        "read-after-error",
+        format_args!("{name}: written {}; first {}; then {fault:?}", written.text(), first.text()),
+    );
 }
 
 /// One flush fails and must be said to have failed; the next one makes everything durable.
@@ -108,11 +196,7 @@ fn flush_error(disk: &Unit) {
     let name = class::name(disk.address);
     // A device with nothing to flush may not even look.
     transfer(disk, BAD_READ + 64, 8, true);
-    let flush = || {
-        let command = scsi::synchronize_cache();
-        queue::execute(Request::new(disk.address, command, Data::default(), TIMEOUT)).answer
-    };
-    let (first, second) = (flush(), flush());
+    let (first, second) = (flush(disk), flush(disk));
     crate::console::check(
         is_medium_error(&first) && is_good(&second, 0),
         "flush-error",
@@ -120,38 +204,56 @@ fn flush_error(disk: &Unit) {
     );
 }
 
-/// The disk is full for a moment: the machine stops, and somebody makes room. The write has only been late.
+/// The disk is full for a moment, or it or a flush fails: the machine stops, and somebody makes room or repairs it. Each
+/// request has only been late.
 fn full_disk(disk: &Unit, units: &[Unit], options: &Options) {
-    let name = class::name(disk.address);
     let mut load = Load::new(units, options, 8);
+    // The flush first: a machine that stops flushes its disks.
+    load.work(50);
     load.start();
-    let mut answer = transfer(disk, BAD_WRITE, 8, true);
-    if answer.srb_status & 0x3F == SRB_STATUS_ABORTED {
-        // The class driver sends it again.
-        answer = transfer(disk, BAD_WRITE, 8, true);
-    }
-    crate::console::check(
-        is_good(&answer, 8),
-        "write-after-full-disk",
-        format_args!("{name}: {}", answer.text()),
-    );
-    let stopped = host::event("BLOCK_IO_ERROR");
-    crate::console::check(stopped.is_ok(), "machine-stopped", format_args!("{stopped:?}"));
+    let answer = flush(disk);
+    let answer = if was_aborted(&answer) { flush(disk) } else { answer };
+    late(disk, "flush-after-stop", is_good(&answer, 0), &answer, None);
+
+    load.start();
+    let (island, answer) = Island::new(disk, options, BAD_WRITE - 4, 8);
+    let answer = if was_aborted(&answer) { Island::new(disk, options, BAD_WRITE - 4, 8).1 } else { answer };
+    let fault = island.check(disk);
+    late(disk, "write-after-full-disk", is_good(&answer, 8) && fault.is_none(), &answer, fault);
+
+    load.start();
+    let (island, answer) = Island::new(disk, options, ONCE_READ - 4, 8);
+    let fault = island.check(disk);
+    late(disk, "read-after-stop", is_good(&answer, 8) && fault.is_none(), &answer, fault);
+
     load.work(50);
     load.verify();
-    load.report("data-after-full-disk", "work on the same disk meanwhile");
+    load.report("data-after-stops", "work on the same disk meanwhile");
 }
 
-/// The device answers hardly anything for longer than requests may take, so Storport resets; then it answers again.
+/// Whether the class driver sends it again.
+fn was_aborted(answer: &Answer) -> bool {
+    answer.srb_status & 0x3F == SRB_STATUS_ABORTED
+}
+
+/// A request that succeeded, and for which the machine really stopped.
+fn late(disk: &Unit, check: &str, good: bool, answer: &Answer, fault: Option<String>) {
+    let stop = host::event("BLOCK_IO_ERROR");
+    let stopped = stop.as_ref().map_or_else(|why| why.as_str(), |_| "the machine stopped");
+    crate::console::check(
+        good && stop.is_ok(),
+        check,
+        format_args!(
+            "{}: {}; {stopped}; {}",
+            class::name(disk.address),
+            answer.text(),
+            fault.as_deref().unwrap_or("the data is right")
+        ),
+    );
+}
+
+/// The device answers nothing for longer than requests may take, so Storport resets; then it answers again.
 fn hang(units: &[Unit], options: &Options) {
-    let limit = |iops: u32| {
-        let command = format!(
-            r#"{{"execute":"qom-set","arguments":{{"path":"/objects/group","property":"limits","value":{{"iops-total":{iops}}}}}}}"#
-        );
-        if let Err(error) = host::qmp(&command) {
-            crate::stop!("the machine would not: {error}");
-        }
-    };
     let rounds = if options.long { 20 } else { 1 };
     let mut load = Load::new(units, options, 8);
     load.time_out_after(SHORT);
@@ -159,14 +261,14 @@ fn hang(units: &[Unit], options: &Options) {
     for round in 0..rounds {
         load.work(50);
         let before = resets_so_far();
-        // Some requests are on their way, others come when the device is silent already; one second each.
-        limit(1);
+        // Some requests are on their way, others come when the device is silent already.
+        silence(true);
         crate::progress!("the device does not answer, round {round}");
         let noticed = queue::wait(40_000, || {
             load.poll();
             resets_so_far() > before
         });
-        limit(0);
+        silence(false);
         crate::console::check(
             noticed,
             "reset-of-a-silent-device",
@@ -177,10 +279,132 @@ fn hang(units: &[Unit], options: &Options) {
             ),
         );
         load.work(100);
+        // Where the first rung is enough Storport goes no further; the others have to be as good.
+        for (check, bus) in
+            [("device-reset-of-a-silent-device", false), ("bus-reset-of-a-silent-device", true)]
+        {
+            silence(true);
+            load.start();
+            let stuck = queue::wait(u64::from(SHORT) * 500, || {
+                load.poll();
+                port().active.len() >= 4
+            });
+            reset_silent(units, check, bus, stuck);
+            silence(false);
+            load.work(50);
+        }
     }
     port().ladder.lenient = false;
     load.verify();
     load.report("data-after-silence", "before, while and after the device did not answer");
+}
+
+/// What is behind the disk goes away for good, under load: no request may be lost, and none may succeed afterwards.
+fn gone(disk: &Unit, units: &[Unit], options: &Options) {
+    let name = class::name(disk.address);
+    let mut load = Load::new(units, options, 8);
+    load.work(50);
+    load.finish();
+    load.report("before-the-end", "with what is behind the disk");
+    load.time_out_after(1);
+    load.try_once();
+    port().ladder.lenient = true;
+    load.start();
+    if let Err(error) = take_away(&mut load) {
+        crate::not_ok!("back-end-gone", "the machine would not: {error}");
+        return;
+    }
+    crate::progress!("nothing is behind the disk any more");
+    load.start();
+    load.finish();
+    let (failed, wrong) = (load.failures, load.wrong);
+    crate::console::check(
+        failed > 0 && wrong == 0,
+        "requests-end",
+        format_args!("{name}: {failed} failed when it went, {wrong} read something else than was written"),
+    );
+    load.abandon();
+    let mut wrong = Vec::new();
+    let buffer = Buffer::new(8 * 512, 0);
+    let commands = [
+        scsi::transfer(false, BAD_READ, 8, false),
+        scsi::transfer(true, BAD_READ, 8, false),
+        scsi::synchronize_cache(),
+    ];
+    for command in commands {
+        let is_flush = command.cdb[0] == scsi::synchronize_cache().cdb[0];
+        let data = if is_flush { Data::default() } else { buffer.part(0, buffer.length) };
+        let request = queue::execute(Request::new(disk.address, command, data, 1));
+        let text = format!("{}: {}", request.text(), request.answer.text());
+        crate::note!("{text}");
+        if matches!(Outcome::of(&request.answer), Outcome::Good) {
+            wrong.push(text);
+        }
+    }
+    crate::console::check(
+        wrong.is_empty(),
+        "back-end-gone",
+        format_args!("{name}: {} of 3 commands succeeded {}", wrong.len(), wrong.join("; ")),
+    );
+}
+
+/// Takes away what is behind the disk. A device whose daemon is gone is silent from then on, another reports errors.
+fn take_away(load: &mut Load) -> Result<(), String> {
+    let yank = r#"{"execute":"yank","arguments":{"instances":[{"type":"chardev","id":"vub"}]}}"#;
+    if host::qmp_while(yank, || load.poll()).is_ok() {
+        // The daemon's connection is cut, as when it dies.
+        return Ok(());
+    }
+    let delete = r#"{"execute":"human-monitor-command","arguments":{"command-line":"drive_del gone"}}"#;
+    match host::qmp_while(delete, || load.poll())?.as_str() {
+        r#""""# => Ok(()),
+        said => Err(said.into()),
+    }
+}
+
+/// Has the device answer nothing, or answer again.
+fn silence(silent: bool) {
+    let must = |command: &str| {
+        if let Err(error) = host::qmp(command) {
+            crate::stop!("the machine would not: {error}");
+        }
+    };
+    // A byte in a second is nothing at all; 0 is no limit.
+    must(&format!(
+        r#"{{"execute":"qom-set","arguments":{{"path":"/objects/group","property":"limits","value":{{"bps-total":{}}}}}}}"#,
+        u32::from(silent)
+    ));
+    if !silent {
+        // What waits already goes on waiting as long as it should have. A machine that stops lets it go; the runner has the
+        // machine go on.
+        must(r#"{"execute":"stop"}"#);
+    }
+}
+
+/// A reset that Storport would only come to later, while requests are stuck: with it they end, as
+/// multi-tier-reset-in-storport.md says.
+fn reset_silent(units: &[Unit], check: &str, bus: bool, stuck: bool) {
+    let Some(first) = units.first() else { return };
+    // Requests that are still queued are not the reset's.
+    let under_way: BTreeSet<u32> = port().active.values().map(|request| request.tag).collect();
+    let text = if bus {
+        control::reset_bus(first.address.0);
+        String::from("HwStorResetBus")
+    } else {
+        let answer = reset(first.address, SRB_FUNCTION_RESET_DEVICE);
+        if answer.srb_status & 0x3F == SRB_STATUS_INVALID_REQUEST {
+            crate::skip!(check, "the driver does not know it: {}", answer.text());
+            return;
+        }
+        answer.text()
+    };
+    let left = || port().active.values().filter(|request| under_way.contains(&request.tag)).count();
+    let all_ended = queue::wait(AFTER_RESET, || left() == 0);
+    crate::console::check(
+        stuck && all_ended,
+        check,
+        format_args!("{text}; {} requests were under way, {} are left", under_way.len(), left()),
+    );
 }
 
 fn resets_so_far() -> u32 {

@@ -51,6 +51,8 @@ pub struct Load {
     pub faults: Vec<String>,
     /// How much went wrong.
     pub failures: u64,
+    /// How much of that was data that was not what had been written.
+    pub wrong: u64,
 }
 
 impl Load {
@@ -81,13 +83,20 @@ impl Load {
             });
         }
         let alignment = u64::from(port().config.alignment_mask) + 1;
-        Load { lanes, alignment, stopping: false, done: 0, faults: Vec::new(), failures: 0 }
+        Load { lanes, alignment, stopping: false, done: 0, faults: Vec::new(), failures: 0, wrong: 0 }
     }
 
     /// Gives each request so many seconds.
     pub fn time_out_after(&mut self, seconds: u32) {
         for lane in &mut self.lanes {
             lane.flights.timeout = seconds;
+        }
+    }
+
+    /// Sends no request a second time.
+    pub fn try_once(&mut self) {
+        for lane in &mut self.lanes {
+            lane.flights.attempts = 0;
         }
     }
 
@@ -215,6 +224,7 @@ impl Load {
                 }
                 if let Err(mismatch) = transfer.buffer.verify(block_index, block, &expected) {
                     fault = Some(describe(lba, generation, mismatch));
+                    self.wrong += 1;
                     break;
                 }
             }
