@@ -266,7 +266,10 @@ fn hang(units: &[Unit], options: &Options) {
         crate::progress!("the device does not answer, round {round}");
         let noticed = queue::wait(40_000, || {
             load.poll();
-            resets_so_far() > before
+            // The ladder has to come to its end while the device is still silent.
+            let port = port();
+            let climbing = units.iter().any(|unit| port.ladder.holds(unit.address));
+            port.ladder.resets.iter().sum::<u32>() > before && !climbing
         });
         silence(false);
         crate::console::check(
