@@ -1,4 +1,5 @@
-//! The few ACPI tables the stand needs: MCFG for PCI configuration space, MADT for processors and the I/O APIC.
+//! The few ACPI tables the stand needs: MCFG for PCI configuration space, MADT for processors and the I/O APIC, DMAR
+//! for the IOMMU.
 
 use alloc::vec::Vec;
 
@@ -13,6 +14,8 @@ pub struct Tables {
     pub processors: Vec<u8>,
     /// Physical address and first input of the I/O APIC.
     pub io_apic: Option<(u64, u32)>,
+    /// Physical address of the registers of the IOMMU.
+    pub iommu: Option<u64>,
 }
 
 fn word(address: u64) -> u64 {
@@ -49,6 +52,7 @@ pub fn read(rsdp: u64) -> Tables {
         match &half(table).to_le_bytes() {
             b"MCFG" => tables.ecam = Some((word(table + 44), byte(table + 54), byte(table + 55))),
             b"APIC" => madt(table, &mut tables),
+            b"DMAR" => tables.iommu = drhd(table),
             _ => {}
         }
         at += entry;
@@ -71,4 +75,21 @@ fn madt(table: u64, tables: &mut Tables) {
         }
         at += u64::from(length);
     }
+}
+
+/// The first DMA remapping hardware unit definition (VT-d 8.3). QEMU's machine has one unit, for all functions.
+fn drhd(table: u64) -> Option<u64> {
+    let end = table + u64::from(half(table + 4)).min(4096);
+    let mut at = table + 48;
+    while at + 16 <= end {
+        let (kind, length) = (half(at) as u16, half(at) >> 16);
+        if kind == 0 {
+            return Some(word(at + 8));
+        }
+        if length < 4 {
+            break;
+        }
+        at += u64::from(length);
+    }
+    None
 }

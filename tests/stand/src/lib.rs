@@ -15,6 +15,7 @@ pub mod dump;
 pub mod emulate;
 pub mod events;
 pub mod image;
+pub mod legal;
 pub mod reply;
 pub mod rules;
 pub mod scsi;

@@ -13,7 +13,7 @@ use stand::emulate::{self, Bus, Registers};
 use crate::cpu::interrupt::{FIRST_MESSAGE, Frame, LINE_VECTOR};
 use crate::cpu::lock::Lock;
 use crate::cpu::{apic, smp};
-use crate::memory::{self, PAGE, frames, paging};
+use crate::memory::{self, PAGE, dma, frames, paging};
 use crate::pci::Function;
 use crate::pci::bars::Bar;
 use crate::storport::interrupt::processor_of;
@@ -36,31 +36,33 @@ struct Ram;
 
 impl Memory for Ram {
     fn read(&mut self, address: u64, bytes: &mut [u8]) {
-        if memory::is_ram(address, bytes.len() as u64) {
+        if may("read", address, bytes.len()) {
             // SAFETY: the window maps all RAM; a driver may write there meanwhile, as with any device.
             unsafe {
                 core::ptr::copy_nonoverlapping(memory::window(address), bytes.as_mut_ptr(), bytes.len())
             };
-        } else {
-            stray("read", address, bytes.len());
         }
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) {
-        if memory::is_ram(address, bytes.len() as u64) {
+        if may("write", address, bytes.len()) {
             // SAFETY: as above.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), memory::window(address), bytes.len()) };
-        } else {
-            stray("write", address, bytes.len());
         }
     }
 }
 
-/// An address that is none. Not the driver's fault where the device has written over the descriptors itself.
-fn stray(what: &str, address: u64, bytes: usize) {
-    if !SPOILT.load(Ordering::Relaxed) {
-        crate::not_ok!("device-address", "the device was told to {what} {bytes} bytes at {address:#x}");
+/// Whether the device may use memory. What it may not is not the driver's fault where the device has written over the
+/// descriptors itself.
+fn may(what: &str, address: u64, bytes: usize) -> bool {
+    let legal = dma::allows(address, bytes as u64, what == "write");
+    if !legal && !SPOILT.load(Ordering::Relaxed) {
+        crate::not_ok!(
+            "dma-outside-legal-memory",
+            "the device was told to {what} {bytes} bytes at {address:#x}"
+        );
     }
+    legal
 }
 
 /// Makes the device, if the command line asks for one; answers with its function and its addresses.
@@ -228,11 +230,11 @@ fn interrupt(messages: &[u16]) {
         return;
     }
     for message in messages.iter().filter(|message| **message < device::MESSAGES) {
-        let mut word = [0; 4];
         let at = BASE.load(Ordering::Relaxed) + bar::TABLE + 16 * u64::from(*message) + 12;
-        Ram.read(at, &mut word);
+        // SAFETY: the message table lies in the RAM behind the device's addresses, which the stand alone writes to.
+        let control = unsafe { memory::window(at).cast::<u32>().read_volatile() };
         // Masked.
-        if word[0] & 1 == 0 {
+        if control & 1 == 0 {
             apic::send(smp::apic_id(processor_of(*message)), FIRST_MESSAGE + *message as u8);
         }
     }

@@ -32,6 +32,11 @@ pub const RULES: &[Rule] = &[
         "nf-storport-storportnotification.md",
     ),
     rule(
+        "dma-outside-legal-memory",
+        "the device reaches what it was given for that, in the direction of the request",
+        "enabling-dma-remapping-for-device-drivers.md",
+    ),
+    rule(
         "data-transfer-length-grown",
         "DataTransferLength is at most what was asked for",
         "ns-srb-_scsi_request_block.md",

@@ -8,6 +8,8 @@ use stand::device::Outcome;
 use crate::boot::BootInfo;
 use crate::cpu::{apic, clock, descriptors, percpu, smp, trace};
 use crate::kernel::processor;
+use crate::memory::dma;
+use crate::pci::iommu::Iommu;
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, start};
 use crate::{acpi, console, loader, model, pass, scan, suite};
@@ -75,6 +77,10 @@ pub fn run(boot: BootInfo) -> ! {
     start::driver_entry(entry, &options.service);
     loader::discard();
     start::assign(function, &bars, table);
+    if let Some(registers) = tables.iommu.filter(|_| !model::is_there()) {
+        dma::enforce(Iommu::start(registers, function));
+        crate::note!("the device is behind an IOMMU");
+    }
     start::find_adapter();
     start::bring_up();
     if model::is_there() && model::outcome() == Outcome::Down {
@@ -105,6 +111,7 @@ pub fn run(boot: BootInfo) -> ! {
         }
     }
     control::shut_down();
+    dma::look();
     crate::note!("{}", exports::summary());
     crate::note!("{} ms in the guest", clock::ticks());
     console::end()

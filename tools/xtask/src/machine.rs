@@ -24,6 +24,11 @@ pub const BLK_IDS: &str = "1af4:1001,1af4:1042";
 /// The PCI functions vioscsi is for.
 pub const SCSI_IDS: &str = "1af4:1004,1af4:1048";
 
+/// QEMU's IOMMU, a device that must come before those behind it. Virtio devices are behind it when [`BEHIND_IOMMU`] is among
+/// their properties, and then the machine has one.
+pub const IOMMU: &str = "intel-iommu";
+const BEHIND_IOMMU: &str = "iommu_platform=on";
+
 /// Which kind of virtio device a driver is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -397,7 +402,9 @@ impl Machine {
         let places = Places { folder: &images.folder, temp };
         let more = self.more.iter().map(|word| places.fill(word));
         let devices = self.devices.iter().flat_map(|device| ["-device".to_owned(), places.fill(device)]);
-        more.chain(images.arguments()).chain(devices).collect()
+        let behind = self.devices.iter().any(|device| device.split(',').any(|word| word == BEHIND_IOMMU));
+        let iommu = if behind { vec!["-device".to_owned(), IOMMU.to_owned()] } else { Vec::new() };
+        iommu.into_iter().chain(more).chain(images.arguments()).chain(devices).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::boot::{self, Show, Trial};
 use crate::drivers;
-use crate::machine::Machine;
+use crate::machine::{IOMMU, Machine};
 use crate::protocol::{Broken, Report};
 use crate::qemu::Qemu;
 use crate::screen::Screen;
@@ -18,10 +18,17 @@ struct Misdeed {
     rule: &'static str,
     /// Words for the stand besides `io=scan`.
     words: &'static [&'static str],
+    /// Whether the machine has an IOMMU.
+    iommu: bool,
 }
 
 const fn misdeed(number: u32, what: &'static str, rule: &'static str) -> Misdeed {
-    Misdeed { number, what, rule, words: &[] }
+    with(number, what, rule, &[])
+}
+
+/// One that an IOMMU notices.
+const fn dma(number: u32, what: &'static str) -> Misdeed {
+    Misdeed { iommu: true, ..misdeed(number, what, "dma-outside-legal-memory") }
 }
 
 const fn with(
@@ -30,7 +37,7 @@ const fn with(
     rule: &'static str,
     words: &'static [&'static str],
 ) -> Misdeed {
-    Misdeed { number, what, rule, words }
+    Misdeed { number, what, rule, words, iommu: false }
 }
 
 const MISDEEDS: &[Misdeed] = &[
@@ -102,6 +109,9 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(61, "has the device write to a completed request", "dma-after-completion"),
     with(62, "keeps a request longer than the run may last", "time-limit", &["limit=4"]),
     with(63, "does much in its interrupt routine", "over-budget", &["trace=1"]),
+    dma(80, "has the device write to memory that is not for devices"),
+    dma(81, "has the device read what it is to write"),
+    dma(82, "has the device read the data of a completed request"),
     with(90, "takes memory from the pool after a crash", "not-in-dump-mode", &["suite=dump"]),
     with(91, "forgets a request of the dump", "dump-timeout", &["suite=dump"]),
 ];
@@ -157,24 +167,27 @@ pub fn stage(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<
     // QEMU's device for teaching: registers, and an engine that copies to and from memory when told to.
     let mut machine = Machine::default();
     machine.raw("edu");
+    let mut behind_iommu = machine.clone();
+    behind_iommu.more.extend(["-device".to_owned(), IOMMU.to_owned()]);
     let mut tally = Tally::default();
-    let mut commit = |number: u32, words: &[&str]| -> Result<Report> {
+    let mut commit = |number: u32, words: &[&str], iommu: bool| -> Result<Report> {
         let parameters = vec![format!("Misdeed={number}")];
         let options = boot::Options { smp: 1, parameters, ..boot::Options::default() };
         let pci = "1234:11e8".to_owned();
         let words = [&["io=scan"], words].concat().iter().map(|word| (*word).to_owned()).collect();
-        let trial = Trial { words, ..Trial::new(&image, pci, None, &machine) };
+        let trial =
+            Trial { words, ..Trial::new(&image, pci, None, if iommu { &behind_iommu } else { &machine }) };
         boot::boot(workspace, screen, (qemu, &options), &trial, Show::Progress)
     };
-    for words in [&[][..], &["suite=dump"]] {
-        let honest = commit(0, words)?;
+    for (words, iommu) in [(&[][..], false), (&[], true), (&["suite=dump"], false), (&["suite=dump"], true)] {
+        let honest = commit(0, words, iommu)?;
         tally.expect(
-            &format!("without a misdeed, {words:?}: {:?} {:?}", honest.failed, honest.broken),
+            &format!("without a misdeed, {words:?}, IOMMU {iommu}: {:?} {:?}", honest.failed, honest.broken),
             honest.failed.is_empty() && honest.broken.is_none() && honest.passed > 0,
         );
     }
-    for Misdeed { number, what, rule, words } in MISDEEDS {
-        let report = commit(*number, words)?;
+    for Misdeed { number, what, rule, words, iommu } in MISDEEDS {
+        let report = commit(*number, words, *iommu)?;
         let noticed = report.failed.iter().any(|failure| failure.starts_with(&format!("{rule}:")));
         tally.expect(&format!("{what}: no {rule}, but {:?} {:?}", report.failed, report.broken), noticed);
         let stopped = matches!(&report.broken, Some(Broken::Stopped(_)));

@@ -117,7 +117,8 @@ pub struct Report {
     pub durables: Vec<Durable>,
     /// The reports of broken rules, readable: the driver's stacks and the last events.
     pub traces: Vec<String>,
-    /// What driver and device agreed on: the interface (`legacy interface`, for example) and the names of the features.
+    /// What driver and device agreed on: the interface (`legacy interface`, for example) and the names of the
+    /// features; `IOMMU` when there is one.
     pub agreed: Vec<String>,
     /// Why it did not come to its end; `None` for a complete run.
     pub broken: Option<Broken>,
@@ -128,6 +129,9 @@ fn agreed(heading: &str) -> Vec<String> {
     let heading = heading.trim();
     if let Some(rest) = heading.strip_prefix("virtio: ") {
         return rest.split(',').take(1).map(str::to_owned).collect();
+    }
+    if heading == "the device is behind an IOMMU" {
+        return vec!["IOMMU".to_owned()];
     }
     let features = heading.strip_prefix("negotiated:").unwrap_or_default();
     features.split_whitespace().map(str::to_owned).collect()
@@ -264,6 +268,7 @@ mod tests {
         assert_eq!(agreed("  negotiated: FLUSH RING_PACKED"), ["FLUSH", "RING_PACKED"]);
         assert_eq!(agreed("virtio: legacy interface, status 0x07"), ["legacy interface"]);
         assert!(agreed("  offered:    FLUSH").is_empty());
+        assert_eq!(agreed("the device is behind an IOMMU"), ["IOMMU"]);
         assert_eq!(Line::parse("# LUN 0: 128 MiB"), Line::Heading("LUN 0: 128 MiB"));
         assert_eq!(Line::parse("~ writing 30 %"), Line::Progress("writing 30 %"));
         assert_eq!(Line::parse("ok a: b"), Line::Check { passed: true, text: "a: b" });

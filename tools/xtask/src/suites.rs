@@ -240,6 +240,11 @@ pub const SUITES: &[Suite] = &[
             Setting { name: "resets, 4 CPUs", smp: 4, ..BLK },
             Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
             Setting {
+                name: "resets, behind an IOMMU",
+                controller: Some(",disable-legacy=on,iommu_platform=on"),
+                ..BLK
+            },
+            Setting {
                 name: "errors",
                 controller: None,
                 qemu: ERRORS,
@@ -277,6 +282,11 @@ pub const SUITES: &[Suite] = &[
             },
             Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI },
             Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+            Setting {
+                name: "resets, behind an IOMMU",
+                controller: Some(",disable-legacy=on,iommu_platform=on"),
+                ..SCSI
+            },
         ],
     },
     Suite {
@@ -530,6 +540,20 @@ pub const SUITES: &[Suite] = &[
             Setting {
                 name: "ring of 1024",
                 controller: Some(",disable-legacy=on,virtqueue_size=1024"),
+                ..SCSI
+            },
+            Setting {
+                name: "behind an IOMMU, packed ring, I/O thread, 4 CPUs",
+                controller: Some(",disable-legacy=on,packed=on,iommu_platform=on,iothread=io0"),
+                qemu: IO_THREAD,
+                smp: 4,
+                ..BLK
+            },
+            Setting {
+                name: "behind an IOMMU, packed ring, I/O thread, 4 CPUs",
+                controller: Some(",disable-legacy=on,packed=on,iommu_platform=on,iothread=io0"),
+                qemu: IO_THREAD,
+                smp: 4,
                 ..SCSI
             },
         ],

@@ -110,10 +110,10 @@ const VARIANTS: [Variant; 11] = [
         without: &[],
     },
     Variant {
-        name: "device behind the platform's DMA",
+        name: "behind an IOMMU",
         properties: ",disable-legacy=on,iommu_platform=on",
         smp: 2,
-        with: &["ACCESS_PLATFORM"],
+        with: &["ACCESS_PLATFORM", "IOMMU"],
         without: &[],
     },
     Variant {

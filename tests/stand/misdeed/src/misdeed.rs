@@ -188,6 +188,12 @@ misdeeds! {
     KeepsRequest = 62 at StartIo,
     /// Does in its interrupt routine what can wait.
     LongInterrupt = 63 at StartIo,
+    /// Lets the device write to the device extension.
+    DmaToForeignMemory = 80 at StartIo,
+    /// Lets the device read what it is to write.
+    DmaAgainstDirection = 81 at StartIo,
+    /// Lets the device read the data of a request that is completed.
+    DmaFromCompleted = 82 at StartIo,
     /// Takes memory from the pool when the system has crashed.
     PoolInDump = 90 at DumpFindAdapter,
     /// Forgets a request of the dump.
@@ -213,7 +219,8 @@ mod edu {
     pub(super) const COUNT: usize = 0x90;
     pub(super) const COMMAND: usize = 0x98;
     pub(super) const BUFFER: u64 = 0x4_0000;
-    /// Start; from the device to memory.
+    /// Start; from memory to the device, or from the device to memory.
+    pub(super) const FROM_MEMORY: u64 = 1;
     pub(super) const TO_MEMORY: u64 = 1 | 2;
 }
 
@@ -441,12 +448,27 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 raise!(LINE);
             },
             Misdeed::DmaAfterCompletion => {
-                copy_later(extension, srb);
+                let target = physical(extension, srb, (*srb).SrbExtension);
+                copy_later(extension, target, edu::TO_MEMORY);
                 complete(extension, srb);
-                // Until the device has done it.
-                for _ in 0..3 {
-                    StorPortStallExecution(90_000);
-                }
+                wait_for_copy();
+                return true;
+            }
+            Misdeed::DmaToForeignMemory => {
+                let target = physical(extension, core::ptr::null_mut(), (&raw mut own.space).cast());
+                copy_later(extension, target, edu::TO_MEMORY);
+                wait_for_copy();
+            }
+            Misdeed::DmaAgainstDirection => {
+                let source = physical(extension, srb, (*srb).DataBuffer);
+                copy_later(extension, source, edu::FROM_MEMORY);
+                wait_for_copy();
+            }
+            Misdeed::DmaFromCompleted => {
+                let source = physical(extension, srb, (*srb).DataBuffer);
+                copy_later(extension, source, edu::FROM_MEMORY);
+                complete(extension, srb);
+                wait_for_copy();
                 return true;
             }
             Misdeed::KeepsRequest | Misdeed::ForgetsDump => return true,
@@ -528,18 +550,29 @@ unsafe fn perf_options(extension: PVOID, flags: wdk_sys::ULONG) {
     }
 }
 
-/// The device copies its buffer over the request's extension, a tenth of a second from now.
-unsafe fn copy_later(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) {
+unsafe fn physical(extension: PVOID, srb: PSCSI_REQUEST_BLOCK, address: PVOID) -> u64 {
+    let mut length: wdk_sys::ULONG = 0;
+    unsafe { StorPortGetPhysicalAddress(extension, srb.cast(), address, &raw mut length).QuadPart as u64 }
+}
+
+/// The device copies 64 bytes between its buffer and memory, a tenth of a second from now.
+unsafe fn copy_later(extension: PVOID, memory: u64, command: u64) {
+    let (source, destination) =
+        if command == edu::TO_MEMORY { (edu::BUFFER, memory) } else { (memory, edu::BUFFER) };
     unsafe {
         let own = &mut *extension.cast::<Extension>();
-        let mut length: wdk_sys::ULONG = 0;
-        let target =
-            StorPortGetPhysicalAddress(extension, srb.cast(), (*srb).SrbExtension, &raw mut length).QuadPart;
         let register = |offset: usize| own.registers.cast::<u8>().wrapping_add(offset).cast::<u64>();
-        register(edu::SOURCE).write_volatile(edu::BUFFER);
-        register(edu::DESTINATION).write_volatile(target as u64);
+        register(edu::SOURCE).write_volatile(source);
+        register(edu::DESTINATION).write_volatile(destination);
         register(edu::COUNT).write_volatile(64);
-        register(edu::COMMAND).write_volatile(edu::TO_MEMORY);
+        register(edu::COMMAND).write_volatile(command);
+    }
+}
+
+/// Until the device has done it.
+unsafe fn wait_for_copy() {
+    for _ in 0..3 {
+        unsafe { StorPortStallExecution(90_000) };
     }
 }
 

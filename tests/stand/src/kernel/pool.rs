@@ -8,6 +8,7 @@ use super::Export;
 use crate::cpu::call::Arguments;
 use crate::cpu::irql;
 use crate::cpu::lock::Lock;
+use crate::memory::dma::{Access, Grant};
 use crate::memory::{PAGE, arena, driver};
 
 /// The exports of this file.
@@ -41,6 +42,8 @@ struct Block {
     range: arena::Range,
     size: u64,
     tag: u32,
+    /// The device's right to it.
+    _grant: Grant,
 }
 
 static BLOCKS: Lock<BTreeMap<u64, Block>> = Lock::new(BTreeMap::new());
@@ -66,15 +69,17 @@ pub fn allocate(function: &str, size: u64, tag: u64, paged: bool, zeroed: bool) 
     if !zeroed {
         driver::fill(function, address, 0xCD, size as usize);
     }
-    BLOCKS.lock().insert(address, Block { range, size, tag: tag as u32 });
+    BLOCKS.lock().insert(address, Block { range, size, tag: tag as u32, _grant: Grant::default() });
     address
 }
 
 /// Allocates physically contiguous memory, page aligned; 0 when there is none.
 pub fn contiguous(function: &str, size: u64) -> u64 {
     super::at_most(function, irql::DISPATCH);
-    let Some((range, _)) = arena::contiguous(size.max(1)) else { return 0 };
-    BLOCKS.lock().insert(range.address, Block { range, size, tag: 0 });
+    let Some((range, physical)) = arena::contiguous(size.max(1)) else { return 0 };
+    let mut grant = Grant::default();
+    grant.add(physical, size.max(1), Access::BOTH);
+    BLOCKS.lock().insert(range.address, Block { range, size, tag: 0, _grant: grant });
     range.address
 }
 

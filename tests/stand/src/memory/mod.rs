@@ -10,6 +10,7 @@
 //! | `DEVICES` | device registers, uncached |
 
 pub mod arena;
+pub mod dma;
 pub mod driver;
 pub mod frames;
 pub mod heap;
@@ -24,7 +25,6 @@ const DEVICES: u64 = 0xFFFF_E000_0000_0000;
 /// Page size.
 pub const PAGE: u64 = 4096;
 
-static RAM_TOP: AtomicU64 = AtomicU64::new(0);
 static NEXT_DEVICE: AtomicU64 = AtomicU64::new(DEVICES);
 
 /// Host pointer to physical memory.
@@ -36,7 +36,6 @@ pub fn window(physical: u64) -> *mut u8 {
 pub fn start(ram: &[(u64, u64)], reserved: (u64, u64)) {
     frames::start(ram, reserved);
     let top = ram.iter().map(|range| range.1).max().unwrap_or(0);
-    RAM_TOP.store(top, Ordering::Relaxed);
     paging::start(WINDOW, top);
     heap::start();
 }
@@ -44,12 +43,6 @@ pub fn start(ram: &[(u64, u64)], reserved: (u64, u64)) {
 /// Addresses for device registers with nothing behind them.
 pub fn reserve_device(size: u64) -> u64 {
     NEXT_DEVICE.fetch_add(size + PAGE, Ordering::Relaxed)
-}
-
-/// Whether a physical range is RAM.
-pub fn is_ram(address: u64, bytes: u64) -> bool {
-    address >= 0x10_0000
-        && address.checked_add(bytes).is_some_and(|end| end <= RAM_TOP.load(Ordering::Relaxed))
 }
 
 /// Whether an address is one of device registers.

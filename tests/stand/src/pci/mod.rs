@@ -1,6 +1,7 @@
 //! PCI: configuration space, address assignment, MSI-X, and what virtio says in its registers.
 
 pub mod bars;
+pub mod iommu;
 pub mod msix;
 pub mod virtio;
 

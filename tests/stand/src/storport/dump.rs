@@ -32,7 +32,7 @@ use crate::cpu::percpu::{self, DRIVER_STACK, Stack};
 use crate::cpu::{clock, freeze, irql};
 use crate::kernel;
 use crate::loader;
-use crate::memory::{PAGE, arena, driver};
+use crate::memory::{PAGE, arena, dma, driver};
 
 /// The uncached extension is at most this long: the page says that a miniport should not ask for more than 32 KiB of
 /// memory. RequestedDumpBufferSize and CommonBufferSize (64 KiB at most, ns-storport-_miniport_dump_pointers.md) ask for a
@@ -124,6 +124,8 @@ pub fn crash(then: fn() -> !) -> ! {
         port().active.len()
     };
     crate::note!("crash: {requests} request(s) with the miniport");
+    // What is dumped lies anywhere. How Windows makes that reachable is not documented.
+    dma::lift();
     // What was on the stacks stays there.
     for top in &mut cpu.tops {
         *top = arena::stack(DRIVER_STACK);

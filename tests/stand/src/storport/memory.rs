@@ -4,6 +4,7 @@ use super::{Phase, port};
 use crate::cpu::call::Arguments;
 use crate::cpu::irql;
 use crate::kernel;
+use crate::memory::dma::Access;
 use crate::memory::{self, PAGE, arena, driver, paging};
 use crate::model;
 
@@ -32,6 +33,7 @@ pub fn uncached_extension(a: Arguments) -> u64 {
     match arena::contiguous(bytes) {
         Some((range, physical)) => {
             port.uncached = Some((range, physical, bytes));
+            port.uncached_grant.add(physical, bytes, Access::BOTH);
             range.address
         }
         None => 0,

@@ -29,6 +29,7 @@ use stand::wdk::config::{HwInitializationData, PortConfiguration};
 
 use crate::cpu::lock::{Guard, Lock};
 use crate::memory::arena;
+use crate::memory::dma::Grant;
 use crate::pci::Function;
 use crate::pci::bars::Bar;
 use crate::pci::msix;
@@ -83,6 +84,8 @@ pub struct Port {
     pub extension: u64,
     /// Uncached extension: range, physical address, bytes asked for.
     pub uncached: Option<(arena::Range, u64, u64)>,
+    /// The device's right to it.
+    pub uncached_grant: Grant,
     /// The PCI function.
     pub function: Option<Function>,
     /// Its address ranges.

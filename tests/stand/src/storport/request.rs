@@ -15,6 +15,7 @@ use stand::wdk::srb::{self, Extra, Fill, ScsiRequestBlock, StorageRequestBlock};
 
 use super::{Address, Port};
 use crate::cpu::clock;
+use crate::memory::dma::{self, Access, Grant};
 use crate::memory::{PAGE, arena, driver, frames, paging};
 
 /// Sense buffer size that class drivers use.
@@ -118,6 +119,8 @@ pub struct Request {
     /// What came back.
     pub answer: Answer,
     memory: Option<Memory>,
+    /// What the device may reach for its sake.
+    grant: Grant,
 }
 
 impl Request {
@@ -142,6 +145,7 @@ impl Request {
             urgent: false,
             answer: Answer::default(),
             memory: None,
+            grant: Grant::default(),
         })
     }
 
@@ -201,6 +205,10 @@ impl Request {
         // The documentation promises nothing about the contents of a fresh extension.
         driver::fill("Storport", at, 0xA5, extension.next_multiple_of(16) as usize);
         self.memory = Some(Memory { range, physical });
+        self.grant.add(physical, pages * PAGE, Access::BOTH);
+        for element in &elements {
+            self.grant.add(element.physical, u64::from(element.length), self.data_access());
+        }
         driver::write("Storport", range.address + LIST_AT, elements.len() as u64);
         for (index, element) in elements.iter().enumerate() {
             let at = self.list() + (SCATTER_GATHER_HEADER + index * 24) as u64;
@@ -208,6 +216,16 @@ impl Request {
         }
         self.write_srb(port, if extension == 0 { 0 } else { at });
         range.address
+    }
+
+    /// What the device may do with the data. Requests of other functions carry structures of both directions.
+    fn data_access(&self) -> Access {
+        match self.command.direction {
+            _ if self.function != SRB_FUNCTION_EXECUTE_SCSI => Access::BOTH,
+            Direction::None => Access::default(),
+            Direction::In => Access::WRITE,
+            Direction::Out => Access::READ,
+        }
     }
 
     fn write_srb(&self, port: &Port, extension: u64) {
@@ -324,6 +342,7 @@ impl Request {
     /// Unmaps and poisons the request's memory and releases the memory that was longest in quarantine.
     fn bury(&mut self, port: &mut Port) {
         let Some(memory) = self.memory.take() else { return };
+        self.grant = Grant::default();
         arena::unmap(memory.range);
         frames::fill(memory.physical, memory.range.pages, POISON);
         port.past.push_back((memory.range, self.tag));
@@ -395,8 +414,19 @@ pub fn last_at(address: u64) -> Option<u32> {
         .map(|(_, tag)| *tag)
 }
 
+/// Tag of the completed request whose memory is at a physical address, while it is kept.
+pub fn dead_at(physical: u64) -> Option<u32> {
+    let port = super::port();
+    let dead = port
+        .quarantine
+        .iter()
+        .find(|dead| (dead.physical..dead.physical + dead.pages * PAGE).contains(&physical))?;
+    Some(dead.tag)
+}
+
 /// The miniport completed an SRB (StorPortNotification, RequestComplete).
 pub fn complete(srb: u64) {
+    dma::look();
     let mut port = super::port();
     let Some(mut request) = port.active.remove(&srb) else {
         drop(port);

@@ -11,6 +11,7 @@ use crate::cpu::call::{self, Arguments};
 use crate::cpu::irql;
 use crate::cpu::percpu::Stack;
 use crate::kernel;
+use crate::memory::dma::Grant;
 use crate::memory::{PAGE, arena, driver};
 use crate::model;
 use crate::pci::bars::Bar;
@@ -328,6 +329,7 @@ pub fn release() {
     let end = extension + size.next_multiple_of(16).max(16);
     let first = extension & !(PAGE - 1);
     arena::release(arena::Range { address: first, pages: (end - first).div_ceil(PAGE) });
+    port.uncached_grant = Grant::default();
     if let Some((range, _, _)) = port.uncached.take() {
         arena::release(range);
     }
