@@ -51,7 +51,9 @@ impl<M: Model> Machine<M> {
     pub fn new(model: M, options: Options) -> Self {
         let ram = Ram::new(RAM_BYTES);
         let device = FakeDevice::new(model, &ram, options);
-        Self { ram, device, port: FakePort::default() }
+        let port = PortOf::<M>::default();
+        port.connect(device.config_access());
+        Self { ram, device, port }
     }
 
     /// What the port driver offers while the adapter is being found.

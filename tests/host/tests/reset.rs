@@ -1,13 +1,14 @@
 //! Resets: the device first, then the requests; and what happens when it does not come back.
 
 use host_tests::cdb::{read10, write10};
-use host_tests::{DiskBench, pattern, reading, writing};
+use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
-use storport::{LogEvent, Miniport, PnpAction, SrbFunction, SrbStatus};
+use storport::{LogEvent, Miniport, PnpAction, Port, SrbFunction, SrbStatus};
 use virtio::fake::disk::Disk;
 use virtio::fake::{Lie, Options};
-use virtio::spec::DeviceStatus;
+use virtio::memory::Segment;
+use virtio::spec::{DeviceStatus, Features};
 
 fn with_outstanding(count: u64) -> DiskBench {
     let bench = DiskBench::with_disk(Disk::new(64));
@@ -74,24 +75,237 @@ fn a_slow_reset_is_waited_for() {
     assert_works(&bench);
 }
 
+/// Requests with a device that will not end the next reset; with what they read into and what is there.
+fn with_endless_reset(count: u64) -> (DiskBench, Vec<(Segment, Vec<u8>)>) {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    bench.device.hold();
+    let buffers = (0..count)
+        .map(|tag| {
+            let content = pattern(tag + 1, 512);
+            let buffer = bench.filled(&content);
+            bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+            (buffer, content)
+        })
+        .collect();
+    bench.device.run();
+    bench.device.lie(Lie::ResetNeverEnds);
+    (bench, buffers)
+}
+
+fn tags(bench: &DiskBench, status: SrbStatus) -> Vec<u64> {
+    let completed = bench.port.take_completed();
+    assert!(completed.iter().all(|one| one.completion.status == status), "{completed:?}");
+    let mut tags: Vec<u64> = completed.iter().map(|one| one.tag).collect();
+    tags.sort_unstable();
+    tags
+}
+
+fn logged(bench: &DiskBench, number: u32) -> usize {
+    let event = LogEvent { part: LogPart::Reset, number };
+    bench.port.log_entries().iter().filter(|logged| **logged == event).count()
+}
+
+/// Log numbers: Bus Master is off; it is not known to be off; it is not known to be on again.
+const CLEARED: u32 = 101;
+const NOT_CLEARED: u32 = 102;
+const NOT_SET: u32 = 103;
+
 #[test]
-fn requests_stay_with_a_device_that_does_not_come_back_from_its_reset() {
+fn a_reset_that_ends_leaves_configuration_space_alone() {
     let bench = with_outstanding(3);
+
+    assert!(bench.adapter.reset_bus());
+    bench.adapter.stop();
+    assert!(bench.adapter.restart());
+
+    assert_eq!(bench.port.bus_master_calls(), []);
+}
+
+#[test]
+fn requests_of_a_device_that_does_not_end_its_reset_end_once_and_the_device_reaches_no_memory_any_more() {
+    for by_request in [None, Some(SrbFunction::ResetLogicalUnit), Some(SrbFunction::ResetDevice)] {
+        let (bench, buffers) = with_endless_reset(3);
+
+        match by_request {
+            None => assert!(!bench.adapter.reset_bus()),
+            Some(function) => bench.submit(SrbBuilder::function(function).tagged(99)),
+        }
+
+        let completed = bench.port.take_completed();
+        let ends: Vec<_> = completed.iter().map(|one| (one.tag, one.completion.status)).collect();
+        let mut expected: Vec<_> = (0..3).map(|tag| (tag, SrbStatus::BUS_RESET)).collect();
+        expected.extend(by_request.map(|_| (99, SrbStatus::ERROR)));
+        assert_eq!(ends, expected, "{by_request:?}");
+        let stalled = bench.port.stalled_microseconds();
+        assert!((1_000_000..10_000_000).contains(&stalled), "bounded: {stalled} microseconds");
+        let resets = bench.port.log_entries().iter().filter(|event| event.part == LogPart::Transport).count();
+        assert_eq!((resets, logged(&bench, CLEARED)), (1, 1));
+
+        // What it would still write, had it memory.
+        assert_eq!(bench.device.in_hand(), 3);
+        assert_eq!(bench.device.release_all(), 0);
+        assert_eq!(bench.device.take_interrupts(), []);
+        for (buffer, content) in buffers {
+            assert_eq!(bench.content(buffer), content);
+        }
+        bench.adapter.dpc(storport::DpcKind::RequestQueue);
+        assert_eq!(statuses(&bench), []);
+        bench.device.assert_no_violations();
+    }
+}
+
+#[test]
+fn the_next_reset_that_ends_brings_a_device_without_memory_back() {
+    let (bench, _) = with_endless_reset(3);
+    assert!(!bench.adapter.reset_bus());
+    assert!(!bench.adapter.reset_bus());
+    assert_eq!(tags(&bench, SrbStatus::BUS_RESET), [0, 1, 2]);
+
+    bench.device.be_honest();
+    assert!(bench.adapter.reset_bus());
+
+    assert_eq!(bench.port.bus_master_calls(), [false, false, true]);
+    assert!(bench.device.is_bus_master());
+    assert_works(&bench);
+    assert!(bench.adapter.reset_bus());
+    assert_eq!(bench.port.bus_master_calls().len(), 3);
+}
+
+#[test]
+fn requests_that_waited_for_the_ring_end_with_those_in_it() {
+    let bench = DiskBench::running(Disk::new(64), Options { queue_size: 4, ..Options::default() });
+    bench.device.hold();
+    for tag in 0..10 {
+        let buffer = bench.buffer(512);
+        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+    }
+    bench.device.run();
     bench.device.lie(Lie::ResetNeverEnds);
 
     assert!(!bench.adapter.reset_bus());
 
-    // The device may still write to their memory, and does.
-    assert_eq!(statuses(&bench), []);
-    assert_eq!(bench.device.release(1), 1);
-    let stalled = bench.port.stalled_microseconds();
-    assert!((1_000_000..10_000_000).contains(&stalled), "bounded: {stalled} microseconds");
-    let resets = bench.port.log_entries().iter().filter(|event| event.part == LogPart::Transport).count();
-    assert_eq!(resets, 1);
-
+    assert!(tags(&bench, SrbStatus::BUS_RESET).into_iter().eq(0..10));
     bench.device.be_honest();
     assert!(bench.adapter.reset_bus());
-    assert_eq!(statuses(&bench), [SrbStatus::BUS_RESET; 3]);
+    assert_works(&bench);
+}
+
+#[test]
+fn used_entries_from_before_the_device_lost_its_memory_are_not_believed_later() {
+    let rings = [Features::empty(), Features::RING_PACKED];
+    for ring in rings {
+        let features = Features::VERSION_1 | Features::RING_INDIRECT_DESC | ring;
+        let bench = DiskBench::running(Disk::new(64), Options { features, ..Options::default() });
+        bench.device.hold();
+        for tag in 0..3 {
+            let buffer = bench.buffer(512);
+            bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+        }
+        bench.device.run();
+        bench.device.lie(Lie::ResetNeverEnds);
+        // Answered, announced, and not looked at before the reset.
+        assert_eq!(bench.device.release(2), 2);
+
+        assert!(!bench.adapter.reset_bus());
+        bench.deliver_interrupts();
+
+        assert_eq!(tags(&bench, SrbStatus::BUS_RESET), [0, 1, 2]);
+        bench.device.be_honest();
+        assert!(bench.adapter.reset_bus());
+        bench.deliver_interrupts();
+        assert_eq!(statuses(&bench), []);
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn a_device_that_goes_while_it_is_kept_from_memory_gives_its_requests_back() {
+    let (bench, _) = with_endless_reset(3);
+    bench.device.lie(Lie::GoneWithBusMaster);
+
+    assert!(!bench.adapter.reset_bus());
+
+    assert_eq!(tags(&bench, SrbStatus::NO_DEVICE), [0, 1, 2]);
+    assert!(!bench.adapter.reset_bus());
+    assert_eq!(bench.port.bus_master_calls(), [false]);
+}
+
+#[test]
+fn requests_stay_with_a_device_that_cannot_be_kept_from_memory_until_a_reset_ends() {
+    // With configuration space gone and registers that answer, nobody knows which device it is.
+    for lie in [Lie::BusMasterStuck, Lie::ConfigSpaceGone] {
+        let (bench, _) = with_endless_reset(3);
+        bench.device.lie(lie);
+
+        assert!(!bench.adapter.reset_bus());
+
+        // The device may still write to their memory, and does.
+        assert_eq!(statuses(&bench), [], "{lie:?}");
+        assert_eq!(bench.device.release(1), 1);
+        assert_eq!((logged(&bench, NOT_CLEARED), logged(&bench, CLEARED)), (1, 0));
+
+        bench.device.be_honest();
+        assert!(bench.adapter.reset_bus());
+        assert_eq!(tags(&bench, SrbStatus::BUS_RESET), [0, 1, 2]);
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn a_later_attempt_to_keep_the_device_from_memory_ends_the_requests() {
+    let (bench, _) = with_endless_reset(2);
+    bench.device.lie(Lie::BusMasterStuck);
+    assert!(!bench.adapter.reset_bus());
+    bench.device.be_honest();
+    bench.device.lie(Lie::ResetNeverEnds);
+
+    assert!(!bench.adapter.reset_bus());
+
+    assert_eq!(tags(&bench, SrbStatus::BUS_RESET), [0, 1]);
+    assert_eq!(bench.device.release_all(), 0);
+}
+
+#[test]
+fn a_device_that_does_not_get_its_memory_back_is_not_started() {
+    let (bench, _) = with_endless_reset(1);
+    assert!(!bench.adapter.reset_bus());
+    assert_eq!(tags(&bench, SrbStatus::BUS_RESET), [0]);
+    bench.device.be_honest();
+    bench.device.lie(Lie::BusMasterStuck);
+
+    assert!(!bench.adapter.reset_bus());
+
+    assert_eq!(logged(&bench, NOT_SET), 1);
+    assert!(!bench.device.status().contains(DeviceStatus::DRIVER_OK));
+    bench.device.be_honest();
+    assert!(bench.adapter.reset_bus());
+    assert_works(&bench);
+}
+
+#[test]
+fn a_stop_keeps_a_device_from_memory_that_does_not_end_its_reset_and_a_restart_gives_it_back() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    bench.device.lie(Lie::ResetNeverEnds);
+
+    bench.adapter.stop();
+
+    assert!(!bench.device.is_bus_master());
+    assert!(!bench.adapter.restart());
+    assert!(!bench.device.is_bus_master());
+    bench.device.be_honest();
+    assert!(bench.adapter.restart());
+    assert!(bench.device.is_bus_master());
+    assert_works(&bench);
+}
+
+#[test]
+fn a_device_that_is_found_without_memory_gets_it_with_its_start() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    machine.port.bus_master(false).expect("the bit can be cleared");
+    let bench: DiskBench = machine.find().expect("the driver takes the device");
+
+    bench.start().expect("the device starts");
+
     assert_works(&bench);
 }
 
@@ -105,8 +319,8 @@ fn requests_for_a_device_that_failed_its_reset_are_refused() {
     bench.submit(reading(&read10(0, 1), &[buffer]).tagged(7));
 
     let completed = bench.port.take_completed();
-    assert_eq!((completed[0].tag, completed[0].completion.status), (7, SrbStatus::NO_DEVICE));
-    assert_eq!(bench.unplug().len(), 1);
+    let ends: Vec<_> = completed.iter().map(|one| (one.tag, one.completion.status)).collect();
+    assert_eq!(ends, [(0, SrbStatus::BUS_RESET), (7, SrbStatus::NO_DEVICE)]);
 }
 
 #[test]

@@ -23,6 +23,10 @@ const LOCK_TRY_MICROSECONDS: u32 = 10;
 /// Log number of [`LogPart::Reset`]: the queue's lock was not to be had at DIRQL.
 const LOCK_NOT_FREE: u32 = 100;
 
+const fn transport(error: TransportError) -> LogEvent {
+    LogEvent { part: LogPart::Transport, number: error.code() }
+}
+
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn start_device(&self, interrupts: Interrupts) -> Result<(), LogEvent> {
         self.interrupts.store(interrupt::encode(interrupts), Ordering::Relaxed);
@@ -31,11 +35,18 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// Stops the device without the queue's lock: a reset touches registers only, and a DPC that is still running
     /// finds a ring in which nothing is outstanding.
+    ///
+    /// The memory of the ring may be gone after this, so a device that does not end its reset is kept from memory here as
+    /// well. Requests are not ended: StorPort stops an adapter that has none, and DIRQL is too high for it.
     pub(crate) fn stop_device(&self) {
         if self.state.set(State::Stopped)
             && let Err(error) = self.reset_device()
         {
             self.port.log(LogEvent { part: LogPart::Transport, number: error.code() });
+            // Of a device that is gone, whoever looks at it next finds out.
+            if error != TransportError::Removed {
+                let _ = self.cut_off();
+            }
         }
     }
 
@@ -51,8 +62,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     fn start_at_dirql(&self) -> Result<(), LogEvent> {
         let mut path = self.try_lock().ok_or(LogEvent { part: LogPart::Reset, number: LOCK_NOT_FREE })?;
-        self.bring_up(&mut path)
-            .map_err(|error| LogEvent { part: LogPart::Transport, number: error.code() })?;
+        self.bring_up(&mut path)?;
         // Requests that came while the device was stopped wait in the backlog.
         if !path.backlog.is_empty() {
             self.port.issue_dpc(DpcKind::RequestQueue);
@@ -78,38 +88,49 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     /// Starts the device from scratch. Requests still in the ring go to the backlog.
-    pub(crate) fn bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), TransportError> {
+    pub(crate) fn bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), LogEvent> {
         let started = self.try_bring_up(path);
         self.state.set(if started.is_ok() { State::Running } else { State::Failed });
         started
     }
 
-    fn try_bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), TransportError> {
+    fn try_bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), LogEvent> {
         if self.state.get() == State::Gone {
-            return Err(TransportError::Removed);
+            return Err(transport(TransportError::Removed));
         }
         let interrupts = interrupt::decode(self.interrupts.load(Ordering::Relaxed));
         let plan = interrupt::plan(interrupts);
         // A legacy device's registers lie elsewhere when its MSI-X is enabled, which the port driver does before this.
         self.device.set_messages_in_use(plan.configuration().is_some());
-        let device = self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS))?;
-        let device = device.negotiate(self.features)?;
+        let device =
+            self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS)).map_err(|error| {
+                // It may still have requests that were ended without it, and whoever gave it its power or its resources
+                // again may have given it memory as well.
+                if error != TransportError::Removed {
+                    let _ = self.cut_off();
+                }
+                transport(error)
+            })?;
+        self.give_memory_back()?;
+        let device = device.negotiate(self.features).map_err(transport)?;
         if device.features() != self.features {
-            return Err(TransportError::FeaturesRefused);
+            return Err(transport(TransportError::FeaturesRefused));
         }
         // What a reset that timed out left in the ring was never answered; the device, in reset now, has forgotten it.
         while let Some(srb) = path.ring.take_outstanding() {
             path.backlog.push_back(srb);
         }
         path.ring.reset();
-        device.set_config_vector(plan.configuration().map(|vector| vector.0))?;
-        device.enable_queue(
-            D::REQUEST_QUEUE,
-            path.ring.size(),
-            &path.ring.areas(),
-            plan.queue(0).map(|vector| vector.0),
-        )?;
-        path.doorbell = Some(device.notifier(D::REQUEST_QUEUE)?);
+        device.set_config_vector(plan.configuration().map(|vector| vector.0)).map_err(transport)?;
+        device
+            .enable_queue(
+                D::REQUEST_QUEUE,
+                path.ring.size(),
+                &path.ring.areas(),
+                plan.queue(0).map(|vector| vector.0),
+            )
+            .map_err(transport)?;
+        path.doorbell = Some(device.notifier(D::REQUEST_QUEUE).map_err(transport)?);
         device.driver_ok();
         Ok(())
     }

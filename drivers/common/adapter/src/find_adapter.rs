@@ -1,6 +1,6 @@
 //! `HwStorFindAdapter`: is this our device, and what can it do?
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use spin::mutex::SpinMutex;
 use storport::port::LogPart;
@@ -8,7 +8,7 @@ use storport::{Backlog, Configuration, Declined, Interrupts, LogEvent, Port, Res
 use virtio::memory::SharedMemory;
 use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat};
 use virtio::spec::Features;
-use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError};
+use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
 use crate::interrupt;
 use crate::protocol::{Limits, Probe, Protocol};
@@ -79,6 +79,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             protocol,
             interrupts: AtomicU32::new(interrupt::encode(Interrupts::None)),
             state: StateCell::new(State::Stopped),
+            bus_master_off: AtomicBool::new(!is_bus_master(&config_space)),
             path: SpinMutex::new(RequestPath { ring, backlog: Backlog::new(), doorbell: None }),
         })
     }

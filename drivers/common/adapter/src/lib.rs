@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Ownership: a request (`Port::Srb`) is in exactly one place: the callback's hands, a slot of the ring, or the
-//! backlog. The slot keeps it until the device gave the chain back or was reset, so no request ends while the
-//! device may still write to its memory.
+//! backlog. The slot keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master
+//! bit, so no request ends while the device may still write to its memory.
 //!
 //! Locks: one spin lock per request queue (`path`), waited for at DISPATCH_LEVEL only: StorPort's order is DPC and
 //! StartIo locks before interrupt locks, and what runs at DIRQL holds one of the latter. It is never held across a
@@ -37,7 +37,7 @@ mod state;
 pub use build_io::Command;
 pub use protocol::{Chain, ChainData, Limits, Probe, Protocol};
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use find_adapter::MAX_REQUESTS;
 use request_path::RequestPath;
@@ -59,6 +59,9 @@ pub struct Adapter<P: Port, D: Protocol> {
     /// The interrupts StorPort gave us, as [`interrupt::encode`]d; read at DIRQL, where no lock may be taken.
     interrupts: AtomicU32,
     state: StateCell,
+    /// Bus Master is off: the device was kept from memory because it does not end its reset, or was found so. Changed by
+    /// what resets or starts the device only, of which the port driver lets one run at a time.
+    bus_master_off: AtomicBool,
     path: SpinMutex<RequestPath<Request<P, D>, D>>,
 }
 

@@ -1,16 +1,26 @@
 //! Reset, and what becomes of the requests that were outstanding.
 //!
-//! First the device, then the requests: until the device has been reset it may still write to their memory. When a
-//! device does not come back from its reset, the requests it holds stay where they are: losing them would be
-//! forgetting memory that is still being written to. The port driver's next reset tries again.
+//! First the device, then the requests: until the device has been reset it may still write to their memory. A device
+//! that does not come back from its reset is kept from memory by other means: with Bus Master off, its PCI function issues
+//! no memory request, whatever its virtio side is doing. Then the requests end as well, which is what StorPort expects of
+//! HwStorResetBus (nc-storport-hw_reset_bus.md), and the adapter stays failed. That the device still believes to have them
+//! does no harm: of a failed adapter nobody looks at the ring, and the reset that puts an end to that empties it.
+//!
+//! Should Bus Master not go off either, the requests stay where they are: losing them would be forgetting memory that is
+//! still being written to. The port driver's next reset tries again.
 
+use core::sync::atomic::Ordering;
+
+use spin::mutex::spin::SpinMutexGuard;
 use storport::port::LogPart;
-use storport::{Completion, DpcKind, LogEvent, Port, SrbStatus};
-use virtio::transport::TransportError;
+use storport::{Backlog, Completion, DpcKind, LogEvent, Port, SrbStatus};
+use virtio::transport::{BusMasterError, TransportError};
 
-use crate::Adapter;
+use crate::build_io::Command;
 use crate::protocol::Protocol;
+use crate::request_path::RequestPath;
 use crate::state::State;
+use crate::{Adapter, Request};
 
 /// Why the device is reset; the number in the log entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +32,27 @@ pub(crate) enum Reason {
     DeviceFault = 2,
     /// The device asked for it (DEVICE_NEEDS_RESET).
     DeviceNeedsReset = 3,
+}
+
+/// Log numbers of [`LogPart::Reset`] about a device that does not end its reset; reasons count from 1.
+mod number {
+    /// Bus Master is off, and the requests have ended.
+    pub(super) const BUS_MASTER_CLEARED: u32 = 101;
+    /// Bus Master is not known to be off; the device keeps its requests.
+    pub(super) const BUS_MASTER_NOT_CLEARED: u32 = 102;
+    /// Bus Master is not known to be on again; the device is not started.
+    pub(super) const BUS_MASTER_NOT_SET: u32 = 103;
+}
+
+/// What became of a device that was to be kept from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CutOff {
+    /// It does not reach memory any more.
+    Done,
+    /// It is no longer there.
+    Gone,
+    /// It may still write to memory.
+    Failed,
 }
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
@@ -41,23 +72,76 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 return false;
             }
             Err(error) => {
-                drop(path);
                 self.port.log(LogEvent { part: LogPart::Transport, number: error.code() });
+                self.end_without_reset(path);
                 return false;
             }
         }
         let mut ended = path.take_all();
         let restarted = self.bring_up(&mut path);
         drop(path);
-        while let Some(srb) = ended.pop_front() {
-            self.port.complete(srb, Completion::failed(SrbStatus::BUS_RESET));
-        }
+        self.end_all(&mut ended, SrbStatus::BUS_RESET);
         match restarted {
             Ok(()) => true,
-            Err(error) => {
-                self.port.log(LogEvent { part: LogPart::Transport, number: error.code() });
+            Err(event) => {
+                self.port.log(event);
                 false
             }
+        }
+    }
+
+    /// Ends the requests of a device that does not end its reset, as far as it cannot reach their memory any more.
+    fn end_without_reset(&self, mut path: SpinMutexGuard<'_, RequestPath<Request<P, D>, D>>) {
+        match self.cut_off() {
+            CutOff::Done => {
+                let mut ended = path.take_all();
+                drop(path);
+                self.end_all(&mut ended, SrbStatus::BUS_RESET);
+            }
+            CutOff::Gone => {
+                drop(path);
+                self.device_gone();
+            }
+            CutOff::Failed => {}
+        }
+    }
+
+    /// Keeps a device from memory that does not end its reset. Also when that was done before: whoever gave it its power
+    /// or its resources meanwhile may have set the bit again.
+    pub(crate) fn cut_off(&self) -> CutOff {
+        let log = |number| self.port.log(LogEvent { part: LogPart::Reset, number });
+        match self.port.bus_master(false) {
+            Ok(()) => {
+                self.bus_master_off.store(true, Ordering::Release);
+                log(number::BUS_MASTER_CLEARED);
+                CutOff::Done
+            }
+            // Nothing in configuration space and registers that answer are not the same device.
+            Err(BusMasterError::Removed) if self.device.status().is_removed() => CutOff::Gone,
+            Err(_) => {
+                // It may have been written all the same.
+                self.bus_master_off.store(true, Ordering::Release);
+                log(number::BUS_MASTER_NOT_CLEARED);
+                CutOff::Failed
+            }
+        }
+    }
+
+    /// Gives the device memory again. Only after it has ended its reset: before, it may still have the requests that
+    /// were ended without it.
+    pub(crate) fn give_memory_back(&self) -> Result<(), LogEvent> {
+        if self.bus_master_off.load(Ordering::Acquire) {
+            self.port
+                .bus_master(true)
+                .map_err(|_| LogEvent { part: LogPart::Reset, number: number::BUS_MASTER_NOT_SET })?;
+            self.bus_master_off.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn end_all(&self, ended: &mut Backlog<Request<P, D>, Command<D::Command>>, status: SrbStatus) {
+        while let Some(srb) = ended.pop_front() {
+            self.port.complete(srb, Completion::failed(status));
         }
     }
 
@@ -75,8 +159,6 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             self.state.set(State::Gone);
             path.take_all()
         };
-        while let Some(srb) = ended.pop_front() {
-            self.port.complete(srb, Completion::failed(SrbStatus::NO_DEVICE));
-        }
+        self.end_all(&mut ended, SrbStatus::NO_DEVICE);
     }
 }

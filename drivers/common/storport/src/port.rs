@@ -1,7 +1,7 @@
 //! What a miniport may ask of the port driver.
 
 use virtio::memory::Region;
-use virtio::transport::{Bar, ConfigSpace};
+use virtio::transport::{Bar, BusMasterError, ConfigSpace};
 
 use crate::miniport::DpcKind;
 use crate::srb::{Completion, Srb};
@@ -23,6 +23,13 @@ pub trait Port: Clone + Send + Sync + 'static {
 
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);
+
+    /// Sets or clears Bus Master Enable in the function's PCI configuration space. `Ok`: the bit reads as it was asked for,
+    /// and if that is clear, the device has done its last access to memory. IRQL: any up to the interrupt's.
+    ///
+    /// # Errors
+    /// The bit is not known to be what was asked for.
+    fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError>;
 
     /// Writes an entry to the system event log. IRQL: any up to the interrupt's.
     fn log(&self, event: LogEvent);

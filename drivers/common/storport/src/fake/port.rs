@@ -1,9 +1,10 @@
 //! The fake's [`Port`]: records what the miniport does.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use virtio::transport::Bar;
+use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, set_bus_master};
 
 use super::srb::{FakeSrb, SrbBuilder};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
@@ -23,8 +24,19 @@ pub struct Completed {
     pub sense: Vec<u8>,
 }
 
+/// Sets or clears the Bus Master bit of the PCI function.
+struct Function(Box<dyn Fn(bool) -> Result<(), BusMasterError> + Send>);
+
+impl fmt::Debug for Function {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Function")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Record {
+    function: Option<Function>,
+    bus_master: Vec<bool>,
     completed: Vec<Completed>,
     dpcs: Vec<DpcKind>,
     log: Vec<LogEvent>,
@@ -53,6 +65,18 @@ impl<B> Default for FakePort<B> {
 impl<B: Bar + Send + Sync + 'static> FakePort<B> {
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().expect("no test panics while it holds the record")
+    }
+
+    /// Puts the PCI function behind [`Port::bus_master`]; without one, nothing is reached.
+    pub fn connect(&self, config: impl ConfigSpaceMut + Send + 'static) {
+        let identity = FunctionIdentity::of(&config);
+        let bus_master = move |enabled| set_bus_master(&config, &identity, enabled);
+        self.record().function = Some(Function(Box::new(bus_master)));
+    }
+
+    /// What [`Port::bus_master`] was asked for so far, in order.
+    pub fn bus_master_calls(&self) -> Vec<bool> {
+        self.record().bus_master.clone()
     }
 
     /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
@@ -132,6 +156,15 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         let mut record = self.record();
         if !record.dpcs.contains(&kind) {
             record.dpcs.push(kind);
+        }
+    }
+
+    fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {
+        let mut record = self.record();
+        record.bus_master.push(enabled);
+        match &record.function {
+            Some(Function(bus_master)) => bus_master(enabled),
+            None => Err(BusMasterError::Elsewhere),
         }
     }
 

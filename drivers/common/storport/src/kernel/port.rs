@@ -5,6 +5,8 @@ use core::ptr;
 use wdk_sys::storage::{StorPortLogError, StorPortNotification, StorPortStallExecution};
 use wdk_sys::{_SCSI_NOTIFICATION_TYPE, LONG, PVOID, SP_INTERNAL_ADAPTER_ERROR};
 
+use virtio::transport::BusMasterError;
+
 use super::HwDeviceExtension;
 use super::extension::Header;
 use super::registers::KernelBar;
@@ -58,6 +60,10 @@ impl Port for KernelPort {
                 &raw mut queued,
             );
         }
+    }
+
+    fn bus_master(&self, _enabled: bool) -> Result<(), BusMasterError> {
+        Err(BusMasterError::Elsewhere)
     }
 
     fn log(&self, event: LogEvent) {

@@ -1,12 +1,15 @@
-//! PCI configuration space that can be written, with the window into the device's registers (4.1.4.9).
+//! PCI configuration space that can be written: the command register, and the window into the device's registers
+//! (4.1.4.9).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::config_space::{FakeConfigSpace, PCI};
 use super::{FakeDevice, Model, Violation};
-use crate::spec::pci::capability;
+use crate::spec::pci::{capability, config_space};
 use crate::transport::{Bar, ConfigSpace, ConfigSpaceMut};
+
+const COMMAND: u16 = config_space::COMMAND;
 
 const BAR: u16 = PCI as u16 + capability::BAR;
 const OFFSET: u16 = PCI as u16 + capability::OFFSET;
@@ -66,7 +69,7 @@ impl<M: Model> FakeConfigAccess<M> {
 
     fn write(&self, offset: u16, bytes: &[u8]) {
         for (at, byte) in (offset..).zip(bytes) {
-            // Nothing else can be written here.
+            // Nothing else can be written bytewise here.
             if at == BAR || (OFFSET..DATA).contains(&at) {
                 self.space().put8(at, *byte);
             }
@@ -76,6 +79,9 @@ impl<M: Model> FakeConfigAccess<M> {
 
 impl<M: Model> ConfigSpace for FakeConfigAccess<M> {
     fn read8(&self, offset: u16) -> u8 {
+        if self.device.config_space_is_gone() {
+            return u8::MAX;
+        }
         if offset == DATA {
             return self.window(1).map_or(u8::MAX, |(bar, at)| bar.read8(at));
         }
@@ -83,6 +89,12 @@ impl<M: Model> ConfigSpace for FakeConfigAccess<M> {
     }
 
     fn read16(&self, offset: u16) -> u16 {
+        if self.device.config_space_is_gone() {
+            return u16::MAX;
+        }
+        if offset == COMMAND {
+            return self.device.command();
+        }
         if offset == DATA {
             return self.window(2).map_or(u16::MAX, |(bar, at)| bar.read16(at));
         }
@@ -90,6 +102,9 @@ impl<M: Model> ConfigSpace for FakeConfigAccess<M> {
     }
 
     fn read32(&self, offset: u16) -> u32 {
+        if self.device.config_space_is_gone() {
+            return u32::MAX;
+        }
         if offset == DATA {
             return self.window(4).map_or(u32::MAX, |(bar, at)| bar.read32(at));
         }
@@ -107,7 +122,9 @@ impl<M: Model> ConfigSpaceMut for FakeConfigAccess<M> {
     }
 
     fn write16(&self, offset: u16, value: u16) {
-        if offset != DATA {
+        if offset == COMMAND {
+            self.device.write_command(value);
+        } else if offset != DATA {
             self.write(offset, &value.to_le_bytes());
         } else if let Some((bar, at)) = self.window(2) {
             bar.write16(at, value);

@@ -20,6 +20,7 @@ pub(super) struct Contents {
     pub(super) windows: Windows,
     pub(super) notify_multiplier: u32,
     pub(super) capability_loop: bool,
+    pub(super) command: u16,
 }
 
 /// Where the capabilities lie, in the order of the list. QEMU's order, which is no order.
@@ -34,6 +35,7 @@ impl FakeConfigSpace {
     pub(super) fn new(contents: &Contents) -> Self {
         let mut space = Self(vec![0; 256]);
         space.put16(0x00, PCI_VENDOR_ID);
+        space.put16(usize::from(config_space::COMMAND), contents.command);
         if contents.legacy {
             return space.legacy(contents);
         }

@@ -9,7 +9,7 @@ use super::queue::{Queue, Used};
 use super::queue_resets::QueueResets;
 use super::registers::{self, FakeBar, Windows};
 use super::{Chain, Lie, Model, Ram, Request, Served, Violation, legacy_registers};
-use crate::spec::pci::NO_VECTOR;
+use crate::spec::pci::{NO_VECTOR, config_space};
 use crate::spec::{DeviceStatus, Features};
 
 /// How a device is made, apart from its type.
@@ -89,6 +89,8 @@ pub(super) struct State<M> {
     pub(super) lies: Vec<Lie>,
     used_lie: Option<Lie>,
     pub(super) removed: bool,
+    /// The command register of configuration space.
+    pub(super) command: u16,
     pub(super) status: DeviceStatus,
     /// A reset was asked for and the driver has not read zero yet.
     pub(super) reset_unconfirmed: bool,
@@ -117,6 +119,11 @@ pub(super) struct State<M> {
     order: Order,
     trace: Option<Vec<String>>,
 }
+
+/// The command register as the operating system leaves it: memory and I/O decoding, Bus Master.
+const COMMAND: u16 = 7;
+/// Its bits that can be written here: those, parity, SERR and the interrupt line's.
+const COMMAND_WRITABLE: u16 = 0x0547;
 
 const ISR_QUEUE: u8 = 1;
 const ISR_CONFIGURATION: u8 = 2;
@@ -172,9 +179,30 @@ impl<M: Model> State<M> {
         self.model.reset();
     }
 
+    /// Whether the device may reach memory, and send messages.
+    pub(super) fn is_bus_master(&self) -> bool {
+        self.command & config_space::COMMAND_BUS_MASTER != 0
+    }
+
+    /// A write to the command register. Giving a device its memory back whose reset has not ended is no good idea.
+    pub(super) fn write_command(&mut self, value: u16) {
+        if self.lies.contains(&Lie::GoneWithBusMaster) {
+            self.removed = true;
+        }
+        let was_master = self.is_bus_master();
+        let stuck =
+            if self.lies.contains(&Lie::BusMasterStuck) { config_space::COMMAND_BUS_MASTER } else { 0 };
+        self.command = self.command & stuck | value & COMMAND_WRITABLE & !stuck;
+        let holds_requests = self.queues.iter().any(|queue| !queue.in_hand.is_empty());
+        if !was_master && self.is_bus_master() && (self.reset_unconfirmed || holds_requests) {
+            self.violations.push(Violation::BusMasterTooEarly);
+        }
+    }
+
     /// Whether the device may take requests.
     fn is_running(&self) -> bool {
         !self.removed
+            && self.is_bus_master()
             && !self.reset_unconfirmed
             && self.status.contains(DeviceStatus::DRIVER_OK)
             && !self.status.contains(DeviceStatus::DEVICE_NEEDS_RESET)
@@ -182,7 +210,7 @@ impl<M: Model> State<M> {
 
     fn raise(&mut self, vector: u16, isr: u8) {
         if self.msix_enabled {
-            if vector != NO_VECTOR {
+            if vector != NO_VECTOR && self.is_bus_master() {
                 self.interrupts.push(Interrupt::Message(vector));
             }
             return;
@@ -220,7 +248,7 @@ impl<M: Model> State<M> {
 
     /// Answers up to `most` requests that the device has.
     fn answer(&mut self, most: usize) -> usize {
-        if self.removed || !self.status.contains(DeviceStatus::DRIVER_OK) {
+        if self.removed || !self.is_bus_master() || !self.status.contains(DeviceStatus::DRIVER_OK) {
             return 0;
         }
         let mut answered = 0;
@@ -349,6 +377,7 @@ impl<M: Model> FakeDevice<M> {
             lies: Vec::new(),
             used_lie: None,
             removed: false,
+            command: COMMAND,
             status: DeviceStatus::empty(),
             reset_unconfirmed: false,
             slow_reset: 0,
@@ -392,6 +421,7 @@ impl<M: Model> FakeDevice<M> {
             windows: state.windows(),
             notify_multiplier: state.notify_multiplier(),
             capability_loop: state.lies.contains(&Lie::CapabilityLoop),
+            command: state.command,
         })
     }
 
@@ -416,6 +446,26 @@ impl<M: Model> FakeDevice<M> {
     /// Whether these bytes lie in one of the structures that capabilities describe.
     pub(super) fn structure_contains(&self, bar: u8, offset: u32, length: u32) -> bool {
         self.state().windows().contain(bar, offset, length)
+    }
+
+    /// The command register, as it is now.
+    pub(super) fn command(&self) -> u16 {
+        self.state().command
+    }
+
+    pub(super) fn write_command(&self, value: u16) {
+        self.state().write_command(value);
+    }
+
+    /// Whether configuration space reads all-ones.
+    pub(super) fn config_space_is_gone(&self) -> bool {
+        let state = self.state();
+        state.removed || state.lies.contains(&Lie::ConfigSpaceGone)
+    }
+
+    /// Whether the device may reach memory, and send messages: Bus Master Enable in configuration space.
+    pub fn is_bus_master(&self) -> bool {
+        self.state().is_bus_master()
     }
 
     pub(super) fn note(&self, violation: Violation) {

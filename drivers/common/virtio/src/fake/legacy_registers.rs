@@ -213,6 +213,9 @@ impl<M: Model> State<M> {
         if new.contains(DeviceStatus::DRIVER_OK) && (unconfirmed || self.config_vector_unconfirmed) {
             self.violations.push(Violation::VectorNotConfirmed);
         }
+        if new.contains(DeviceStatus::DRIVER_OK) && !self.is_bus_master() {
+            self.violations.push(Violation::NoBusMaster);
+        }
         self.status = status | (self.status & DeviceStatus::DEVICE_NEEDS_RESET);
     }
 }

@@ -12,6 +12,12 @@ pub enum Lie {
     FeaturesWithdrawn(u64),
     /// The status never becomes zero after a reset.
     ResetNeverEnds,
+    /// Bus Master Enable stays as it is, whatever is written.
+    BusMasterStuck,
+    /// The device is taken out of the machine when its command register is written.
+    GoneWithBusMaster,
+    /// Configuration space reads all-ones, although the registers answer.
+    ConfigSpaceGone,
     /// A queue's reset never ends.
     QueueResetNeverEnds,
     /// No vector is taken.

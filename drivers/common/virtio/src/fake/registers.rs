@@ -370,6 +370,9 @@ impl<M: Model> State<M> {
             self.queues.iter_mut().for_each(|queue| queue.settle_size(accepted));
         }
         if becomes(DeviceStatus::DRIVER_OK) {
+            if !self.is_bus_master() {
+                self.violations.push(Violation::NoBusMaster);
+            }
             if !self.features_confirmed {
                 self.violations.push(Violation::FeaturesNotConfirmed);
             }

@@ -30,6 +30,10 @@ pub enum Violation {
         /// Offset in the base address register
         offset: u32,
     },
+    /// Bus Master was enabled before the device's reset had ended, or while it had requests.
+    BusMasterTooEarly,
+    /// The device was started while it cannot reach memory.
+    NoBusMaster,
     /// A status bit was cleared without a reset (2.1.1).
     StatusCleared {
         /// Status before

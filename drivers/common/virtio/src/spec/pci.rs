@@ -41,6 +41,14 @@ pub mod config_space {
     pub const DEVICE_ID: u16 = 0x02;
     /// Device ids of devices that have the legacy interface (4.1.2.3)
     pub const TRANSITIONAL_DEVICE_IDS: RangeInclusive<u16> = 0x1000..=0x103f;
+    /// Command
+    pub const COMMAND: u16 = 0x04;
+    /// Bus Master Enable in [`COMMAND`]
+    pub const COMMAND_BUS_MASTER: u16 = 1 << 2;
+    /// The first base address register
+    pub const BASE_ADDRESSES: u16 = 0x10;
+    /// Subsystem vendor id and subsystem id
+    pub const SUBSYSTEM: u16 = 0x2c;
     /// Status; bit 4 says that there is a capability list
     pub const STATUS: u16 = 0x06;
     /// Capability list bit in [`STATUS`]

@@ -10,6 +10,7 @@
 //! The steps are the same for a legacy device, whose registers are others: it has no FEATURES_OK, so that step ends when
 //! its features are written (3.1.2).
 
+mod bus_master;
 mod capability;
 mod config;
 mod config_window;
@@ -20,6 +21,7 @@ mod notify;
 mod queue_reset;
 mod start;
 
+pub use bus_master::{BusMasterError, FunctionIdentity, is_bus_master, set_bus_master};
 pub use capability::{Capabilities, Window};
 pub use config_window::{ConfigWindow, EitherBar};
 pub use dependencies::{DEPENDENCIES, Dependency, settle};
