@@ -67,6 +67,8 @@ pub struct Options {
     pub lie: Option<String>,
     /// The request with which the lie begins, counted from 1.
     pub moment: u32,
+    /// Resets of the device until which it is honest.
+    pub resets: u32,
     /// Whether the driver's instructions are counted, on the first processor.
     pub trace: bool,
     /// Name of the driver's service: the last part of the registry path that DriverEntry gets.
@@ -105,6 +107,7 @@ impl Default for Options {
             packed: false,
             lie: None,
             moment: MOMENT as u32,
+            resets: 0,
             trace: false,
             service: "stand".to_owned(),
             faults: Faults::None,
@@ -166,6 +169,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
                 }
             }
             "packed" => options.packed = number(value).ok_or_else(bad)? != 0,
+            "resets" => options.resets = number(value).ok_or_else(bad)?,
             "moment" => options.moment = number(value).ok_or_else(bad)?,
             "lie" => options.lie = Some(value.to_owned()),
             "trace" => options.trace = number(value).ok_or_else(bad)? != 0,
@@ -221,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone moment=9 trace=1 service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone moment=9 resets=3 trace=1 service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -231,7 +235,7 @@ mod tests {
             (options.model, options.packed, options.lie.as_deref()),
             (Some(Kind::Scsi), true, Some("gone"))
         );
-        assert_eq!(options.moment, 9);
+        assert_eq!((options.moment, options.resets), (9, 3));
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!(options.dump, DumpTrial::Hiber);
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));

@@ -81,6 +81,8 @@ const QUEUE_SIZE: u16 = 128;
 /// The request with which a lie begins when nothing else is said, and how many requests a while is.
 pub const MOMENT: u64 = 4;
 const WHILE: u64 = 20;
+/// Requests that a device answers before it waits for the reset with which its lie begins.
+const PATIENCE: u64 = 12;
 /// Bytes between the notification addresses of two queues.
 const NOTIFY_STEP: u64 = 4;
 
@@ -130,6 +132,8 @@ pub struct Device {
     conduct: Conduct,
     /// The request at which the lie begins, counted from 1.
     moment: u64,
+    /// Resets that it is honest until.
+    honest_resets: u32,
     /// Requests seen.
     pub requests: u64,
     /// Times that the lie was told; when it is told once only, the device is honest afterwards.
@@ -166,6 +170,7 @@ impl Device {
             random: SplitMix64(0x11A2),
             conduct: Conduct::default(),
             moment: MOMENT,
+            honest_resets: 0,
             requests: 0,
             told: 0,
             disk: vec![0; SECTORS as usize * SECTOR],
@@ -200,8 +205,20 @@ impl Device {
         Device { prompt: true, ..self }
     }
 
+    /// The same device, but one that is honest until it has been reset so many times.
+    pub fn lies_after_resets(self, resets: u32) -> Self {
+        let mut device = Device { honest_resets: resets, config: [0; 256], ..self };
+        device.config_space();
+        device
+    }
+
+    /// The lie that it tells now.
+    fn lie(&self) -> Lie {
+        if self.resets >= self.honest_resets { self.lie } else { Lie::None }
+    }
+
     fn is(&self, lie: Lie) -> bool {
-        self.lie == lie
+        self.lie() == lie
     }
 
     /// Whether a lie that is told once is due: the n-th request has come and it was not told before.
@@ -236,6 +253,7 @@ impl Device {
     // ---- Configuration space.
 
     fn config_space(&mut self) {
+        let lie = self.lie();
         let config = &mut self.config;
         config[..8].copy_from_slice(&[0xF4, 0x1A, 0, 0, 0, 0, 0x10, 0]);
         config[2..4].copy_from_slice(&self.kind.device_id().to_le_bytes());
@@ -263,7 +281,7 @@ impl Device {
         config[0x86..0x88].copy_from_slice(&(MESSAGES - 1).to_le_bytes());
         config[0x88..0x8C].copy_from_slice(&(bar::TABLE as u32).to_le_bytes());
         config[0x8C..0x90].copy_from_slice(&(bar::TABLE as u32 + 0x1000).to_le_bytes());
-        match self.lie {
+        match lie {
             // The capability of message interrupts is the last one.
             Lie::LineOnly | Lie::IsrLies | Lie::IsrOnes => config[0x71] = 0,
             Lie::CapabilityLoop => config[0x71] = 0x50,
@@ -318,7 +336,7 @@ impl Device {
             }
             bar::ISR => {
                 let isr = core::mem::take(&mut self.isr);
-                u64::from(match self.lie {
+                u64::from(match self.lie() {
                     Lie::IsrLies => 0,
                     Lie::IsrOnes => 0xFF,
                     _ => isr,
@@ -337,7 +355,7 @@ impl Device {
             8 => u64::from(self.features_select[1]),
             12 => u64::from((self.driver_features >> (32 * self.features_select[1].min(1))) as u32),
             16 => u64::from(self.config_vector),
-            18 => u64::from(match self.lie {
+            18 => u64::from(match self.lie() {
                 Lie::NumQueuesZero => 0,
                 Lie::NumQueuesHuge => 0xFFFF,
                 _ => self.kind.queues(),
@@ -356,7 +374,7 @@ impl Device {
 
     fn read_status(&mut self) -> u8 {
         self.looks += 1;
-        match self.lie {
+        match self.lie() {
             Lie::ResetNeverBegins => self.status | 1,
             Lie::ResetSlow if self.status == 0 && self.looks < 10 => 0x0F,
             _ => self.status,
@@ -367,7 +385,7 @@ impl Device {
         let Some(queue) = self.queues.get(usize::from(self.queue_select)) else { return 0 };
         let told = self.queue_select == self.kind.request_queue();
         match offset {
-            24 => u64::from(match self.lie {
+            24 => u64::from(match self.lie() {
                 Lie::QueueSizeZero if told => 0,
                 Lie::QueueSizeOdd if told => 100,
                 Lie::QueueSizeHuge if told => 0xFFFF,
@@ -401,7 +419,7 @@ impl Device {
         };
         let packed = if self.packed { feature::PACKED } else { 0 };
         let all = own | feature::INDIRECT | feature::EVENT_IDX | feature::VERSION_1 | packed;
-        match self.lie {
+        match self.lie() {
             Lie::NoTables => all & !feature::INDIRECT,
             Lie::NoEvents => all & !feature::EVENT_IDX,
             Lie::FeaturesChange if self.feature_reads > 3 => feature::VERSION_1,
@@ -601,7 +619,10 @@ impl Device {
 
     /// The tick at which a request is answered.
     fn due_at(&mut self) -> u64 {
-        if self.is(Lie::Slow) && self.lying() {
+        if self.requests > PATIENCE && self.resets + 1 == self.honest_resets {
+            // Nothing wrong with taking long; so the reset with which the lie begins finds requests.
+            u64::MAX
+        } else if self.is(Lie::Slow) && self.lying() {
             self.ticks + 500
         } else if self.prompt {
             self.ticks
@@ -650,7 +671,7 @@ impl Device {
         } else {
             id
         };
-        let moved = match self.lie {
+        let moved = match self.lie() {
             Lie::UsedLengthZero => 0,
             Lie::UsedLengthHuge => 0xFFFF_FFFF,
             _ => moved,
@@ -671,7 +692,7 @@ impl Device {
         if self.due(Lie::RewritesAvailable) {
             self.queue(index).overwrite(true, memory);
         }
-        if let (Lie::RewritesTable, Some((table, entries))) = (self.lie, chain.table) {
+        if let (Lie::RewritesTable, Some((table, entries))) = (self.lie(), chain.table) {
             memory.write(table, &vec![0xA5; 16 * usize::from(entries)]);
         }
     }
@@ -706,7 +727,7 @@ impl Device {
             self.away += 1;
             return messages;
         }
-        match self.lie {
+        match self.lie() {
             Lie::InterruptStorm => {
                 self.isr |= 1;
                 let index = self.kind.request_queue();
@@ -941,6 +962,18 @@ mod tests {
                 assert!(life(kind, told.lie) != truth, "{} tells the truth as {kind:?}", told.name);
             }
         }
+    }
+
+    #[test]
+    fn a_lie_that_begins_with_a_reset_is_not_told_before() {
+        let mut memory = vec![0; 0x8000];
+        let mut device = Device::new(Kind::Blk, false, Lie::QueueSizeZero).lies_after_resets(2);
+        let sizes = [0, 1].map(|_| {
+            device.write(20, 1, 0, &mut memory);
+            device.read(24, 2)
+        });
+
+        assert_eq!(sizes, [u64::from(QUEUE_SIZE), 0]);
     }
 
     #[test]

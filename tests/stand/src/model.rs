@@ -1,7 +1,7 @@
 //! The device model on the machine: a PCI function that is none of QEMU's, its registers behind page faults, its messages as
 //! interrupts. What it is and which lie it tells is [`stand::device`].
 //!
-//! `model=blk` or `model=scsi`, with `lie=NAME`, `moment=N` and `packed=1`, puts it in place of the adapter.
+//! `model=blk` or `model=scsi`, with `lie=NAME`, `moment=N`, `resets=N` and `packed=1`, puts it in place of the adapter.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +18,8 @@ use crate::pci::Function;
 use crate::pci::bars::Bar;
 use crate::storport::interrupt::processor_of;
 
+/// Resets within HwStorFindAdapter and HwStorInitialize, at least: our drivers reset the device once in each.
+const START_RESETS: u32 = 2;
 /// Bus of the model's function; QEMU's machine has none of that number.
 const BUS: u8 = 0xFF;
 const FUNCTION: Function = Function { bus: BUS, device: 0, function: 0 };
@@ -73,7 +75,8 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
         Some(name) => match device::find(name) {
             Some(told) if !told.is_for(kind) => crate::stop!("a {kind:?} device cannot tell {name}"),
             Some(told) => {
-                *OUTCOME.lock() = told.outcome;
+                // A device that was honest when the adapter was started must have been taken.
+                *OUTCOME.lock() = if options.resets > START_RESETS { Outcome::Up } else { told.outcome };
                 crate::note!("the device lies: {}", told.what);
                 told.lie
             }
@@ -88,9 +91,13 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
     // RAM stands behind the addresses, for the message table, which only the stand touches.
     let Some(base) = frames::run(bar::SIZE / PAGE) else { crate::stop!("no memory for the device") };
     BASE.store(base, Ordering::Relaxed);
-    *DEVICE.lock() = Some(Device::new(kind, options.packed, lie).lies_from(u64::from(options.moment)));
+    *DEVICE.lock() = Some(
+        Device::new(kind, options.packed, lie)
+            .lies_from(u64::from(options.moment))
+            .lies_after_resets(options.resets),
+    );
     THERE.store(true, Ordering::Release);
-    let size = if lie == Lie::BarTooSmall { PAGE } else { bar::SIZE };
+    let size = if lie == Lie::BarTooSmall && options.resets == 0 { PAGE } else { bar::SIZE };
     Some((FUNCTION, alloc::vec![Bar { index: 0, address: base, size, memory: true }]))
 }
 

@@ -16,20 +16,20 @@ const HEADER: usize = 16;
 /// The device-specific configuration.
 pub(super) fn config(device: &Device) -> [u8; 64] {
     let mut config = [0; 64];
-    let capacity = match device.lie {
+    let capacity = match device.lie() {
         Lie::CapacityZero => 0,
         Lie::CapacityHuge => u64::MAX,
         Lie::CapacityShrinks if device.begun() => 8,
         _ => SECTORS,
     };
     config[..8].copy_from_slice(&capacity.to_le_bytes());
-    let seg_max: u32 = match device.lie {
+    let seg_max: u32 = match device.lie() {
         Lie::SegMaxZero => 0,
         Lie::SegMaxHuge => u32::MAX,
         _ => 62,
     };
     config[12..16].copy_from_slice(&seg_max.to_le_bytes());
-    let block: u32 = match device.lie {
+    let block: u32 = match device.lie() {
         Lie::BlockSizeZero => 0,
         Lie::BlockSizeThree => 3,
         Lie::BlockSizeHuge => 1 << 31,
@@ -74,7 +74,7 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
         Err(UNSUPP) => UNSUPP,
         Err(_) => IOERR,
     };
-    match device.lie {
+    match device.lie() {
         Lie::StatusNotWritten if device.lying() => {}
         Lie::StatusGarbage if device.lying() => room.put(status_at, &[0x7B], memory),
         _ => room.put(status_at, &[status], memory),

@@ -35,7 +35,7 @@ impl Device {
     /// while or writes over what the driver wrote, a well-behaved driver looks wrong as well.
     pub fn complaints(&mut self) -> Vec<&'static str> {
         let to_blame = matches!(
-            self.lie,
+            self.lie(),
             Lie::Gone
                 | Lie::GoneForAWhile
                 | Lie::FeaturesChange

@@ -24,27 +24,27 @@ const CHECK_CONDITION: u8 = 2;
 
 /// The device-specific configuration.
 pub(super) fn config(device: &Device) -> [u8; 64] {
-    let or = |lie: Lie, value: u32, truth: u32| if device.lie == lie { value } else { truth };
+    let or = |lie: Lie, value: u32, truth: u32| if device.lie() == lie { value } else { truth };
     let words = [
         or(Lie::NumQueuesHuge, u32::MAX, 1),
-        match device.lie {
+        match device.lie() {
             Lie::SegMaxZero => 0,
             Lie::SegMaxHuge => u32::MAX,
             _ => 62,
         },
-        match device.lie {
+        match device.lie() {
             Lie::MaxSectorsZero => 0,
             Lie::MaxSectorsHuge => u32::MAX,
             _ => 0xFFFF,
         },
         or(Lie::CommandsPerLunZero, 0, 128),
         16,
-        match device.lie {
+        match device.lie() {
             Lie::SenseSizeZero => 0,
             Lie::SenseSizeHuge => u32::MAX,
             _ => SENSE as u32,
         },
-        match device.lie {
+        match device.lie() {
             Lie::CdbSizeZero => 0,
             Lie::CdbSizeHuge => u32::MAX,
             _ => 32,
@@ -110,7 +110,7 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
     let cdb = &request[19..];
     let mut done = match transfer(cdb) {
         _ if target != 0 => Done::failed(BAD_TARGET),
-        _ if device.lie == Lie::BusyTen && device.lying() => Done::failed(BUSY),
+        _ if device.lie() == Lie::BusyTen && device.lying() => Done::failed(BUSY),
         Some((true, start, blocks)) if lun == 0 => data_out(device, start, blocks, memory),
         _ => answer(device, cdb, lun),
     };
@@ -120,7 +120,7 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
     let residual = (in_bytes - moved + out_bytes.saturating_sub(done.taken)).min(u64::from(u32::MAX)) as u32;
     let mut response = vec![0; RESPONSE as usize];
     let lying = device.lying();
-    let told = |lie: Lie| device.lie == lie && lying;
+    let told = |lie: Lie| device.lie() == lie && lying;
     let sense_bytes = if told(Lie::SenseLengthHuge) {
         (done.status, done.sense) = (CHECK_CONDITION, vec![0x70; SENSE]);
         0xFFFF_FFF0

@@ -6,12 +6,16 @@ use stand::cmdline::Options;
 use stand::device::find;
 use stand::scsi;
 use stand::stamp::{SplitMix64, Stamp};
+use stand::wdk::codes::SRB_FUNCTION_RESET_LOGICAL_UNIT;
+use stand::wdk::srb::Extra;
+
+use crate::console;
 
 use crate::pass;
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::scan::{self, Unit};
-use crate::storport::request::Request;
+use crate::storport::request::{Data, Request};
 use crate::storport::{control, port, queue};
 
 /// The model's disk.
@@ -31,7 +35,9 @@ pub fn run(_units: &[Unit], options: &Options) {
         // A device that lies is worth nothing as a judge unless everything works with an honest one.
         return pass::run(&scan::scan(), options);
     };
-    let (lasts, spoils) = (told.lasts, told.spoils);
+    // A lie that begins with a reset may be one that no device comes back from.
+    let later = options.resets > 0;
+    let (lasts, spoils) = (told.lasts || later, told.spoils);
     {
         let mut port = port();
         port.ladder.lenient = true;
@@ -70,6 +76,9 @@ pub fn run(_units: &[Unit], options: &Options) {
     for slot in 0..DEPTH {
         start(&mut flights, slot, started);
         started += 1;
+    }
+    if later {
+        reset();
     }
     loop {
         let ended = flights.finished();
@@ -112,7 +121,9 @@ pub fn run(_units: &[Unit], options: &Options) {
         "hostile-requests-end",
         format_args!("{started} transfers started, all ended"),
     );
-    if !lasts {
+    if later {
+        again(&mut flights);
+    } else if !lasts {
         let mut works = |check: &str, what: &str| {
             let last = flights.one(1, false, Buffer::new(BLOCK, 0), false);
             let detail = last.error.as_deref().unwrap_or(what);
@@ -129,4 +140,25 @@ pub fn run(_units: &[Unit], options: &Options) {
             works("hostile-after-restart", "it works after a restart as well");
         }
     }
+}
+
+/// Has the miniport reset the device while it works on requests: what began with that reset is met by whoever brings the
+/// device up again.
+fn reset() {
+    queue::pump();
+    let kind = SRB_FUNCTION_RESET_LOGICAL_UNIT;
+    let mut request = Request::other(UNIT, kind, Extra::None, Data::default(), TIMEOUT);
+    request.urgent = true;
+    let answer = queue::execute(request).answer;
+    crate::note!("RESET_LOGICAL_UNIT: {}", answer.text());
+}
+
+/// A restart of an adapter that may have failed. It may fail too, but it has to end, and so has a request after it.
+fn again(flights: &mut Flights) {
+    if !control::stop_and_restart() {
+        crate::ok!("hostile-restart-declined", "ScsiRestartAdapter failed");
+        console::end();
+    }
+    let last = flights.one(1, false, Buffer::new(BLOCK, 0), false);
+    crate::ok!("hostile-restarted", "then {}", last.error.as_deref().unwrap_or("it works"));
 }
