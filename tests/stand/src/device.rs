@@ -509,7 +509,9 @@ impl Device {
 
     fn set_status(&mut self, value: u8) {
         if value == 0 {
-            let stuck = self.is(Lie::ResetNeverCompletes) && self.status & status::DRIVER_OK != 0;
+            let stuck =
+                self.is(Lie::ResetNeverCompletes) || self.is(Lie::ResetNeverCompletesAtWork) && self.begun();
+            let stuck = stuck && self.status & status::DRIVER_OK != 0;
             if !stuck {
                 self.reset();
             }
@@ -538,7 +540,17 @@ impl Device {
     // ---- Requests.
 
     fn running(&self) -> bool {
-        self.status & status::DRIVER_OK != 0 && self.status & status::NEEDS_RESET == 0 && !self.gone()
+        self.status & status::DRIVER_OK != 0
+            && self.status & status::NEEDS_RESET == 0
+            && !self.gone()
+            && self.is_bus_master()
+    }
+
+    /// Bus Master Enable in the command register: without it no memory is reached, and no message sent, as that is a
+    /// write to memory (PCI Local Bus Specification 3.0, 6.2.2). No lie is told about this: it is not the part of a device
+    /// that virtio is about.
+    fn is_bus_master(&self) -> bool {
+        self.config[4] & 4 != 0
     }
 
     /// Takes the requests of the queues that were notified of, and answers those whose time has come.
@@ -603,7 +615,10 @@ impl Device {
 
     /// Whether a request is never answered.
     fn swallow(&mut self, messages: &mut Vec<u16>) -> bool {
-        if self.is(Lie::NeverCompletes) && self.begun() || self.due(Lie::ForgetsOne) {
+        if self.is(Lie::NeverCompletes) && self.begun()
+            || self.due(Lie::ForgetsOne)
+            || self.due(Lie::ResetNeverCompletesAtWork)
+        {
             return true;
         }
         if self.due(Lie::NeedsReset) || self.is(Lie::NeedsResetForEver) && self.begun() {
@@ -727,6 +742,9 @@ impl Device {
             self.away += 1;
             return messages;
         }
+        if !self.is_bus_master() {
+            return messages;
+        }
         match self.lie() {
             Lie::InterruptStorm => {
                 self.isr |= 1;
@@ -785,6 +803,7 @@ mod tests {
 
     /// Brings a device up with a request queue of 8, as a driver does; answers with what it read on the way.
     fn bring_up(device: &mut Device, memory: &mut Vec<u8>) -> Vec<u64> {
+        device.config_write(4, &[6, 0]);
         let queue = u64::from(device.kind.request_queue());
         let mut seen = Vec::new();
         device.write(20, 1, 0, memory);
@@ -962,6 +981,22 @@ mod tests {
                 assert!(life(kind, told.lie) != truth, "{} tells the truth as {kind:?}", told.name);
             }
         }
+    }
+
+    #[test]
+    fn without_bus_master_no_memory_is_reached_and_no_message_sent() {
+        let (mut device, mut memory) = running(Kind::Blk, Lie::None);
+        device.config_write(4, &[2, 0]);
+        let mut before = Vec::new();
+        let mut messages = request(&mut device, &mut memory, false, 9, 0);
+        before.clone_from(&memory);
+
+        messages.extend(device.tick(&mut memory));
+        assert_eq!((messages, &memory), (vec![], &before));
+
+        device.config_write(4, &[6, 0]);
+        messages = device.tick(&mut memory);
+        assert_eq!((messages.len(), get16(&mut memory, USED + 2)), (1, 1));
     }
 
     #[test]

@@ -162,6 +162,11 @@ pub const RULES: &[Rule] = &[
         "nf-storport-storportgetuncachedextension.md",
     ),
     rule(
+        "bus-data-late",
+        "StorPort's access to configuration space is for HwStorFindAdapter and ScsiSetRunningConfig",
+        "nf-storport-storportgetbusdata.md",
+    ),
+    rule(
         "import-not-on-driver-stack",
         "an import is called on the stack the driver was given",
         "using-the-kernel-stack.md",

@@ -28,14 +28,22 @@ pub struct Suite {
 /// The suite that has a boot for each lie of the stand's device model.
 const HOSTILE: &str = "hostile";
 
-/// A boot for each lie that the model of this kind can tell.
+/// A boot for each lie that the model of this kind can tell, and with `--long` one in which it is honest until it is reset
+/// in the middle of work.
 fn lies(kind: Kind) -> impl Iterator<Item = Setting> {
-    let (model, honest) = match kind {
-        Kind::Blk => (stand::device::Kind::Blk, MODEL),
-        Kind::Scsi => (stand::device::Kind::Scsi, SCSI_MODEL),
+    /// The first reset after those of HwStorFindAdapter and HwStorInitialize.
+    const LATER: &str = "resets=3";
+    let (model, honest, words) = match kind {
+        Kind::Blk => (stand::device::Kind::Blk, MODEL, &["model=blk", LATER]),
+        Kind::Scsi => (stand::device::Kind::Scsi, SCSI_MODEL, &["model=scsi", LATER]),
     };
     let lies = stand::device::LIES.iter().filter(move |told| told.is_for(model));
-    lies.map(move |told| Setting { name: told.name, lie: Some(told.name), ..honest })
+    lies.flat_map(move |told| {
+        let first = Setting { name: told.name, lie: Some(told.name), ..honest };
+        // Names of trials live as long as the program.
+        let name = format!("{}, after a reset", told.name).leak();
+        [first, Setting { name, words, long_only: true, ..first }]
+    })
 }
 
 /// The machine and the options of one boot.

@@ -116,7 +116,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if device.features() != self.features {
             return Err(transport(TransportError::FeaturesRefused));
         }
-        // What a reset that timed out left in the ring was never answered; the device, in reset now, has forgotten it.
+        // What a reset that timed out left in the ring, because the device could not be kept from memory either, was
+        // never answered; the device, in reset now, has forgotten it.
         while let Some(srb) = path.ring.take_outstanding() {
             path.backlog.push_back(srb);
         }

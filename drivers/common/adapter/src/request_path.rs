@@ -127,8 +127,8 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         Ok(Some((srb, completion)))
     }
 
-    /// Takes every request back, from the ring and the backlog. Only after the device was reset or is gone: until
-    /// then it may write to their memory.
+    /// Takes every request back, from the ring and the backlog. Only after the device was reset, was kept from memory, or
+    /// is gone: until then it may write to theirs.
     pub(crate) fn take_all(&mut self) -> Backlog<S, Command<D::Command>> {
         let mut all = Backlog::new();
         while let Some(srb) = self.ring.take_outstanding() {

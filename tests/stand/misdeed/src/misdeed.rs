@@ -4,12 +4,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdk_sys::ntddk::KeBugCheckEx;
 use wdk_sys::storage::{
-    StorPortExtendedFunction, StorPortGetDeviceBase, StorPortGetPhysicalAddress,
+    StorPortExtendedFunction, StorPortGetBusData, StorPortGetDeviceBase, StorPortGetPhysicalAddress,
     StorPortGetUncachedExtension, StorPortNotification, StorPortPause, StorPortResume,
     StorPortSetDeviceQueueDepth, StorPortStallExecution,
 };
 use wdk_sys::{
-    _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
+    _BUS_DATA_TYPE, _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
     HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHYSICAL_ADDRESS, PORT_CONFIGURATION_INFORMATION,
     PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY, SRB_STATUS_PENDING, STOR_DPC,
     STOR_LOCK_HANDLE,
@@ -188,6 +188,8 @@ misdeeds! {
     KeepsRequest = 62 at StartIo,
     /// Does in its interrupt routine what can wait.
     LongInterrupt = 63 at StartIo,
+    /// Looks at configuration space when it is too late for that.
+    LateBusData = 64 at StartIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -279,6 +281,17 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
             }
             Misdeed::LateUncachedExtension => {
                 StorPortGetUncachedExtension(extension, core::ptr::null_mut(), 4096);
+            }
+            Misdeed::LateBusData => {
+                let mut id = [0_u8; 4];
+                StorPortGetBusData(
+                    extension,
+                    _BUS_DATA_TYPE::PCIConfiguration as wdk_sys::ULONG,
+                    0,
+                    0,
+                    id.as_mut_ptr().cast(),
+                    id.len() as wdk_sys::ULONG,
+                );
             }
             Misdeed::ForeignRegisters => {
                 let mut address = PHYSICAL_ADDRESS::default();

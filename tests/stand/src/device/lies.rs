@@ -35,6 +35,7 @@ pub enum Lie {
     Gone,
     GoneForAWhile,
     ResetNeverCompletes,
+    ResetNeverCompletesAtWork,
     ResetNeverBegins,
     ResetSlow,
     LineOnly,
@@ -242,6 +243,13 @@ pub const LIES: &[Told] = &[
         Lie::ResetNeverCompletes,
         "a reset of the running device never ends",
         Outcome::Either,
+    )
+    .lasts(),
+    told(
+        "reset-never-completes-at-work",
+        Lie::ResetNeverCompletesAtWork,
+        "one request is never answered, and the reset for its sake never ends",
+        Outcome::Up,
     )
     .lasts(),
     told("reset-never-begins", Lie::ResetNeverBegins, "the status register never reads 0", Outcome::Down),

@@ -2,6 +2,7 @@
 
 pub mod debug;
 pub mod dpc;
+pub mod hal;
 pub mod pool;
 pub mod processor;
 pub mod rtl;
@@ -22,10 +23,11 @@ pub const STATUS_SUCCESS: u64 = 0;
 /// STATUS_NOT_FOUND.
 pub const STATUS_NOT_FOUND: u64 = 0xC000_0225;
 
-const TABLES: [(&str, &[(&str, Export)]); 8] = [
+const TABLES: [(&str, &[(&str, Export)]); 9] = [
     ("storport.sys", storport::exports::TABLE),
     ("storport.sys", storport::registers::TABLE),
     ("ntoskrnl.exe", debug::TABLE),
+    ("ntoskrnl.exe", hal::TABLE),
     ("ntoskrnl.exe", pool::TABLE),
     ("ntoskrnl.exe", processor::TABLE),
     ("ntoskrnl.exe", rtl::TABLE),

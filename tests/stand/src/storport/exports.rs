@@ -4,7 +4,7 @@ use alloc::format;
 
 use stand::wdk::codes::*;
 
-use super::{control, extended, memory, notification, port, start};
+use super::{Phase, control, extended, memory, notification, port, start};
 use crate::cpu::call::{self, Arguments, Arguments as A};
 use crate::cpu::percpu::Stack;
 use crate::cpu::{clock, irql};
@@ -173,10 +173,21 @@ fn scatter_gather(a: A) -> u64 {
     list
 }
 
+/// A rule: StorPort's routines for configuration space are for HwStorFindAdapter, and for ScsiSetRunningConfig, which comes
+/// while the adapter is stopped (nf-storport-storportgetbusdata.md; for the writing one see ScsiRestartAdapter in
+/// ne-storport-scsi_adapter_control_type.md).
+fn check_bus_data(name: &str) {
+    if !matches!(port().phase, Phase::FindAdapter | Phase::Stopped) {
+        crate::not_ok!("bus-data-late", "{name} in {}", call::current_name());
+    }
+    kernel::at_most(name, irql::PASSIVE);
+}
+
 /// StorPortGetBusData(HwDeviceExtension, BusDataType, SystemIoBusNumber, SlotNumber, Buffer, Length): the start of PCI
 /// configuration space.
 fn bus_data(a: A) -> u64 {
     adapter("StorPortGetBusData", a.get(0));
+    check_bus_data("StorPortGetBusData");
     let length = (a.get(5) & 0xFFFF_FFFF).min(4096);
     let Some(function) = port().function.filter(|_| a.get(1) & 0xFFFF_FFFF == 4) else { return 0 };
     for offset in 0..length {
@@ -188,6 +199,7 @@ fn bus_data(a: A) -> u64 {
 /// StorPortSetBusDataByOffset(HwDeviceExtension, BusDataType, SystemIoBusNumber, SlotNumber, Buffer, Offset, Length).
 fn set_bus_data(a: A) -> u64 {
     adapter("StorPortSetBusDataByOffset", a.get(0));
+    check_bus_data("StorPortSetBusDataByOffset");
     let (offset, length) = (a.get(5) & 0xFFF, (a.get(6) & 0xFFFF_FFFF).min(256));
     let Some(function) = port().function.filter(|_| a.get(1) & 0xFFFF_FFFF == 4) else { return 0 };
     for (index, byte) in

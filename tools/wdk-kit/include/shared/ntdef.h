@@ -7,6 +7,7 @@
 #define NTAPI __stdcall
 #define NTSYSAPI __declspec(dllimport)
 #define NTKERNELAPI __declspec(dllimport)
+#define NTHALAPI __declspec(dllimport)
 #define DECLSPEC_ALIGN(bytes) __declspec(align(bytes))
 #define DECLSPEC_NORETURN __declspec(noreturn)
 /* What pointers and handles are aligned to on the 64-bit architectures, the only ones the kit is for. */

@@ -5,7 +5,8 @@
 //! - [`entry`]: DriverEntry and the table of callbacks.
 //! - [`callbacks`]: the `HwStor*` routines; each finds the adapter in the device extension and calls one `Miniport` method.
 //! - [`extension`]: what lives in the device extension.
-//! - [`port`], [`resources`], [`registers`]: the `Port` and `Resources` traits over StorPort's exports.
+//! - [`port`], [`resources`], [`registers`]: the `Port` and `Resources` traits over StorPort's exports;
+//!   configuration space, once the adapter is found, over the HAL's.
 //! - [`srb`]: the request.
 #![expect(unsafe_code, reason = "the boundary to the C interface of StorPort")]
 

@@ -5,11 +5,11 @@ use core::ptr;
 use wdk_sys::storage::{StorPortLogError, StorPortNotification, StorPortStallExecution};
 use wdk_sys::{_SCSI_NOTIFICATION_TYPE, LONG, PVOID, SP_INTERNAL_ADAPTER_ERROR};
 
-use virtio::transport::BusMasterError;
+use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
 
 use super::HwDeviceExtension;
 use super::extension::Header;
-use super::registers::KernelBar;
+use super::registers::{ConfigSpaceAtRuntime, KernelBar};
 use super::srb::KernelSrb;
 use crate::miniport::DpcKind;
 use crate::port::{LogEvent, Port};
@@ -19,11 +19,22 @@ use crate::srb::Completion;
 #[derive(Clone, Copy, Debug)]
 pub struct KernelPort {
     hw: HwDeviceExtension,
+    /// Only the adapter itself needs it.
+    function: Option<(ConfigSpaceAtRuntime, FunctionIdentity)>,
 }
 
 impl KernelPort {
     pub(super) const fn new(hw: HwDeviceExtension) -> Self {
-        Self { hw }
+        Self { hw, function: None }
+    }
+
+    /// For the adapter, which is this function at this place on the bus.
+    pub(super) const fn of_function(
+        hw: HwDeviceExtension,
+        config_space: ConfigSpaceAtRuntime,
+        identity: FunctionIdentity,
+    ) -> Self {
+        Self { hw, function: Some((config_space, identity)) }
     }
 }
 
@@ -62,8 +73,9 @@ impl Port for KernelPort {
         }
     }
 
-    fn bus_master(&self, _enabled: bool) -> Result<(), BusMasterError> {
-        Err(BusMasterError::Elsewhere)
+    fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {
+        let (config_space, identity) = self.function.ok_or(BusMasterError::Elsewhere)?;
+        set_bus_master(&config_space, &identity, enabled)
     }
 
     fn log(&self, event: LogEvent) {

@@ -1,5 +1,6 @@
 //! PCI configuration space and mapped register ranges.
 
+use wdk_sys::ntddk::{HalGetBusDataByOffset, HalSetBusDataByOffset};
 use wdk_sys::storage::{
     StorPortGetBusData, StorPortReadPortUchar, StorPortReadPortUlong, StorPortReadPortUshort,
     StorPortReadRegisterUchar, StorPortReadRegisterUlong, StorPortReadRegisterUshort, StorPortWritePortUchar,
@@ -8,7 +9,7 @@ use wdk_sys::storage::{
 };
 use wdk_sys::{_BUS_DATA_TYPE, ULONG};
 
-use virtio::transport::{Bar, ConfigSpace};
+use virtio::transport::{Bar, ConfigSpace, ConfigSpaceMut};
 
 use super::HwDeviceExtension;
 
@@ -59,6 +60,90 @@ impl ConfigSpace for ConfigSpaceCopy {
     fn read32(&self, offset: u16) -> u32 {
         let at = usize::from(offset);
         u32::from_le_bytes([self.byte(at), self.byte(at + 1), self.byte(at + 2), self.byte(at + 3)])
+    }
+}
+
+/// Configuration space of a function, for as long as the adapter exists.
+///
+/// `StorPortGetBusData` and `StorPortSetBusDataByOffset` may be called while the adapter is being found only
+/// (nf-storport-storportgetbusdata.md; ScsiRestartAdapter in ne-storport-scsi_adapter_control_type.md), and the interface
+/// of the bus driver takes an IRP that a miniport has no business with. The HAL's routines are there for who cannot use
+/// those (nf-ntddk-halsetbusdatabyoffset.md). The page names no IRQL; what the bus driver has for the same space may be
+/// called at DIRQL (nc-wdm-get_set_device_data.md), and so, we assume, may these.
+///
+/// Bus numbers can change (obtaining-device-configuration-information-at-irql---dispatch-level.md), so who writes has to
+/// compare the [`FunctionIdentity`](virtio::transport::FunctionIdentity) first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConfigSpaceAtRuntime {
+    bus: ULONG,
+    slot: ULONG,
+}
+
+impl ConfigSpaceAtRuntime {
+    /// The function at this place on the bus (`SystemIoBusNumber` and `SlotNumber`).
+    pub(super) const fn new(bus: ULONG, slot: ULONG) -> Self {
+        Self { bus, slot }
+    }
+
+    /// All-ones where nothing is read.
+    fn read<const N: usize>(&self, offset: u16) -> [u8; N] {
+        let mut bytes = [u8::MAX; N];
+        // SAFETY: the buffer has the length that is passed; a place where there is no function reads nothing.
+        let length = unsafe {
+            HalGetBusDataByOffset(
+                _BUS_DATA_TYPE::PCIConfiguration,
+                self.bus,
+                self.slot,
+                bytes.as_mut_ptr().cast(),
+                ULONG::from(offset),
+                N as ULONG,
+            )
+        };
+        // Where there is no device, two bytes of an invalid vendor id are all that is given.
+        if length as usize == N { bytes } else { [u8::MAX; N] }
+    }
+
+    /// What is not written shows when it is read back.
+    fn write<const N: usize>(&self, offset: u16, mut bytes: [u8; N]) {
+        // SAFETY: the buffer has the length that is passed. What is written is the function's own: see the type.
+        unsafe {
+            HalSetBusDataByOffset(
+                _BUS_DATA_TYPE::PCIConfiguration,
+                self.bus,
+                self.slot,
+                bytes.as_mut_ptr().cast(),
+                ULONG::from(offset),
+                N as ULONG,
+            );
+        }
+    }
+}
+
+impl ConfigSpace for ConfigSpaceAtRuntime {
+    fn read8(&self, offset: u16) -> u8 {
+        u8::from_le_bytes(self.read(offset))
+    }
+
+    fn read16(&self, offset: u16) -> u16 {
+        u16::from_le_bytes(self.read(offset))
+    }
+
+    fn read32(&self, offset: u16) -> u32 {
+        u32::from_le_bytes(self.read(offset))
+    }
+}
+
+impl ConfigSpaceMut for ConfigSpaceAtRuntime {
+    fn write8(&self, offset: u16, value: u8) {
+        self.write(offset, value.to_le_bytes());
+    }
+
+    fn write16(&self, offset: u16, value: u16) {
+        self.write(offset, value.to_le_bytes());
+    }
+
+    fn write32(&self, offset: u16, value: u32) {
+        self.write(offset, value.to_le_bytes());
     }
 }
 

@@ -11,10 +11,10 @@ use wdk_sys::{
 };
 
 use virtio::memory::Region;
-use virtio::transport::ConfigSpace;
+use virtio::transport::{ConfigSpace, FunctionIdentity};
 
 use super::entry::BASE_ADDRESS_REGISTERS;
-use super::registers::{ConfigSpaceCopy, KernelBar};
+use super::registers::{ConfigSpaceAtRuntime, ConfigSpaceCopy, KernelBar};
 use super::{HwDeviceExtension, KernelPort};
 use crate::port::{Configuration, Resources};
 
@@ -96,7 +96,9 @@ impl Resources for KernelResources<'_> {
     type ConfigSpace = ConfigSpaceCopy;
 
     fn port(&self) -> KernelPort {
-        KernelPort::new(self.hw)
+        let configuration = &*self.configuration;
+        let place = ConfigSpaceAtRuntime::new(configuration.SystemIoBusNumber, configuration.SlotNumber);
+        KernelPort::of_function(self.hw, place, FunctionIdentity::of(&self.config_space_copy()))
     }
 
     fn config_space(&self) -> ConfigSpaceCopy {

@@ -352,7 +352,9 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         !self.broken && (waiting || batch)
     }
 
-    /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone.
+    /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone or
+    /// cannot reach memory; in that last case the next to be done with the queue is [`reset`](Self::reset), as its slots
+    /// still say that the device has them.
     pub fn take_outstanding(&mut self) -> Option<T> {
         if self.in_flight == 0 {
             return None;
