@@ -81,6 +81,8 @@ const QUEUE_SIZE: u16 = 128;
 /// The request with which a lie begins when nothing else is said, and how many requests a while is.
 pub const MOMENT: u64 = 4;
 const WHILE: u64 = 20;
+/// Resets that a device does not do which does one at last.
+const REFUSED_RESETS: u32 = 2;
 /// Requests that a device answers before it waits for the reset with which its lie begins.
 const PATIENCE: u64 = 12;
 /// Bytes between the notification addresses of two queues.
@@ -134,6 +136,8 @@ pub struct Device {
     moment: u64,
     /// Resets that it is honest until.
     honest_resets: u32,
+    /// Resets that were asked for and not done.
+    refused_resets: u32,
     /// Requests seen.
     pub requests: u64,
     /// Times that the lie was told; when it is told once only, the device is honest afterwards.
@@ -171,6 +175,7 @@ impl Device {
             conduct: Conduct::default(),
             moment: MOMENT,
             honest_resets: 0,
+            refused_resets: 0,
             requests: 0,
             told: 0,
             disk: vec![0; SECTORS as usize * SECTOR],
@@ -509,10 +514,15 @@ impl Device {
 
     fn set_status(&mut self, value: u8) {
         if value == 0 {
-            let stuck =
-                self.is(Lie::ResetNeverCompletes) || self.is(Lie::ResetNeverCompletesAtWork) && self.begun();
-            let stuck = stuck && self.status & status::DRIVER_OK != 0;
-            if !stuck {
+            let stuck = match self.lie() {
+                Lie::ResetNeverCompletes => true,
+                Lie::ResetNeverCompletesAtWork => self.begun(),
+                Lie::ResetCompletesAtLast => self.begun() && self.refused_resets < REFUSED_RESETS,
+                _ => false,
+            };
+            if stuck && self.status & status::DRIVER_OK != 0 {
+                self.refused_resets += 1;
+            } else {
                 self.reset();
             }
             return;
@@ -618,6 +628,7 @@ impl Device {
         if self.is(Lie::NeverCompletes) && self.begun()
             || self.due(Lie::ForgetsOne)
             || self.due(Lie::ResetNeverCompletesAtWork)
+            || self.due(Lie::ResetCompletesAtLast)
         {
             return true;
         }

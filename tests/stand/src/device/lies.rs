@@ -36,6 +36,7 @@ pub enum Lie {
     GoneForAWhile,
     ResetNeverCompletes,
     ResetNeverCompletesAtWork,
+    ResetCompletesAtLast,
     ResetNeverBegins,
     ResetSlow,
     LineOnly,
@@ -252,6 +253,12 @@ pub const LIES: &[Told] = &[
         Outcome::Up,
     )
     .lasts(),
+    told(
+        "reset-completes-at-last",
+        Lie::ResetCompletesAtLast,
+        "one request is never answered, and the third reset for its sake is the first that ends",
+        Outcome::Up,
+    ),
     told("reset-never-begins", Lie::ResetNeverBegins, "the status register never reads 0", Outcome::Down),
     told(
         "reset-slow",
