@@ -309,6 +309,20 @@ fn a_busy_unit_is_busy() {
 }
 
 #[test]
+fn a_write_that_comes_back_busy_keeps_its_length_for_the_next_try() {
+    let bench = bench();
+    let buffer = bench.buffer(4096);
+    for busy in [Override::Status(0x08), Override::Response(Response::BUSY)] {
+        instead(&bench, busy);
+
+        let completed = bench.execute(writing(&write10(0, 8), &[buffer]));
+
+        assert_eq!(completed.completion.status, SrbStatus::BUSY);
+        assert_eq!(completed.data_transfer_length, 4096);
+    }
+}
+
+#[test]
 fn a_full_task_set_and_a_reservation_conflict_reach_windows() {
     let bench = bench();
     for status in [0x18, 0x28] {

@@ -195,6 +195,15 @@ impl Completion {
         Self { status: SrbStatus::ERROR, scsi_status: ScsiStatus::CHECK_CONDITION, transferred: 0, autosense }
     }
 
+    /// What the SRB's `DataTransferLength` field says in the end, when `asked` is what it said before.
+    ///
+    /// A request that comes back busy keeps its length: StorPort sends the same SRB again, and says that a miniport must
+    /// not change the field (nc-storport-hw_startio.md). One of nothing would come back then.
+    pub const fn data_transfer_length(&self, asked: u32) -> u32 {
+        let again = self.status.0 == SrbStatus::BUSY.0;
+        if again || self.transferred > asked { asked } else { self.transferred }
+    }
+
     /// The byte for the SRB's `SrbStatus` field: code and flag bits.
     pub const fn srb_status_byte(&self) -> u8 {
         if self.autosense { self.status.0 | StatusFlags::AUTOSENSE_VALID.bits() } else { self.status.0 }
@@ -211,6 +220,18 @@ mod tests {
 
         assert_eq!(completion.srb_status_byte(), 0x84);
         assert_eq!(completion.scsi_status.0, 0x02);
+    }
+
+    #[test]
+    fn the_length_says_what_was_moved_except_of_a_request_that_storport_sends_again() {
+        for (completion, expected) in [
+            (Completion::success(512), 512),
+            (Completion::success(8192), 4096),
+            (Completion::failed(SrbStatus::ERROR), 0),
+            (Completion::failed(SrbStatus::BUSY), 4096),
+        ] {
+            assert_eq!(completion.data_transfer_length(4096), expected, "{completion:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Completed {
     pub tag: u64,
     /// How it ended.
     pub completion: Completion,
+    /// What its length field says then.
+    pub data_transfer_length: u32,
     /// Its mapped buffer.
     pub data: Vec<u8>,
     /// Its sense buffer, as far as it was written.
@@ -139,13 +141,14 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     fn complete<C: Copy + Send + 'static>(&self, srb: FakeSrb<C>, completion: Completion) {
         use crate::srb::Srb;
         assert!(completion.transferred <= srb.data_length(), "more was transferred than asked for");
+        let data_transfer_length = completion.data_transfer_length(srb.data_length());
         let (tag, data, sense) = srb.finish();
         assert_eq!(
             completion.autosense,
             !sense.is_empty(),
             "the autosense bit must say whether there is sense"
         );
-        self.record().completed.push(Completed { tag, completion, data, sense });
+        self.record().completed.push(Completed { tag, completion, data_transfer_length, data, sense });
     }
 
     fn stall(&self, microseconds: u32) {

@@ -133,7 +133,7 @@ impl<C: Copy + Send + 'static> KernelSrb<C> {
         // SAFETY: the request is ours until StorPort is told that it is complete.
         let asked = unsafe { (*srb).DataTransferLength };
         // SAFETY: as above.
-        unsafe { (*srb).DataTransferLength = completion.transferred.min(asked) };
+        unsafe { (*srb).DataTransferLength = completion.data_transfer_length(asked) };
         // SAFETY: as above.
         unsafe { (*srb).SrbStatus = completion.srb_status_byte() };
         // SAFETY: RequestComplete takes the request ("StorPortNotification"); `self` ends here, so it is not used again.
