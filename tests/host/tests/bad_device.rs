@@ -196,6 +196,32 @@ fn a_device_that_lies_and_then_does_not_reset_loses_its_requests_and_memory_and_
 }
 
 #[test]
+fn a_request_that_comes_between_a_fault_and_its_reset_ends_with_the_reset() {
+    let bench: &'static DiskBench = Box::leak(Box::new(DiskBench::with_disk(Disk::new(64))));
+    bench.device.hold();
+    for tag in 0..3 {
+        let buffer = bench.buffer(512);
+        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+    }
+    bench.device.run();
+    bench.device.release(1);
+    bench.device.lie(Lie::UsedIdOutOfRange);
+    bench.device.release(1);
+    bench.device.be_honest();
+    let buffer = bench.buffer(512);
+    bench.port.at_next_completion(move || bench.submit(writing(&write10(0, 1), &[buffer]).tagged(9)));
+
+    bench.deliver_interrupts();
+
+    // It is sent again then; one for a device that is not there is lost.
+    let completed = bench.port.take_completed();
+    let ends: Vec<_> = completed.iter().map(|one| (one.tag, one.completion.status)).collect();
+    let ended = |tag| (tag, SrbStatus::BUS_RESET);
+    assert_eq!(ends, [(0, SrbStatus::SUCCESS), ended(1), ended(2), ended(9)]);
+    bench.device.assert_no_violations();
+}
+
+#[test]
 fn a_fault_after_good_completions_leaves_no_doorbell_for_a_device_in_reset() {
     // 31 good ones and their refills are a batch; the fault is found by the next one.
     let bench = DiskBench::running(Disk::new(64), Options { queue_size: 64, ..Options::default() });

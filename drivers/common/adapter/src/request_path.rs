@@ -53,8 +53,10 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
     pub(crate) fn start(&mut self, protocol: &D, state: State, srb: S) -> Started<S> {
         match state {
             State::Running => {}
-            // The port driver starts nothing on a stopped adapter; a request that slips in waits for the restart.
-            State::Stopped => {
+            // The port driver starts nothing on a stopped adapter; a request that slips in waits for the restart. What comes
+            // before the reset of a faulty device ends with it, and is sent again: no class driver does that for a device
+            // that is not there.
+            State::Stopped | State::Faulty => {
                 self.backlog.push_back(srb);
                 return Started::Taken(None);
             }

@@ -10,10 +10,12 @@ pub(crate) enum State {
     Stopped = 0,
     /// Requests are taken.
     Running = 1,
-    /// The device broke its rules or did not come back from a reset; requests are refused until a reset helps.
-    Failed = 2,
+    /// The device broke its rules, and the reset that follows has not begun: requests wait for it.
+    Faulty = 2,
+    /// The device did not come back from a reset; requests are refused until a reset helps.
+    Failed = 3,
     /// The device is gone: requests are refused, for ever.
-    Gone = 3,
+    Gone = 4,
 }
 
 /// The adapter's state. Changed with the queue's lock held, so that whoever holds it sees one state, with one
@@ -30,7 +32,8 @@ impl StateCell {
         match self.0.load(Ordering::Acquire) {
             0 => State::Stopped,
             1 => State::Running,
-            2 => State::Failed,
+            2 => State::Faulty,
+            3 => State::Failed,
             _ => State::Gone,
         }
     }

@@ -43,6 +43,16 @@ struct Record {
     dpcs: Vec<DpcKind>,
     log: Vec<LogEvent>,
     stalls: u64,
+    at_completion: Option<Step>,
+}
+
+/// What a test does in the middle of a call to the miniport.
+struct Step(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Step")
+    }
 }
 
 /// A port driver in memory. Clones share what they record.
@@ -118,6 +128,12 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         if record.dpcs.is_empty() { None } else { Some(record.dpcs.remove(0)) }
     }
 
+    /// Does this when the miniport completes the next request, before that call returns: StorPort may start another
+    /// request there, or another processor does something at that moment.
+    pub fn at_next_completion(&self, step: impl FnOnce() + Send + 'static) {
+        self.record().at_completion = Some(Step(Box::new(step)));
+    }
+
     /// Takes what was completed so far, in order.
     pub fn take_completed(&self) -> Vec<Completed> {
         core::mem::take(&mut self.record().completed)
@@ -148,7 +164,13 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
             !sense.is_empty(),
             "the autosense bit must say whether there is sense"
         );
-        self.record().completed.push(Completed { tag, completion, data_transfer_length, data, sense });
+        let mut record = self.record();
+        record.completed.push(Completed { tag, completion, data_transfer_length, data, sense });
+        let step = record.at_completion.take();
+        drop(record);
+        if let Some(Step(step)) = step {
+            step();
+        }
     }
 
     fn stall(&self, microseconds: u32) {
