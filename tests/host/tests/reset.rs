@@ -4,7 +4,7 @@ use host_tests::cdb::{read10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
-use storport::{LogEvent, Miniport, PnpAction, Port, SrbFunction, SrbStatus};
+use storport::{DpcKind, LogEvent, Miniport, PnpAction, Port, SrbFunction, SrbStatus};
 use virtio::fake::disk::Disk;
 use virtio::fake::{Lie, Options};
 use virtio::memory::Segment;
@@ -367,6 +367,22 @@ fn a_stop_ends_every_access_and_a_restart_brings_the_disk_back() {
     assert_eq!(bench.device.register_accesses(), accesses);
 
     assert!(bench.adapter.restart());
+    assert_works(&bench);
+}
+
+#[test]
+fn a_late_look_at_a_stopped_device_without_power_does_not_take_it_for_gone() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    // An interrupt for the configuration was taken, and its DPC has still to run when the adapter is stopped.
+    bench.port.issue_dpc(DpcKind::Configuration);
+    bench.adapter.stop();
+    bench.device.remove();
+    bench.port.run_dpcs(&bench.adapter);
+    bench.device.put_back();
+
+    let restarted = bench.adapter.restart();
+
+    assert!(restarted);
     assert_works(&bench);
 }
 

@@ -71,13 +71,18 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// The configuration or the device status changed, or the device was found to be gone.
     pub(crate) fn configuration_changed(&self) {
-        if self.state.get() == State::Gone {
-            self.device_gone();
-            return;
+        match self.state.get() {
+            State::Gone => {
+                self.device_gone();
+                return;
+            }
+            // The DPC is later than the stop: the device may be without power, or its registers without an address.
+            State::Stopped => return,
+            State::Running | State::Faulty | State::Failed => {}
         }
         let status = self.device.status();
         if status.is_removed() {
-            self.device_gone();
+            self.device_found_gone();
         } else if status.needs_reset() {
             self.reset(Reason::DeviceNeedsReset);
         }

@@ -152,6 +152,13 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         self.port.issue_dpc(DpcKind::Configuration);
     }
 
+    /// A device whose registers read all-ones is gone, or was stopped meanwhile and is without power.
+    pub(crate) fn device_found_gone(&self) {
+        if self.state.set_unless_stopped(State::Gone) {
+            self.device_gone();
+        }
+    }
+
     /// The device is no longer there: nothing of it may be touched, and it touches no memory any more.
     pub(crate) fn device_gone(&self) {
         let mut ended = {

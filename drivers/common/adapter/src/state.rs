@@ -40,8 +40,18 @@ impl StateCell {
 
     /// Changes the state, unless the device is gone; returns whether it did.
     pub(crate) fn set(&self, state: State) -> bool {
+        self.set_unless(state, &[State::Gone])
+    }
+
+    /// As [`set`](Self::set), but leaves a stopped adapter stopped: only the port driver starts it again, and until then
+    /// its device may be without power or have lost its addresses.
+    pub(crate) fn set_unless_stopped(&self, state: State) -> bool {
+        self.set_unless(state, &[State::Gone, State::Stopped])
+    }
+
+    fn set_unless(&self, state: State, kept: &[State]) -> bool {
         let changed = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {
-            (old != State::Gone as u8).then_some(state as u8)
+            (!kept.iter().any(|kept| *kept as u8 == old)).then_some(state as u8)
         });
         changed.is_ok()
     }
@@ -58,5 +68,17 @@ mod tests {
         assert!(state.set(State::Gone));
         assert!(!state.set(State::Running));
         assert_eq!(state.get(), State::Gone);
+    }
+
+    #[test]
+    fn a_stopped_adapter_is_started_by_those_only_who_may() {
+        let state = StateCell::new(State::Stopped);
+
+        for other in [State::Running, State::Faulty, State::Failed, State::Gone] {
+            assert!(!state.set_unless_stopped(other));
+            assert_eq!(state.get(), State::Stopped);
+        }
+        assert!(state.set(State::Running));
+        assert!(state.set_unless_stopped(State::Failed));
     }
 }

@@ -612,6 +612,11 @@ impl<M: Model> FakeDevice<M> {
         self.state().removed = true;
     }
 
+    /// Puts a device back that was taken out, as it was: it plays one without power, too.
+    pub fn put_back(&self) {
+        self.state().removed = false;
+    }
+
     /// The device fails, and asks for a reset (2.1.2).
     pub fn need_reset(&self) {
         let mut state = self.state();
