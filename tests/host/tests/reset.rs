@@ -387,6 +387,50 @@ fn a_late_look_at_a_stopped_device_without_power_does_not_take_it_for_gone() {
 }
 
 #[test]
+fn a_stopped_device_is_not_started_by_a_reset() {
+    let bench: &'static DiskBench = Box::leak(Box::new(with_outstanding(2)));
+    bench.device.release(1);
+    bench.device.lie(Lie::UsedIdOutOfRange);
+    bench.device.release(1);
+    bench.device.be_honest();
+    // The stop comes when the drain has found the fault and not yet begun the reset.
+    bench.port.at_next_completion(|| bench.adapter.stop());
+
+    bench.deliver_interrupts();
+
+    assert!(!bench.device.status().contains(DeviceStatus::DRIVER_OK));
+    assert_eq!(statuses(bench), [SrbStatus::SUCCESS]);
+    assert!(bench.adapter.restart());
+    bench.device.release_all();
+    bench.settle();
+    assert_eq!(statuses(bench), [SrbStatus::SUCCESS]);
+    assert_works(bench);
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_reset_stands() {
+    let bench: &'static DiskBench = Box::leak(Box::new(with_outstanding(2)));
+    bench.device.set_slow_reset(1);
+    // The first wait ends what was outstanding, the second one is on the way to DRIVER_OK.
+    bench.port.at_next_stall(|| bench.port.at_next_stall(|| bench.adapter.stop()));
+    assert!(!bench.adapter.reset_bus());
+    assert!(!bench.device.status().contains(DeviceStatus::DRIVER_OK));
+    bench.port.take_completed();
+    let buffer = bench.buffer(512);
+
+    bench.submit(reading(&read10(0, 1), &[buffer]));
+
+    // A stopped adapter keeps it; one that failed would have refused it.
+    assert_eq!(statuses(bench), []);
+    assert!(bench.adapter.restart());
+    bench.device.release_all();
+    bench.settle();
+    assert_eq!(statuses(bench), [SrbStatus::SUCCESS]);
+    bench.device.set_slow_reset(0);
+    assert_works(bench);
+}
+
+#[test]
 fn a_restart_that_fails_can_be_tried_again_and_the_waiting_requests_go_on() {
     let bench = DiskBench::with_disk(Disk::new(64));
     bench.adapter.stop();

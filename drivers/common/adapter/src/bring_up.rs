@@ -62,6 +62,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     fn start_at_dirql(&self) -> Result<(), LogEvent> {
         let mut path = self.try_lock().ok_or(LogEvent { part: LogPart::Reset, number: LOCK_NOT_FREE })?;
+        // The port driver's own word ends the stop.
+        self.state.set(State::Failed);
         self.bring_up(&mut path)?;
         // Requests that came while the device was stopped wait in the backlog.
         if !path.backlog.is_empty() {
@@ -90,7 +92,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Starts the device from scratch. Requests still in the ring go to the backlog.
     pub(crate) fn bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), LogEvent> {
         let started = self.try_bring_up(path);
-        self.state.set(if started.is_ok() { State::Running } else { State::Failed });
+        let state = if started.is_ok() { State::Running } else { State::Failed };
+        // A stop that came meanwhile may have been done with its own reset before this one's DRIVER_OK.
+        if !self.state.set_unless_stopped(state) && started.is_ok() && self.state.get() == State::Stopped {
+            let _ = self.reset_device();
+        }
         started
     }
 

@@ -43,7 +43,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                         Ok(None) => break,
                         Err(fault) => {
                             // The ring says nothing reliable any more; what is in it comes back with the reset.
-                            self.state.set(State::Faulty);
+                            self.state.set_unless_stopped(State::Faulty);
                             batch.fault = Some(fault);
                             break;
                         }

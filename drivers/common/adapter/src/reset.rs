@@ -61,14 +61,15 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn reset(&self, reason: Reason) -> bool {
         self.port.log(LogEvent { part: LogPart::Reset, number: reason as u32 });
         let mut path = self.path.lock();
-        if !self.state.set(State::Failed) {
+        // The port driver may have stopped the adapter since the reason for this: its requests wait for the restart.
+        if !self.state.set_unless_stopped(State::Failed) {
             return false;
         }
         match self.reset_device() {
             Ok(()) => {}
             Err(TransportError::Removed) => {
                 drop(path);
-                self.device_gone();
+                self.device_found_gone();
                 return false;
             }
             Err(error) => {
@@ -100,7 +101,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             }
             CutOff::Gone => {
                 drop(path);
-                self.device_gone();
+                self.device_found_gone();
             }
             CutOff::Failed => {}
         }

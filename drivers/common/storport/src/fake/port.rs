@@ -44,6 +44,7 @@ struct Record {
     log: Vec<LogEvent>,
     stalls: u64,
     at_completion: Option<Step>,
+    at_stall: Option<Step>,
 }
 
 /// What a test does in the middle of a call to the miniport.
@@ -134,6 +135,11 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().at_completion = Some(Step(Box::new(step)));
     }
 
+    /// As [`at_next_completion`](Self::at_next_completion), when the miniport busy-waits next.
+    pub fn at_next_stall(&self, step: impl FnOnce() + Send + 'static) {
+        self.record().at_stall = Some(Step(Box::new(step)));
+    }
+
     /// Takes what was completed so far, in order.
     pub fn take_completed(&self) -> Vec<Completed> {
         core::mem::take(&mut self.record().completed)
@@ -174,7 +180,13 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     }
 
     fn stall(&self, microseconds: u32) {
-        self.record().stalls += u64::from(microseconds);
+        let mut record = self.record();
+        record.stalls += u64::from(microseconds);
+        let step = record.at_stall.take();
+        drop(record);
+        if let Some(Step(step)) = step {
+            step();
+        }
     }
 
     fn issue_dpc(&self, kind: DpcKind) {
