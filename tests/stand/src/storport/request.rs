@@ -24,6 +24,9 @@ const POISON: u8 = 0xDB;
 const QUARANTINE: usize = 64;
 const SENSE_AT: u64 = 0x200;
 const LIST_AT: u64 = 0x400;
+/// What stands in fields that are not valid; no driver has anything at such an address.
+const INVALID_LENGTH: u32 = 0x00DE_AD00;
+const INVALID_BUFFER: u64 = 0xFFFF_DEAD_0000_0000;
 
 /// Data of a request: where the buffer is in the driver's address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,6 +221,13 @@ impl Request {
         range.address
     }
 
+    fn is_reset(&self) -> bool {
+        matches!(
+            self.function,
+            SRB_FUNCTION_RESET_LOGICAL_UNIT | SRB_FUNCTION_RESET_DEVICE | SRB_FUNCTION_RESET_BUS
+        )
+    }
+
     /// What the device may do with the data. Requests of other functions carry structures of both directions.
     fn data_access(&self) -> Access {
         match self.command.direction {
@@ -244,14 +254,20 @@ impl Request {
                 _ => !transfer,
             };
         let scsi = self.function == SRB_FUNCTION_EXECUTE_SCSI;
+        // nc-storport-hw_buildio.md: DataTransferLength and DataBuffer of a reset are invalid.
+        let (length, data_buffer) = if self.is_reset() {
+            (INVALID_LENGTH, INVALID_BUFFER)
+        } else {
+            (self.data.length, if mapped { self.data.address } else { 0 })
+        };
         let fill = Fill {
             function: self.function,
             address: self.address,
             cdb: self.command.cdb,
             cdb_length: if scsi { self.command.length } else { 0 },
             flags: direction | SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE,
-            length: self.data.length,
-            data_buffer: if mapped { self.data.address } else { 0 },
+            length,
+            data_buffer,
             sense_buffer: if scsi { self.srb() + SENSE_AT } else { 0 },
             sense_length: if scsi { SENSE } else { 0 },
             extension,

@@ -288,7 +288,7 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
 
     fn direction(&self) -> DataDirection {
         let block = self.block();
-        if block.DataTransferLength == 0 {
+        if self.data_length() == 0 {
             DataDirection::None
         } else if block.SrbFlags & SRB_FLAGS_DATA_OUT != 0 {
             DataDirection::Out
@@ -299,8 +299,10 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
         }
     }
 
+    /// Of a reset, length and buffer are invalid (nc-storport-hw_buildio.md); other functions have no data for the device.
     fn data_length(&self) -> u32 {
-        self.block().DataTransferLength
+        let block = self.block();
+        if block.SrbFunction == SRB_FUNCTION_EXECUTE_SCSI { block.DataTransferLength } else { 0 }
     }
 
     fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {
@@ -325,7 +327,7 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
     fn data(&mut self) -> &mut [u8] {
         let block = self.block();
         let moves_blocks = self.cdb().first().is_some_and(|code| UNMAPPED_OPERATIONS.contains(code));
-        if block.DataBuffer.is_null() || block.DataTransferLength == 0 || moves_blocks {
+        if block.DataBuffer.is_null() || self.data_length() == 0 || moves_blocks {
             return &mut [];
         }
         // SAFETY: StorPort mapped the buffer of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS).
