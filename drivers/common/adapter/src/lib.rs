@@ -18,7 +18,8 @@
 //!
 //! Locks: one spin lock per request queue (`path`), waited for at DISPATCH_LEVEL only: StorPort's order is DPC and
 //! StartIo locks before interrupt locks, and what runs at DIRQL holds one of the latter. It is never held across a
-//! call that can come back to us (completing a request) and never across the doorbell.
+//! call that can come back to us (completing a request), and across the doorbell only where that tells the device a
+//! position in the ring.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -6,6 +6,7 @@ use crate::build_io::Command;
 use crate::protocol::Protocol;
 use crate::request_path::{Notification, Started};
 use crate::reset::Reason;
+use crate::state::State;
 use crate::{Adapter, Request};
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
@@ -29,8 +30,18 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
+    /// Rings a doorbell, with the queue's lock not held.
     pub(crate) fn notify(&self, Notification { doorbell, next }: Notification) {
-        self.device.notify(&doorbell, next);
+        if !doorbell.tells_position() {
+            self.device.notify(&doorbell, next);
+            return;
+        }
+        // Another processor, or StorPort during a completion, may have gone on in the ring and said so since. An older
+        // position after that would take back what the device was told (2.9), so none may come in between.
+        let path = self.path.lock();
+        if self.state.get() == State::Running {
+            self.device.notify(&doorbell, path.ring.position());
+        }
     }
 
     fn start_request(&self, srb: Request<P, D>) {

@@ -188,6 +188,12 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         self.ring.publish()
     }
 
+    /// Where the next buffer will be made available ([`Notify::Device`]), for a notification that was put off: others may
+    /// have been published since.
+    pub fn position(&self) -> u16 {
+        self.ring.position()
+    }
+
     /// The next request that the device is done with, and its slot free again.
     ///
     /// Guaranteed of a `Used`: its slot was in flight, and the length lies within what the device was allowed to write.

@@ -18,6 +18,11 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
+    /// A notification tells the ring's position (VIRTIO_F_NOTIFICATION_DATA).
+    pub const fn tells_position(&self) -> bool {
+        self.with_position
+    }
+
     const fn bytes(with_position: bool) -> u32 {
         if with_position { 4 } else { 2 }
     }

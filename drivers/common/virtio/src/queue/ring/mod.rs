@@ -96,6 +96,9 @@ pub trait Mechanics: Sized {
     /// Shows the device what was pushed since the last time, and tells whether it has to be notified.
     fn publish(&mut self) -> Notify;
 
+    /// Where the next buffer will be made available, as [`publish`](Self::publish) tells it.
+    fn position(&self) -> u16;
+
     /// The next thing the device says it used.
     fn peek(&mut self, in_flight: u16) -> Result<Option<Claim>, DeviceFault>;
 
@@ -180,6 +183,10 @@ impl<M: SharedMemory> Mechanics for AnyRing<M> {
     #[inline]
     fn publish(&mut self) -> Notify {
         either!(self, ring => ring.publish())
+    }
+
+    fn position(&self) -> u16 {
+        either!(self, ring => ring.position())
     }
 
     #[inline]

@@ -205,6 +205,10 @@ impl<M: SharedMemory> Mechanics for PackedRing<M> {
         if notify { Notify::Device { next: new.word() } } else { Notify::Suppressed }
     }
 
+    fn position(&self) -> u16 {
+        self.next_available.word()
+    }
+
     #[inline]
     fn peek(&mut self, _in_flight: u16) -> Result<Option<Claim>, DeviceFault> {
         // Acquire: the response and the data are read after the flags that say that they are there.

@@ -168,6 +168,10 @@ impl<M: SharedMemory> Mechanics for SplitRing<M> {
         if notify { Notify::Device { next: new } } else { Notify::Suppressed }
     }
 
+    fn position(&self) -> u16 {
+        self.next_available
+    }
+
     #[inline]
     fn peek(&mut self, in_flight: u16) -> Result<Option<Claim>, DeviceFault> {
         if self.seen == self.next_used && self.look(in_flight)? == 0 {
