@@ -66,6 +66,9 @@ pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8]) -> Compl
     let autosense = head.status == ScsiStatus::CHECK_CONDITION
         && response.len() > HEAD_BYTES
         && srb.write_sense(&response[HEAD_BYTES..]) > 0;
-    let status = if head.status == ScsiStatus::BUSY { SrbStatus::BUSY } else { SrbStatus::ERROR };
+    // Both mean that the command was not begun: StorPort sends it again, the same SRB with the same length
+    // (registry-entries-for-storport-miniport-drivers.md counts them as one).
+    let again = matches!(head.status, ScsiStatus::BUSY | ScsiStatus::TASK_SET_FULL);
+    let status = if again { SrbStatus::BUSY } else { SrbStatus::ERROR };
     Completion { status, scsi_status: head.status, transferred, autosense }
 }

@@ -75,6 +75,27 @@ fn a_slow_reset_is_waited_for() {
     assert_works(&bench);
 }
 
+#[test]
+fn a_device_whose_reset_ends_after_it_was_given_up_is_used_again() {
+    let bench = with_outstanding(2);
+    bench.device.set_slow_reset(1010);
+
+    assert!(!bench.adapter.reset_bus());
+    assert_eq!(statuses(&bench), [SrbStatus::BUS_RESET; 2]);
+    let buffer = bench.buffer(512);
+    // Each looks once whether the reset has ended.
+    let refused = (0..20)
+        .take_while(|_| {
+            bench.device.set_slow_reset(0);
+            bench.submit(reading(&read10(0, 1), &[buffer]));
+            statuses(&bench) == [SrbStatus::NO_DEVICE]
+        })
+        .count();
+
+    assert!((1..20).contains(&refused), "{refused} were refused before the device was back");
+    assert_works(&bench);
+}
+
 /// Requests with a device that will not end the next reset; with what they read into and what is there.
 fn with_endless_reset(count: u64) -> (DiskBench, Vec<(Segment, Vec<u8>)>) {
     let bench = DiskBench::with_disk(Disk::new(64));

@@ -298,21 +298,23 @@ fn every_response_code_ends_the_request_with_its_own_status() {
 }
 
 #[test]
-fn a_busy_unit_is_busy() {
+fn a_busy_unit_and_a_full_task_set_are_busy() {
     let bench = bench();
-    instead(&bench, Override::Status(0x08));
+    for status in [0x08, 0x28] {
+        instead(&bench, Override::Status(status));
 
-    let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
+        let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
 
-    assert_eq!(completed.completion.status, SrbStatus::BUSY);
-    assert_eq!(completed.completion.scsi_status.0, 0x08);
+        assert_eq!(completed.completion.status, SrbStatus::BUSY);
+        assert_eq!(completed.completion.scsi_status.0, status);
+    }
 }
 
 #[test]
 fn a_write_that_comes_back_busy_keeps_its_length_for_the_next_try() {
     let bench = bench();
     let buffer = bench.buffer(4096);
-    for busy in [Override::Status(0x08), Override::Response(Response::BUSY)] {
+    for busy in [Override::Status(0x08), Override::Status(0x28), Override::Response(Response::BUSY)] {
         instead(&bench, busy);
 
         let completed = bench.execute(writing(&write10(0, 8), &[buffer]));
@@ -323,16 +325,14 @@ fn a_write_that_comes_back_busy_keeps_its_length_for_the_next_try() {
 }
 
 #[test]
-fn a_full_task_set_and_a_reservation_conflict_reach_windows() {
+fn a_reservation_conflict_reaches_windows() {
     let bench = bench();
-    for status in [0x18, 0x28] {
-        instead(&bench, Override::Status(status));
+    instead(&bench, Override::Status(0x18));
 
-        let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
+    let completed = bench.execute(SrbBuilder::execute(&[0; 6]));
 
-        assert_eq!(completed.completion.scsi_status.0, status);
-        assert_ne!(completed.completion.status, SrbStatus::SUCCESS);
-    }
+    assert_eq!(completed.completion.scsi_status.0, 0x18);
+    assert_eq!(completed.completion.status, SrbStatus::ERROR);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Reason {
     DeviceFault = 2,
     /// The device asked for it (DEVICE_NEEDS_RESET).
     DeviceNeedsReset = 3,
+    /// An earlier reset, which was given up, has ended after all.
+    EarlierResetEnded = 4,
 }
 
 /// Log numbers of [`LogPart::Reset`] about a device that does not end its reset; reasons count from 1.
@@ -126,6 +128,15 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 CutOff::Failed
             }
         }
+    }
+
+    /// Starts a device whose reset was given up and has ended since; returns whether it works. Nobody else asks after it: its
+    /// requests have ended, so none of them is late any more, and StorPort has no reason for another reset.
+    pub(crate) fn comes_back(&self) -> bool {
+        self.state.get() == State::Failed
+            && self.bus_master_off.load(Ordering::Acquire)
+            && self.device.status().is_empty()
+            && self.reset(Reason::EarlierResetEnded)
     }
 
     /// Gives the device memory again. Only after it has ended its reset: before, it may still have the requests that

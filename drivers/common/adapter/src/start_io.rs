@@ -53,6 +53,21 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             // Outside the lock: the register write traps to the host, which takes as long as many requests.
             Started::Taken(Some(notification)) => self.notify(notification),
             Started::Taken(None) => {}
+            Started::Refused(srb, completion) => self.refuse_or_start_again(srb, completion),
+        }
+    }
+
+    /// A request that was refused, unless that was for a reset that has ended since.
+    #[cold]
+    fn refuse_or_start_again(&self, srb: Request<P, D>, refusal: Completion) {
+        let started = if self.comes_back() {
+            self.path.lock().start(&self.protocol, self.state.get(), srb)
+        } else {
+            Started::Refused(srb, refusal)
+        };
+        match started {
+            Started::Taken(Some(notification)) => self.notify(notification),
+            Started::Taken(None) => {}
             Started::Refused(srb, completion) => self.port.complete(srb, completion),
         }
     }

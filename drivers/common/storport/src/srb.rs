@@ -163,6 +163,8 @@ impl ScsiStatus {
     pub const CHECK_CONDITION: Self = Self(0x02);
     /// The unit is busy.
     pub const BUSY: Self = Self(0x08);
+    /// The unit has no room for another command.
+    pub const TASK_SET_FULL: Self = Self(0x28);
 }
 
 /// How one request ends.

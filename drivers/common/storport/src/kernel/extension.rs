@@ -87,13 +87,15 @@ impl<M: Miniport> DeviceExtension<M> {
         this.header.found.store(true, Ordering::Release);
     }
 
-    /// Drops the adapter, if there is one.
+    /// Drops the adapter, if there is one. Its DPC objects are to be made ready anew: StorPort need not zero an extension
+    /// that it uses again, and an object that is queued must not be initialised.
     ///
     /// # Safety
     /// As for [`set`](Self::set).
     pub(super) unsafe fn clear(extension: PVOID) {
         // SAFETY: StorPort allocated the extension with this type's size, and no other callback runs.
         let this = unsafe { &mut *extension.cast::<Self>() };
+        this.header.dpcs_ready.store(false, Ordering::Release);
         if this.header.found.swap(false, Ordering::AcqRel) {
             // SAFETY: `found` was set, so the adapter is there; it no longer is, so it is not dropped twice.
             unsafe { this.adapter.assume_init_drop() };
