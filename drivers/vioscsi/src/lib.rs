@@ -26,8 +26,8 @@ mod status;
 pub use build_io::Command;
 pub use config::{Hba, declined};
 
-use adapter::{Chain, ChainData, Limits, Probe, Protocol};
-use storport::{BuildIo, Completion, DataDirection, Srb};
+use adapter::{Chain, ChainData, Limits, Probe, Protocol, Step};
+use storport::{BuildIo, DataDirection, Srb};
 use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::{Features, scsi as wire};
@@ -55,15 +55,13 @@ impl Protocol for Vioscsi {
 
     const FEATURES: Features = Features::empty();
     const REQUEST_QUEUE: u16 = 2;
-    const SHARED_BYTES: usize = 0;
+    const SCRATCH_BYTES: usize = 0;
     const RESPONSE_HEAD: usize = complete::HEAD_BYTES;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
         let (hba, limits) = config::read(probe)?;
         Ok((Self { hba }, limits))
     }
-
-    fn attach(&mut self, _shared: Region) {}
 
     fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
         build_io::build(&self.hba, srb)
@@ -93,7 +91,8 @@ impl Protocol for Vioscsi {
         _command: Command,
         response: &[u8],
         _used_bytes: u32,
-    ) -> Completion {
-        complete::complete(srb, response)
+        _scratch: Option<&Region>,
+    ) -> Step<Command> {
+        Step::Done(complete::complete(srb, response))
     }
 }

@@ -18,6 +18,10 @@ pub enum Command {
     Read(Sectors),
     /// Write from this sector on.
     Write(Sectors),
+    /// Write from this sector on, and make that durable.
+    WriteThrough(Sectors),
+    /// What was written has to become durable: the second step of a write with FUA.
+    FlushWritten,
     /// Make all completed writes durable.
     Flush,
     /// Fetch the serial number and answer INQUIRY with this vital product data page.
@@ -48,11 +52,10 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
         scsi::Command::Read(range, _) => transfer(disk, srb, range, DataDirection::In, Command::Read),
         scsi::Command::Write(range, flags) => {
             writable(disk)?;
-            // MODE SENSE says that FUA is not supported; ignoring it would be losing a promised write.
-            if flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.write_cache {
-                return Err(Sense::INVALID_FIELD_IN_CDB);
-            }
-            transfer(disk, srb, range, DataDirection::Out, Command::Write)
+            // virtio-blk has no FUA. Without a volatile cache every write has it.
+            let through = flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.write_cache;
+            let command = if through { Command::WriteThrough } else { Command::Write };
+            transfer(disk, srb, range, DataDirection::Out, command)
         }
         scsi::Command::SynchronizeCache(range) => {
             if !is_on_disk(range, disk.blocks) {

@@ -100,8 +100,8 @@ fn mode_sense(disk: &Disk, request: ModeSense) -> Result<Answer, Sense> {
         PageControl::Current | PageControl::Default | PageControl::Changeable => Caching::empty(),
         PageControl::Saved => return Err(Sense::SAVING_PARAMETERS_NOT_SUPPORTED),
     };
-    let device_specific =
-        if disk.read_only { DeviceSpecific::WRITE_PROTECTED } else { DeviceSpecific::empty() };
+    let mut device_specific = DeviceSpecific::DPO_FUA;
+    device_specific.set(DeviceSpecific::WRITE_PROTECTED, disk.read_only);
     let page = CachingPage::new(caching);
     let data = mode::parameter_data(request.ten, device_specific, page.as_bytes());
     Ok(Answer::new(data, u32::from(request.allocation_length)))

@@ -6,7 +6,7 @@ use scsi::Sense;
 use scsi::cdb::Inquiry;
 use scsi::inquiry;
 use scsi::parameter_data::ParameterData;
-use virtio::memory::{Region, Segment, SharedMemory};
+use virtio::memory::{Region, SharedMemory};
 
 use crate::emulate::{PRODUCT, VENDOR};
 
@@ -40,7 +40,7 @@ impl Serial {
         &self.bytes[..self.length]
     }
 
-    /// Reads what the device wrote into the adapter's shared memory.
+    /// Reads what the device wrote.
     pub(crate) fn load(shared: &Region) -> Self {
         let mut bytes = [0; BYTES];
         for (offset, byte) in bytes.iter_mut().enumerate() {
@@ -48,11 +48,6 @@ impl Serial {
         }
         Self::new(bytes)
     }
-}
-
-/// Where the device is to write the serial number.
-pub(crate) fn segment(shared: &Region) -> Segment {
-    Segment { address: shared.device_address(), length: BYTES as u32 }
 }
 
 /// A vital product data page that carries the serial number.

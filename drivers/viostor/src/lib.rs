@@ -9,7 +9,9 @@
 //!   W  1 status          W  1 status          W  1 status  W  1 status
 //! ```
 //!
-//! Header and status are the slot's own memory. The data is the request's; the identity is a piece of the adapter's.
+//! Header and status are the slot's own memory. The data is the request's; the identity is written to scratch memory.
+//!
+//! Some SCSI commands are more than one such request, one after the other: a write with FUA is a write and a flush.
 //!
 //! The disk's SCSI face is emulated: `translate` turns READ, WRITE and SYNCHRONIZE CACHE into requests, `emulate`
 //! answers what needs no device, and `identity` answers what needs the serial number. Two units never mix: virtio-blk
@@ -29,11 +31,14 @@ pub mod units;
 pub use build_io::Command;
 pub use config::{Disk, declined};
 
-use adapter::{Chain, Limits, Probe, Protocol};
-use storport::{BuildIo, Completion, Srb};
+use adapter::{Chain, Limits, Probe, Protocol, Step};
+use storport::{BuildIo, Srb};
 use virtio::memory::Region;
 use virtio::queue::Format;
 use virtio::spec::{Features, blk};
+
+/// A request's scratch memory: the serial number, or a logical block.
+const SCRATCH_BYTES: usize = 4096;
 
 /// The adapter that `viostor.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Viostor>;
@@ -42,8 +47,6 @@ pub type Adapter<P> = adapter::Adapter<P, Viostor>;
 #[derive(Debug)]
 pub struct Viostor {
     disk: Disk,
-    /// Where the device writes its serial number.
-    identity: Option<Region>,
 }
 
 impl Format for Viostor {
@@ -61,16 +64,12 @@ impl Protocol for Viostor {
 
     const FEATURES: Features = config::FEATURES;
     const REQUEST_QUEUE: u16 = 0;
-    const SHARED_BYTES: usize = identity::BYTES;
+    const SCRATCH_BYTES: usize = SCRATCH_BYTES;
     const RESPONSE_HEAD: usize = 1;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
         let (disk, limits) = config::read(probe)?;
-        Ok((Self { disk, identity: None }, limits))
-    }
-
-    fn attach(&mut self, shared: Region) {
-        self.identity = Some(shared);
+        Ok((Self { disk }, limits))
     }
 
     fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
@@ -82,7 +81,7 @@ impl Protocol for Viostor {
     }
 
     fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
-        translate::chain(command, self.identity.as_ref())
+        translate::chain(command)
     }
 
     fn response_rest(_head: &[u8]) -> usize {
@@ -95,7 +94,8 @@ impl Protocol for Viostor {
         command: Command,
         response: &[u8],
         used_bytes: u32,
-    ) -> Completion {
-        complete::complete(self.identity.as_ref(), srb, command, response, used_bytes)
+        scratch: Option<&Region>,
+    ) -> Step<Command> {
+        complete::complete(srb, command, response, used_bytes, scratch)
     }
 }

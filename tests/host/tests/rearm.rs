@@ -4,10 +4,10 @@
 
 use std::cell::RefCell;
 
-use adapter::{Chain, Command, Limits, Probe, Protocol};
+use adapter::{Chain, Command, Limits, Probe, Protocol, Step};
 use host_tests::cdb::read10;
 use host_tests::{Bench, reading};
-use storport::{BuildIo, Completion, Srb};
+use storport::{BuildIo, Srb};
 use viostor::Viostor;
 use virtio::fake::disk::Disk;
 use virtio::fake::{Interrupt, Options};
@@ -16,11 +16,11 @@ use virtio::queue::Format;
 
 use virtio::spec::Features;
 
-type Step = Box<dyn FnMut()>;
+type Hook = Box<dyn FnMut()>;
 
 thread_local! {
     /// What happens each time a request is put into the ring.
-    static HOOK: RefCell<Option<Step>> = const { RefCell::new(None) };
+    static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
 struct Hooked(Viostor);
@@ -38,15 +38,11 @@ impl Protocol for Hooked {
 
     const FEATURES: Features = Viostor::FEATURES;
     const REQUEST_QUEUE: u16 = Viostor::REQUEST_QUEUE;
-    const SHARED_BYTES: usize = Viostor::SHARED_BYTES;
+    const SCRATCH_BYTES: usize = Viostor::SCRATCH_BYTES;
     const RESPONSE_HEAD: usize = Viostor::RESPONSE_HEAD;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
         Viostor::probe(probe).map(|(viostor, limits)| (Self(viostor), limits))
-    }
-
-    fn attach(&mut self, shared: Region) {
-        self.0.attach(shared);
     }
 
     fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command> {
@@ -76,8 +72,9 @@ impl Protocol for Hooked {
         command: Self::Command,
         response: &[u8],
         used_bytes: u32,
-    ) -> Completion {
-        self.0.complete(srb, command, response, used_bytes)
+        scratch: Option<&Region>,
+    ) -> Step<Self::Command> {
+        self.0.complete(srb, command, response, used_bytes, scratch)
     }
 }
 

@@ -3,13 +3,14 @@
 use storport::{BuildIo, Completion, PnpAction, Port, Srb, SrbFunction, SrbStatus};
 
 use crate::protocol::Protocol;
+use crate::scratch::ScratchId;
 use crate::{Adapter, Request};
 
 /// What `start_io` has to do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<C> {
-    /// Put it into the ring.
-    Request(C),
+    /// Put it into the ring; the scratch buffer is one that it has from an earlier step.
+    Request(C, Option<ScratchId>),
     /// Reset the device. Logical unit, target and bus are all served by a reset of the whole device.
     Reset,
     /// The device is gone.
@@ -20,11 +21,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn build(&self, srb: &mut Request<P, D>) -> BuildIo<Command<D::Command>> {
         match srb.function() {
             SrbFunction::ExecuteScsi => match self.protocol.build_io(srb) {
-                BuildIo::Start(command) => BuildIo::Start(Command::Request(command)),
+                BuildIo::Start(command) => BuildIo::Start(Command::Request(command, None)),
                 BuildIo::Complete(completion) => BuildIo::Complete(completion),
             },
             SrbFunction::Flush | SrbFunction::Shutdown => match self.protocol.flush() {
-                Some(command) => BuildIo::Start(Command::Request(command)),
+                Some(command) => BuildIo::Start(Command::Request(command, None)),
                 None => BuildIo::Complete(Completion::success(0)),
             },
             SrbFunction::ResetLogicalUnit | SrbFunction::ResetDevice | SrbFunction::ResetBus => {

@@ -6,7 +6,7 @@ use virtio::queue::DeviceFault;
 
 use crate::Adapter;
 use crate::protocol::Protocol;
-use crate::request_path::Finished;
+use crate::request_path::{Finished, Found};
 use crate::reset::Reason;
 use crate::state::State;
 
@@ -36,11 +36,13 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 }
                 let mut batch = Batch { finished: Finished::new(), more: false, fault: None };
                 path.ring.disable_interrupts();
+                let mut again = false;
                 // One place is left for a request that the refill refuses.
                 while batch.finished.remaining_capacity() > 1 {
-                    match path.finish_one(&self.protocol) {
-                        Ok(Some(done)) => batch.finished.push(done),
-                        Ok(None) => break,
+                    match path.finish_one(&self.protocol, &mut batch.finished) {
+                        Ok(Found::Done) => {}
+                        Ok(Found::Again) => again = true,
+                        Ok(Found::Nothing) => break,
                         Err(fault) => {
                             // The ring says nothing reliable any more; what is in it comes back with the reset.
                             self.state.set_unless_stopped(State::Faulty);
@@ -51,7 +53,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 }
                 let drained = batch.finished.remaining_capacity() > 1;
                 if batch.fault.is_none() {
-                    notification = path.refill(&self.protocol, &mut batch.finished).or(notification);
+                    notification = path.refill(&self.protocol, again, &mut batch.finished).or(notification);
                 }
                 // Requests that wait while the device has none would never be announced by an interrupt.
                 let stranded = !path.backlog.is_empty() && path.ring.in_flight() == 0;

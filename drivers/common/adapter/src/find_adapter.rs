@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use spin::mutex::SpinMutex;
 use storport::port::LogPart;
-use storport::{Backlog, Configuration, Declined, Interrupts, LogEvent, Port, Resources};
+use storport::{Configuration, Declined, Interrupts, LogEvent, Port, Resources};
 use virtio::memory::SharedMemory;
 use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat};
 use virtio::spec::Features;
@@ -12,7 +12,8 @@ use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is
 
 use crate::interrupt;
 use crate::protocol::{Limits, Probe, Protocol};
-use crate::request_path::{RequestPath, Ring};
+use crate::request_path::RequestPath;
+use crate::scratch::{self, ScratchPool};
 use crate::state::{State, StateCell};
 use crate::{Adapter, Request};
 
@@ -68,7 +69,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         let config_space = resources.config_space();
         let device = open(&config_space, resources)?;
         // A device that is declined is told so (virtio 1.3, 2.1.1).
-        let (features, protocol, ring) = look_at::<P, D>(&device, &port)
+        let (features, protocol, path) = look_at::<P, D>(&device, &port)
             .and_then(|found| prepare(found, resources))
             .inspect_err(|_| device.fail())?;
 
@@ -80,20 +81,20 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             interrupts: AtomicU32::new(interrupt::encode(Interrupts::None)),
             state: StateCell::new(State::Stopped),
             bus_master_off: AtomicBool::new(!is_bus_master(&config_space)),
-            path: SpinMutex::new(RequestPath { ring, backlog: Backlog::new(), doorbell: None }),
+            path: SpinMutex::new(path),
         })
     }
 }
 
-/// What was negotiated, what the protocol knows, and the queue.
-type Prepared<P, D> = (Features, D, Ring<Request<P, D>, D>);
+/// What was negotiated, what the protocol knows, and the request queue.
+type Prepared<P, D> = (Features, D, RequestPath<Request<P, D>, D>);
 
 /// Tells StorPort what the device can do, and gets the memory for its queue.
 fn prepare<P: Port, D: Protocol>(
     found: Found<D>,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<P, D>, Declined> {
-    let Found { features, ring, queue_size, mut protocol, limits } = found;
+    let Found { features, ring, queue_size, protocol, limits } = found;
     let requests = queue_size.min(MAX_REQUESTS);
     let max_segments = max_segments(requests, &limits);
     if max_segments < MIN_SEGMENTS {
@@ -110,15 +111,18 @@ fn prepare<P: Port, D: Protocol>(
     .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
     let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
     resources.configure(&port_configuration(&limits, requests));
-    let mut shared = resources
-        .uncached_extension((layout.shared_bytes() + D::SHARED_BYTES).next_multiple_of(WORD_BYTES))
-        .ok_or(configuration(declined::NO_MEMORY))?;
+    let scratch_bytes = scratch::COUNT * D::SCRATCH_BYTES;
+    // The scratch buffers are aligned, which may cost less than one alignment.
+    let bytes =
+        (layout.shared_bytes().next_multiple_of(WORD_BYTES * 2) + scratch_bytes).next_multiple_of(WORD_BYTES);
+    let mut shared = resources.uncached_extension(bytes).ok_or(configuration(declined::NO_MEMORY))?;
     let ring_memory =
         shared.split(layout.shared_bytes(), layout.alignment()).ok_or(configuration(declined::NO_MEMORY))?;
-    protocol.attach(shared);
+    let scratch =
+        ScratchPool::new(&mut shared, D::SCRATCH_BYTES).ok_or(configuration(declined::NO_MEMORY))?;
     let ring = RequestQueue::new(ring_memory, layout, slots, features)
         .map_err(|_| configuration(declined::NO_MEMORY))?;
-    Ok((features, protocol, ring))
+    Ok((features, protocol, RequestPath::new(ring, scratch)))
 }
 
 fn open<P: Port>(

@@ -32,11 +32,13 @@ mod interrupt;
 mod protocol;
 mod request_path;
 mod reset;
+mod scratch;
 mod start_io;
 mod state;
 
 pub use build_io::Command;
-pub use protocol::{Chain, ChainData, Limits, Probe, Protocol};
+pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
+pub use scratch::ScratchId;
 
 use core::sync::atomic::{AtomicBool, AtomicU32};
 

@@ -1,7 +1,7 @@
 //! What virtio-blk and virtio-scsi each say for themselves.
 
-use storport::{BuildIo, Completion, Srb};
-use virtio::memory::{Region, Segment};
+use storport::{BuildIo, Completion, Srb, SrbStatus};
+use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
@@ -21,8 +21,9 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// The virtqueue that takes requests.
     const REQUEST_QUEUE: u16;
 
-    /// Bytes of device-visible memory the protocol wants for itself, at most a page.
-    const SHARED_BYTES: usize;
+    /// Bytes of memory that one request may share with the device besides its own buffer; a multiple of 16, or 0 when none
+    /// does.
+    const SCRATCH_BYTES: usize;
 
     /// Bytes of the response that are read for every request. What follows them is read when
     /// [`response_rest`](Self::response_rest) asks for it.
@@ -34,29 +35,41 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// A number for the event log when the configuration cannot be used.
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32>;
 
-    /// Hands over the [`SHARED_BYTES`](Self::SHARED_BYTES) of device-visible memory.
-    fn attach(&mut self, shared: Region);
-
     /// Decodes and checks a SCSI command. IRQL: up to DISPATCH_LEVEL. Lock: none.
     fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command>;
 
     /// The command that makes all completed writes durable; `None` when they already are.
     fn flush(&self) -> Option<Self::Command>;
 
-    /// The chain for a request.
+    /// The chain for a request, or for its next step.
     fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header>;
+
+    /// Puts what the device is to read into the scratch memory of a request with [`ChainData::ScratchOut`].
+    ///
+    /// # Errors
+    /// How the request ends without going to the device.
+    fn fill(
+        &self,
+        _srb: &mut impl Srb<Command<Self::Command>>,
+        _command: Self::Command,
+        _scratch: &Region,
+    ) -> Result<Filled<Self::Command>, Completion> {
+        Err(Completion::failed(SrbStatus::INTERNAL_ERROR))
+    }
 
     /// How many bytes of the response follow its head.
     fn response_rest(head: &[u8]) -> usize;
 
-    /// Translates the device's answer. `used_bytes` is what the device says it wrote: response and data together.
+    /// Translates the device's answer. `used_bytes` is what the device says it wrote: response and data together;
+    /// `scratch` is the request's scratch memory, if it has any.
     fn complete(
         &self,
         srb: &mut impl Srb<Command<Self::Command>>,
         command: Self::Command,
         response: &[u8],
         used_bytes: u32,
-    ) -> Completion;
+        scratch: Option<&Region>,
+    ) -> Step<Self::Command>;
 }
 
 /// What `probe` may look at.
@@ -101,6 +114,35 @@ pub enum ChainData {
     None,
     /// The request's own buffer.
     Srb(Direction),
-    /// A piece of the protocol's shared memory.
-    Shared(Direction, Segment),
+    /// The device writes so many bytes to the scratch memory, so many times over each other.
+    ScratchIn {
+        /// Bytes, at most [`Protocol::SCRATCH_BYTES`].
+        bytes: u32,
+        /// How often.
+        times: u16,
+    },
+    /// The device reads what [`Protocol::fill`] puts into the scratch memory, so many times in a row.
+    ScratchOut {
+        /// How often.
+        times: u16,
+    },
+}
+
+/// What [`Protocol::fill`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filled<C> {
+    /// Bytes that the device is to read.
+    pub bytes: u32,
+    /// The command that `complete` will get.
+    pub command: C,
+}
+
+/// What comes after the device's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a request that is not completed hangs its owner until the time-out"]
+pub enum Step<C> {
+    /// The request ends.
+    Done(Completion),
+    /// The same request goes to the device again, with this command. Its scratch memory stays its own.
+    Next(C),
 }

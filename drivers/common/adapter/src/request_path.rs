@@ -11,7 +11,8 @@ use virtio::queue::{
 use virtio::transport::Doorbell;
 
 use crate::build_io::Command;
-use crate::protocol::{ChainData, Protocol};
+use crate::protocol::{Chain, ChainData, Protocol, Step};
+use crate::scratch::{Repeated, ScratchId, ScratchPool};
 use crate::state::State;
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
@@ -23,10 +24,14 @@ pub(crate) type Finished<S> = ArrayVec<(S, Completion), BATCH>;
 /// A request queue in the memory StorPort gave: rings and tables in the uncached extension, slots in the device extension.
 pub(crate) type Ring<S, D> = RequestQueue<D, AnyRing<Region>, S, &'static mut [Slot<S>]>;
 
-/// A request queue and its backlog.
+/// A request queue and the requests that wait.
 pub(crate) struct RequestPath<S: 'static, D: Protocol> {
     pub(crate) ring: Ring<S, D>,
+    /// They wait for a place in the ring.
     pub(crate) backlog: Backlog<S, Command<D::Command>>,
+    /// They wait for scratch memory.
+    starved: Backlog<S, Command<D::Command>>,
+    scratch: ScratchPool,
     /// Known once the device runs.
     pub(crate) doorbell: Option<Doorbell>,
 }
@@ -48,7 +53,32 @@ pub(crate) enum Started<S> {
     Refused(S, Completion),
 }
 
+/// What a look at the ring found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No used buffer.
+    Nothing,
+    /// A request that ends.
+    Done,
+    /// A request that went into the ring again, or waits for that.
+    Again,
+}
+
+/// Why a request is not in the ring.
+enum Kept<S> {
+    /// The ring is full.
+    Full(S),
+    /// It needs scratch memory, and there is none.
+    Starved(S),
+    /// It cannot be started and ends like this.
+    Refused(S, Completion),
+}
+
 impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
+    pub(crate) const fn new(ring: Ring<S, D>, scratch: ScratchPool) -> Self {
+        Self { ring, backlog: Backlog::new(), starved: Backlog::new(), scratch, doorbell: None }
+    }
+
     /// Puts a request into the ring, or behind those that wait already.
     pub(crate) fn start(&mut self, protocol: &D, state: State, srb: S) -> Started<S> {
         match state {
@@ -69,36 +99,57 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             return Started::Taken(None);
         }
         match self.submit(protocol, srb) {
-            Ok(()) => Started::Taken(self.publish()),
-            Err(Rejected { token, reason: Reason::Full }) => {
-                self.backlog.push_back(token);
-                Started::Taken(None)
-            }
-            Err(Rejected { token, reason }) => Started::Refused(token, refusal(reason)),
+            Ok(()) => return Started::Taken(self.publish()),
+            Err(Kept::Full(srb)) => self.backlog.push_back(srb),
+            Err(Kept::Starved(srb)) => self.starved.push_back(srb),
+            Err(Kept::Refused(srb, completion)) => return Started::Refused(srb, completion),
         }
+        Started::Taken(None)
     }
 
-    /// Fills the ring from the backlog. Returns the notification to send; refused requests go to `finished`, which must
-    /// have room for one.
-    pub(crate) fn refill(&mut self, protocol: &D, finished: &mut Finished<S>) -> Option<Notification> {
-        let mut submitted = false;
+    /// Fills the ring from those that wait, and publishes that and what [`finish_one`](Self::finish_one) put into it.
+    /// Returns the notification to send; refused requests go to `finished`, which must have room for one.
+    pub(crate) fn refill(
+        &mut self,
+        protocol: &D,
+        mut submitted: bool,
+        finished: &mut Finished<S>,
+    ) -> Option<Notification> {
         while !finished.is_full()
-            && let Some(srb) = self.backlog.pop_front()
+            && let Some(srb) = self.next_waiting()
         {
             match self.submit(protocol, srb) {
                 Ok(()) => submitted = true,
-                Err(Rejected { token, reason: Reason::Full }) => {
-                    self.backlog.push_front(token);
+                Err(Kept::Full(srb)) => {
+                    self.backlog.push_front(srb);
                     break;
                 }
-                Err(Rejected { token, reason }) => finished.push((token, refusal(reason))),
+                // The next one may need none.
+                Err(Kept::Starved(srb)) => self.starved.push_back(srb),
+                Err(Kept::Refused(srb, completion)) => finished.push((srb, completion)),
             }
         }
         if submitted { self.publish() } else { None }
     }
 
-    /// Takes one used buffer off the ring and translates the device's answer.
-    pub(crate) fn finish_one(&mut self, protocol: &D) -> Result<Option<(S, Completion)>, DeviceFault> {
+    /// One that waited for scratch memory when there is some, else the one that has waited longest for the ring.
+    fn next_waiting(&mut self) -> Option<S> {
+        if self.scratch.is_any_free()
+            && let Some(srb) = self.starved.pop_front()
+        {
+            return Some(srb);
+        }
+        self.backlog.pop_front()
+    }
+
+    /// Takes one used buffer off the ring and translates the device's answer: a request that ends goes to `finished`, which
+    /// must have room for it. One with another step goes back into the ring, and has to be published
+    /// ([`refill`](Self::refill)).
+    pub(crate) fn finish_one(
+        &mut self,
+        protocol: &D,
+        finished: &mut Finished<S>,
+    ) -> Result<Found, DeviceFault> {
         const LONGEST: usize = 128;
         let whole = const {
             let whole = D::RESPONSE_BYTES as usize;
@@ -107,7 +158,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         };
 
         let Some(used) = self.ring.pop_used()? else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
         let mut response = [0; LONGEST];
         used.read_response(0, &mut response[..D::RESPONSE_HEAD]);
@@ -117,16 +168,36 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let used_bytes = used.length();
         used.spoil_response(D::RESPONSE_HEAD);
         let mut srb = used.take();
-        let completion = match srb.command() {
-            Some(Command::Request(command)) => {
-                protocol.complete(&mut srb, command, &response[..length], used_bytes)
-            }
-            // Only requests are ever submitted.
-            Some(Command::Reset | Command::SurpriseRemoval) | None => {
-                Completion::failed(SrbStatus::INTERNAL_ERROR)
-            }
+        // Only requests are ever submitted.
+        let Some(Command::Request(command, scratch)) = srb.command() else {
+            finished.push((srb, Completion::failed(SrbStatus::INTERNAL_ERROR)));
+            return Ok(Found::Done);
         };
-        Ok(Some((srb, completion)))
+        let memory = scratch.and_then(|id| self.scratch.memory(id));
+        match protocol.complete(&mut srb, command, &response[..length], used_bytes, memory) {
+            Step::Done(completion) => {
+                self.give_back(scratch);
+                finished.push((srb, completion));
+                Ok(Found::Done)
+            }
+            Step::Next(command) => {
+                srb.set_command(Command::Request(command, scratch));
+                self.submit_again(protocol, srb, finished);
+                Ok(Found::Again)
+            }
+        }
+    }
+
+    /// The next step of a request. Its last one has just left the ring, so there is room, unless its chain is longer.
+    #[cold]
+    fn submit_again(&mut self, protocol: &D, srb: S, finished: &mut Finished<S>) {
+        match self.submit(protocol, srb) {
+            Ok(()) => {}
+            // It has waited once.
+            Err(Kept::Full(srb)) => self.backlog.push_front(srb),
+            Err(Kept::Starved(srb)) => self.starved.push_back(srb),
+            Err(Kept::Refused(srb, completion)) => finished.push((srb, completion)),
+        }
     }
 
     /// Takes every request back, from the ring and the backlog. Only after the device was reset, was kept from memory, or
@@ -136,26 +207,90 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         while let Some(srb) = self.ring.take_outstanding() {
             all.push_back(srb);
         }
-        while let Some(srb) = self.backlog.pop_front() {
-            all.push_back(srb);
+        for waiting in [&mut self.backlog, &mut self.starved] {
+            while let Some(srb) = waiting.pop_front() {
+                all.push_back(srb);
+            }
         }
+        self.scratch.give_all();
         all
     }
 
-    fn submit(&mut self, protocol: &D, srb: S) -> Result<(), Rejected<S>> {
-        let Some(Command::Request(command)) = srb.command() else {
-            return Err(Rejected { token: srb, reason: Reason::Broken });
+    fn submit(&mut self, protocol: &D, srb: S) -> Result<(), Kept<S>> {
+        let Some(Command::Request(command, scratch)) = srb.command() else {
+            return Err(Kept::Refused(srb, refusal(Reason::Broken)));
         };
         let chain = protocol.chain(&srb, command);
         let header = &chain.header;
         let submitted = match chain.data {
             ChainData::None => self.ring.submit(srb, header, Direction::None, NoData),
-            ChainData::Shared(direction, segment) => self.ring.submit(srb, header, direction, segment),
             ChainData::Srb(direction) => {
                 self.ring.submit(srb, header, direction, OwnBuffer(PhantomData::<Command<D::Command>>))
             }
+            ChainData::ScratchIn { .. } | ChainData::ScratchOut { .. } => {
+                return self.submit_with_scratch(protocol, srb, chain, (command, scratch));
+            }
         };
-        submitted.map(drop)
+        match submitted {
+            Ok(_) => Ok(()),
+            Err(rejected) => Err(self.keep(rejected, scratch)),
+        }
+    }
+
+    /// A request whose data, in this step, is scratch memory.
+    #[cold]
+    fn submit_with_scratch(
+        &mut self,
+        protocol: &D,
+        mut srb: S,
+        chain: Chain<D::Header>,
+        (mut command, scratch): (D::Command, Option<ScratchId>),
+    ) -> Result<(), Kept<S>> {
+        let Some(scratch) = scratch.or_else(|| self.scratch.take()) else {
+            return Err(Kept::Starved(srb));
+        };
+        let Some(memory) = self.scratch.memory(scratch) else {
+            return Err(Kept::Refused(srb, refusal(Reason::Broken)));
+        };
+        let (direction, data) = match chain.data {
+            ChainData::ScratchIn { bytes, times } => {
+                (Direction::FromDevice, Repeated::new(memory, bytes, times))
+            }
+            ChainData::ScratchOut { times } => match protocol.fill(&mut srb, command, memory) {
+                Ok(filled) => {
+                    command = filled.command;
+                    (Direction::ToDevice, Repeated::new(memory, filled.bytes, times))
+                }
+                Err(completion) => {
+                    self.give_back(Some(scratch));
+                    return Err(Kept::Refused(srb, completion));
+                }
+            },
+            ChainData::None | ChainData::Srb(_) => (Direction::None, Repeated::new(memory, 0, 0)),
+        };
+        srb.set_command(Command::Request(command, Some(scratch)));
+        match self.ring.submit(srb, &chain.header, direction, data) {
+            Ok(_) => Ok(()),
+            Err(rejected) => Err(self.keep(rejected, Some(scratch))),
+        }
+    }
+
+    /// What becomes of a request that the ring did not take: one that is refused ends, and its scratch memory is free.
+    #[cold]
+    fn keep(&mut self, rejected: Rejected<S>, scratch: Option<ScratchId>) -> Kept<S> {
+        match rejected {
+            Rejected { token, reason: Reason::Full } => Kept::Full(token),
+            Rejected { token, reason } => {
+                self.give_back(scratch);
+                Kept::Refused(token, refusal(reason))
+            }
+        }
+    }
+
+    fn give_back(&mut self, scratch: Option<ScratchId>) {
+        if let Some(id) = scratch {
+            self.scratch.give(id);
+        }
     }
 
     fn publish(&mut self) -> Option<Notification> {

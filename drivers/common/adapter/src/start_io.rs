@@ -12,7 +12,7 @@ use crate::{Adapter, Request};
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn start(&self, srb: Request<P, D>) {
         match srb.command() {
-            Some(Command::Request(_)) => self.start_request(srb),
+            Some(Command::Request(..)) => self.start_request(srb),
             Some(Command::Reset) => {
                 let completion = if self.reset(Reason::PortDriver) {
                     Completion::success(0)

@@ -38,6 +38,9 @@ pub trait Srb<C: Copy>: Sized + Send {
     /// What `build_io` decoded; `None` until it has returned.
     fn command(&self) -> Option<C>;
 
+    /// Changes what [`command`](Self::command) says: the request has another step.
+    fn set_command(&mut self, command: C);
+
     /// Copies as much sense data as the request has room for; returns how much that was, in bytes.
     fn write_sense(&mut self, sense: &[u8]) -> usize;
 

@@ -9,7 +9,7 @@ use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, s
 use super::srb::{FakeSrb, SrbBuilder};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
 use crate::port::{LogEvent, Port};
-use crate::srb::Completion;
+use crate::srb::{Completion, Srb as _};
 
 /// How one request came back.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -116,10 +116,6 @@ impl<C> FakeSrb<C> {
         SrbBuilder::execute(cdb).build()
     }
 
-    pub(super) fn set_command(&mut self, command: C) {
-        self.0.command = Some(command);
-    }
-
     /// What the request leaves behind when it is completed: tag, data, sense.
     pub(super) fn finish(mut self) -> (u64, Vec<u8>, Vec<u8>) {
         assert!(self.0.next.is_none(), "a request was completed while another was linked behind it");
@@ -176,6 +172,10 @@ impl<C: Copy + Send> Srb<C> for FakeSrb<C> {
 
     fn command(&self) -> Option<C> {
         self.0.command
+    }
+
+    fn set_command(&mut self, command: C) {
+        self.0.command = Some(command);
     }
 
     fn write_sense(&mut self, sense: &[u8]) -> usize {

@@ -338,6 +338,10 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
         self.extension().command
     }
 
+    fn set_command(&mut self, command: C) {
+        self.extension_mut().command = Some(command);
+    }
+
     fn write_sense(&mut self, sense: &[u8]) -> usize {
         let parts = self.extension().parts;
         if parts.sense.is_null() {

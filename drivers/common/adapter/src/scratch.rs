@@ -1,0 +1,142 @@
+//! Memory that a request shares with the device besides its own buffer: parameters that the device reads, data that only the
+//! driver looks at.
+//!
+//! A few buffers in the uncached extension. A request that finds none waits for one, apart from those that wait for a place
+//! in the ring, which need none and must not wait behind it.
+
+use core::num::NonZeroU8;
+
+use virtio::memory::{Region, Segment, SharedMemory};
+
+/// How many buffers there are: commands that need one are rare.
+pub(crate) const COUNT: usize = 8;
+
+/// What each starts at a multiple of.
+const ALIGNMENT: usize = 16;
+
+/// Which buffer a request has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScratchId(NonZeroU8);
+
+impl ScratchId {
+    fn index(self) -> usize {
+        usize::from(self.0.get() - 1)
+    }
+}
+
+/// The buffers of a queue.
+#[derive(Debug)]
+pub(crate) struct ScratchPool {
+    buffers: [Option<Region>; COUNT],
+    /// One bit for each that is free.
+    free: u8,
+}
+
+impl ScratchPool {
+    /// Cuts the buffers, `bytes` each, off `memory`; `None` when it is too small. Of no bytes there are none.
+    pub(crate) fn new(memory: &mut Region, bytes: usize) -> Option<Self> {
+        let mut pool = Self { buffers: [const { None }; COUNT], free: 0 };
+        if bytes == 0 {
+            return Some(pool);
+        }
+        for (index, buffer) in pool.buffers.iter_mut().enumerate() {
+            *buffer = Some(memory.split(bytes, ALIGNMENT)?);
+            pool.free |= 1 << index;
+        }
+        Some(pool)
+    }
+
+    /// Takes a buffer.
+    pub(crate) fn take(&mut self) -> Option<ScratchId> {
+        let index = self.free.trailing_zeros() as u8;
+        // Without the lowest bit that is set; nothing is left of nothing.
+        self.free &= self.free.wrapping_sub(1);
+        if usize::from(index) < COUNT { NonZeroU8::new(index + 1).map(ScratchId) } else { None }
+    }
+
+    /// Gives a buffer back. The device must be done with it.
+    pub(crate) fn give(&mut self, id: ScratchId) {
+        debug_assert_eq!(self.free & 1 << id.index(), 0, "a buffer is given back once");
+        self.free |= 1 << id.index();
+    }
+
+    /// Gives all of them back. No request may have one any more.
+    pub(crate) fn give_all(&mut self) {
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            self.free |= u8::from(buffer.is_some()) << index;
+        }
+    }
+
+    /// Whether one is free.
+    pub(crate) const fn is_any_free(&self) -> bool {
+        self.free != 0
+    }
+
+    /// The memory of a buffer.
+    pub(crate) fn memory(&self, id: ScratchId) -> Option<&Region> {
+        self.buffers.get(id.index())?.as_ref()
+    }
+}
+
+/// The same piece of a buffer, several times in a row: what the device reads again and again, or writes over and over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeated {
+    pub(crate) segment: Segment,
+    pub(crate) times: u16,
+}
+
+impl<T> virtio::queue::Data<T> for Repeated {
+    fn segments(&self, _token: &T) -> impl ExactSizeIterator<Item = Segment> {
+        let segment = self.segment;
+        (0..self.times).map(move |_| segment)
+    }
+}
+
+impl Repeated {
+    /// The first `bytes` bytes of `memory`, `times` times.
+    pub(crate) fn new(memory: &Region, bytes: u32, times: u16) -> Self {
+        let length = bytes.min(u32::try_from(memory.len()).unwrap_or(u32::MAX));
+        Self { segment: Segment { address: memory.device_address(), length }, times }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> ScratchPool {
+        ScratchPool::new(&mut Region::leak(COUNT * 512, 0x1000), 512).expect("it is enough memory")
+    }
+
+    #[test]
+    fn every_buffer_is_memory_of_its_own() {
+        let mut pool = pool();
+
+        let starts = core::array::from_fn(|_| {
+            let id = pool.take().expect("there are as many buffers");
+            pool.memory(id).expect("it was taken").device_address()
+        });
+
+        assert_eq!(starts, [0x1000, 0x1200, 0x1400, 0x1600, 0x1800, 0x1a00, 0x1c00, 0x1e00]);
+        assert!(!pool.is_any_free());
+        assert_eq!(pool.take(), None);
+    }
+
+    #[test]
+    fn a_buffer_that_was_given_back_can_be_taken_again() {
+        let mut pool = pool();
+        let ids: [_; COUNT] = core::array::from_fn(|_| pool.take().expect("there are as many buffers"));
+
+        pool.give(ids[3]);
+
+        assert_eq!(pool.take(), Some(ids[3]));
+        assert_eq!(pool.take(), None);
+    }
+
+    #[test]
+    fn of_no_bytes_there_is_no_buffer() {
+        let mut pool = ScratchPool::new(&mut Region::leak(16, 0x1000), 0).expect("nothing fits anywhere");
+
+        assert_eq!(pool.take(), None);
+    }
+}
