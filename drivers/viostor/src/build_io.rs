@@ -57,7 +57,7 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
             let command = if through { Command::WriteThrough } else { Command::Write };
             transfer(disk, srb, range, DataDirection::Out, command)
         }
-        scsi::Command::SynchronizeCache(range) => {
+        scsi::Command::SynchronizeCache { range, immediate: _ } => {
             if !is_on_disk(range, disk.blocks) {
                 return Err(Sense::LBA_OUT_OF_RANGE);
             }
@@ -67,6 +67,12 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
                 false => BuildIo::Complete(Completion::success(0)),
             })
         }
+        // What the device does and this driver does not ask it for yet.
+        scsi::Command::WriteAndVerify(..)
+        | scsi::Command::Verify(..)
+        | scsi::Command::Unmap { .. }
+        | scsi::Command::WriteSame { .. }
+        | scsi::Command::Sanitize { .. } => Err(Sense::INVALID_OPERATION_CODE),
         scsi::Command::Inquiry(
             request @ Inquiry {
                 page: Some(inquiry::page::UNIT_SERIAL_NUMBER | inquiry::page::DEVICE_IDENTIFICATION),

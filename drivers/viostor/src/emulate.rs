@@ -69,9 +69,7 @@ pub(crate) fn answer(disk: &Disk, command: Command) -> Result<Answer, Sense> {
             select::WELL_KNOWN => Ok(Answer::new(report_luns::single_unit(false), allocation_length)),
             _ => Err(Sense::INVALID_FIELD_IN_CDB),
         },
-        Command::Read(..) | Command::Write(..) | Command::SynchronizeCache(_) => {
-            Err(Sense::INVALID_OPERATION_CODE)
-        }
+        _ => Err(Sense::INVALID_OPERATION_CODE),
     }
 }
 

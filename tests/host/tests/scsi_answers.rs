@@ -38,8 +38,8 @@ fn assert_refused(bench: &DiskBench, request: SrbBuilder, sense: Sense) {
     assert_eq!(completed.completion.srb_status_byte(), 0x84);
     assert_eq!(completed.completion.scsi_status.0, 0x02);
     assert_eq!(completed.completion.transferred, 0);
-    let expected =
-        [0x70, 0, sense.key.0, 0, 0, 0, 0, 10, 0, 0, 0, 0, sense.code, sense.qualifier, 0, 0, 0, 0];
+    let mut expected = vec![0x70, 0, sense.key.0, 0, 0, 0, 0, 10, 0, 0, 0, 0, sense.code, sense.qualifier, 0];
+    expected.extend(sense.key_specific.0);
     assert_eq!(completed.sense, expected);
 }
 
@@ -192,7 +192,7 @@ fn report_luns_lists_unit_0() {
 #[test]
 fn unknown_commands_are_refused() {
     let bench = bench();
-    for operation in [0x01, 0x04, 0x08, 0x0a, 0x15, 0x2f, 0x42, 0x7f, 0xc0, 0xff] {
+    for operation in [0x01, 0x04, 0x16, 0x17, 0x56, 0x57, 0x5e, 0x5f, 0x7f, 0x89, 0xc0, 0xff] {
         let mut cdb = [0; 16];
         cdb[0] = operation;
 
@@ -222,17 +222,18 @@ fn no_operation_code_and_no_length_of_a_cdb_does_harm() {
 #[test]
 fn fields_that_are_not_supported_are_refused() {
     let bench = bench();
-    let table: [&[u8]; 7] = [
-        &inquiry_page(0xb0, 255),
-        &[0x12, 0, 0x80, 0, 255, 0],
-        &[0x1a, 0, 0x01, 0, 0xc0, 0],
-        &[0x1a, 0, 0x08, 0x05, 0xc0, 0],
-        &[0xa0, 0, 0x55, 0, 0, 0, 0, 0, 0, 64, 0, 0],
-        &[0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0],
-        &[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0],
+    let get_lba_status = [0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
+    let table: [(&[u8], Sense); 7] = [
+        (&inquiry_page(0xb0, 255), Sense::INVALID_FIELD_IN_CDB),
+        (&[0x12, 0, 0x80, 0, 255, 0], Sense::invalid_cdb_byte(2)),
+        (&[0x1a, 0, 0x01, 0, 0xc0, 0], Sense::INVALID_FIELD_IN_CDB),
+        (&[0x1a, 0, 0x08, 0x05, 0xc0, 0], Sense::INVALID_FIELD_IN_CDB),
+        (&[0xa0, 0, 0x55, 0, 0, 0, 0, 0, 0, 64, 0, 0], Sense::INVALID_FIELD_IN_CDB),
+        (&get_lba_status, Sense::invalid_cdb_bit(1, 4)),
+        (&[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0], Sense::invalid_cdb_bit(1, 7)),
     ];
-    for cdb in table {
-        assert_refused(&bench, SrbBuilder::execute(cdb).with_data_in(255), Sense::INVALID_FIELD_IN_CDB);
+    for (cdb, sense) in table {
+        assert_refused(&bench, SrbBuilder::execute(cdb).with_data_in(255), sense);
     }
     let saved = SrbBuilder::execute(&[0x1a, 0, 0xc8, 0, 0xc0, 0]).with_data_in(192);
     assert_refused(&bench, saved, Sense::SAVING_PARAMETERS_NOT_SUPPORTED);
@@ -254,6 +255,27 @@ fn blocks_past_the_end_are_refused() {
     flush[2..6].copy_from_slice(&4096_u32.to_be_bytes());
     assert_refused(&bench, SrbBuilder::execute(&flush), past);
     assert_device_untouched(&bench);
+}
+
+#[test]
+fn reads_and_writes_of_6_and_12_bytes_move_the_blocks_they_name() {
+    let bench = bench();
+    let content = host_tests::pattern(6, 1024);
+    let written = bench.filled(&content);
+
+    let write_6 = bench.execute(writing(&[0x0a, 0, 0x01, 0x02, 2, 0], &[written]));
+    let buffer = bench.buffer(1024);
+    let read_12 = bench.execute(reading(&[0xa8, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 2, 0, 0], &[buffer]));
+    assert_eq!(bench.content(buffer), content);
+    let write_12 = bench.execute(writing(&[0xaa, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0], &[written]));
+    let large = bench.buffer(256 * 512);
+    let read_6 = bench.execute(reading(&[0x08, 0, 0, 0, 0, 0], &[large]));
+
+    for completed in [write_6, read_12, write_12, read_6] {
+        assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
+    }
+    assert_eq!(bench.content(large)[..1024], content, "a length of 0 is 256 blocks");
+    bench.device.assert_no_violations();
 }
 
 #[test]

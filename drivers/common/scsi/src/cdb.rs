@@ -1,4 +1,9 @@
 //! Command descriptor blocks: bytes in, a checked [`Command`] or the refusing [`Sense`] out.
+//!
+//! What is checked: every field that SPC-4 and SBC-3 define. Reserved bits are ignored, as SPC-4 3.3.11 allows, since
+//! later standards give them a meaning and initiators send them.
+
+mod decode;
 
 use bitflags::bitflags;
 
@@ -9,36 +14,76 @@ use crate::sense::Sense;
 pub struct OperationCode(pub u8);
 
 impl OperationCode {
-    /// SPC-4, 6.33
+    /// SPC-4, 6.47
     pub const TEST_UNIT_READY: Self = Self(0x00);
     /// SPC-4, 6.39
     pub const REQUEST_SENSE: Self = Self(0x03);
+    /// SBC-2, 5.5; obsolete since SBC-3
+    pub const READ_6: Self = Self(0x08);
+    /// SBC-2, 5.24; obsolete since SBC-3
+    pub const WRITE_6: Self = Self(0x0a);
     /// SPC-4, 6.6
     pub const INQUIRY: Self = Self(0x12);
+    /// SPC-4, 6.11
+    pub const MODE_SELECT_6: Self = Self(0x15);
     /// SPC-4, 6.13
     pub const MODE_SENSE_6: Self = Self(0x1a);
+    /// SBC-3, START STOP UNIT
+    pub const START_STOP_UNIT: Self = Self(0x1b);
     /// SPC-4, 6.42
     pub const SEND_DIAGNOSTIC: Self = Self(0x1d);
+    /// SBC-3, PREVENT ALLOW MEDIUM REMOVAL
+    pub const PREVENT_ALLOW_MEDIUM_REMOVAL: Self = Self(0x1e);
     /// SBC-3, 5.15
     pub const READ_CAPACITY_10: Self = Self(0x25);
     /// SBC-3, 5.11
     pub const READ_10: Self = Self(0x28);
     /// SBC-3, 5.32
     pub const WRITE_10: Self = Self(0x2a);
+    /// SBC-3, WRITE AND VERIFY (10)
+    pub const WRITE_AND_VERIFY_10: Self = Self(0x2e);
+    /// SBC-3, VERIFY (10)
+    pub const VERIFY_10: Self = Self(0x2f);
     /// SBC-3, 5.26
     pub const SYNCHRONIZE_CACHE_10: Self = Self(0x35);
+    /// SBC-3, WRITE SAME (10)
+    pub const WRITE_SAME_10: Self = Self(0x41);
+    /// SBC-3, UNMAP
+    pub const UNMAP: Self = Self(0x42);
+    /// SBC-3, SANITIZE
+    pub const SANITIZE: Self = Self(0x48);
+    /// SPC-4, 6.8
+    pub const LOG_SENSE: Self = Self(0x4d);
+    /// SPC-4, 6.12
+    pub const MODE_SELECT_10: Self = Self(0x55);
     /// SPC-4, 6.14
     pub const MODE_SENSE_10: Self = Self(0x5a);
     /// SBC-3, 5.13
     pub const READ_16: Self = Self(0x88);
     /// SBC-3, 5.34
     pub const WRITE_16: Self = Self(0x8a);
+    /// SBC-3, WRITE AND VERIFY (16)
+    pub const WRITE_AND_VERIFY_16: Self = Self(0x8e);
+    /// SBC-3, VERIFY (16)
+    pub const VERIFY_16: Self = Self(0x8f);
     /// SBC-3, 5.27
     pub const SYNCHRONIZE_CACHE_16: Self = Self(0x91);
+    /// SBC-3, WRITE SAME (16)
+    pub const WRITE_SAME_16: Self = Self(0x93);
     /// Carries a service action in the low five bits of byte 1.
     pub const SERVICE_ACTION_IN_16: Self = Self(0x9e);
     /// SPC-4, 6.33
     pub const REPORT_LUNS: Self = Self(0xa0);
+    /// Carries a service action in the low five bits of byte 1.
+    pub const MAINTENANCE_IN: Self = Self(0xa3);
+    /// SBC-3, READ (12)
+    pub const READ_12: Self = Self(0xa8);
+    /// SBC-3, WRITE (12)
+    pub const WRITE_12: Self = Self(0xaa);
+    /// SBC-3, WRITE AND VERIFY (12)
+    pub const WRITE_AND_VERIFY_12: Self = Self(0xae);
+    /// SBC-3, VERIFY (12)
+    pub const VERIFY_12: Self = Self(0xaf);
 
     /// Length of the CDB that starts with this operation code (SPC-4, table 27); `None` for a variable or
     /// vendor-specific one.
@@ -53,11 +98,16 @@ impl OperationCode {
     }
 }
 
+/// Service actions, with the operation code they belong to.
+pub mod service_action {
+    /// READ CAPACITY(16) of SERVICE ACTION IN(16) (SBC-3, 5.16)
+    pub const READ_CAPACITY_16: u8 = 0x10;
+    /// REPORT SUPPORTED OPERATION CODES of MAINTENANCE IN (SPC-4, 6.35)
+    pub const REPORT_SUPPORTED_OPERATION_CODES: u8 = 0x0c;
+}
+
 /// Normal ACA, in CONTROL.
 const NACA: u8 = 0x04;
-
-/// Service action of READ CAPACITY(16) (SBC-3, 5.16).
-const READ_CAPACITY_16: u8 = 0x10;
 
 /// A logical block address. Counted in logical blocks, whose size is the disk's; a virtio-blk sector is another unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +155,8 @@ pub struct ModeSense {
     pub ten: bool,
     /// DBD: leave the block descriptors out.
     pub disable_block_descriptors: bool,
+    /// LLBAA: block descriptors may have the long form; only (10) has it.
+    pub long_block_addresses: bool,
     /// Which values.
     pub control: PageControl,
     /// PAGE CODE; 0x3f asks for all.
@@ -122,6 +174,43 @@ pub struct Inquiry {
     pub page: Option<u8>,
     /// ALLOCATION LENGTH
     pub allocation_length: u16,
+}
+
+/// What VERIFY and WRITE AND VERIFY compare (SBC-3, VERIFY: BYTCHK).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteCheck {
+    /// 00b: nothing. The blocks only have to be readable.
+    None,
+    /// 01b: every block with the one that was sent for it.
+    Compare,
+    /// 11b: every block with the only one that was sent.
+    CompareOneBlock,
+}
+
+/// What SANITIZE does (SBC-3, SANITIZE: SERVICE ACTION).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SanitizeAction {
+    /// Overwrite with a pattern.
+    Overwrite,
+    /// Erase the blocks of the medium.
+    BlockErase,
+    /// Forget the key.
+    CryptographicErase,
+    /// Leave the state that a failed sanitize operation left.
+    ExitFailureMode,
+}
+
+/// Which commands REPORT SUPPORTED OPERATION CODES is asked about (SPC-4, 6.35: REPORTING OPTIONS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportedCommands {
+    /// 000b: every one.
+    All,
+    /// 001b: the one with this operation code, which has no service actions.
+    Code(OperationCode),
+    /// 010b: the one with this operation code and service action.
+    Action(OperationCode, u16),
+    /// 011b: the one with this operation code, and this service action if the code has any.
+    CodeOrAction(OperationCode, u16),
 }
 
 /// A command a disk understands.
@@ -142,6 +231,17 @@ pub enum Command {
     Inquiry(Inquiry),
     /// MODE SENSE(6) and (10)
     ModeSense(ModeSense),
+    /// MODE SELECT(6) and (10)
+    ModeSelect {
+        /// The ten-byte form, with the longer header.
+        ten: bool,
+        /// PF: the list has mode pages as SPC-4 defines them.
+        page_format: bool,
+        /// SP: save the pages.
+        save_pages: bool,
+        /// PARAMETER LIST LENGTH
+        parameter_length: u16,
+    },
     /// READ CAPACITY(10)
     ReadCapacity10,
     /// READ CAPACITY(16)
@@ -156,12 +256,93 @@ pub enum Command {
         /// ALLOCATION LENGTH
         allocation_length: u32,
     },
-    /// READ(10) and (16); zero blocks read nothing.
+    /// START STOP UNIT
+    StartStopUnit {
+        /// IMMED: end before it is done.
+        immediate: bool,
+        /// POWER CONDITION; 0 is START and LOEJ's turn.
+        power_condition: u8,
+        /// LOEJ: load or eject the medium.
+        load_eject: bool,
+        /// START
+        start: bool,
+        /// NO_FLUSH: stop without writing the cache to the medium.
+        no_flush: bool,
+    },
+    /// PREVENT ALLOW MEDIUM REMOVAL
+    PreventAllow {
+        /// PREVENT
+        prevent: u8,
+    },
+    /// LOG SENSE
+    LogSense {
+        /// SP: save the parameters.
+        save: bool,
+        /// PC: which values.
+        control: u8,
+        /// PAGE CODE
+        page: u8,
+        /// SUBPAGE CODE
+        subpage: u8,
+        /// PARAMETER POINTER: the first parameter wanted.
+        pointer: u16,
+        /// ALLOCATION LENGTH
+        allocation_length: u16,
+    },
+    /// REPORT SUPPORTED OPERATION CODES
+    ReportSupportedOperationCodes {
+        /// Which.
+        commands: ReportedCommands,
+        /// RCTD: with a command timeouts descriptor for each.
+        timeouts: bool,
+        /// ALLOCATION LENGTH
+        allocation_length: u32,
+    },
+    /// READ(6), (10), (12) and (16); zero blocks read nothing.
     Read(BlockRange, TransferFlags),
-    /// WRITE(10) and (16); zero blocks write nothing.
+    /// WRITE(6), (10), (12) and (16); zero blocks write nothing.
     Write(BlockRange, TransferFlags),
-    /// SYNCHRONIZE CACHE(10) and (16); zero blocks mean all to the end.
-    SynchronizeCache(BlockRange),
+    /// WRITE AND VERIFY(10), (12) and (16); zero blocks write nothing. Never [`ByteCheck::CompareOneBlock`].
+    WriteAndVerify(BlockRange, ByteCheck),
+    /// VERIFY(10), (12) and (16); zero blocks verify nothing.
+    Verify(BlockRange, ByteCheck),
+    /// SYNCHRONIZE CACHE(10) and (16)
+    SynchronizeCache {
+        /// What has to be durable; zero blocks mean all to the end.
+        range: BlockRange,
+        /// IMMED: end before it is done.
+        immediate: bool,
+    },
+    /// UNMAP, whose ranges come as data: see [`unmap`](crate::unmap).
+    Unmap {
+        /// ANCHOR: keep the room.
+        anchor: bool,
+        /// PARAMETER LIST LENGTH
+        parameter_length: u16,
+    },
+    /// WRITE SAME(10) and (16)
+    WriteSame {
+        /// What to write; zero blocks mean all to the end, or are refused with [`Sense::INVALID_FIELD_IN_CDB`] where the
+        /// Block Limits page says so (WSNZ).
+        range: BlockRange,
+        /// UNMAP: the blocks may be unmapped instead, where they read as the data afterwards.
+        unmap: bool,
+        /// ANCHOR: keep the room of blocks that are unmapped.
+        anchor: bool,
+        /// NDOB: no block is sent; write zeroes. Only (16) has it.
+        no_data_out: bool,
+    },
+    /// SANITIZE
+    Sanitize {
+        /// How.
+        action: SanitizeAction,
+        /// IMMED: end before it is done.
+        immediate: bool,
+        /// AUSE: a failure may be left without a successful sanitize operation.
+        allow_unrestricted_exit: bool,
+        /// PARAMETER LIST LENGTH; 0 but for [`SanitizeAction::Overwrite`].
+        parameter_length: u16,
+    },
 }
 
 impl Command {
@@ -170,194 +351,61 @@ impl Command {
     /// # Errors
     /// The sense data to refuse it with: an unknown operation code, or a field that is not supported.
     pub fn decode(cdb: &[u8]) -> Result<Self, Sense> {
+        use decode as d;
         let operation = OperationCode(*cdb.first().ok_or(Sense::INVALID_OPERATION_CODE)?);
         let length = operation.cdb_length().ok_or(Sense::INVALID_OPERATION_CODE)?;
-        let cdb = cdb.get(..length).ok_or(Sense::INVALID_FIELD_IN_CDB)?;
+        let Some(cdb) = cdb.get(..length) else {
+            // Without its last byte there is no command, known or not.
+            return Err(Sense::INVALID_FIELD_IN_CDB);
+        };
         let command = match operation {
+            OperationCode::READ_6 => Ok(Self::Read(d::range6(cdb), TransferFlags::empty())),
+            OperationCode::READ_10 => Ok(Self::Read(d::range10(cdb), d::transfer_flags(cdb)?)),
+            OperationCode::READ_12 => Ok(Self::Read(d::range12(cdb), d::transfer_flags(cdb)?)),
+            OperationCode::READ_16 => Ok(Self::Read(d::range16(cdb), d::transfer_flags(cdb)?)),
+            OperationCode::WRITE_6 => Ok(Self::Write(d::range6(cdb), TransferFlags::empty())),
+            OperationCode::WRITE_10 => Ok(Self::Write(d::range10(cdb), d::transfer_flags(cdb)?)),
+            OperationCode::WRITE_12 => Ok(Self::Write(d::range12(cdb), d::transfer_flags(cdb)?)),
+            OperationCode::WRITE_16 => Ok(Self::Write(d::range16(cdb), d::transfer_flags(cdb)?)),
+            OperationCode::WRITE_AND_VERIFY_10 => d::write_and_verify(cdb, d::range10(cdb)),
+            OperationCode::WRITE_AND_VERIFY_12 => d::write_and_verify(cdb, d::range12(cdb)),
+            OperationCode::WRITE_AND_VERIFY_16 => d::write_and_verify(cdb, d::range16(cdb)),
+            OperationCode::VERIFY_10 => d::verify(cdb, d::range10(cdb)),
+            OperationCode::VERIFY_12 => d::verify(cdb, d::range12(cdb)),
+            OperationCode::VERIFY_16 => d::verify(cdb, d::range16(cdb)),
+            OperationCode::SYNCHRONIZE_CACHE_10 => Ok(d::synchronize_cache(cdb, d::range10(cdb))),
+            OperationCode::SYNCHRONIZE_CACHE_16 => Ok(d::synchronize_cache(cdb, d::range16(cdb))),
+            OperationCode::UNMAP => Ok(d::unmap(cdb)),
+            OperationCode::WRITE_SAME_10 => d::write_same(cdb, d::range10(cdb), false),
+            OperationCode::WRITE_SAME_16 => d::write_same(cdb, d::range16(cdb), true),
+            OperationCode::SANITIZE => d::sanitize(cdb),
             OperationCode::TEST_UNIT_READY => Ok(Self::TestUnitReady),
             OperationCode::REQUEST_SENSE => {
                 Ok(Self::RequestSense { descriptor: cdb[1] & 1 != 0, allocation_length: cdb[4] })
             }
-            OperationCode::SEND_DIAGNOSTIC => send_diagnostic(cdb),
-            OperationCode::INQUIRY => inquiry(cdb),
-            OperationCode::MODE_SENSE_6 => Ok(Self::ModeSense(mode_sense(cdb, false, u16::from(cdb[4])))),
-            OperationCode::MODE_SENSE_10 => Ok(Self::ModeSense(mode_sense(cdb, true, be16(cdb, 7)))),
-            OperationCode::READ_CAPACITY_10 => Ok(Self::ReadCapacity10),
-            OperationCode::SERVICE_ACTION_IN_16 => match cdb[1] & 0x1f {
-                READ_CAPACITY_16 => Ok(Self::ReadCapacity16 { allocation_length: be32(cdb, 10) }),
-                _ => Err(Sense::INVALID_FIELD_IN_CDB),
-            },
-            OperationCode::REPORT_LUNS => {
-                Ok(Self::ReportLuns { select: cdb[2], allocation_length: be32(cdb, 6) })
-            }
-            OperationCode::READ_10 => Ok(Self::Read(range10(cdb), transfer_flags(cdb)?)),
-            OperationCode::READ_16 => Ok(Self::Read(range16(cdb), transfer_flags(cdb)?)),
-            OperationCode::WRITE_10 => Ok(Self::Write(range10(cdb), transfer_flags(cdb)?)),
-            OperationCode::WRITE_16 => Ok(Self::Write(range16(cdb), transfer_flags(cdb)?)),
-            OperationCode::SYNCHRONIZE_CACHE_10 => Ok(Self::SynchronizeCache(range10(cdb))),
-            OperationCode::SYNCHRONIZE_CACHE_16 => Ok(Self::SynchronizeCache(range16(cdb))),
+            OperationCode::SEND_DIAGNOSTIC => d::send_diagnostic(cdb),
+            OperationCode::INQUIRY => d::inquiry(cdb),
+            OperationCode::MODE_SENSE_6 => Ok(d::mode_sense(cdb, false)),
+            OperationCode::MODE_SENSE_10 => Ok(d::mode_sense(cdb, true)),
+            OperationCode::MODE_SELECT_6 => d::mode_select(cdb, false),
+            OperationCode::MODE_SELECT_10 => d::mode_select(cdb, true),
+            OperationCode::START_STOP_UNIT => Ok(d::start_stop_unit(cdb)),
+            OperationCode::PREVENT_ALLOW_MEDIUM_REMOVAL => Ok(Self::PreventAllow { prevent: cdb[4] & 0x03 }),
+            OperationCode::LOG_SENSE => Ok(d::log_sense(cdb)),
+            OperationCode::READ_CAPACITY_10 => d::read_capacity_10(cdb),
+            OperationCode::SERVICE_ACTION_IN_16 => d::service_action_in_16(cdb),
+            OperationCode::REPORT_LUNS => Ok(d::report_luns(cdb)),
+            OperationCode::MAINTENANCE_IN => d::maintenance_in(cdb),
             _ => Err(Sense::INVALID_OPERATION_CODE),
         }?;
         // CONTROL is the last byte. Standard INQUIRY data says NORMACA 0, so NACA 1 is refused (SAM-5, 5.2).
-        if cdb[length - 1] & NACA == 0 { Ok(command) } else { Err(Sense::INVALID_FIELD_IN_CDB) }
+        if cdb[length - 1] & NACA == 0 {
+            Ok(command)
+        } else {
+            Err(Sense::invalid_cdb_bit(length as u16 - 1, 2))
+        }
     }
-}
-
-/// Only the default self-test (SELFTEST 1) without parameters; the others and diagnostic pages are optional.
-fn send_diagnostic(cdb: &[u8]) -> Result<Command, Sense> {
-    let parameters = be16(cdb, 3);
-    // SELF-TEST CODE, PF and SELFTEST; what a test may do to the medium or to units beside it is of no concern.
-    match (cdb[1] & 0xf4, parameters) {
-        (0x04, 0) => Ok(Command::SelfTest),
-        _ => Err(Sense::INVALID_FIELD_IN_CDB),
-    }
-}
-
-fn inquiry(cdb: &[u8]) -> Result<Command, Sense> {
-    let vital_product_data = cdb[1] & 0x01 != 0;
-    // A page code without EVPD is refused (SPC-4, 6.6.1), not answered with standard data.
-    if !vital_product_data && cdb[2] != 0 {
-        return Err(Sense::INVALID_FIELD_IN_CDB);
-    }
-    Ok(Command::Inquiry(Inquiry {
-        page: vital_product_data.then_some(cdb[2]),
-        allocation_length: be16(cdb, 3),
-    }))
-}
-
-fn mode_sense(cdb: &[u8], ten: bool, allocation_length: u16) -> ModeSense {
-    ModeSense {
-        ten,
-        disable_block_descriptors: cdb[1] & 0x08 != 0,
-        control: match cdb[2] >> 6 {
-            0 => PageControl::Current,
-            1 => PageControl::Changeable,
-            2 => PageControl::Default,
-            _ => PageControl::Saved,
-        },
-        page: cdb[2] & 0x3f,
-        subpage: cdb[3],
-        allocation_length,
-    }
-}
-
-/// Protection information is never supported here, so its field must be zero (SBC-3, 5.11).
-fn transfer_flags(cdb: &[u8]) -> Result<TransferFlags, Sense> {
-    let flags = TransferFlags::from_bits_truncate(cdb[1]);
-    if flags.intersects(TransferFlags::PROTECT) { Err(Sense::INVALID_FIELD_IN_CDB) } else { Ok(flags) }
-}
-
-fn range10(cdb: &[u8]) -> BlockRange {
-    BlockRange { start: Lba(u64::from(be32(cdb, 2))), blocks: u32::from(be16(cdb, 7)) }
-}
-
-fn range16(cdb: &[u8]) -> BlockRange {
-    BlockRange { start: Lba(be64(cdb, 2)), blocks: be32(cdb, 10) }
-}
-
-fn be16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn be32(bytes: &[u8], at: usize) -> u32 {
-    u32::from(be16(bytes, at)) << 16 | u32::from(be16(bytes, at + 2))
-}
-
-fn be64(bytes: &[u8], at: usize) -> u64 {
-    u64::from(be32(bytes, at)) << 32 | u64::from(be32(bytes, at + 4))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn read_10_decodes_address_length_and_fua() {
-        let command = Command::decode(&[0x28, 0x08, 0x01, 0x02, 0x03, 0x04, 0, 0x10, 0x20, 0]);
-
-        let range = BlockRange { start: Lba(0x0102_0304), blocks: 0x1020 };
-        assert_eq!(command, Ok(Command::Read(range, TransferFlags::FORCE_UNIT_ACCESS)));
-    }
-
-    #[test]
-    fn write_16_decodes_a_64_bit_address() {
-        let command =
-            Command::decode(&[0x8a, 0, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0, 1, 2, 3, 0, 0]);
-
-        let range = BlockRange { start: Lba(0x0102_0304_0506_0708), blocks: 0x0001_0203 };
-        assert_eq!(command, Ok(Command::Write(range, TransferFlags::empty())));
-    }
-
-    #[test]
-    fn protection_information_is_refused() {
-        let command = Command::decode(&[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0]);
-
-        assert_eq!(command, Err(Sense::INVALID_FIELD_IN_CDB));
-    }
-
-    #[test]
-    fn a_cdb_shorter_than_its_operation_code_says_is_refused() {
-        for cdb in [&[0x28, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0x12, 0, 0], &[0x9e, 0x10]] {
-            assert_eq!(Command::decode(cdb), Err(Sense::INVALID_FIELD_IN_CDB));
-        }
-    }
-
-    #[test]
-    fn no_cdb_at_all_and_unknown_operation_codes_are_refused() {
-        assert_eq!(Command::decode(&[]), Err(Sense::INVALID_OPERATION_CODE));
-        assert_eq!(Command::decode(&[0x04, 0, 0, 0, 0, 0]), Err(Sense::INVALID_OPERATION_CODE));
-        assert_eq!(Command::decode(&[0xff; 16]), Err(Sense::INVALID_OPERATION_CODE));
-    }
-
-    #[test]
-    fn a_page_code_without_evpd_is_refused() {
-        assert_eq!(Command::decode(&[0x12, 0, 0x80, 0, 36, 0]), Err(Sense::INVALID_FIELD_IN_CDB));
-    }
-
-    #[test]
-    fn other_service_actions_than_read_capacity_16_are_refused() {
-        // Service action 0x12 is GET LBA STATUS.
-        let mut cdb = [0; 16];
-        cdb[0] = 0x9e;
-        cdb[1] = 0x12;
-
-        assert_eq!(Command::decode(&cdb), Err(Sense::INVALID_FIELD_IN_CDB));
-    }
-
-    #[test]
-    fn naca_is_refused_by_every_command_and_unknown_codes_stay_unknown() {
-        assert_eq!(Command::decode(&[0, 0, 0, 0, 0, 0x04]), Err(Sense::INVALID_FIELD_IN_CDB));
-        assert_eq!(Command::decode(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 4]), Err(Sense::INVALID_FIELD_IN_CDB));
-        assert_eq!(Command::decode(&[0x04, 0, 0, 0, 0, 0x04]), Err(Sense::INVALID_OPERATION_CODE));
-    }
-
-    #[test]
-    fn only_the_default_self_test_is_decoded() {
-        assert_eq!(Command::decode(&[0x1d, 0x04, 0, 0, 0, 0]), Ok(Command::SelfTest));
-        for cdb in [[0x1d, 0, 0, 0, 0, 0], [0x1d, 0x24, 0, 0, 0, 0], [0x1d, 0x04, 0, 0, 8, 0]] {
-            assert_eq!(Command::decode(&cdb), Err(Sense::INVALID_FIELD_IN_CDB));
-        }
-    }
-
-    #[test]
-    fn request_sense_decodes_format_and_length() {
-        let command = Command::decode(&[0x03, 0x01, 0, 0, 252, 0]);
-
-        assert_eq!(command, Ok(Command::RequestSense { descriptor: true, allocation_length: 252 }));
-    }
-
-    #[test]
-    fn mode_sense_6_decodes_control_page_and_length() {
-        let command = Command::decode(&[0x1a, 0x08, 0x48, 0x00, 0xc0, 0]);
-
-        let expected = ModeSense {
-            ten: false,
-            disable_block_descriptors: true,
-            control: PageControl::Changeable,
-            page: 8,
-            subpage: 0,
-            allocation_length: 0xc0,
-        };
-        assert_eq!(command, Ok(Command::ModeSense(expected)));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 //! - [`cdb`]: a CDB's bytes → [`cdb::Command`], every field checked, or the sense data that refuses it.
 //! - [`sense`]: sense key, additional sense code and the fixed format.
 //! - [`inquiry`], [`capacity`], [`mode`], [`report_luns`]: parameter data, byte for byte.
+//! - [`unmap`]: what a list of ranges says.
 //! - [`parameter_data`]: cutting an answer to the allocation length.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod mode;
 pub mod parameter_data;
 pub mod report_luns;
 pub mod sense;
+pub mod unmap;
 
 pub use cdb::Command;
 pub use sense::{Sense, SenseKey};

@@ -24,6 +24,8 @@ impl SenseKey {
     pub const DATA_PROTECT: Self = Self(0x7);
     /// The command was aborted.
     pub const ABORTED_COMMAND: Self = Self(0xb);
+    /// What was sent and what lies on the medium differ.
+    pub const MISCOMPARE: Self = Self(0xe);
 }
 
 /// Sense key with additional sense code and qualifier (SPC-4, annex D).
@@ -35,6 +37,27 @@ pub struct Sense {
     pub code: u8,
     /// ADDITIONAL SENSE CODE QUALIFIER
     pub qualifier: u8,
+    /// SENSE KEY SPECIFIC: for an illegal request the field that is at fault, else zeroes.
+    pub key_specific: KeySpecific,
+}
+
+/// SENSE KEY SPECIFIC (SPC-4, 4.5.2.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeySpecific(pub [u8; 3]);
+
+impl KeySpecific {
+    /// SKSV: there is something in it.
+    const VALID: u8 = 0x80;
+    /// C/D: the field is one of the CDB, not of the parameter list.
+    const IN_CDB: u8 = 0x40;
+    /// BPV: BIT POINTER is valid.
+    const BIT_VALID: u8 = 0x08;
+
+    /// A field pointer (SPC-4, 4.5.2.4.2).
+    const fn field(flags: u8, byte: u16) -> Self {
+        let [high, low] = byte.to_be_bytes();
+        Self([Self::VALID | flags, high, low])
+    }
 }
 
 impl Sense {
@@ -44,10 +67,15 @@ impl Sense {
     pub const INVALID_OPERATION_CODE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x20, 0x00);
     /// The block address lies past the last block.
     pub const LBA_OUT_OF_RANGE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x21, 0x00);
-    /// A field of the CDB has a value that is not supported.
+    /// The length of the parameter list is not what the list needs.
+    pub const PARAMETER_LIST_LENGTH_ERROR: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x1a, 0x00);
+    /// A field of the CDB has a value that is not supported. See [`invalid_cdb_byte`](Self::invalid_cdb_byte).
     pub const INVALID_FIELD_IN_CDB: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x24, 0x00);
     /// The logical unit does not exist.
     pub const LOGICAL_UNIT_NOT_SUPPORTED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x25, 0x00);
+    /// A field of the parameter list has a value that is not supported. See
+    /// [`invalid_parameter_byte`](Self::invalid_parameter_byte).
+    pub const INVALID_FIELD_IN_PARAMETER_LIST: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x00);
     /// Saved mode pages do not exist.
     pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x39, 0x00);
     /// The medium cannot be written to.
@@ -56,12 +84,32 @@ impl Sense {
     pub const UNRECOVERED_READ_ERROR: Self = Self::new(SenseKey::MEDIUM_ERROR, 0x11, 0x00);
     /// A write, or making writes durable, failed.
     pub const WRITE_ERROR: Self = Self::new(SenseKey::MEDIUM_ERROR, 0x0c, 0x00);
+    /// What was sent and what lies on the medium differ.
+    pub const MISCOMPARE: Self = Self::new(SenseKey::MISCOMPARE, 0x1d, 0x00);
     /// The device failed in a way that no other code describes.
     pub const INTERNAL_TARGET_FAILURE: Self = Self::new(SenseKey::HARDWARE_ERROR, 0x44, 0x00);
 
     /// Puts the three parts together.
     pub const fn new(key: SenseKey, code: u8, qualifier: u8) -> Self {
-        Self { key, code, qualifier }
+        Self { key, code, qualifier, key_specific: KeySpecific([0; 3]) }
+    }
+
+    /// [`INVALID_FIELD_IN_CDB`](Self::INVALID_FIELD_IN_CDB) with the first byte of the field.
+    pub const fn invalid_cdb_byte(byte: u16) -> Self {
+        let key_specific = KeySpecific::field(KeySpecific::IN_CDB, byte);
+        Self { key_specific, ..Self::INVALID_FIELD_IN_CDB }
+    }
+
+    /// [`INVALID_FIELD_IN_CDB`](Self::INVALID_FIELD_IN_CDB) with the first byte of the field, and the field's highest bit
+    /// in it.
+    pub const fn invalid_cdb_bit(byte: u16, bit: u8) -> Self {
+        let flags = KeySpecific::IN_CDB | KeySpecific::BIT_VALID | (bit & 0x07);
+        Self { key_specific: KeySpecific::field(flags, byte), ..Self::INVALID_FIELD_IN_CDB }
+    }
+
+    /// [`INVALID_FIELD_IN_PARAMETER_LIST`](Self::INVALID_FIELD_IN_PARAMETER_LIST) with the first byte of the field.
+    pub const fn invalid_parameter_byte(byte: u16) -> Self {
+        Self { key_specific: KeySpecific::field(0, byte), ..Self::INVALID_FIELD_IN_PARAMETER_LIST }
     }
 
     /// The fixed format for a current error (SPC-4, 4.5.3).
@@ -76,7 +124,7 @@ impl Sense {
             code: self.code,
             qualifier: self.qualifier,
             field_replaceable_unit: 0,
-            key_specific: [0; 3],
+            key_specific: self.key_specific.0,
         }
     }
 }
@@ -128,6 +176,14 @@ mod tests {
     #[test]
     fn descriptor_sense_without_descriptors_is_its_header() {
         assert_eq!(Sense::LBA_OUT_OF_RANGE.descriptor(), [0x72, 5, 0x21, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_field_pointer_names_byte_and_bit() {
+        assert_eq!(Sense::invalid_cdb_byte(0x0102).key_specific.0, [0xc0, 0x01, 0x02]);
+        assert_eq!(Sense::invalid_cdb_bit(1, 7).key_specific.0, [0xcf, 0, 1]);
+        assert_eq!(Sense::invalid_parameter_byte(6).key_specific.0, [0x80, 0, 6]);
+        assert_eq!(Sense::invalid_cdb_bit(1, 7).fixed().as_bytes()[12..], [0x24, 0, 0, 0xcf, 0, 1]);
     }
 
     #[test]
