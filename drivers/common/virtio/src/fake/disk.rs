@@ -11,9 +11,10 @@ use crate::spec::blk::{RequestHeader, RequestType, Status, config};
 /// Bytes of a sector, whatever the block size is.
 pub const SECTOR_BYTES: usize = 512;
 
-/// Bytes of the header, and of the identity.
+/// Bytes of the header, of the identity, and of what GET_LIFETIME answers.
 const HEADER_BYTES: usize = 16;
 const ID_BYTES: usize = 20;
+const LIFETIME_BYTES: usize = 6;
 
 /// One request, in the order in which the disk did them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub struct Entry {
     pub bytes: usize,
     /// How it ended
     pub status: Status,
+}
+
+/// What the configuration says of a command for ranges of sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RangeLimits {
+    /// Most sectors of a range
+    pub max_sectors: u32,
+    /// Most ranges of a request
+    pub max_seg: u32,
+    /// Sectors whose multiples a range had better start and end at
+    pub alignment: u32,
 }
 
 /// A disk. The fields may be changed before a driver sees it, and with
@@ -44,6 +56,24 @@ pub struct Disk {
     pub read_only: bool,
     /// VIRTIO_BLK_F_FLUSH
     pub flush: bool,
+    /// `physical_block_exp`, `alignment_offset`, `min_io_size`, `opt_io_size`; offered as VIRTIO_BLK_F_TOPOLOGY when it is
+    /// some
+    pub topology: Option<(u8, u8, u16, u32)>,
+    /// `cylinders`, `heads`, `sectors`; offered as VIRTIO_BLK_F_GEOMETRY when it is some
+    pub geometry: Option<(u16, u8, u8)>,
+    /// `writeback`; offered as VIRTIO_BLK_F_CONFIG_WCE when it is some
+    pub writeback: Option<u8>,
+    /// Limits of discards; offered as VIRTIO_BLK_F_DISCARD when it is some
+    pub discard: Option<RangeLimits>,
+    /// Limits of write zeroes, and `write_zeroes_may_unmap`; offered as VIRTIO_BLK_F_WRITE_ZEROES when it is some. There
+    /// is no alignment.
+    pub write_zeroes: Option<(RangeLimits, bool)>,
+    /// Limits of secure erases; offered as VIRTIO_BLK_F_SECURE_ERASE when it is some
+    pub secure_erase: Option<RangeLimits>,
+    /// What GET_LIFETIME answers; offered as VIRTIO_BLK_F_LIFETIME when it is some
+    pub lifetime: Option<[u16; 3]>,
+    /// `zoned.model`; offered as VIRTIO_BLK_F_ZONED when it is some
+    pub zoned: Option<u8>,
     /// What GET_ID answers; `None` plays a device that does not know the request
     pub serial: Option<[u8; ID_BYTES]>,
     /// Features offered besides, that this model gives no meaning to
@@ -68,6 +98,14 @@ impl Disk {
             size_max: None,
             read_only: false,
             flush: true,
+            topology: None,
+            geometry: None,
+            writeback: None,
+            discard: None,
+            write_zeroes: None,
+            secure_erase: None,
+            lifetime: None,
+            zoned: None,
             serial: Some(serial),
             other_features: Features::empty(),
             content: HashMap::new(),
@@ -153,6 +191,11 @@ impl Disk {
             RequestType::GET_ID => {
                 request.rule(bytes == ID_BYTES as u64, "5.2.6: the identity has 20 bytes");
             }
+            RequestType::GET_LIFETIME => {
+                request.rule(bytes == LIFETIME_BYTES as u64, "5.2.6: the lifetime has 6 bytes");
+                let offered = features.contains(Features::BLK_LIFETIME);
+                request.rule(offered, "5.2.6.1: GET_LIFETIME needs VIRTIO_BLK_F_LIFETIME");
+            }
             _ => request.rule(false, "5.2.6: the request type is one that was offered"),
         }
         let whole_status =
@@ -209,6 +252,14 @@ impl Disk {
                 }
                 None => (Status::UNSUPP, room),
             },
+            RequestType::GET_LIFETIME => match self.lifetime {
+                Some(lifetime) => {
+                    let bytes: Vec<u8> = lifetime.iter().flat_map(|word| word.to_le_bytes()).collect();
+                    request.write(0, &bytes[..LIFETIME_BYTES.min(room)]);
+                    (Status::OK, room)
+                }
+                None => (Status::UNSUPP, room),
+            },
             _ => (Status::UNSUPP, 0),
         }
     }
@@ -235,20 +286,68 @@ impl Model for Disk {
         features.set(Features::BLK_SIZE_MAX, self.size_max.is_some());
         features.set(Features::BLK_RO, self.read_only);
         features.set(Features::BLK_FLUSH, self.flush);
+        features.set(Features::BLK_TOPOLOGY, self.topology.is_some());
+        features.set(Features::BLK_GEOMETRY, self.geometry.is_some());
+        features.set(Features::BLK_CONFIG_WCE, self.writeback.is_some());
+        features.set(Features::BLK_DISCARD, self.discard.is_some());
+        features.set(Features::BLK_WRITE_ZEROES, self.write_zeroes.is_some());
+        features.set(Features::BLK_SECURE_ERASE, self.secure_erase.is_some());
+        features.set(Features::BLK_LIFETIME, self.lifetime.is_some());
+        features.set(Features::BLK_ZONED, self.zoned.is_some());
         features
     }
 
     fn config(&self) -> Vec<u8> {
-        let mut bytes = vec![0; 60];
-        bytes[config::CAPACITY..config::CAPACITY + 8].copy_from_slice(&self.sectors.to_le_bytes());
+        // What no feature announces holds something that must not be believed.
+        let mut bytes: Vec<u8> = [0xef, 0xbe, 0xad, 0xde].repeat(config::BYTES / 4);
+        let mut put =
+            |offset: usize, field: &[u8]| bytes[offset..offset + field.len()].copy_from_slice(field);
+        put(config::CAPACITY, &self.sectors.to_le_bytes());
         let words = [
             (config::SIZE_MAX, self.size_max),
             (config::SEG_MAX, self.seg_max),
             (config::BLK_SIZE, self.block_bytes),
         ];
         for (offset, value) in words {
-            // What no feature announces holds something that must not be believed.
-            bytes[offset..offset + 4].copy_from_slice(&value.unwrap_or(0xdead_beef).to_le_bytes());
+            if let Some(value) = value {
+                put(offset, &value.to_le_bytes());
+            }
+        }
+        if let Some((cylinders, heads, sectors)) = self.geometry {
+            put(config::CYLINDERS, &cylinders.to_le_bytes());
+            put(config::HEADS, &[heads, sectors]);
+        }
+        if let Some((exponent, offset, min_io, opt_io)) = self.topology {
+            put(config::PHYSICAL_BLOCK_EXP, &[exponent, offset]);
+            put(config::MIN_IO_SIZE, &min_io.to_le_bytes());
+            put(config::OPT_IO_SIZE, &opt_io.to_le_bytes());
+        }
+        if let Some(writeback) = self.writeback {
+            put(config::WRITEBACK, &[writeback]);
+        }
+        let zeroes = self.write_zeroes.map(|(limits, _)| limits);
+        let ranges = [
+            (config::MAX_DISCARD_SECTORS, config::MAX_DISCARD_SEG, self.discard),
+            (config::MAX_WRITE_ZEROES_SECTORS, config::MAX_WRITE_ZEROES_SEG, zeroes),
+            (config::MAX_SECURE_ERASE_SECTORS, config::MAX_SECURE_ERASE_SEG, self.secure_erase),
+        ];
+        for (sectors, seg, limits) in ranges {
+            if let Some(limits) = limits {
+                put(sectors, &limits.max_sectors.to_le_bytes());
+                put(seg, &limits.max_seg.to_le_bytes());
+            }
+        }
+        if let Some(limits) = self.discard {
+            put(config::DISCARD_SECTOR_ALIGNMENT, &limits.alignment.to_le_bytes());
+        }
+        if let Some((_, may_unmap)) = self.write_zeroes {
+            put(config::WRITE_ZEROES_MAY_UNMAP, &[u8::from(may_unmap)]);
+        }
+        if let Some(limits) = self.secure_erase {
+            put(config::SECURE_ERASE_SECTOR_ALIGNMENT, &limits.alignment.to_le_bytes());
+        }
+        if let Some(model) = self.zoned {
+            put(config::ZONED_MODEL, &[model]);
         }
         bytes
     }
@@ -257,7 +356,17 @@ impl Model for Disk {
         match offset {
             config::SIZE_MAX => Features::BLK_SIZE_MAX,
             config::SEG_MAX => Features::BLK_SEG_MAX,
+            config::CYLINDERS..config::BLK_SIZE => Features::BLK_GEOMETRY,
             config::BLK_SIZE => Features::BLK_BLK_SIZE,
+            config::PHYSICAL_BLOCK_EXP..config::WRITEBACK => Features::BLK_TOPOLOGY,
+            config::WRITEBACK => Features::BLK_CONFIG_WCE,
+            config::NUM_QUEUES => Features::BLK_MQ,
+            config::MAX_DISCARD_SECTORS..config::MAX_WRITE_ZEROES_SECTORS => Features::BLK_DISCARD,
+            config::MAX_WRITE_ZEROES_SECTORS..=config::WRITE_ZEROES_MAY_UNMAP => Features::BLK_WRITE_ZEROES,
+            config::MAX_SECURE_ERASE_SECTORS..=config::SECURE_ERASE_SECTOR_ALIGNMENT => {
+                Features::BLK_SECURE_ERASE
+            }
+            config::ZONED_MODEL => Features::BLK_ZONED,
             _ => Features::empty(),
         }
     }

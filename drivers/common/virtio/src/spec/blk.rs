@@ -1,6 +1,6 @@
 //! virtio-blk (5.2).
 
-use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Type of a request (5.2.6). Not an `enum`: it may hold a value this driver has no name for.
@@ -17,10 +17,14 @@ impl RequestType {
     pub const FLUSH: Self = Self(4);
     /// Fetch the serial number
     pub const GET_ID: Self = Self(8);
+    /// Fetch [`Lifetime`]
+    pub const GET_LIFETIME: Self = Self(10);
     /// Sectors whose content is not needed any more
     pub const DISCARD: Self = Self(11);
     /// Write zeroes without sending them
     pub const WRITE_ZEROES: Self = Self(13);
+    /// Sectors whose content must not be found again
+    pub const SECURE_ERASE: Self = Self(14);
 }
 
 /// The header of a request (5.2.6).
@@ -59,6 +63,35 @@ impl Status {
     pub const UNSUPP: Self = Self(2);
 }
 
+/// How worn the storage is: the data of GET_LIFETIME (5.2.6).
+#[doc(alias = "virtio_blk_lifetime")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Lifetime {
+    /// Reserved blocks that are used up: 0 undefined, 1 normal, 2 80 % are, 3 90 % are
+    pub pre_eol_info: U16,
+    /// Wear of SLC cells: 0 undefined, 1 up to 10 % of the lifetime, 2 up to 20 %, … 11 beyond it
+    pub device_lifetime_est_typ_a: U16,
+    /// Wear of MLC cells, likewise
+    pub device_lifetime_est_typ_b: U16,
+}
+
+static_assertions::const_assert_eq!(size_of::<Lifetime>(), 6);
+
+/// `zoned.model` (5.2.4). Not an `enum`: it may hold a value this driver has no name for.
+#[doc(alias = "VIRTIO_BLK_Z")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZonedModel(pub u8);
+
+impl ZonedModel {
+    /// No zones, or none that concern a driver
+    pub const NONE: Self = Self(0);
+    /// Zones that must be written in order
+    pub const HOST_MANAGED: Self = Self(1);
+    /// Zones that had better be written in order
+    pub const HOST_AWARE: Self = Self(2);
+}
+
 /// Offsets in the configuration structure (5.2.4); each field is valid with its feature.
 pub mod config {
     /// `capacity`, 64 bits, in sectors of 512 bytes
@@ -67,6 +100,12 @@ pub mod config {
     pub const SIZE_MAX: usize = 8;
     /// `seg_max` (VIRTIO_BLK_F_SEG_MAX)
     pub const SEG_MAX: usize = 12;
+    /// `geometry.cylinders`, 16 bits (VIRTIO_BLK_F_GEOMETRY)
+    pub const CYLINDERS: usize = 16;
+    /// `geometry.heads`, 8 bits (VIRTIO_BLK_F_GEOMETRY)
+    pub const HEADS: usize = 18;
+    /// `geometry.sectors`, 8 bits (VIRTIO_BLK_F_GEOMETRY)
+    pub const SECTORS: usize = 19;
     /// `blk_size` (VIRTIO_BLK_F_BLK_SIZE)
     pub const BLK_SIZE: usize = 20;
     /// `topology.physical_block_exp`, 8 bits (VIRTIO_BLK_F_TOPOLOGY): logical blocks per physical one, as a power of two
@@ -93,6 +132,16 @@ pub mod config {
     pub const MAX_WRITE_ZEROES_SEG: usize = 52;
     /// `write_zeroes_may_unmap`, 8 bits (VIRTIO_BLK_F_WRITE_ZEROES)
     pub const WRITE_ZEROES_MAY_UNMAP: usize = 56;
+    /// `max_secure_erase_sectors`, 32 bits (VIRTIO_BLK_F_SECURE_ERASE)
+    pub const MAX_SECURE_ERASE_SECTORS: usize = 60;
+    /// `max_secure_erase_seg`, 32 bits (VIRTIO_BLK_F_SECURE_ERASE)
+    pub const MAX_SECURE_ERASE_SEG: usize = 64;
+    /// `secure_erase_sector_alignment`, 32 bits (VIRTIO_BLK_F_SECURE_ERASE)
+    pub const SECURE_ERASE_SECTOR_ALIGNMENT: usize = 68;
+    /// `zoned.model`, 8 bits (VIRTIO_BLK_F_ZONED)
+    pub const ZONED_MODEL: usize = 92;
+    /// Length of the whole structure
+    pub const BYTES: usize = 96;
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ bitflags! {
         /// virtio-blk: `seg_max` limits the segments of a request.
         #[doc(alias = "VIRTIO_BLK_F_SEG_MAX")]
         const BLK_SEG_MAX = 1 << 2;
+        /// virtio-blk: `geometry` has cylinders, heads and sectors.
+        #[doc(alias = "VIRTIO_BLK_F_GEOMETRY")]
+        const BLK_GEOMETRY = 1 << 4;
         /// virtio-blk: the disk is read-only.
         #[doc(alias = "VIRTIO_BLK_F_RO")]
         const BLK_RO = 1 << 5;
@@ -45,6 +48,15 @@ bitflags! {
         /// virtio-blk: the write zeroes command.
         #[doc(alias = "VIRTIO_BLK_F_WRITE_ZEROES")]
         const BLK_WRITE_ZEROES = 1 << 14;
+        /// virtio-blk: the command that tells how worn the storage is.
+        #[doc(alias = "VIRTIO_BLK_F_LIFETIME")]
+        const BLK_LIFETIME = 1 << 15;
+        /// virtio-blk: the secure erase command.
+        #[doc(alias = "VIRTIO_BLK_F_SECURE_ERASE")]
+        const BLK_SECURE_ERASE = 1 << 16;
+        /// virtio-blk: `zoned` says how the device is divided into zones.
+        #[doc(alias = "VIRTIO_BLK_F_ZONED")]
+        const BLK_ZONED = 1 << 17;
         /// virtio-scsi: events for units that come and go.
         #[doc(alias = "VIRTIO_SCSI_F_HOTPLUG")]
         const SCSI_HOTPLUG = 1 << 1;
