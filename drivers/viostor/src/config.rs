@@ -1,16 +1,26 @@
 //! What the device says of itself (virtio 1.3, 5.2.4), and what follows for StorPort.
 
 use adapter::{Limits, Probe};
+use virtio::spec::blk::ZonedModel;
 use virtio::spec::{Features, blk};
 
+use crate::limits::{Geometry, RangeLimits, Topology, WriteZeroes, is_conventional};
 use crate::units::{BlockSize, SECTOR_BYTES, Sectors};
 
 /// virtio-blk features that are used when offered.
 pub(crate) const FEATURES: Features = Features::BLK_SIZE_MAX
     .union(Features::BLK_SEG_MAX)
+    .union(Features::BLK_GEOMETRY)
     .union(Features::BLK_RO)
     .union(Features::BLK_BLK_SIZE)
-    .union(Features::BLK_FLUSH);
+    .union(Features::BLK_FLUSH)
+    .union(Features::BLK_TOPOLOGY)
+    .union(Features::BLK_CONFIG_WCE)
+    .union(Features::BLK_LIFETIME)
+    .union(Features::BLK_ZONED);
+
+/// Whether the adapter can write the configuration's `writeback`, so that MODE SELECT may change the cache mode.
+const WRITES_WRITEBACK: bool = false;
 
 /// Log numbers for configurations that cannot be used.
 pub mod declined {
@@ -22,6 +32,8 @@ pub mod declined {
     pub const NO_CAPACITY: u32 = 102;
     /// A segment may not even hold a page.
     pub const SEGMENT_SIZE: u32 = 103;
+    /// The disk has zones that must be written in order (host-managed), which Windows' file systems do not do.
+    pub const HOST_MANAGED: u32 = 104;
 }
 
 /// The disk behind the adapter.
@@ -35,6 +47,24 @@ pub struct Disk {
     pub read_only: bool,
     /// A completed write may still be in a volatile cache until a flush.
     pub write_cache: bool,
+    /// [`write_cache`](Self::write_cache) as it was found after the reset.
+    pub default_write_cache: bool,
+    /// MODE SELECT may change [`write_cache`](Self::write_cache).
+    pub write_cache_changes: bool,
+    /// Longest transfer in logical blocks, as far as the device's own limits say; 0 when they say nothing.
+    pub max_transfer_blocks: u32,
+    /// Physical blocks and advice on transfers.
+    pub topology: Topology,
+    /// Cylinders and heads.
+    pub geometry: Option<Geometry>,
+    /// The discard command.
+    pub discard: Option<RangeLimits>,
+    /// The write zeroes command.
+    pub write_zeroes: Option<WriteZeroes>,
+    /// The secure erase command.
+    pub secure_erase: Option<RangeLimits>,
+    /// The device tells how worn it is.
+    pub lifetime: bool,
 }
 
 /// Without SEG_MAX the device names no limit but the queue's size (virtio 1.3, 5.2.3).
@@ -43,31 +73,133 @@ const SEGMENTS_UNLIMITED: u32 = u32::MAX;
 /// Smallest unit of memory a segment is made of.
 const PAGE_BYTES: u32 = 4096;
 
+/// What is read of a configuration. A structure that ends before a field of an accepted feature is not to be trusted in
+/// any other.
+struct Fields<'p, P> {
+    probe: &'p P,
+    block_size: BlockSize,
+}
+
+impl<P: Probe> Fields<'_, P> {
+    fn has(&self, feature: Features) -> bool {
+        self.probe.features().contains(feature)
+    }
+
+    fn byte(&self, offset: usize) -> Result<u8, u32> {
+        bytes(self.probe, offset).map(|[byte]| byte)
+    }
+
+    fn half(&self, offset: usize) -> Result<u16, u32> {
+        bytes(self.probe, offset).map(u16::from_le_bytes)
+    }
+
+    fn word(&self, offset: usize) -> Result<u32, u32> {
+        bytes(self.probe, offset).map(u32::from_le_bytes)
+    }
+
+    fn optional(&self, feature: Features, offset: usize, otherwise: u32) -> Result<u32, u32> {
+        if self.has(feature) { self.word(offset) } else { Ok(otherwise) }
+    }
+
+    fn topology(&self, max_blocks: u32) -> Result<Topology, u32> {
+        if !self.has(Features::BLK_TOPOLOGY) {
+            return Ok(Topology::default());
+        }
+        Ok(Topology::new(
+            self.byte(blk::config::PHYSICAL_BLOCK_EXP)?,
+            self.byte(blk::config::ALIGNMENT_OFFSET)?,
+            self.half(blk::config::MIN_IO_SIZE)?,
+            self.word(blk::config::OPT_IO_SIZE)?,
+            max_blocks,
+        ))
+    }
+
+    fn geometry(&self) -> Result<Option<Geometry>, u32> {
+        if !self.has(Features::BLK_GEOMETRY) {
+            return Ok(None);
+        }
+        let (heads, sectors) = (self.byte(blk::config::HEADS)?, self.byte(blk::config::SECTORS)?);
+        Ok(Geometry::new(self.half(blk::config::CYLINDERS)?, heads, sectors))
+    }
+
+    fn discard(&self) -> Result<Option<RangeLimits>, u32> {
+        self.ranges(
+            Features::BLK_DISCARD,
+            blk::config::MAX_DISCARD_SECTORS,
+            blk::config::MAX_DISCARD_SEG,
+            Some(blk::config::DISCARD_SECTOR_ALIGNMENT),
+        )
+    }
+
+    fn secure_erase(&self) -> Result<Option<RangeLimits>, u32> {
+        self.ranges(
+            Features::BLK_SECURE_ERASE,
+            blk::config::MAX_SECURE_ERASE_SECTORS,
+            blk::config::MAX_SECURE_ERASE_SEG,
+            Some(blk::config::SECURE_ERASE_SECTOR_ALIGNMENT),
+        )
+    }
+
+    fn write_zeroes(&self) -> Result<Option<WriteZeroes>, u32> {
+        let limits = self.ranges(
+            Features::BLK_WRITE_ZEROES,
+            blk::config::MAX_WRITE_ZEROES_SECTORS,
+            blk::config::MAX_WRITE_ZEROES_SEG,
+            None,
+        )?;
+        let Some(limits) = limits else { return Ok(None) };
+        let may_unmap = self.byte(blk::config::WRITE_ZEROES_MAY_UNMAP)? != 0;
+        Ok(Some(WriteZeroes { limits, may_unmap }))
+    }
+
+    fn ranges(
+        &self,
+        feature: Features,
+        sectors: usize,
+        seg: usize,
+        alignment: Option<usize>,
+    ) -> Result<Option<RangeLimits>, u32> {
+        if !self.has(feature) {
+            return Ok(None);
+        }
+        let alignment = alignment.map_or(Ok(0), |offset| self.word(offset))?;
+        Ok(RangeLimits::new(self.block_size, self.word(sectors)?, self.word(seg)?, alignment))
+    }
+
+    /// Read after FEATURES_OK, like every field; the device then gets FAILED instead of DRIVER_OK, as 5.2.5 asks for.
+    fn check_zones(&self) -> Result<(), u32> {
+        if self.has(Features::BLK_ZONED) {
+            let model = ZonedModel(self.byte(blk::config::ZONED_MODEL)?);
+            if !is_conventional(model) {
+                return Err(declined::HOST_MANAGED);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bytes<const N: usize>(probe: &impl Probe, offset: usize) -> Result<[u8; N], u32> {
+    probe.config(offset).ok_or(declined::CONFIG_TOO_SHORT)
+}
+
 pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
     let features = probe.features();
-    let field = |offset: usize| probe.config::<4>(offset).map(u32::from_le_bytes);
-    let optional = |feature: Features, offset: usize, otherwise: u32| {
-        if features.contains(feature) { field(offset) } else { Some(otherwise) }
-            .ok_or(declined::CONFIG_TOO_SHORT)
+    let block_bytes = if features.contains(Features::BLK_BLK_SIZE) {
+        u32::from_le_bytes(bytes(probe, blk::config::BLK_SIZE)?)
+    } else {
+        SECTOR_BYTES
     };
-
-    let capacity = probe.config::<8>(blk::config::CAPACITY).ok_or(declined::CONFIG_TOO_SHORT)?;
-    let capacity = Sectors(u64::from_le_bytes(capacity));
-    let block_bytes = optional(Features::BLK_BLK_SIZE, blk::config::BLK_SIZE, SECTOR_BYTES)?;
     let block_size = BlockSize::new(block_bytes).ok_or(declined::BLOCK_SIZE)?;
+    let fields = Fields { probe, block_size };
+    fields.check_zones()?;
+    let capacity = Sectors(u64::from_le_bytes(bytes(probe, blk::config::CAPACITY)?));
     let blocks = block_size.blocks_in(capacity);
     if blocks == 0 {
         return Err(declined::NO_CAPACITY);
     }
-    let disk = Disk {
-        block_size,
-        blocks,
-        read_only: features.contains(Features::BLK_RO),
-        write_cache: features.contains(Features::BLK_FLUSH),
-    };
 
     // A segment is never longer than the whole transfer, so limiting that one keeps to SIZE_MAX.
-    let size_max = match optional(Features::BLK_SIZE_MAX, blk::config::SIZE_MAX, u32::MAX)? {
+    let size_max = match fields.optional(Features::BLK_SIZE_MAX, blk::config::SIZE_MAX, u32::MAX)? {
         // qemu-storage-daemon offers the feature and names no size. A limit of nothing cannot be meant.
         0 => u32::MAX,
         size_max => size_max,
@@ -76,15 +208,50 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
     if max_transfer_bytes == 0 {
         return Err(declined::SEGMENT_SIZE);
     }
+    let max_segments = fields.optional(Features::BLK_SEG_MAX, blk::config::SEG_MAX, SEGMENTS_UNLIMITED)?;
+    let max_transfer_blocks = longest_transfer(max_segments, max_transfer_bytes) / block_bytes;
+
+    // A cache that cannot be flushed is none that a driver could do anything about: without FLUSH, `writeback` has to be 0
+    // (5.2.5.2) and is not even looked at.
+    let flushes = features.contains(Features::BLK_FLUSH);
+    let mode_is_told = flushes && features.contains(Features::BLK_CONFIG_WCE);
+    let write_cache = if mode_is_told { fields.byte(blk::config::WRITEBACK)? != 0 } else { flushes };
+
+    let disk = Disk {
+        block_size,
+        blocks,
+        read_only: features.contains(Features::BLK_RO),
+        write_cache,
+        default_write_cache: write_cache,
+        write_cache_changes: WRITES_WRITEBACK && mode_is_told,
+        max_transfer_blocks,
+        topology: fields.topology(max_transfer_blocks)?,
+        geometry: fields.geometry()?,
+        discard: fields.discard()?,
+        write_zeroes: fields.write_zeroes()?,
+        secure_erase: fields.secure_erase()?,
+        lifetime: features.contains(Features::BLK_LIFETIME),
+    };
     let limits = Limits {
         targets: 1,
         logical_units: 1,
-        max_segments: optional(Features::BLK_SEG_MAX, blk::config::SEG_MAX, SEGMENTS_UNLIMITED)?,
+        max_segments,
         max_transfer_bytes,
         max_requests_per_lun: u32::MAX,
-        caches_data: disk.write_cache,
+        // StorPort is told once. A cache that may be switched on later has to be flushed later.
+        caches_data: disk.write_cache || disk.write_cache_changes,
     };
     Ok((disk, limits))
+}
+
+/// Bytes that fit into one request whatever the buffer's alignment is: `max_segments` pages of which the first may begin
+/// in its middle. 0 when there is no limit to tell of; a limit below a page is too small to tell of.
+fn longest_transfer(max_segments: u32, max_transfer_bytes: u32) -> u32 {
+    const UNLIMITED: u32 = u32::MAX - u32::MAX % PAGE_BYTES;
+    match max_segments.saturating_sub(1).saturating_mul(PAGE_BYTES).min(max_transfer_bytes) {
+        UNLIMITED.. => 0,
+        bytes => bytes,
+    }
 }
 
 #[cfg(test)]
@@ -93,19 +260,24 @@ mod tests {
 
     struct FakeConfig {
         features: Features,
-        bytes: [u8; 64],
+        bytes: [u8; blk::config::BYTES],
         length: usize,
     }
 
     impl FakeConfig {
         fn new(features: Features, capacity: u64) -> Self {
-            let mut bytes = [0; 64];
+            let mut bytes = [0; blk::config::BYTES];
             bytes[..8].copy_from_slice(&capacity.to_le_bytes());
-            Self { features, bytes, length: 64 }
+            Self { features, bytes, length: blk::config::BYTES }
         }
 
         fn with(mut self, offset: usize, value: u32) -> Self {
             self.bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+            self
+        }
+
+        fn with_byte(mut self, offset: usize, value: u8) -> Self {
+            self.bytes[offset] = value;
             self
         }
     }
@@ -171,5 +343,125 @@ mod tests {
         assert_eq!(read(&tiny_segment), Err(declined::SEGMENT_SIZE));
         assert_eq!(read(&short), Err(declined::CONFIG_TOO_SHORT));
         assert_eq!(read(&FakeConfig::new(Features::empty(), 0)), Err(declined::NO_CAPACITY));
+    }
+
+    #[test]
+    fn the_cache_mode_is_what_writeback_says_where_it_says_anything() {
+        let both = Features::BLK_FLUSH | Features::BLK_CONFIG_WCE;
+        let table = [
+            (Features::empty(), 1, false),
+            (Features::BLK_FLUSH, 0, true),
+            (both, 0, false),
+            (both, 1, true),
+            (both, 0xff, true),
+            (Features::BLK_CONFIG_WCE, 1, false),
+        ];
+        for (features, writeback, expected) in table {
+            let probe = FakeConfig::new(features, 8).with_byte(blk::config::WRITEBACK, writeback);
+
+            let (disk, limits) = read(&probe).expect("a usable configuration");
+
+            let found = (disk.write_cache, disk.default_write_cache, limits.caches_data);
+            assert_eq!(found, (expected, expected, expected), "{features:?}, writeback {writeback}");
+        }
+    }
+
+    #[test]
+    fn host_managed_disks_and_zones_of_an_unknown_kind_are_declined() {
+        let zoned = |model| {
+            let probe = FakeConfig::new(Features::BLK_ZONED, 8).with_byte(blk::config::ZONED_MODEL, model);
+            read(&probe).map(|(disk, _)| disk.blocks)
+        };
+
+        assert_eq!([zoned(0), zoned(2)], [Ok(8), Ok(8)]);
+        assert_eq!([zoned(1), zoned(3)], [Err(declined::HOST_MANAGED); 2]);
+    }
+
+    #[test]
+    fn topology_geometry_and_lifetime_are_read_with_their_features_only() {
+        let features = Features::BLK_TOPOLOGY | Features::BLK_GEOMETRY | Features::BLK_LIFETIME;
+        let probe = |features| {
+            FakeConfig::new(features, 8)
+                .with(blk::config::CYLINDERS, 0x3f10_0203)
+                .with(blk::config::PHYSICAL_BLOCK_EXP, 0x0008_0103)
+                .with(blk::config::OPT_IO_SIZE, 0x800)
+        };
+
+        let (with, _) = read(&probe(features)).expect("a usable configuration");
+        let (without, _) = read(&probe(Features::empty())).expect("a usable configuration");
+
+        assert_eq!(with.topology, Topology::new(3, 1, 8, 0x800, 0));
+        assert_eq!(with.geometry, Some(Geometry { cylinders: 0x0203, heads: 0x10 }));
+        assert!(with.lifetime);
+        assert_eq!((without.topology, without.geometry), (Topology::default(), None));
+        assert!(!without.lifetime);
+    }
+
+    #[test]
+    fn commands_for_ranges_are_read_with_their_features_only() {
+        let features = Features::BLK_DISCARD | Features::BLK_WRITE_ZEROES | Features::BLK_SECURE_ERASE;
+        let fields = [
+            (blk::config::MAX_DISCARD_SECTORS, 64),
+            (blk::config::MAX_DISCARD_SEG, 4),
+            (blk::config::DISCARD_SECTOR_ALIGNMENT, 16),
+            (blk::config::MAX_WRITE_ZEROES_SECTORS, 128),
+            (blk::config::MAX_WRITE_ZEROES_SEG, 5),
+            (blk::config::WRITE_ZEROES_MAY_UNMAP, 1),
+            (blk::config::MAX_SECURE_ERASE_SECTORS, 256),
+            (blk::config::MAX_SECURE_ERASE_SEG, 6),
+            (blk::config::SECURE_ERASE_SECTOR_ALIGNMENT, 32),
+        ];
+        let probe = |features| {
+            fields.iter().fold(FakeConfig::new(features, 8), |probe, (at, value)| probe.with(*at, *value))
+        };
+
+        let (with, _) = read(&probe(features)).expect("a usable configuration");
+        let (without, _) = read(&probe(Features::empty())).expect("a usable configuration");
+
+        let limits = |max_sectors, max_ranges, alignment_sectors| RangeLimits {
+            max_sectors,
+            max_ranges,
+            alignment_sectors,
+        };
+        assert_eq!(with.discard, Some(limits(64, 4, 16)));
+        assert_eq!(with.write_zeroes, Some(WriteZeroes { limits: limits(128, 5, 1), may_unmap: true }));
+        assert_eq!(with.secure_erase, Some(limits(256, 6, 32)));
+        assert_eq!((without.discard, without.write_zeroes, without.secure_erase), (None, None, None));
+    }
+
+    #[test]
+    fn a_structure_that_ends_before_a_field_of_an_accepted_feature_is_declined() {
+        let table = [
+            (Features::BLK_GEOMETRY, blk::config::SECTORS),
+            (Features::BLK_TOPOLOGY, blk::config::OPT_IO_SIZE),
+            (Features::BLK_FLUSH | Features::BLK_CONFIG_WCE, blk::config::WRITEBACK),
+            (Features::BLK_DISCARD, blk::config::DISCARD_SECTOR_ALIGNMENT),
+            (Features::BLK_WRITE_ZEROES, blk::config::WRITE_ZEROES_MAY_UNMAP),
+            (Features::BLK_SECURE_ERASE, blk::config::SECURE_ERASE_SECTOR_ALIGNMENT),
+            (Features::BLK_ZONED, blk::config::ZONED_MODEL),
+        ];
+        for (features, length) in table {
+            let mut probe = FakeConfig::new(features, 8);
+            probe.length = length;
+
+            assert_eq!(read(&probe), Err(declined::CONFIG_TOO_SHORT), "{features:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_transfer_is_told_where_the_device_limits_it() {
+        let features = Features::BLK_SEG_MAX | Features::BLK_SIZE_MAX | Features::BLK_BLK_SIZE;
+        let longest = |features, seg_max, size_max| {
+            let probe = FakeConfig::new(features, 80)
+                .with(blk::config::BLK_SIZE, 4096)
+                .with(blk::config::SEG_MAX, seg_max)
+                .with(blk::config::SIZE_MAX, size_max);
+            read(&probe).expect("a usable configuration").0.max_transfer_blocks
+        };
+
+        assert_eq!(longest(features, 254, 0), 253);
+        assert_eq!(longest(features, 254, 65_536), 16);
+        assert_eq!(longest(features - Features::BLK_SEG_MAX, 254, 65_536), 16);
+        assert_eq!(longest(Features::BLK_BLK_SIZE, 254, 65_536), 0);
     }
 }

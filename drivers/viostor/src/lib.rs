@@ -25,11 +25,13 @@ mod complete;
 mod config;
 mod emulate;
 mod identity;
+mod limits;
 mod translate;
 pub mod units;
 
 pub use build_io::Command;
 pub use config::{Disk, declined};
+pub use limits::{Geometry, RangeLimits, Topology, WriteZeroes};
 
 use adapter::{Chain, Limits, Probe, Protocol, Step};
 use storport::{BuildIo, Srb};

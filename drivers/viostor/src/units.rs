@@ -18,8 +18,12 @@ impl BlockSize {
     const MAX: u32 = 4096;
 
     /// `None` for a size that no disk has: not a power of two, or outside 512 to 4096 bytes.
-    pub fn new(bytes: u32) -> Option<Self> {
-        (bytes.is_power_of_two() && (SECTOR_BYTES..=Self::MAX).contains(&bytes)).then_some(Self(bytes))
+    pub const fn new(bytes: u32) -> Option<Self> {
+        if bytes.is_power_of_two() && bytes >= SECTOR_BYTES && bytes <= Self::MAX {
+            Some(Self(bytes))
+        } else {
+            None
+        }
     }
 
     /// In bytes.
@@ -27,7 +31,8 @@ impl BlockSize {
         self.0
     }
 
-    const fn sectors(self) -> u64 {
+    /// In sectors.
+    pub const fn sectors(self) -> u64 {
         (self.0 / SECTOR_BYTES) as u64
     }
 
