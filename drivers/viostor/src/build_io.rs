@@ -1,14 +1,17 @@
 //! CDB → command, decided before any lock is taken: what the device has to do, or the answer right away.
 
 use adapter::Protocol;
-use scsi::cdb::{BlockRange, Inquiry, TransferFlags};
+use scsi::cdb::{BlockRange, ByteCheck, Inquiry, TransferFlags};
 use scsi::{Sense, inquiry};
 use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 use zerocopy::IntoBytes;
 
 use crate::Viostor;
+use crate::build_steps::{self, WriteSame};
 use crate::config::Disk;
 use crate::emulate;
+use crate::ranges::Place;
+use crate::steps::{Comparison, Remaining};
 use crate::units::{Sectors, is_on_disk};
 
 /// What a request has to do in the device.
@@ -26,7 +29,39 @@ pub enum Command {
     Flush,
     /// Fetch the serial number and answer INQUIRY with this vital product data page.
     Identify(Inquiry),
+    /// Write from this sector on, and read that back.
+    WriteThenVerify(Sectors),
+    /// The second step of that where there is a volatile cache: what is read back has to be the medium's.
+    FlushThenVerify(Sectors),
+    /// Read, and compare.
+    Verify(Remaining, Comparison),
+    /// Write the request's block again and again.
+    WriteSame(Remaining),
+    /// Discard what the request's list says.
+    Unmap {
+        /// From here on.
+        at: Place,
+        /// Up to here; `None` is the list's end. Known once the step's ranges were put together.
+        next: Option<Place>,
+    },
+    /// Have the device do something to all of a range.
+    Erase(Erase, Remaining),
 }
+
+/// What the device does to a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erase {
+    /// It reads as zeroes afterwards.
+    WriteZeroes {
+        /// It need not have room on the medium.
+        unmap: bool,
+    },
+    /// Its content cannot be found any more.
+    Securely,
+}
+
+// It is copied from and to the SRB extension for every request.
+const _: () = assert!(size_of::<Command>() <= 24);
 
 type Request = adapter::Command<<Viostor as Protocol>::Command>;
 
@@ -67,12 +102,23 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
                 false => BuildIo::Complete(Completion::success(0)),
             })
         }
-        // What the device does and this driver does not ask it for yet.
-        scsi::Command::WriteAndVerify(..)
-        | scsi::Command::Verify(..)
-        | scsi::Command::Unmap { .. }
-        | scsi::Command::WriteSame { .. }
-        | scsi::Command::Sanitize { .. } => Err(Sense::INVALID_OPERATION_CODE),
+        scsi::Command::WriteAndVerify(range, check) => {
+            writable(disk)?;
+            // Whether StorPort maps the data of this command is not documented, so the driver does not look at it.
+            if check != ByteCheck::None {
+                return Err(Sense::invalid_cdb_bit(1, 2));
+            }
+            transfer(disk, srb, range, DataDirection::Out, Command::WriteThenVerify)
+        }
+        scsi::Command::Verify(range, check) => build_steps::verify(disk, srb, range, check),
+        scsi::Command::Unmap { anchor, parameter_length } => {
+            build_steps::unmap(disk, srb, anchor, parameter_length)
+        }
+        scsi::Command::WriteSame { range, unmap, anchor, no_data_out } => {
+            let how = WriteSame { unmap, anchor, no_data_out };
+            build_steps::write_same(disk, srb, range, how)
+        }
+        scsi::Command::Sanitize { action, immediate, .. } => build_steps::sanitize(disk, action, immediate),
         scsi::Command::Inquiry(
             request @ Inquiry {
                 page: Some(inquiry::page::UNIT_SERIAL_NUMBER | inquiry::page::DEVICE_IDENTIFICATION),
@@ -87,7 +133,7 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
     }
 }
 
-fn writable(disk: &Disk) -> Result<(), Sense> {
+pub(crate) fn writable(disk: &Disk) -> Result<(), Sense> {
     if disk.read_only { Err(Sense::WRITE_PROTECTED) } else { Ok(()) }
 }
 

@@ -8,11 +8,18 @@ use virtio::memory::Region;
 use virtio::spec::blk::Status;
 
 use crate::build_io::{Command, refuse};
+use crate::config::Disk;
 use crate::identity::{self, Serial};
+use crate::limits::RangeLimits;
+use crate::steps::{self, Comparison, Piece, Remaining};
+use crate::translate;
+use crate::units::{SECTOR_BYTES, Sectors};
 
 type Request = adapter::Command<Command>;
 
+/// `most`: how often scratch memory may be named in one request.
 pub(crate) fn complete(
+    (disk, most): (&Disk, u16),
     srb: &mut impl Srb<Request>,
     command: Command,
     response: &[u8],
@@ -33,7 +40,20 @@ pub(crate) fn complete(
         // A flush makes durable what was completed before it was sent (virtio 1.3, 5.2.6.2), so it waits for the write's
         // answer; after a write that failed there is nothing to flush, and its error stays.
         Command::WriteThrough(_) if status == Status::OK => return Step::Next(Command::FlushWritten),
-        Command::Write(_) | Command::WriteThrough(_) | Command::FlushWritten => match status {
+        Command::WriteThenVerify(first) if status == Status::OK => {
+            return Step::Next(match disk.write_cache {
+                true => Command::FlushThenVerify(first),
+                false => Command::Verify(written(srb, first), Comparison::None),
+            });
+        }
+        Command::FlushThenVerify(first) if status == Status::OK => {
+            return Step::Next(Command::Verify(written(srb, first), Comparison::None));
+        }
+        Command::Write(_)
+        | Command::WriteThrough(_)
+        | Command::FlushWritten
+        | Command::WriteThenVerify(_)
+        | Command::FlushThenVerify(_) => match status {
             Status::OK => Completion::success(srb.data_length()),
             other => refuse(srb, sense(other, Sense::WRITE_ERROR)),
         },
@@ -42,8 +62,78 @@ pub(crate) fn complete(
             other => refuse(srb, sense(other, Sense::WRITE_ERROR)),
         },
         Command::Identify(request) => identify(scratch, srb, request, status),
+        Command::Verify(range, comparison) => {
+            let piece = translate::verified(range, comparison, most);
+            // As for a read: a piece that came back short was not read.
+            let whole = used_bytes == 0 || u64::from(used_bytes) >= piece.total();
+            match status {
+                Status::OK if whole && agrees(srb, scratch, range, comparison, piece) => {
+                    return go_on(srb, range.after(piece.sectors()), |range| {
+                        Command::Verify(range, comparison)
+                    });
+                }
+                Status::OK if whole => refuse(srb, Sense::MISCOMPARE),
+                Status::OK => refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
+                other => refuse(srb, sense(other, Sense::UNRECOVERED_READ_ERROR)),
+            }
+        }
+        Command::WriteSame(range) if status == Status::OK => {
+            let done = Piece::of(range, most).sectors();
+            return go_on(srb, range.after(done), Command::WriteSame);
+        }
+        Command::Unmap { next, .. } if status == Status::OK => {
+            return go_on(srb, next, |at| Command::Unmap { at, next: None });
+        }
+        Command::Erase(erase, range) if status == Status::OK => {
+            // The same cut as when the step was put together.
+            let cut = |limits: RangeLimits| limits.cut(range.next, range.sectors());
+            let left = erase.limits(disk).and_then(|limits| range.after(cut(limits)));
+            return go_on(srb, left, |range| Command::Erase(erase, range));
+        }
+        Command::WriteSame(_) | Command::Unmap { .. } | Command::Erase(..) => {
+            refuse(srb, sense(status, Sense::WRITE_ERROR))
+        }
     };
     Step::Done(completion)
+}
+
+/// The next step, or the end when nothing is left.
+#[cold]
+fn go_on<T>(srb: &impl Srb<Request>, left: Option<T>, command: impl FnOnce(T) -> Command) -> Step<Command> {
+    match left {
+        Some(left) => Step::Next(command(left)),
+        None => Step::Done(Completion::success(srb.data_length())),
+    }
+}
+
+/// The range that a write has written.
+fn written(srb: &impl Srb<Request>, first: Sectors) -> Remaining {
+    let sectors = u64::from(srb.data_length() / SECTOR_BYTES);
+    Remaining { next: first, end: Sectors(first.0.saturating_add(sectors)) }
+}
+
+/// Whether what was read is what it is to be compared with.
+fn agrees(
+    srb: &mut impl Srb<Request>,
+    scratch: Option<&Region>,
+    range: Remaining,
+    comparison: Comparison,
+    piece: Piece,
+) -> bool {
+    let data = srb.data();
+    let expected = match comparison {
+        Comparison::None => return true,
+        Comparison::Block => Some(&*data),
+        // What is left of the range is what is left of the data.
+        Comparison::Data => usize::try_from(range.bytes())
+            .ok()
+            .and_then(|left| data.len().checked_sub(left))
+            .and_then(|at| data.get(at..at + piece.bytes as usize)),
+    };
+    match (expected, scratch) {
+        (Some(expected), Some(scratch)) => steps::holds(scratch, piece.bytes as usize, expected),
+        _ => false,
+    }
 }
 
 /// A device that knows no GET_ID has no serial number; the pages exist all the same.

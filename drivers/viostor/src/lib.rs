@@ -21,26 +21,32 @@
 #![deny(missing_docs)]
 
 mod build_io;
+mod build_steps;
 mod complete;
 mod config;
 mod emulate;
+mod fill;
 mod identity;
 mod limits;
+mod ranges;
+mod steps;
 mod translate;
 pub mod units;
 
-pub use build_io::Command;
+pub use build_io::{Command, Erase};
 pub use config::{Disk, declined};
 pub use limits::{Geometry, RangeLimits, Topology, WriteZeroes};
+pub use ranges::Place;
+pub use steps::{Comparison, Remaining};
 
-use adapter::{Chain, Limits, Probe, Protocol, Step};
-use storport::{BuildIo, Srb};
+use adapter::{Chain, Filled, Limits, Probe, Protocol, Step};
+use storport::{BuildIo, Completion, Srb};
 use virtio::memory::Region;
 use virtio::queue::Format;
 use virtio::spec::{Features, blk};
 
-/// A request's scratch memory: the serial number, or a logical block.
-const SCRATCH_BYTES: usize = 4096;
+/// Most times that a request names its scratch memory: 256 KiB in one step.
+const MAX_REPEATS: u16 = 64;
 
 /// The adapter that `viostor.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Viostor>;
@@ -49,6 +55,8 @@ pub type Adapter<P> = adapter::Adapter<P, Viostor>;
 #[derive(Debug)]
 pub struct Viostor {
     disk: Disk,
+    /// How often scratch memory may be named in one request.
+    repeats: u16,
 }
 
 impl Format for Viostor {
@@ -66,12 +74,16 @@ impl Protocol for Viostor {
 
     const FEATURES: Features = config::FEATURES;
     const REQUEST_QUEUE: u16 = 0;
-    const SCRATCH_BYTES: usize = SCRATCH_BYTES;
+    const SCRATCH_BYTES: usize = steps::SCRATCH_BYTES;
     const RESPONSE_HEAD: usize = 1;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
         let (disk, limits) = config::read(probe)?;
-        Ok((Self { disk }, limits))
+        Ok((Self { disk, repeats: 1 }, limits))
+    }
+
+    fn limited(&mut self, max_segments: u16) {
+        self.repeats = max_segments.clamp(1, MAX_REPEATS);
     }
 
     fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
@@ -83,7 +95,16 @@ impl Protocol for Viostor {
     }
 
     fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
-        translate::chain(command)
+        translate::chain(command, self.repeats)
+    }
+
+    fn fill(
+        &self,
+        srb: &mut impl Srb<adapter::Command<Command>>,
+        command: Command,
+        scratch: &Region,
+    ) -> Result<Filled<Command>, Completion> {
+        fill::fill(&self.disk, self.repeats, srb, command, scratch)
     }
 
     fn response_rest(_head: &[u8]) -> usize {
@@ -98,6 +119,6 @@ impl Protocol for Viostor {
         used_bytes: u32,
         scratch: Option<&Region>,
     ) -> Step<Command> {
-        complete::complete(srb, command, response, used_bytes, scratch)
+        complete::complete((&self.disk, self.repeats), srb, command, response, used_bytes, scratch)
     }
 }

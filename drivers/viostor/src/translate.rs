@@ -4,26 +4,49 @@ use adapter::{Chain, ChainData};
 use virtio::queue::Direction;
 use virtio::spec::blk::{RequestHeader, RequestType};
 
-use crate::build_io::Command;
+use crate::build_io::{Command, Erase};
 use crate::identity;
+use crate::steps::{Comparison, Piece};
 use crate::units::Sectors;
 
-pub(crate) fn chain(command: Command) -> Chain<RequestHeader> {
+/// `most`: how often scratch memory may be named in one request.
+pub(crate) fn chain(command: Command, most: u16) -> Chain<RequestHeader> {
     match command {
         Command::Read(first) => with_header(RequestType::IN, first, ChainData::Srb(Direction::FromDevice)),
-        Command::Write(first) | Command::WriteThrough(first) => {
+        Command::Write(first) | Command::WriteThrough(first) | Command::WriteThenVerify(first) => {
             with_header(RequestType::OUT, first, ChainData::Srb(Direction::ToDevice))
         }
-        Command::Flush | Command::FlushWritten => {
+        Command::Flush | Command::FlushWritten | Command::FlushThenVerify(_) => {
             with_header(RequestType::FLUSH, Sectors(0), ChainData::None)
         }
         Command::Identify(_) => {
             let data = ChainData::ScratchIn { bytes: identity::BYTES as u32, times: 1 };
             with_header(RequestType::GET_ID, Sectors(0), data)
         }
+        Command::Verify(range, comparison) => {
+            let Piece { bytes, times } = verified(range, comparison, most);
+            with_header(RequestType::IN, range.next, ChainData::ScratchIn { bytes, times })
+        }
+        Command::WriteSame(range) => {
+            let times = Piece::of(range, most).times;
+            with_header(RequestType::OUT, range.next, ChainData::ScratchOut { times })
+        }
+        Command::Unmap { .. } => ranges(RequestType::DISCARD),
+        Command::Erase(Erase::WriteZeroes { .. }, _) => ranges(RequestType::WRITE_ZEROES),
+        Command::Erase(Erase::Securely, _) => ranges(RequestType::SECURE_ERASE),
     }
+}
+
+/// What a step of VERIFY reads. Without a comparison each piece may go over the one before it.
+pub(crate) fn verified(range: crate::steps::Remaining, comparison: Comparison, most: u16) -> Piece {
+    Piece::of(range, if comparison == Comparison::None { most } else { 1 })
 }
 
 fn with_header(kind: RequestType, first: Sectors, data: ChainData) -> Chain<RequestHeader> {
     Chain { header: RequestHeader::new(kind, first.0), data }
+}
+
+/// Their sectors are in the data.
+fn ranges(kind: RequestType) -> Chain<RequestHeader> {
+    with_header(kind, Sectors(0), ChainData::ScratchOut { times: 1 })
 }

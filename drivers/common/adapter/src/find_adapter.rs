@@ -94,12 +94,13 @@ fn prepare<P: Port, D: Protocol>(
     found: Found<D>,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<P, D>, Declined> {
-    let Found { features, ring, queue_size, protocol, limits } = found;
+    let Found { features, ring, queue_size, mut protocol, limits } = found;
     let requests = queue_size.min(MAX_REQUESTS);
     let max_segments = max_segments(requests, &limits);
     if max_segments < MIN_SEGMENTS {
         return Err(configuration(declined::QUEUE_TOO_SMALL));
     }
+    protocol.limited(max_segments);
     let layout = Layout::new(QueueOptions {
         ring,
         size: queue_size,

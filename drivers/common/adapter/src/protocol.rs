@@ -35,6 +35,9 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// A number for the event log when the configuration cannot be used.
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32>;
 
+    /// Tells how many data segments a request may have: no more than the device and the queue take.
+    fn limited(&mut self, _max_segments: u16) {}
+
     /// Decodes and checks a SCSI command. IRQL: up to DISPATCH_LEVEL. Lock: none.
     fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command>;
 
@@ -44,7 +47,8 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// The chain for a request, or for its next step.
     fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header>;
 
-    /// Puts what the device is to read into the scratch memory of a request with [`ChainData::ScratchOut`].
+    /// Puts what the device is to read into the scratch memory of a request with [`ChainData::ScratchOut`]. Comes again for
+    /// the same step when the ring had no place for it.
     ///
     /// # Errors
     /// How the request ends without going to the device.

@@ -71,6 +71,15 @@ impl SrbBuilder {
         self
     }
 
+    /// With a mapped buffer that the miniport reads.
+    #[must_use]
+    pub fn with_data_out(mut self, data: &[u8]) -> Self {
+        self.direction = DataDirection::Out;
+        self.data = data.to_vec();
+        self.data_length = data.len() as u32;
+        self
+    }
+
     /// With room for this many bytes of sense data.
     #[must_use]
     pub fn with_sense_room(mut self, bytes: usize) -> Self {

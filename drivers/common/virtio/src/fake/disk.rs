@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 
 use super::{Chain, Model, Request, Served};
 use crate::spec::Features;
-use crate::spec::blk::{RequestHeader, RequestType, Status, config};
+use crate::spec::blk::{RangeFlags, RequestHeader, RequestType, SectorRange, Status, config};
 
 /// Bytes of a sector, whatever the block size is.
 pub const SECTOR_BYTES: usize = 512;
@@ -82,6 +82,7 @@ pub struct Disk {
     bad: HashMap<u64, Status>,
     bad_flush: Option<Status>,
     log: Vec<Entry>,
+    ranges: Vec<(RequestType, SectorRange)>,
     /// Sectors whose last write is not flushed yet.
     volatile: BTreeSet<u64>,
 }
@@ -112,6 +113,7 @@ impl Disk {
             bad: HashMap::new(),
             bad_flush: None,
             log: Vec::new(),
+            ranges: Vec::new(),
             volatile: BTreeSet::new(),
         }
     }
@@ -196,11 +198,78 @@ impl Disk {
                 let offered = features.contains(Features::BLK_LIFETIME);
                 request.rule(offered, "5.2.6.1: GET_LIFETIME needs VIRTIO_BLK_F_LIFETIME");
             }
+            RequestType::DISCARD | RequestType::WRITE_ZEROES | RequestType::SECURE_ERASE => {
+                request.rule(header.sector.get() == 0, "5.2.6.1: the sector of a request for ranges is zero");
+                self.check_ranges(request, kind);
+            }
             _ => request.rule(false, "5.2.6: the request type is one that was offered"),
         }
         let whole_status =
             request.chain().pieces.last().is_some_and(|piece| piece.writable && piece.length == 1);
         request.rule(whole_status, "5.2.6: the status is a byte of its own");
+    }
+
+    /// The feature, limits and flags of a request for ranges.
+    fn limits_of(&self, kind: RequestType) -> (Features, Option<RangeLimits>, RangeFlags) {
+        match kind {
+            RequestType::DISCARD => (Features::BLK_DISCARD, self.discard, RangeFlags::empty()),
+            RequestType::WRITE_ZEROES => {
+                let limits = self.write_zeroes.map(|(limits, _)| limits);
+                (Features::BLK_WRITE_ZEROES, limits, RangeFlags::UNMAP)
+            }
+            _ => (Features::BLK_SECURE_ERASE, self.secure_erase, RangeFlags::empty()),
+        }
+    }
+
+    fn check_ranges(&self, request: &mut Request<'_>, kind: RequestType) {
+        let (feature, limits, flags) = self.limits_of(kind);
+        let readable = request.readable();
+        let (ranges, rest) = ranges_in(&readable);
+        request.rule(request.features().contains(feature), "5.2.6.1: a request for ranges needs its feature");
+        request.rule(rest == 0 && !ranges.is_empty(), "5.2.6: the data is one range or more");
+        request.rule(!self.read_only, "5.2.6.1: nothing is written to a read-only disk");
+        let Some(limits) = limits else {
+            return;
+        };
+        let most = if limits.max_seg == 0 { 1 } else { limits.max_seg as usize };
+        request.rule(ranges.len() <= most, "5.2.6.1: there are at most as many ranges as the device takes");
+        let blocks = u64::from(self.block_bytes.unwrap_or(512)) / SECTOR_BYTES as u64;
+        for range in &ranges {
+            let (first, count) = (range.sector.get(), u64::from(range.count.get()));
+            let short = limits.max_sectors == 0 || range.count.get() <= limits.max_sectors;
+            request.rule(short, "5.2.6.1: a range has at most as many sectors as the device takes");
+            let inside = first.checked_add(count).is_some_and(|end| end <= self.sectors);
+            request.rule(inside && count > 0, "5.2.6.1: a range lies on the disk");
+            let whole = first.is_multiple_of(blocks) && count.is_multiple_of(blocks);
+            request.rule(whole, "5.2.6: a range is one of whole blocks");
+            let known = range.flags.get() & !flags.bits() == 0;
+            request.rule(known, "5.2.6.1: a range has only flags that its request knows");
+        }
+    }
+
+    /// Discarded and erased sectors hold what nobody wrote there, so that nobody can rely on it.
+    fn execute_ranges(&mut self, kind: RequestType, out: &[u8]) -> Status {
+        let fill = if kind == RequestType::WRITE_ZEROES { 0 } else { 0xd1 };
+        let mut status = Status::OK;
+        for range in ranges_in(&[&[0; HEADER_BYTES], out].concat()).0 {
+            let (first, count) = (range.sector.get(), range.count.get());
+            match self.first_bad(first, count as usize * SECTOR_BYTES) {
+                Some(bad) => status = bad,
+                None => {
+                    for sector in first..first + u64::from(count) {
+                        self.content.insert(sector, [fill; SECTOR_BYTES]);
+                        self.volatile.insert(sector);
+                    }
+                    self.ranges.push((kind, range));
+                }
+            }
+        }
+        status
+    }
+
+    /// The ranges of the requests for them so far.
+    pub fn ranges(&self) -> &[(RequestType, SectorRange)] {
+        &self.ranges
     }
 
     fn first_bad(&self, sector: u64, bytes: usize) -> Option<Status> {
@@ -260,9 +329,21 @@ impl Disk {
                 }
                 None => (Status::UNSUPP, room),
             },
+            kind @ (RequestType::DISCARD | RequestType::WRITE_ZEROES | RequestType::SECURE_ERASE)
+                if self.limits_of(kind).1.is_some() =>
+            {
+                (self.execute_ranges(kind, out), out.len())
+            }
             _ => (Status::UNSUPP, 0),
         }
     }
+}
+
+/// The ranges behind a header, and the bytes that are none.
+fn ranges_in(readable: &[u8]) -> (Vec<SectorRange>, usize) {
+    let data = readable.get(HEADER_BYTES..).unwrap_or_default();
+    let (whole, rest) = data.as_chunks::<{ size_of::<SectorRange>() }>();
+    (whole.iter().map(|bytes| zerocopy::transmute!(*bytes)).collect(), rest.len())
 }
 
 /// Lengths of the data buffers: all but header and status.

@@ -1,5 +1,6 @@
 //! virtio-blk (5.2).
 
+use bitflags::bitflags;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -46,6 +47,37 @@ impl RequestHeader {
     /// The header of a request that starts at `sector`.
     pub const fn new(kind: RequestType, sector: u64) -> Self {
         Self { kind: U32::new(kind.0), reserved: U32::new(0), sector: U64::new(sector) }
+    }
+}
+
+bitflags! {
+    /// Flags of a range (5.2.6).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RangeFlags: u32 {
+        /// WRITE_ZEROES may deallocate the sectors.
+        const UNMAP = 1;
+    }
+}
+
+/// A range of DISCARD, WRITE_ZEROES and SECURE_ERASE (5.2.6).
+#[doc(alias = "virtio_blk_discard_write_zeroes")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct SectorRange {
+    /// First sector
+    pub sector: U64,
+    /// How many
+    pub count: U32,
+    /// [`RangeFlags`]
+    pub flags: U32,
+}
+
+static_assertions::const_assert_eq!(size_of::<SectorRange>(), 16);
+
+impl SectorRange {
+    /// `count` sectors from `sector` on.
+    pub const fn new(sector: u64, count: u32, flags: RangeFlags) -> Self {
+        Self { sector: U64::new(sector), count: U32::new(count), flags: U32::new(flags.bits()) }
     }
 }
 
@@ -153,5 +185,12 @@ mod tests {
         let header = RequestHeader::new(RequestType::OUT, 0x0102_0304_0506_0708);
 
         assert_eq!(header.as_bytes(), [1, 0, 0, 0, 0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_range_has_the_bytes_of_5_2_6() {
+        let range = SectorRange::new(0x0102_0304_0506_0708, 0x090a_0b0c, RangeFlags::UNMAP);
+
+        assert_eq!(range.as_bytes(), [8, 7, 6, 5, 4, 3, 2, 1, 12, 11, 10, 9, 1, 0, 0, 0]);
     }
 }

@@ -1,0 +1,102 @@
+//! What the device reads of a step's scratch memory: ranges, or a block again and again.
+
+use adapter::{Filled, Protocol};
+use scsi::Sense;
+use scsi::unmap::UnmapList;
+use storport::{Completion, Srb};
+use virtio::memory::Region;
+use virtio::spec::blk::RangeFlags;
+
+use crate::build_io::{Command, Erase, refuse};
+use crate::config::Disk;
+use crate::limits::RangeLimits;
+use crate::ranges::{self, Place};
+use crate::steps::{self, Piece, Remaining};
+use crate::{Viostor, build_steps};
+
+type Request = adapter::Command<<Viostor as Protocol>::Command>;
+
+/// `most`: how often scratch memory may be named in one request.
+pub(crate) fn fill(
+    disk: &Disk,
+    most: u16,
+    srb: &mut impl Srb<Request>,
+    command: Command,
+    scratch: &Region,
+) -> Result<Filled<Command>, Completion> {
+    let filled = match command {
+        Command::Unmap { at, .. } => unmap(disk, srb, at, scratch),
+        Command::Erase(erase, range) => erase_step(disk, erase, range, scratch),
+        Command::WriteSame(range) => write_same(disk, srb, range, most, scratch),
+        // The others have nothing to fill.
+        _ => Err(Sense::INTERNAL_TARGET_FAILURE),
+    };
+    filled.map_err(|sense| refuse(srb, sense))
+}
+
+fn unmap(
+    disk: &Disk,
+    srb: &mut impl Srb<Request>,
+    at: Place,
+    scratch: &Region,
+) -> Result<Filled<Command>, Sense> {
+    let limits = disk.discard.ok_or(Sense::INVALID_OPERATION_CODE)?;
+    let length = build_steps::unmap_length(srb);
+    let parameters = srb.data().get(..length).ok_or(Sense::INTERNAL_TARGET_FAILURE)?;
+    let list = UnmapList::parse(parameters)?;
+    let (stored, next) = ranges::store_list(disk, &limits, &list, at, scratch)?;
+    // Its sender has taken away what was there a moment ago.
+    if stored == 0 {
+        return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST);
+    }
+    Ok(Filled { bytes: ranges::bytes(stored), command: Command::Unmap { at, next } })
+}
+
+fn erase_step(
+    disk: &Disk,
+    erase: Erase,
+    range: Remaining,
+    scratch: &Region,
+) -> Result<Filled<Command>, Sense> {
+    let limits = erase.limits(disk).ok_or(Sense::INVALID_OPERATION_CODE)?;
+    let flags = match erase {
+        Erase::WriteZeroes { unmap: true } => RangeFlags::UNMAP,
+        Erase::WriteZeroes { unmap: false } | Erase::Securely => RangeFlags::empty(),
+    };
+    let sectors = limits.cut(range.next, range.sectors());
+    if !ranges::store(scratch, 0, range.next, sectors, flags) {
+        return Err(Sense::INTERNAL_TARGET_FAILURE);
+    }
+    Ok(Filled { bytes: ranges::bytes(1), command: Command::Erase(erase, range) })
+}
+
+impl Erase {
+    pub(crate) fn limits(self, disk: &Disk) -> Option<RangeLimits> {
+        match self {
+            Self::WriteZeroes { .. } => disk.write_zeroes.map(|zeroes| zeroes.limits),
+            Self::Securely => disk.secure_erase,
+        }
+    }
+}
+
+fn write_same(
+    disk: &Disk,
+    srb: &mut impl Srb<Request>,
+    range: Remaining,
+    most: u16,
+    scratch: &Region,
+) -> Result<Filled<Command>, Sense> {
+    const ZEROES: [u8; steps::SCRATCH_BYTES] = [0; steps::SCRATCH_BYTES];
+    let piece = Piece::of(range, most);
+    let block_bytes = disk.block_size.bytes() as usize;
+    // With NDOB there is no block, and zeroes are meant.
+    let block = match srb.data() {
+        [] => ZEROES.get(..block_bytes),
+        data => data.get(..block_bytes),
+    };
+    let filled = block.is_some_and(|block| steps::fill(scratch, piece.bytes as usize, block));
+    if !filled {
+        return Err(Sense::INTERNAL_TARGET_FAILURE);
+    }
+    Ok(Filled { bytes: piece.bytes, command: Command::WriteSame(range) })
+}
