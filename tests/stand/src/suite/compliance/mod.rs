@@ -26,6 +26,7 @@ mod luns;
 mod mode;
 mod mode_select;
 mod probe;
+mod provisioning;
 mod refusals;
 mod status;
 mod tight;
@@ -77,6 +78,8 @@ const DEVIATIONS: &[(&[u8], &str, &str)] = &[
     (&[DISK], "verify-10-protection-refused", "VERIFY does not look at VRPROTECT"),
     (&[DISK], "verify-12-protection-refused", "VERIFY does not look at VRPROTECT"),
     (&[DISK], "verify-16-protection-refused", "VERIFY does not look at VRPROTECT"),
+    (&[DISK], "write-same-16-ndob", "NDOB is ignored"),
+    (&[DISK], "unmap-empty-list", "a list without descriptors is refused"),
     (&[DISK, CDROM], "synchronize-cache-10-past-end-refused", "SYNCHRONIZE CACHE does not look at its range"),
 ];
 
@@ -224,6 +227,8 @@ pub fn run(units: &[Unit], options: &Options) {
             refusals::run(&target);
             crate::progress!("{}: blocks", target.name);
             blocks::run(&target);
+            crate::progress!("{}: provisioning", target.name);
+            provisioning::run(&target);
         } else {
             // Targets may say NOT READY to all of it, whatever else is wrong with the command.
             for subject in ["mode-select", "start-stop-unit", "send-diagnostic", "refusals", "blocks"] {
