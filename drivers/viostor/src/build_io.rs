@@ -1,8 +1,8 @@
 //! CDB → command, decided before any lock is taken: what the device has to do, or the answer right away.
 
 use adapter::Protocol;
+use scsi::Sense;
 use scsi::cdb::{BlockRange, ByteCheck, Inquiry, TransferFlags};
-use scsi::{Sense, inquiry};
 use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 use zerocopy::IntoBytes;
 
@@ -29,6 +29,11 @@ pub enum Command {
     Flush,
     /// Fetch the serial number and answer INQUIRY with this vital product data page.
     Identify(Inquiry),
+    /// Fetch how worn the device is and answer LOG SENSE with it.
+    Lifetime {
+        /// ALLOCATION LENGTH
+        allocation_length: u16,
+    },
     /// Write from this sector on, and read that back.
     WriteThenVerify(Sectors),
     /// The second step of that where there is a volatile cache: what is read back has to be the medium's.
@@ -72,7 +77,11 @@ pub(crate) fn build(disk: &Disk, srb: &mut impl Srb<Request>) -> BuildIo<Command
     }
     match decide(disk, srb) {
         Ok(decision) => decision,
-        Err(sense) => BuildIo::Complete(refuse(srb, sense)),
+        Err(sense) => {
+            // A command that the disk does not have has no fields that could be wrong.
+            let known = emulate::has_code(disk, srb.cdb());
+            BuildIo::Complete(refuse(srb, if known { sense } else { Sense::INVALID_OPERATION_CODE }))
+        }
     }
 }
 
@@ -96,11 +105,8 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
             if !is_on_disk(range, disk.blocks) {
                 return Err(Sense::LBA_OUT_OF_RANGE);
             }
-            // virtio-blk flushes the whole disk, which every range is part of.
-            Ok(match disk.write_cache {
-                true => BuildIo::Start(Command::Flush),
-                false => BuildIo::Complete(Completion::success(0)),
-            })
+            // Every range is part of the whole disk. IMMED would leave nobody to tell of an error.
+            Ok(emulate::make_durable(disk))
         }
         scsi::Command::WriteAndVerify(range, check) => {
             writable(disk)?;
@@ -119,17 +125,7 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
             build_steps::write_same(disk, srb, range, how)
         }
         scsi::Command::Sanitize { action, immediate, .. } => build_steps::sanitize(disk, action, immediate),
-        scsi::Command::Inquiry(
-            request @ Inquiry {
-                page: Some(inquiry::page::UNIT_SERIAL_NUMBER | inquiry::page::DEVICE_IDENTIFICATION),
-                ..
-            },
-        ) => Ok(BuildIo::Start(Command::Identify(request))),
-        emulated => {
-            let answer = emulate::answer(disk, emulated)?;
-            let transferred = answer.data.copy_to(srb.data(), answer.allocation_length);
-            Ok(BuildIo::Complete(Completion::success(transferred)))
-        }
+        emulated => emulate::build(disk, srb, emulated),
     }
 }
 

@@ -71,9 +71,9 @@ pub(crate) fn unmap(
     anchor: bool,
     parameter_length: u16,
 ) -> Decision {
-    if disk.discard.is_none() {
+    let Some(discard) = disk.discard else {
         return Err(Sense::INVALID_OPERATION_CODE);
-    }
+    };
     // No page says that blocks can be anchored.
     if anchor {
         return Err(Sense::invalid_cdb_bit(1, 0));
@@ -89,9 +89,14 @@ pub(crate) fn unmap(
         return Ok(CONTRADICTION);
     };
     let list = UnmapList::parse(parameters)?;
-    // All of it before any of it: a list that is wrong unmaps nothing.
+    // All of it before any of it: a list that is wrong unmaps nothing. More than the Block Limits page says is wrong too.
     if list.ranges().any(|range| !is_on_disk(range, disk.blocks)) {
         return Err(Sense::LBA_OUT_OF_RANGE);
+    }
+    let limits = discard.unmap(disk.block_size);
+    let blocks: u64 = list.ranges().map(|range| u64::from(range.blocks)).sum();
+    if list.len() > limits.descriptors as usize || blocks > u64::from(limits.blocks) {
+        return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST);
     }
     if list.ranges().all(|range| range.blocks == 0) {
         return Ok(BuildIo::Complete(Completion::success(srb.data_length())));
@@ -121,8 +126,8 @@ pub(crate) fn write_same(
     }
     writable(disk)?;
     let remaining = sectors(disk, range)?;
-    // The Block Limits page says that zero blocks are not all to the end (WSNZ).
-    if range.blocks == 0 {
+    // The Block Limits page says that zero blocks are not all to the end (WSNZ), and how many there may be at most.
+    if range.blocks == 0 || u64::from(range.blocks) > disk.max_write_same_blocks() {
         let sixteen = srb.cdb().len() > 10;
         return Err(Sense::invalid_cdb_byte(if sixteen { 10 } else { 7 }));
     }

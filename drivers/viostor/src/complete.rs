@@ -3,6 +3,8 @@
 use adapter::Step;
 use scsi::Sense;
 use scsi::cdb::Inquiry;
+use scsi::log;
+use scsi::parameter_data::ParameterData;
 use storport::{Completion, Srb};
 use virtio::memory::Region;
 use virtio::spec::blk::Status;
@@ -10,6 +12,7 @@ use virtio::spec::blk::Status;
 use crate::build_io::{Command, refuse};
 use crate::config::Disk;
 use crate::identity::{self, Serial};
+use crate::lifetime;
 use crate::limits::RangeLimits;
 use crate::steps::{self, Comparison, Piece, Remaining};
 use crate::translate;
@@ -62,6 +65,7 @@ pub(crate) fn complete(
             other => refuse(srb, sense(other, Sense::WRITE_ERROR)),
         },
         Command::Identify(request) => identify(scratch, srb, request, status),
+        Command::Lifetime { allocation_length } => lifetime(scratch, srb, allocation_length, status),
         Command::Verify(range, comparison) => {
             let piece = translate::verified(range, comparison, most);
             // As for a read: a piece that came back short was not read.
@@ -148,13 +152,28 @@ fn identify(
         (Status::UNSUPP, _) | (Status::OK, None) => Serial::new([0; identity::BYTES]),
         (other, _) => return refuse(srb, sense(other, Sense::INTERNAL_TARGET_FAILURE)),
     };
-    match identity::page(&serial, request) {
-        Ok(page) => {
-            let transferred = page.copy_to(srb.data(), u32::from(request.allocation_length));
-            Completion::success(transferred)
-        }
+    match identity::answer(&serial, request, srb.data()) {
+        Ok(transferred) => Completion::success(transferred),
         Err(sense) => refuse(srb, sense),
     }
+}
+
+/// A device that knows no GET_LIFETIME after all knows nothing of its lifetime; the page exists all the same.
+fn lifetime(
+    scratch: Option<&Region>,
+    srb: &mut impl Srb<Request>,
+    allocation_length: u16,
+    status: Status,
+) -> Completion {
+    let used = match (status, scratch) {
+        (Status::OK, Some(memory)) => lifetime::percentage_used(lifetime::load(memory)),
+        (Status::UNSUPP, _) | (Status::OK, None) => None,
+        (other, _) => return refuse(srb, sense(other, Sense::INTERNAL_TARGET_FAILURE)),
+    };
+    let mut data = ParameterData::new(srb.data(), u32::from(allocation_length));
+    log::solid_state_media(&mut data, used);
+    let transferred = data.transferred();
+    Completion::success(transferred)
 }
 
 /// Sense data for a failed request; `on_error` is what the medium did.

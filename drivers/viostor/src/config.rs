@@ -70,6 +70,35 @@ pub struct Disk {
     pub lifetime: bool,
 }
 
+impl Disk {
+    /// Most logical blocks of one WRITE SAME. It has to end in time, whatever is written: as much as (10) can name, or what
+    /// the device writes zeroes to in one request.
+    pub(crate) fn max_write_same_blocks(&self) -> u64 {
+        let zeroes = self.write_zeroes.map_or(0, |zeroes| zeroes.limits.blocks_per_request(self.block_size));
+        zeroes.clamp(u64::from(u16::MAX), u64::from(u32::MAX))
+    }
+}
+
+/// 1 GiB in blocks of 512 bytes, with a volatile cache and nothing else.
+#[cfg(test)]
+pub(crate) fn disk_for_tests() -> Disk {
+    Disk {
+        block_size: BlockSize::new(512).expect("a block size"),
+        blocks: 1 << 21,
+        read_only: false,
+        write_cache: true,
+        default_write_cache: true,
+        write_cache_changes: false,
+        max_transfer_blocks: 0,
+        topology: Topology::default(),
+        geometry: None,
+        discard: None,
+        write_zeroes: None,
+        secure_erase: None,
+        lifetime: false,
+    }
+}
+
 /// Without SEG_MAX the device names no limit but the queue's size (virtio 1.3, 5.2.3).
 const SEGMENTS_UNLIMITED: u32 = u32::MAX;
 

@@ -1,106 +1,224 @@
-//! Answers that need no device: what the disk is, how large, how it caches.
+//! What is not a matter of blocks: what the disk is, how large, how it caches. Most of it is answered without the device.
 
+use adapter::Protocol;
 use scsi::Sense;
-use scsi::capacity::{Capacity10, Capacity16};
-use scsi::cdb::{Command, Inquiry, ModeSense, PageControl};
-use scsi::inquiry::{self, StandardInquiry};
-use scsi::mode::{self, Caching, CachingPage, DeviceSpecific};
+use scsi::capacity::{Arrangement, Capacity10, Capacity16};
+use scsi::cdb::{Command as Scsi, Inquiry};
+use scsi::inquiry;
+use scsi::log;
+use scsi::operation_codes;
 use scsi::parameter_data::ParameterData;
 use scsi::report_luns::{self, select};
+use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 use zerocopy::IntoBytes;
 
+use crate::Viostor;
+use crate::build_io::Command;
 use crate::config::Disk;
+use crate::modes::{self, WriteCache};
+use crate::product_data;
 
-/// T10 VENDOR IDENTIFICATION. The same as the C driver's, so that a guest that changes drivers keeps its disks' names.
-pub(crate) const VENDOR: [u8; 8] = *b"Red Hat ";
-/// PRODUCT IDENTIFICATION, likewise.
-pub(crate) const PRODUCT: [u8; 16] = *b"VirtIO          ";
-/// PRODUCT REVISION LEVEL, likewise.
-const REVISION: [u8; 4] = *b"0001";
+type Request = adapter::Command<<Viostor as Protocol>::Command>;
 
-/// The vital product data pages there are, in ascending order.
-const PAGES: [u8; 3] =
-    [inquiry::page::SUPPORTED_PAGES, inquiry::page::UNIT_SERIAL_NUMBER, inquiry::page::DEVICE_IDENTIFICATION];
-
-/// Parameter data and how much of it is wanted.
-pub(crate) struct Answer {
-    pub(crate) data: ParameterData,
-    pub(crate) allocation_length: u32,
+/// Not a part of reads and writes: what it needs of the stack is not theirs to pay for.
+#[inline(never)]
+pub(crate) fn build(
+    disk: &Disk,
+    srb: &mut impl Srb<Request>,
+    command: Scsi,
+) -> Result<BuildIo<Command>, Sense> {
+    match command {
+        Scsi::Inquiry(
+            request @ Inquiry {
+                page: Some(inquiry::page::UNIT_SERIAL_NUMBER | inquiry::page::DEVICE_IDENTIFICATION),
+                ..
+            },
+        ) => Ok(BuildIo::Start(Command::Identify(request))),
+        Scsi::LogSense { page, allocation_length, .. } => {
+            check_log(disk, command)?;
+            match page {
+                log::page::SOLID_STATE_MEDIA => Ok(BuildIo::Start(Command::Lifetime { allocation_length })),
+                _ => answer(disk, command, srb.data()),
+            }
+        }
+        Scsi::StartStopUnit { power_condition, load_eject, start, no_flush, .. } => {
+            let flush = start_stop(power_condition, load_eject, start, no_flush)?;
+            Ok(if flush { make_durable(disk) } else { BuildIo::Complete(Completion::success(0)) })
+        }
+        Scsi::ModeSelect { ten, page_format, save_pages, parameter_length } => {
+            modes::check_select(page_format, save_pages, parameter_length)?;
+            mode_select(disk, srb, ten, parameter_length)
+        }
+        _ => answer(disk, command, srb.data()),
+    }
 }
 
-impl Answer {
-    fn new(data: ParameterData, allocation_length: u32) -> Self {
-        Self { data, allocation_length }
-    }
-
-    fn from_bytes(bytes: &[u8], allocation_length: u32) -> Self {
-        let mut data = ParameterData::new();
-        data.push(bytes);
-        Self::new(data, allocation_length)
+/// Everything that was written has to be durable before the request ends.
+pub(crate) fn make_durable(disk: &Disk) -> BuildIo<Command> {
+    match disk.write_cache {
+        // virtio-blk flushes the whole disk.
+        true => BuildIo::Start(Command::Flush),
+        false => BuildIo::Complete(Completion::success(0)),
     }
 }
 
-pub(crate) fn answer(disk: &Disk, command: Command) -> Result<Answer, Sense> {
+fn answer(disk: &Disk, command: Scsi, buffer: &mut [u8]) -> Result<BuildIo<Command>, Sense> {
+    let mut data = ParameterData::new(buffer, allocation_length(command));
+    write(disk, command, &mut data)?;
+    Ok(BuildIo::Complete(Completion::success(data.transferred())))
+}
+
+fn allocation_length(command: Scsi) -> u32 {
+    match command {
+        Scsi::RequestSense { allocation_length, .. } => u32::from(allocation_length),
+        Scsi::Inquiry(request) => u32::from(request.allocation_length),
+        Scsi::ModeSense(request) => u32::from(request.allocation_length),
+        Scsi::LogSense { allocation_length, .. } => u32::from(allocation_length),
+        Scsi::ReadCapacity16 { allocation_length }
+        | Scsi::ReportLuns { allocation_length, .. }
+        | Scsi::ReportSupportedOperationCodes { allocation_length, .. } => allocation_length,
+        _ => u32::MAX,
+    }
+}
+
+/// Writes the answer; nothing is written before it is known that there is one.
+fn write(disk: &Disk, command: Scsi, data: &mut ParameterData<'_>) -> Result<(), Sense> {
     match command {
         // The driver has no test of its own for the device's medium; it works or requests fail.
-        Command::TestUnitReady | Command::SelfTest => Ok(Answer::from_bytes(&[], 0)),
+        Scsi::TestUnitReady | Scsi::SelfTest => Ok(()),
         // Sense data goes out with the status of the command it is about, so there is never any left.
-        Command::RequestSense { descriptor, allocation_length } => {
-            let length = u32::from(allocation_length);
-            Ok(match descriptor {
-                true => Answer::from_bytes(&Sense::NONE.descriptor(), length),
-                false => Answer::from_bytes(Sense::NONE.fixed().as_bytes(), length),
-            })
+        Scsi::RequestSense { descriptor, .. } => {
+            match descriptor {
+                true => data.push(&Sense::NONE.descriptor()),
+                false => data.push(Sense::NONE.fixed().as_bytes()),
+            };
+            Ok(())
         }
-        Command::Inquiry(request) => inquiry(request),
-        Command::ReadCapacity10 => {
-            let capacity = Capacity10::new(disk.blocks - 1, disk.block_size.bytes());
-            Ok(Answer::from_bytes(capacity.as_bytes(), u32::MAX))
+        Scsi::Inquiry(request) => product_data::answer(disk, request.page, data),
+        Scsi::ReadCapacity10 => {
+            data.push(Capacity10::new(disk.blocks - 1, disk.block_size.bytes()).as_bytes());
+            Ok(())
         }
-        Command::ReadCapacity16 { allocation_length } => {
-            let capacity = Capacity16::new(disk.blocks - 1, disk.block_size.bytes());
-            Ok(Answer::from_bytes(capacity.as_bytes(), allocation_length))
+        Scsi::ReadCapacity16 { .. } => {
+            let provisioning = product_data::provisioning(disk);
+            let arrangement = Arrangement {
+                physical_block_exponent: disk.topology.physical_block_exponent,
+                lowest_aligned_block: disk.topology.lowest_aligned_block.into(),
+                managed: provisioning.managed(),
+                reads_zeroes: provisioning.reads_zeroes,
+            };
+            let capacity = Capacity16::new(disk.blocks - 1, disk.block_size.bytes(), arrangement);
+            data.push(capacity.as_bytes());
+            Ok(())
         }
-        Command::ModeSense(request) => mode_sense(disk, request),
-        Command::ReportLuns { select, allocation_length } => match select {
+        Scsi::ModeSense(request) => modes::sense(disk, request, data),
+        Scsi::ReportLuns { select, .. } => match select {
             select::ADDRESSABLE | select::ALL => {
-                Ok(Answer::new(report_luns::single_unit(true), allocation_length))
+                report_luns::single_unit(data, true);
+                Ok(())
             }
-            select::WELL_KNOWN => Ok(Answer::new(report_luns::single_unit(false), allocation_length)),
-            _ => Err(Sense::INVALID_FIELD_IN_CDB),
+            select::WELL_KNOWN => {
+                report_luns::single_unit(data, false);
+                Ok(())
+            }
+            _ => Err(Sense::invalid_cdb_byte(2)),
         },
+        Scsi::PreventAllow { prevent } => prevent_allow(prevent),
+        Scsi::LogSense { .. } => {
+            log::supported_pages(data, log_pages(disk));
+            Ok(())
+        }
+        Scsi::ReportSupportedOperationCodes { commands, timeouts, .. } => {
+            operation_codes::report(data, commands, timeouts, |entry| has(disk, entry))
+        }
         _ => Err(Sense::INVALID_OPERATION_CODE),
     }
 }
 
-fn inquiry(request: Inquiry) -> Result<Answer, Sense> {
-    let allocation_length = u32::from(request.allocation_length);
-    match request.page {
-        None => {
-            let data = StandardInquiry::disk(VENDOR, PRODUCT, REVISION);
-            Ok(Answer::from_bytes(data.as_bytes(), allocation_length))
-        }
-        Some(inquiry::page::SUPPORTED_PAGES) => {
-            Ok(Answer::new(inquiry::supported_pages(&PAGES), allocation_length))
-        }
-        Some(_) => Err(Sense::INVALID_FIELD_IN_CDB),
+/// Whether the disk has a command that is decoded. The rest is refused where it is built.
+fn has(disk: &Disk, entry: &operation_codes::Entry) -> bool {
+    use scsi::cdb::OperationCode as Code;
+    match entry.code {
+        Code::UNMAP => disk.discard.is_some(),
+        // BLOCK ERASE and EXIT FAILURE MODE
+        Code::SANITIZE => disk.secure_erase.is_some() && matches!(entry.action, Some(0x02 | 0x1f)),
+        _ => true,
     }
 }
 
-fn mode_sense(disk: &Disk, request: ModeSense) -> Result<Answer, Sense> {
-    if !matches!(request.page, mode::page::CACHING | mode::page::ALL) || !matches!(request.subpage, 0 | 0xff)
-    {
-        return Err(Sense::INVALID_FIELD_IN_CDB);
+/// Whether the disk has a command with the operation code of a CDB.
+#[cold]
+pub(crate) fn has_code(disk: &Disk, cdb: &[u8]) -> bool {
+    let code = cdb.first().copied();
+    operation_codes::ENTRIES.iter().any(|entry| Some(entry.code.0) == code && has(disk, entry))
+}
+
+/// Whether the cache has to go to the medium.
+///
+/// The disk has no power conditions and is never stopped: it stays ready, as does the host's. SBC-3 wants the cache on the
+/// medium before a stop, and that is what Windows counts on when it cuts the power afterwards. IMMED changes nothing: an
+/// error of the flush could not be reported any more.
+fn start_stop(power_condition: u8, load_eject: bool, start: bool, no_flush: bool) -> Result<bool, Sense> {
+    if power_condition != 0 {
+        return Err(Sense::invalid_cdb_bit(4, 7));
     }
-    let caching = match request.control {
-        PageControl::Current | PageControl::Default if disk.write_cache => Caching::WRITE_CACHE_ENABLE,
-        // Nothing can be changed by MODE SELECT, so the mask of changeable bits is empty.
-        PageControl::Current | PageControl::Default | PageControl::Changeable => Caching::empty(),
-        PageControl::Saved => return Err(Sense::SAVING_PARAMETERS_NOT_SUPPORTED),
+    // The medium cannot be loaded or ejected.
+    if load_eject {
+        return Err(Sense::invalid_cdb_bit(4, 1));
+    }
+    Ok(!start && !no_flush)
+}
+
+/// The medium cannot be removed, so whoever prevents it has what it wants, and allowing it again changes nothing. The other
+/// two values are obsolete.
+fn prevent_allow(prevent: u8) -> Result<(), Sense> {
+    if prevent <= 1 { Ok(()) } else { Err(Sense::invalid_cdb_bit(4, 1)) }
+}
+
+fn mode_select(
+    disk: &Disk,
+    srb: &mut impl Srb<Request>,
+    ten: bool,
+    parameter_length: u16,
+) -> Result<BuildIo<Command>, Sense> {
+    let length = usize::from(parameter_length);
+    if length == 0 {
+        return Ok(BuildIo::Complete(Completion::success(0)));
+    }
+    if srb.direction() != DataDirection::Out {
+        return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
+    }
+    let Some(list) = srb.data().get(..length) else {
+        return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
     };
-    let mut device_specific = DeviceSpecific::DPO_FUA;
-    device_specific.set(DeviceSpecific::WRITE_PROTECTED, disk.read_only);
-    let page = CachingPage::new(caching);
-    let data = mode::parameter_data(request.ten, device_specific, page.as_bytes());
-    Ok(Answer::new(data, u32::from(request.allocation_length)))
+    match modes::mode_select(disk, ten, list)? {
+        WriteCache::Keep => Ok(BuildIo::Complete(Completion::success(u32::from(parameter_length)))),
+        // Not before the adapter can write `writeback`: until then no bit is changeable.
+        WriteCache::Set(_) => Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST),
+    }
+}
+
+fn log_pages(disk: &Disk) -> &'static [u8] {
+    const PAGES: [u8; 2] = [log::page::SUPPORTED_PAGES, log::page::SOLID_STATE_MEDIA];
+    if disk.lifetime { &PAGES } else { &PAGES[..1] }
+}
+
+/// Checks the fields of LOG SENSE. Which values are asked for (PC) is of no concern to pages whose parameters are lists
+/// (SPC-4, 7.3.2.2).
+fn check_log(disk: &Disk, command: Scsi) -> Result<(), Sense> {
+    let Scsi::LogSense { save, page, subpage, pointer, .. } = command else {
+        return Err(Sense::INVALID_OPERATION_CODE);
+    };
+    // No parameter can be saved.
+    if save {
+        return Err(Sense::invalid_cdb_bit(1, 0));
+    }
+    if !log_pages(disk).contains(&page) {
+        return Err(Sense::invalid_cdb_bit(2, 5));
+    }
+    if subpage != 0 {
+        return Err(Sense::invalid_cdb_byte(3));
+    }
+    let last = if page == log::page::SOLID_STATE_MEDIA { log::PERCENTAGE_USED } else { 0 };
+    if pointer > last { Err(Sense::invalid_cdb_byte(5)) } else { Ok(()) }
 }

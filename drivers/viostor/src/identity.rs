@@ -8,7 +8,7 @@ use scsi::inquiry;
 use scsi::parameter_data::ParameterData;
 use virtio::memory::{Region, SharedMemory};
 
-use crate::emulate::{PRODUCT, VENDOR};
+use crate::product_data::{PRODUCT, VENDOR};
 
 /// Bytes the device writes for GET_ID (virtio 1.3, 5.2.6).
 pub(crate) const BYTES: usize = 20;
@@ -50,15 +50,17 @@ impl Serial {
     }
 }
 
-/// A vital product data page that carries the serial number.
-pub(crate) fn page(serial: &Serial, request: Inquiry) -> Result<ParameterData, Sense> {
+/// Answers with a vital product data page that carries the serial number; gives the bytes that were written.
+pub(crate) fn answer(serial: &Serial, request: Inquiry, buffer: &mut [u8]) -> Result<u32, Sense> {
+    let mut data = ParameterData::new(buffer, u32::from(request.allocation_length));
     match request.page {
-        Some(inquiry::page::UNIT_SERIAL_NUMBER) => Ok(inquiry::unit_serial_number(serial.as_bytes())),
+        Some(inquiry::page::UNIT_SERIAL_NUMBER) => inquiry::unit_serial_number(&mut data, serial.as_bytes()),
         Some(inquiry::page::DEVICE_IDENTIFICATION) => {
-            Ok(inquiry::device_identification(VENDOR, &PRODUCT, serial.as_bytes()))
+            inquiry::device_identification(&mut data, VENDOR, &PRODUCT, serial.as_bytes());
         }
-        _ => Err(Sense::INVALID_FIELD_IN_CDB),
+        _ => return Err(Sense::invalid_cdb_byte(2)),
     }
+    Ok(data.transferred())
 }
 
 #[cfg(test)]
@@ -90,8 +92,9 @@ mod tests {
     fn an_empty_serial_number_makes_an_empty_page() {
         let request = Inquiry { page: Some(0x80), allocation_length: 255 };
 
-        let page = page(&serial(b""), request).expect("page 80 exists");
+        let mut buffer = [0xee; 8];
+        let transferred = answer(&serial(b""), request, &mut buffer).expect("page 80 exists");
 
-        assert_eq!(page.as_bytes(), [0, 0x80, 0, 0]);
+        assert_eq!((transferred, buffer), (4, [0, 0x80, 0, 0, 0xee, 0xee, 0xee, 0xee]));
     }
 }

@@ -95,10 +95,33 @@ impl RangeLimits {
         u64::from(self.max_sectors) / block.sectors() * u64::from(self.max_ranges)
     }
 
+    /// What one UNMAP may discard, for a device with these limits of discards. A request is cut into as many steps as the
+    /// device needs, but it has to end in time: a step's worth of blocks is enough, or [`UNMAP_BYTES`] where the device takes
+    /// little at once. Many small ranges are what Windows likes to send, so there may be as many as a list has room for.
+    pub(crate) fn unmap(self, block: BlockSize) -> UnmapLimits {
+        let least = UNMAP_BYTES / u64::from(block.bytes());
+        let blocks = self.blocks_per_request(block).max(least);
+        UnmapLimits { blocks: u32::try_from(blocks).unwrap_or(u32::MAX), descriptors: MAX_UNMAP_DESCRIPTORS }
+    }
+
     /// [`alignment_sectors`](Self::alignment_sectors) in logical blocks.
     pub fn alignment_blocks(self, block: BlockSize) -> u32 {
         self.alignment_sectors / block.sectors() as u32
     }
+}
+
+/// Bytes that one UNMAP may discard in any case.
+const UNMAP_BYTES: u64 = 256 << 20;
+/// Ranges that the longest parameter list has room for.
+const MAX_UNMAP_DESCRIPTORS: u32 = 4095;
+
+/// What one UNMAP may discard at most (SBC-3, 6.5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnmapLimits {
+    /// MAXIMUM UNMAP LBA COUNT
+    pub(crate) blocks: u32,
+    /// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT
+    pub(crate) descriptors: u32,
 }
 
 /// Limits of write zeroes, and what it may do besides.
@@ -238,5 +261,20 @@ mod tests {
         assert!(is_conventional(ZonedModel::HOST_AWARE));
         assert!(!is_conventional(ZonedModel::HOST_MANAGED));
         assert!(!is_conventional(ZonedModel(3)));
+    }
+
+    #[test]
+    fn one_unmap_takes_as_many_blocks_as_a_request_of_the_device_or_256_mib() {
+        let unmap = |max_sectors, max_ranges| {
+            let limits = RangeLimits::new(IN_512, max_sectors, max_ranges, 0).expect("usable");
+            let UnmapLimits { blocks, descriptors } = limits.unmap(IN_512);
+            assert_eq!(descriptors, 4095);
+            blocks
+        };
+
+        assert_eq!(unmap(0x40_0000, 1), 0x40_0000);
+        assert_eq!(unmap(0x40_0000, 1000), 0x40_0000 * 1000);
+        assert_eq!(unmap(8, 1), 0x8_0000);
+        assert_eq!(unmap(u32::MAX, u32::MAX), u32::MAX);
     }
 }

@@ -6,6 +6,7 @@ use virtio::spec::blk::{RequestHeader, RequestType};
 
 use crate::build_io::{Command, Erase};
 use crate::identity;
+use crate::lifetime;
 use crate::steps::{Comparison, Piece};
 use crate::units::Sectors;
 
@@ -22,6 +23,10 @@ pub(crate) fn chain(command: Command, most: u16) -> Chain<RequestHeader> {
         Command::Identify(_) => {
             let data = ChainData::ScratchIn { bytes: identity::BYTES as u32, times: 1 };
             with_header(RequestType::GET_ID, Sectors(0), data)
+        }
+        Command::Lifetime { .. } => {
+            let data = ChainData::ScratchIn { bytes: lifetime::BYTES as u32, times: 1 };
+            with_header(RequestType::GET_LIFETIME, Sectors(0), data)
         }
         Command::Verify(range, comparison) => {
             let Piece { bytes, times } = verified(range, comparison, most);

@@ -5,7 +5,8 @@ use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::SrbBuilder;
 use storport::{PnpAction, SrbFunction, SrbStatus};
-use virtio::fake::disk::Disk;
+use virtio::fake::disk::{Disk, RangeLimits};
+use virtio::spec::blk::Status;
 
 /// 1 MiB in blocks of 512 bytes, with a volatile cache.
 fn bench() -> DiskBench {
@@ -67,9 +68,11 @@ fn standard_inquiry_data_is_a_spc_4_disk() {
 
     let data = answer(&bench, &inquiry(36), 36);
 
-    let mut expected = vec![0x00, 0x00, 0x06, 0x02, 31, 0, 0, 0x02];
+    let mut expected = vec![0x00, 0x00, 0x06, 0x02, 69, 0, 0, 0x02];
     expected.extend(b"Red Hat VirtIO          0001");
     assert_eq!(data, expected);
+    // SAM-5, SPC-4, SBC-3.
+    assert_eq!(answer(&bench, &inquiry(255), 255)[58..66], [0x00, 0xa0, 0x04, 0x60, 0x04, 0xc0, 0, 0]);
     assert_device_untouched(&bench);
 }
 
@@ -77,21 +80,29 @@ fn standard_inquiry_data_is_a_spc_4_disk() {
 fn inquiry_data_is_cut_to_the_allocation_length_and_to_the_buffer() {
     let bench = bench();
 
-    assert_eq!(answer(&bench, &inquiry(5), 36), [0x00, 0x00, 0x06, 0x02, 31]);
+    assert_eq!(answer(&bench, &inquiry(5), 36), [0x00, 0x00, 0x06, 0x02, 69]);
     assert_eq!(answer(&bench, &inquiry(255), 8).len(), 8);
-    assert_eq!(answer(&bench, &inquiry(255), 255).len(), 36);
+    assert_eq!(answer(&bench, &inquiry(255), 255).len(), 74);
     assert_eq!(answer(&bench, &inquiry(0), 36), []);
 }
 
 #[test]
-fn the_list_of_pages_names_every_page_that_answers() {
-    let bench = bench();
+fn the_list_of_pages_names_every_page_that_answers_and_no_other_does() {
+    let thin = with(|disk| disk.discard = Some(RangeLimits { max_sectors: 8, max_seg: 1, alignment: 1 }));
+    for (bench, pages) in
+        [(bench(), &[0x00, 0x80, 0x83, 0xb0, 0xb1][..]), (thin, &[0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2])]
+    {
+        let list = answer(&bench, &inquiry_page(0x00, 255), 255);
 
-    let list = answer(&bench, &inquiry_page(0x00, 255), 255);
-
-    assert_eq!(list, [0x00, 0x00, 0, 3, 0x00, 0x80, 0x83]);
-    for page in &list[4..] {
-        assert_eq!(answer(&bench, &inquiry_page(*page, 255), 255)[1], *page);
+        assert_eq!(list, [&[0x00, 0x00, 0, pages.len() as u8], pages].concat());
+        for page in 0..=u8::MAX {
+            if pages.contains(&page) {
+                assert_eq!(answer(&bench, &inquiry_page(page, 255), 255)[1], page);
+            } else {
+                let request = SrbBuilder::execute(&inquiry_page(page, 255)).with_data_in(255);
+                assert_refused(&bench, request, Sense::invalid_cdb_byte(2));
+            }
+        }
     }
 }
 
@@ -156,25 +167,215 @@ fn read_capacity_16_names_the_last_block() {
 
 #[test]
 fn mode_sense_tells_the_volatile_cache_and_the_write_protection() {
-    let mode_sense_6 = [0x1a, 0, 0x08, 0, 0xc0, 0];
-    let mode_sense_10 = [0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 0xc0, 0];
+    // Without block descriptors.
+    let mode_sense_6 = [0x1a, 0x08, 0x08, 0, 0xc0, 0];
+    let mode_sense_10 = [0x5a, 0x08, 0x08, 0, 0, 0, 0, 0, 0xc0, 0];
     let caching = |flags: u8| [vec![0x08, 18, flags], vec![0; 17]].concat();
 
     let cached = bench();
     let through = with(|disk| disk.flush = false);
+    let told = with(|disk| disk.writeback = Some(0));
     let read_only = with(|disk| disk.read_only = true);
 
+    // DPOFUA in every one of them, WP in the last.
     assert_eq!(answer(&cached, &mode_sense_6, 192), [vec![23, 0, 0x10, 0], caching(4)].concat());
     assert_eq!(answer(&through, &mode_sense_6, 192), [vec![23, 0, 0x10, 0], caching(0)].concat());
+    assert_eq!(answer(&told, &mode_sense_6, 192), [vec![23, 0, 0x10, 0], caching(0)].concat());
     assert_eq!(answer(&read_only, &mode_sense_6, 192), [vec![23, 0, 0x90, 0], caching(4)].concat());
-    assert_eq!(answer(&cached, &mode_sense_10, 192), [vec![0, 26, 0, 0x10, 0, 0, 0, 0], caching(4)].concat());
+    let header = vec![0, 26, 0, 0x10, 0, 0, 0, 0];
+    assert_eq!(answer(&cached, &mode_sense_10, 192), [header, caching(4)].concat());
+}
+
+#[test]
+fn mode_sense_has_a_block_descriptor_of_the_form_that_fits() {
+    let large = with(|disk| disk.sectors = 1 << 40);
+
+    let six = answer(&large, &[0x1a, 0, 0x3f, 0, 0xff, 0], 255);
+    let ten = answer(&large, &[0x5a, 0, 0x3f, 0xff, 0, 0, 0, 0, 0xff, 0], 255);
+    let long = answer(&large, &[0x5a, 0x10, 0x3f, 0xff, 0, 0, 0, 0, 0xff, 0], 255);
+
+    let short = [0xff, 0xff, 0xff, 0xff, 0, 0, 2, 0];
+    assert_eq!((six[3], &six[4..12]), (8, &short[..]));
+    assert_eq!((ten[4], ten[7], &ten[8..16]), (0, 8, &short[..]));
+    assert_eq!((long[4], long[7]), (1, 16));
+    assert_eq!(long[8..24], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0]);
+    assert_eq!([&six[12..], &ten[16..]], [&long[24..]; 2], "the pages are the same");
 }
 
 #[test]
 fn mode_sense_says_that_nothing_can_be_changed() {
-    let changeable = answer(&bench(), &[0x1a, 0, 0x48, 0, 0xc0, 0], 192);
+    let changeable = answer(&with(|disk| disk.writeback = Some(1)), &[0x1a, 0x08, 0x48, 0, 0xc0, 0], 192);
 
     assert_eq!(changeable[4..7], [0x08, 18, 0]);
+}
+
+#[test]
+fn mode_select_takes_what_is_the_case_and_refuses_changes() {
+    let bench = bench();
+    let select = |cdb: &[u8], list: &[u8]| SrbBuilder::execute(cdb).with_data_out(list);
+    let six = |length: u8| [0x15, 0x10, 0, 0, length, 0];
+    let ten = |length: u8| [0x55, 0x10, 0, 0, 0, 0, 0, 0, length, 0];
+    let caching = |flags: u8| [vec![0x08, 18, flags], vec![0; 17]].concat();
+    let in_six = |flags: u8| [vec![0; 4], caching(flags)].concat();
+
+    for (cdb, list) in [
+        (&six(24)[..], in_six(4)),
+        (&six(32), [vec![0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 2, 0], caching(4)].concat()),
+        (&ten(28), [vec![0; 8], caching(4)].concat()),
+    ] {
+        let completed = bench.execute(select(cdb, &list));
+        assert_eq!(completed.completion.srb_status_byte(), 0x01, "sense {:02x?}", completed.sense);
+        assert_eq!(completed.completion.transferred as usize, list.len());
+    }
+    let empty = bench.execute(SrbBuilder::execute(&six(0)));
+    assert_eq!(empty.completion.status, SrbStatus::SUCCESS);
+    assert_refused(&bench, select(&six(24), &in_six(0)), Sense::invalid_parameter_byte(6));
+    assert_refused(&bench, select(&six(23), &in_six(4)), Sense::PARAMETER_LIST_LENGTH_ERROR);
+    let saving = [0x15, 0x11, 0, 0, 24, 0];
+    assert_refused(&bench, select(&saving, &in_six(4)), Sense::invalid_cdb_bit(1, 0));
+    let another_format = [0x15, 0, 0, 0, 24, 0];
+    assert_refused(&bench, select(&another_format, &in_six(4)), Sense::invalid_cdb_bit(1, 4));
+    // A list that is longer than the buffer it is in.
+    let short = bench.execute(select(&six(25), &in_six(4)));
+    assert_eq!(short.completion.status, SrbStatus::INVALID_REQUEST);
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn a_disk_that_is_stopped_is_flushed_and_stays_ready() {
+    let cached = bench();
+    let through = with(|disk| disk.flush = false);
+    let start_stop = |byte_4: u8| SrbBuilder::execute(&[0x1b, 0, 0, 0, byte_4, 0]);
+    let flushes = |bench: &DiskBench| bench.device.model(|disk| disk.log().len());
+
+    for (byte_4, expected) in [(0x01, 0), (0x04, 0), (0x00, 1)] {
+        assert_eq!(cached.execute(start_stop(byte_4)).completion.status, SrbStatus::SUCCESS);
+        assert_eq!(flushes(&cached), expected, "byte 4 is {byte_4:02x}");
+    }
+    assert_eq!(through.execute(start_stop(0)).completion.status, SrbStatus::SUCCESS);
+    assert_device_untouched(&through);
+    assert_eq!(cached.execute(SrbBuilder::execute(&[0; 6])).completion.status, SrbStatus::SUCCESS);
+    assert_refused(&cached, start_stop(0x02), Sense::invalid_cdb_bit(4, 1));
+    assert_refused(&cached, start_stop(0x03), Sense::invalid_cdb_bit(4, 1));
+    assert_refused(&cached, start_stop(0x10), Sense::invalid_cdb_bit(4, 7));
+    cached.device.assert_no_violations();
+}
+
+#[test]
+fn a_stop_whose_flush_failed_is_an_error() {
+    let bench = with(|disk| disk.set_bad_flush(Some(Status::IOERR)));
+
+    assert_refused(&bench, SrbBuilder::execute(&[0x1b, 0, 0, 0, 0, 0]), Sense::WRITE_ERROR);
+}
+
+#[test]
+fn the_medium_that_cannot_be_removed_may_be_kept_from_removal() {
+    let bench = bench();
+    let prevent = |value: u8| SrbBuilder::execute(&[0x1e, 0, 0, 0, value, 0]);
+
+    for value in [0, 1] {
+        assert_eq!(bench.execute(prevent(value)).completion.status, SrbStatus::SUCCESS);
+    }
+    for value in [2, 3] {
+        assert_refused(&bench, prevent(value), Sense::invalid_cdb_bit(4, 1));
+    }
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn log_sense_has_the_wear_of_a_disk_that_knows_it() {
+    let log_sense = |page: u8| [0x4d, 0, 0x40 | page, 0, 0, 0, 0, 0, 64, 0];
+    let worn = with(|disk| disk.lifetime = Some([1, 2, 7]));
+    worn.device.trace();
+
+    assert_eq!(answer(&bench(), &log_sense(0), 64), [0, 0, 0, 1, 0x00]);
+    assert_eq!(answer(&worn, &log_sense(0), 64), [0, 0, 0, 2, 0x00, 0x11]);
+    assert_eq!(answer(&worn, &log_sense(0x11), 64), [0x11, 0, 0, 8, 0, 1, 3, 4, 0, 0, 0, 70]);
+    assert_eq!(worn.device.take_trace(), ["R 16 header / W 6 data / W 1 status"]);
+    worn.device.assert_no_violations();
+}
+
+#[test]
+fn log_sense_refuses_pages_and_fields_it_does_not_have() {
+    let bench = bench();
+    let table = [
+        ([0x4d, 0, 0x51, 0, 0, 0, 0, 0, 64, 0], Sense::invalid_cdb_bit(2, 5)),
+        ([0x4d, 0, 0x42, 0, 0, 0, 0, 0, 64, 0], Sense::invalid_cdb_bit(2, 5)),
+        ([0x4d, 0, 0x40, 0xff, 0, 0, 0, 0, 64, 0], Sense::invalid_cdb_byte(3)),
+        ([0x4d, 1, 0x40, 0, 0, 0, 0, 0, 64, 0], Sense::invalid_cdb_bit(1, 0)),
+        ([0x4d, 0, 0x40, 0, 0, 0, 1, 0, 64, 0], Sense::invalid_cdb_byte(5)),
+    ];
+    for (cdb, sense) in table {
+        assert_refused(&bench, SrbBuilder::execute(&cdb).with_data_in(64), sense);
+    }
+    assert_device_untouched(&bench);
+}
+
+#[test]
+fn a_command_is_reported_as_supported_exactly_when_it_is_not_refused_as_unknown() {
+    let limits = Some(RangeLimits { max_sectors: 8, max_seg: 1, alignment: 1 });
+    let all = with(|disk| {
+        (disk.discard, disk.secure_erase) = (limits, limits);
+        disk.write_zeroes = limits.map(|limits| (limits, true));
+    });
+    for bench in [bench(), all] {
+        let list = answer(&bench, &[0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0], 1024);
+        let supported: Vec<u8> = list[4..].chunks(8).map(|entry| entry[0]).collect();
+        assert_eq!(list.len() - 4, u32::from_be_bytes(list[..4].try_into().unwrap()) as usize);
+        for code in 0..=u8::MAX {
+            let mut cdb = [0; 16];
+            cdb[0] = code;
+            let completed = bench.execute(SrbBuilder::execute(&cdb));
+            let unknown = completed.sense.get(12) == Some(&0x20);
+            assert_eq!(supported.contains(&code), !unknown, "{code:02x}");
+        }
+    }
+}
+
+#[test]
+fn read_capacity_16_tells_physical_blocks_and_provisioning() {
+    let mut cdb = [0; 16];
+    (cdb[0], cdb[1], cdb[13]) = (0x9e, 0x10, 32);
+    let limits = RangeLimits { max_sectors: 8, max_seg: 1, alignment: 1 };
+    let aligned = with(|disk| disk.topology = Some((3, 1, 8, 0)));
+    let thin = with(|disk| disk.discard = Some(limits));
+    let zeroing = with(|disk| disk.write_zeroes = Some((limits, true)));
+
+    assert_eq!(answer(&bench(), &cdb, 32)[12..16], [0, 0, 0, 0]);
+    assert_eq!(answer(&aligned, &cdb, 32)[12..16], [0, 0x03, 0, 0x01]);
+    assert_eq!(answer(&thin, &cdb, 32)[12..16], [0, 0, 0x80, 0]);
+    assert_eq!(answer(&zeroing, &cdb, 32)[12..16], [0, 0, 0xc0, 0]);
+}
+
+#[test]
+fn more_than_the_block_limits_page_says_is_refused() {
+    let limits = RangeLimits { max_sectors: 0x10_0000, max_seg: 1, alignment: 1 };
+    let bench = with(|disk| {
+        disk.sectors = 1 << 24;
+        disk.discard = Some(limits);
+    });
+    let page = answer(&bench, &inquiry_page(0xb0, 255), 255);
+    let field = |at: usize| u32::from_be_bytes(page[at..at + 4].try_into().unwrap());
+    let (blocks, descriptors, write_same) = (field(20), field(24), field(40));
+    let unmap = |ranges: u32, blocks: u32| {
+        let length = 16 * ranges as u16;
+        let mut list = [(length + 6).to_be_bytes(), length.to_be_bytes(), [0; 2], [0; 2]].concat();
+        for _ in 0..ranges {
+            list.extend([&[0; 8][..], &blocks.to_be_bytes(), &[0; 4]].concat());
+        }
+        let [high, low] = (list.len() as u16).to_be_bytes();
+        SrbBuilder::execute(&[0x42, 0, 0, 0, 0, 0, 0, high, low, 0]).with_data_out(&list)
+    };
+    let refused = Sense::INVALID_FIELD_IN_PARAMETER_LIST;
+
+    assert_refused(&bench, unmap(1, blocks + 1), refused);
+    assert_refused(&bench, unmap(2, blocks / 2 + 1), refused);
+    assert_eq!(descriptors, 4095, "no list is longer");
+    let mut cdb = [0; 16];
+    (cdb[0], cdb[1]) = (0x93, 0x01);
+    cdb[10..14].copy_from_slice(&(write_same + 1).to_be_bytes());
+    assert_refused(&bench, SrbBuilder::execute(&cdb), Sense::invalid_cdb_byte(10));
+    assert_device_untouched(&bench);
 }
 
 #[test]
@@ -224,11 +425,11 @@ fn fields_that_are_not_supported_are_refused() {
     let bench = bench();
     let get_lba_status = [0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
     let table: [(&[u8], Sense); 7] = [
-        (&inquiry_page(0xb0, 255), Sense::INVALID_FIELD_IN_CDB),
+        (&inquiry_page(0xb2, 255), Sense::invalid_cdb_byte(2)),
         (&[0x12, 0, 0x80, 0, 255, 0], Sense::invalid_cdb_byte(2)),
-        (&[0x1a, 0, 0x01, 0, 0xc0, 0], Sense::INVALID_FIELD_IN_CDB),
-        (&[0x1a, 0, 0x08, 0x05, 0xc0, 0], Sense::INVALID_FIELD_IN_CDB),
-        (&[0xa0, 0, 0x55, 0, 0, 0, 0, 0, 0, 64, 0, 0], Sense::INVALID_FIELD_IN_CDB),
+        (&[0x1a, 0, 0x02, 0, 0xc0, 0], Sense::invalid_cdb_bit(2, 5)),
+        (&[0x1a, 0, 0x08, 0x05, 0xc0, 0], Sense::invalid_cdb_byte(3)),
+        (&[0xa0, 0, 0x55, 0, 0, 0, 0, 0, 0, 64, 0, 0], Sense::invalid_cdb_byte(2)),
         (&get_lba_status, Sense::invalid_cdb_bit(1, 4)),
         (&[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0], Sense::invalid_cdb_bit(1, 7)),
     ];

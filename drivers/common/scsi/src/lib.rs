@@ -5,17 +5,22 @@
 //!
 //! - [`cdb`]: a CDB's bytes → [`cdb::Command`], every field checked, or the sense data that refuses it.
 //! - [`sense`]: sense key, additional sense code and the fixed format.
-//! - [`inquiry`], [`capacity`], [`mode`], [`report_luns`]: parameter data, byte for byte.
+//! - [`inquiry`], [`capacity`], [`mode`], [`log`], [`report_luns`], [`operation_codes`]: parameter data, byte for byte.
 //! - [`unmap`]: what a list of ranges says.
 //! - [`parameter_data`]: cutting an answer to the allocation length.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod capacity;
 pub mod cdb;
 pub mod inquiry;
+pub mod log;
 pub mod mode;
+pub mod operation_codes;
 pub mod parameter_data;
 pub mod report_luns;
 pub mod sense;

@@ -13,27 +13,28 @@ pub mod select {
 }
 
 /// The answer of a target whose only logical unit is 0; `listed` says whether the selection includes it.
-pub fn single_unit(listed: bool) -> ParameterData {
+pub fn single_unit(data: &mut ParameterData<'_>, listed: bool) {
     let length: u8 = if listed { 8 } else { 0 };
-    let mut data = ParameterData::new();
     data.push(&[0, 0, 0, length, 0, 0, 0, 0]);
     if listed {
         data.push(&[0; 8]);
     }
-    data
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameter_data::collect;
 
     #[test]
     fn one_unit_is_eight_bytes_of_list() {
-        assert_eq!(single_unit(true).as_bytes(), [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let data = collect(|data| single_unit(data, true));
+
+        assert_eq!(data, [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
     fn no_unit_is_an_empty_list() {
-        assert_eq!(single_unit(false).as_bytes(), [0; 8]);
+        assert_eq!(collect(|data| single_unit(data, false)), [0; 8]);
     }
 }

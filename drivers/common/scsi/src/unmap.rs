@@ -59,8 +59,6 @@ impl<'a> UnmapList<'a> {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use std::vec;
     use std::vec::Vec;
 
