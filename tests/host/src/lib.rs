@@ -56,6 +56,13 @@ impl<M: Model> Machine<M> {
         Self { ram, device, port }
     }
 
+    /// What is left of a machine when its system has crashed or hibernates: the dump port driver.
+    pub fn in_dump_mode(ram: Ram, device: FakeDevice<M>) -> Self {
+        let port = FakePort::for_dump();
+        port.connect(device.config_access());
+        Self { ram, device, port }
+    }
+
     /// What the port driver offers while the adapter is being found.
     pub fn resources(&self) -> FakeResources<'_, FakeBar<M>, FakeConfigSpace> {
         FakeResources {
@@ -63,7 +70,6 @@ impl<M: Model> Machine<M> {
             config_space: self.device.config_space(),
             map_bar: Box::new(|index| self.device.bar(index)),
             allocate: Box::new(|bytes| Some(self.ram.alloc(bytes, 4096))),
-            dump_mode: false,
             configuration: None,
         }
     }
@@ -124,12 +130,21 @@ impl<D: Protocol, M: Model> Bench<D, M> {
         bench
     }
 
-    /// Starts the device with the interrupts it has.
+    /// The system crashes: what is left is a device in the middle of its work and the dump port driver. The driver and its
+    /// requests stay where they are.
+    pub fn crash(self) -> Machine<M> {
+        let Self { ram, device, adapter, .. } = self;
+        std::mem::forget(adapter);
+        Machine::in_dump_mode(ram, device)
+    }
+
+    /// Starts the device with the interrupts it has; in dump mode there are none.
     ///
     /// # Errors
     /// What the driver writes to the log.
     pub fn start(&self) -> Result<(), LogEvent> {
         let vectors = match self.device.config_space().msix_vectors() {
+            _ if self.port.is_for_dump() => Interrupts::None,
             0 => Interrupts::Line,
             vectors => Interrupts::Messages(vectors),
         };
@@ -154,11 +169,14 @@ impl<D: Protocol, M: Model> Bench<D, M> {
         interrupts.len()
     }
 
-    /// Lets device and driver take turns until both are idle.
+    /// Lets device and driver take turns until both are idle. In dump mode the driver is polled.
     pub fn settle(&self) {
         loop {
             self.port.run_dpcs(&self.adapter);
             let served = self.device.run();
+            if self.port.is_for_dump() {
+                self.adapter.poll();
+            }
             if served + self.deliver_interrupts() == 0 {
                 break;
             }

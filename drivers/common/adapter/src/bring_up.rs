@@ -106,8 +106,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
         let interrupts = interrupt::decode(self.interrupts.load(Ordering::Relaxed));
         let plan = interrupt::plan(interrupts);
-        // A legacy device's registers lie elsewhere when its MSI-X is enabled, which the port driver does before this.
-        self.device.set_messages_in_use(plan.configuration().is_some());
+        // A legacy device's registers lie elsewhere when its MSI-X is enabled, which the port driver does before this. In dump
+        // mode it is as the crash left it, which was looked up when the adapter was found.
+        if !self.polled {
+            self.device.set_messages_in_use(plan.configuration().is_some());
+        }
         let device =
             self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS)).map_err(|error| {
                 // It may still have requests that were ended without it, and whoever gave it its power or its resources
@@ -128,6 +131,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             path.backlog.push_back(srb);
         }
         path.ring.reset();
+        if self.polled {
+            path.ring.disable_interrupts();
+        }
         device.set_config_vector(plan.configuration().map(|vector| vector.0)).map_err(transport)?;
         device
             .enable_queue(

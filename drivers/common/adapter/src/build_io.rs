@@ -36,6 +36,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             // need nothing from us.
             SrbFunction::Pnp(PnpAction::Stop | PnpAction::Remove | PnpAction::UnitGone)
             | SrbFunction::Power => BuildIo::Complete(Completion::success(0)),
+            SrbFunction::DumpPointers => self.answer_dump_pointers(srb),
+            // Nothing is kept for a dump.
+            SrbFunction::FreeDumpPointers => BuildIo::Complete(Completion::success(0)),
             SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
                 BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))
             }

@@ -4,11 +4,11 @@ use storport::port::LogPart;
 use storport::{DpcKind, LogEvent, Port};
 use virtio::queue::DeviceFault;
 
-use crate::Adapter;
 use crate::protocol::Protocol;
-use crate::request_path::{Finished, Found};
+use crate::request_path::{Finished, Found, RequestPath};
 use crate::reset::Reason;
 use crate::state::State;
+use crate::{Adapter, Request};
 
 /// Most requests one DPC completes before it queues itself again, so that it stays short (Microsoft's guidance is
 /// 100 µs) and other DPCs get their turn.
@@ -24,6 +24,11 @@ struct Batch<S> {
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn drain(&self) {
+        self.drain_and(|path| path.ring.enable_interrupts());
+    }
+
+    /// Completes what the device has finished. `rearm` asks for the next interrupt, and returns whether the ring holds more.
+    pub(crate) fn drain_and(&self, rearm: impl Fn(&mut RequestPath<Request<P, D>, D>) -> bool) {
         let mut completed = 0;
         let mut notification = None;
         let again = loop {
@@ -58,7 +63,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 // Requests that wait while the device has none would never be announced by an interrupt.
                 let stranded = !path.backlog.is_empty() && path.ring.in_flight() == 0;
                 // Re-arming tells whether more came in meanwhile; out of budget, interrupts stay off until the next DPC.
-                batch.more = batch.fault.is_none() && (!drained || stranded || path.ring.enable_interrupts());
+                batch.more = batch.fault.is_none() && (!drained || stranded || rearm(&mut path));
                 batch
             };
             // A round without a request counts too: nothing here may go on for ever.

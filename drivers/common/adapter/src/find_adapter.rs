@@ -3,26 +3,20 @@
 use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use spin::mutex::SpinMutex;
-use storport::port::LogPart;
-use storport::{Configuration, Declined, Interrupts, LogEvent, Port, Resources};
+use storport::port::{LogPart, SHARED_ALIGNMENT};
+use storport::{Configuration, Declined, DumpLimits, Interrupts, LogEvent, Port, Resources};
 use virtio::memory::SharedMemory;
 use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
+use crate::extent::Extent;
 use crate::interrupt;
 use crate::protocol::{Limits, Probe, Protocol};
 use crate::request_path::RequestPath;
-use crate::scratch::{self, ScratchPool};
+use crate::scratch::ScratchPool;
 use crate::state::{State, StateCell};
 use crate::{Adapter, Request};
-
-/// Most requests in a ring. The device may offer more; a storage back-end does not serve more at once, and the memory is
-/// ours to spare.
-pub(crate) const MAX_REQUESTS: u16 = 256;
-
-/// Requests with long scatter/gather lists that are in flight at once; more of them wait for a table.
-const LARGE_TABLES: u16 = 64;
 
 /// Shared memory is accessed in words of up to this; what is left over at its end would be out of reach.
 const WORD_BYTES: usize = 8;
@@ -30,22 +24,8 @@ const WORD_BYTES: usize = 8;
 /// A buffer of one page that starts inside a page is two segments; a device that takes fewer cannot be served.
 const MIN_SEGMENTS: u16 = 2;
 
-/// Features of the transport and ring that the adapter makes use of when offered.
-const TRANSPORT_FEATURES: Features = Features::VERSION_1
-    .union(Features::RING_INDIRECT_DESC)
-    .union(Features::RING_EVENT_IDX)
-    .union(Features::RING_PACKED)
-    .union(Features::NOTIFICATION_DATA)
-    .union(Features::NOTIF_CONFIG_DATA)
-    .union(Features::ORDER_PLATFORM)
-    .union(Features::SR_IOV)
-    .union(Features::ANY_LAYOUT)
-    .union(Features::ACCESS_PLATFORM);
-
 /// Log numbers of [`LogPart::Configuration`] that the adapter itself gives; protocols count from 100.
 mod declined {
-    /// Crash dump and hibernation are not supported yet.
-    pub(super) const DUMP_MODE: u32 = 1;
     /// The request queue does not exist or is too small.
     pub(super) const QUEUE_TOO_SMALL: u32 = 3;
     /// No memory.
@@ -62,15 +42,14 @@ fn transport(error: TransportError) -> Declined {
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn find(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
-        if resources.dump_mode() {
-            return Err(configuration(declined::DUMP_MODE));
-        }
+        let polled = resources.dump_mode();
+        let extent = if polled { Extent::DUMP } else { Extent::NORMAL };
         let port = resources.port();
         let config_space = resources.config_space();
         let device = open(&config_space, resources)?;
         // A device that is declined is told so (virtio 1.3, 2.1.1).
-        let (features, protocol, path) = look_at::<P, D>(&device, &port)
-            .and_then(|found| prepare(found, resources))
+        let Prepared { features, protocol, path, dump } = look_at::<P, D>(&device, &port, &extent)
+            .and_then(|found| prepare(found, &extent, resources))
             .inspect_err(|_| device.fail())?;
 
         Ok(Self {
@@ -78,6 +57,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             device,
             features,
             protocol,
+            polled,
+            dump,
             interrupts: AtomicU32::new(interrupt::encode(Interrupts::None)),
             state: StateCell::new(State::Stopped),
             bus_master_off: AtomicBool::new(!is_bus_master(&config_space)),
@@ -86,17 +67,25 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 }
 
-/// What was negotiated, what the protocol knows, and the request queue.
-type Prepared<P, D> = (Features, D, RequestPath<Request<P, D>, D>);
+/// What an adapter is made of besides the device.
+struct Prepared<P: Port, D: Protocol> {
+    /// What was negotiated.
+    features: Features,
+    protocol: D,
+    path: RequestPath<Request<P, D>, D>,
+    /// What another copy of the driver would say for itself in dump mode.
+    dump: DumpLimits,
+}
 
 /// Tells StorPort what the device can do, and gets the memory for its queue.
 fn prepare<P: Port, D: Protocol>(
     found: Found<D>,
+    extent: &Extent,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<P, D>, Declined> {
     let Found { features, ring, queue_size, mut protocol, limits } = found;
-    let requests = queue_size.min(MAX_REQUESTS);
-    let max_segments = max_segments(requests, &limits);
+    let requests = queue_size.min(extent.requests);
+    let max_segments = max_segments(requests, extent, &limits);
     if max_segments < MIN_SEGMENTS {
         return Err(configuration(declined::QUEUE_TOO_SMALL));
     }
@@ -107,23 +96,31 @@ fn prepare<P: Port, D: Protocol>(
         slots: requests,
         max_segments,
         indirect: features.contains(Features::RING_INDIRECT_DESC),
-        large_tables: LARGE_TABLES,
+        large_tables: extent.large_tables,
     })
     .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
     let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
-    resources.configure(&port_configuration(&limits, requests));
-    let scratch_bytes = scratch::COUNT * D::SCRATCH_BYTES;
+    resources.configure(&port_configuration(&limits, extent, requests));
+    let scratch_bytes = extent.scratch_buffers * D::SCRATCH_BYTES;
     // The scratch buffers are aligned, which may cost less than one alignment.
     let bytes =
         (layout.shared_bytes().next_multiple_of(WORD_BYTES * 2) + scratch_bytes).next_multiple_of(WORD_BYTES);
-    let mut shared = resources.uncached_extension(bytes).ok_or(configuration(declined::NO_MEMORY))?;
+    // What a legacy device's ring is aligned to beyond what any memory here is.
+    let skipped = if layout.alignment() > SHARED_ALIGNMENT { layout.alignment() } else { 0 };
+    let mut shared =
+        resources.uncached_extension(bytes + skipped).ok_or(configuration(declined::NO_MEMORY))?;
     let ring_memory =
         shared.split(layout.shared_bytes(), layout.alignment()).ok_or(configuration(declined::NO_MEMORY))?;
-    let scratch =
-        ScratchPool::new(&mut shared, D::SCRATCH_BYTES).ok_or(configuration(declined::NO_MEMORY))?;
+    let scratch = ScratchPool::new(&mut shared, D::SCRATCH_BYTES, extent.scratch_buffers)
+        .ok_or(configuration(declined::NO_MEMORY))?;
     let ring = RequestQueue::new(ring_memory, layout, slots, features)
         .map_err(|_| configuration(declined::NO_MEMORY))?;
-    Ok((features, protocol, RequestPath::new(ring, scratch)))
+    Ok(Prepared {
+        features,
+        protocol,
+        path: RequestPath::new(ring, scratch),
+        dump: dump_limits(&limits, queue_size),
+    })
 }
 
 fn open<P: Port>(
@@ -143,9 +140,13 @@ struct Found<D> {
 }
 
 /// Negotiates with the device and reads its configuration. It is left without DRIVER_OK; `initialize` starts over.
-fn look_at<P: Port, D: Protocol>(device: &Device<P::Bar>, port: &P) -> Result<Found<D>, Declined> {
+fn look_at<P: Port, D: Protocol>(
+    device: &Device<P::Bar>,
+    port: &P,
+    extent: &Extent,
+) -> Result<Found<D>, Declined> {
     let negotiating = device.reset(&mut || port.stall(1000)).map_err(transport)?;
-    let wanted = negotiating.offered() & (TRANSPORT_FEATURES | D::FEATURES);
+    let wanted = negotiating.offered() & (extent.features | D::FEATURES);
     let ready = negotiating.negotiate(wanted).map_err(transport)?;
     let features = ready.features();
     if ready.queue_count() <= D::REQUEST_QUEUE {
@@ -156,32 +157,32 @@ fn look_at<P: Port, D: Protocol>(device: &Device<P::Bar>, port: &P) -> Result<Fo
         features if features.contains(Features::RING_PACKED) => RingFormat::Packed,
         _ => RingFormat::Split,
     };
-    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE), ring);
+    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE), ring, extent);
     let (protocol, limits) = D::probe(&DeviceProbe { device, ready: &ready }).map_err(configuration)?;
     Ok(Found { features, ring, queue_size, protocol, limits })
 }
 
 /// A packed ring's size is any number (virtio 1.3, 2.8.10.1); a split ring's is a power of two (2.7), and a device that
 /// offers another number takes a smaller one. A legacy device's is what it says (4.1.5.1.3).
-fn usable_queue_size(offered: u16, ring: RingFormat) -> u16 {
+fn usable_queue_size(offered: u16, ring: RingFormat, extent: &Extent) -> u16 {
     match (ring, offered.checked_ilog2()) {
         (RingFormat::LegacySplit, _) => offered,
-        (RingFormat::Packed, _) => offered.min(MAX_REQUESTS),
-        (RingFormat::Split, Some(exponent)) => (1 << exponent).min(MAX_REQUESTS),
+        (RingFormat::Packed, _) => offered.min(extent.entries),
+        (RingFormat::Split, Some(exponent)) => (1 << exponent).min(extent.entries),
         (RingFormat::Split, None) => 0,
     }
 }
 
 /// A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1); two are header and response.
-fn max_segments(queue_size: u16, limits: &Limits) -> u16 {
+fn max_segments(queue_size: u16, extent: &Extent, limits: &Limits) -> u16 {
     let by_queue = queue_size.saturating_sub(2);
-    by_queue.min(u16::try_from(limits.max_segments).unwrap_or(u16::MAX))
+    by_queue.min(extent.segments).min(u16::try_from(limits.max_segments).unwrap_or(u16::MAX))
 }
 
-fn port_configuration(limits: &Limits, queue_size: u16) -> Configuration {
+fn port_configuration(limits: &Limits, extent: &Extent, queue_size: u16) -> Configuration {
     /// Smallest unit of memory that a scatter/gather element describes in the worst case.
     const PAGE_BYTES: u32 = 4096;
-    let max_segments = u32::from(max_segments(queue_size, limits));
+    let max_segments = u32::from(max_segments(queue_size, extent, limits));
     Configuration {
         targets: limits.targets,
         logical_units: limits.logical_units,
@@ -192,6 +193,17 @@ fn port_configuration(limits: &Limits, queue_size: u16) -> Configuration {
         max_requests_per_lun: limits.max_requests_per_lun.min(u32::from(queue_size)).max(1),
         alignment_mask: 3,
         caches_data: limits.caches_data,
+    }
+}
+
+/// What another copy of the driver, in dump mode, will tell of the same device. A ring of as many entries as a dump wants is
+/// one of those that this device can have.
+fn dump_limits(limits: &Limits, queue_size: u16) -> DumpLimits {
+    let extent = &Extent::DUMP;
+    let configuration = port_configuration(limits, extent, queue_size.min(extent.requests));
+    DumpLimits {
+        max_transfer_bytes: configuration.max_transfer_bytes,
+        max_segments: configuration.max_segments,
     }
 }
 
@@ -227,10 +239,18 @@ mod tests {
     fn a_queue_size_is_capped_and_for_a_split_ring_rounded_down_to_a_power_of_two() {
         let table = [(0, 0, 0), (1, 1, 1), (100, 64, 100), (256, 256, 256), (u16::MAX, 256, 256)];
         for (offered, split, packed) in table {
-            assert_eq!(usable_queue_size(offered, RingFormat::Split), split, "{offered} offered");
-            assert_eq!(usable_queue_size(offered, RingFormat::Packed), packed, "{offered} offered");
             assert_eq!(
-                usable_queue_size(offered, RingFormat::LegacySplit),
+                usable_queue_size(offered, RingFormat::Split, &Extent::NORMAL),
+                split,
+                "{offered} offered"
+            );
+            assert_eq!(
+                usable_queue_size(offered, RingFormat::Packed, &Extent::NORMAL),
+                packed,
+                "{offered} offered"
+            );
+            assert_eq!(
+                usable_queue_size(offered, RingFormat::LegacySplit, &Extent::NORMAL),
                 offered,
                 "it is not ours to choose"
             );
@@ -239,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_largest_transfer_fits_its_segments_even_when_it_starts_inside_a_page() {
-        let configuration = port_configuration(&LIMITS, 256);
+        let configuration = port_configuration(&LIMITS, &Extent::NORMAL, 256);
 
         assert_eq!(configuration.max_segments, 254);
         assert_eq!(configuration.max_transfer_bytes, 253 * 4096);
@@ -247,10 +267,24 @@ mod tests {
 
     #[test]
     fn a_small_queue_limits_the_segments() {
-        let configuration = port_configuration(&LIMITS, 16);
+        let configuration = port_configuration(&LIMITS, &Extent::NORMAL, 16);
 
         assert_eq!(configuration.max_segments, 14);
         assert_eq!(configuration.max_requests, 16);
         assert_eq!(configuration.max_requests_per_lun, 16);
+    }
+
+    #[test]
+    fn the_dump_is_written_in_pieces_of_64_kib_or_what_the_device_takes() {
+        let small = Limits { max_segments: 3, ..LIMITS };
+
+        let limits = |limits, queue_size| {
+            let DumpLimits { max_transfer_bytes, max_segments } = dump_limits(limits, queue_size);
+            (max_transfer_bytes, max_segments)
+        };
+
+        assert_eq!(limits(&LIMITS, 256), (64 << 10, 17));
+        assert_eq!(limits(&LIMITS, 8), (5 * 4096, 6));
+        assert_eq!(limits(&small, 256), (2 * 4096, 3));
     }
 }

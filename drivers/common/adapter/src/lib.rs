@@ -10,6 +10,7 @@
 //!   interrupt                                        interrupt.rs      message → which DPC
 //!   HwStorDpcRoutine   complete: response → status   drain.rs          lock, take used buffers, unlock, complete
 //!   HwStorResetBus                                   reset.rs          device first, then the requests
+//!   crash dump         the same                      dump.rs           HwStorInterrupt is called again and again
 //! ```
 //!
 //! Ownership: a request (`Port::Srb`) is in exactly one place: the callback's hands, a slot of the ring, or the
@@ -27,6 +28,8 @@
 mod bring_up;
 mod build_io;
 mod drain;
+mod dump;
+mod extent;
 mod find_adapter;
 mod interrupt;
 mod protocol;
@@ -42,11 +45,13 @@ pub use scratch::ScratchId;
 
 use core::sync::atomic::{AtomicBool, AtomicU32};
 
-use find_adapter::MAX_REQUESTS;
+use extent::Extent;
 use request_path::RequestPath;
 use spin::mutex::SpinMutex;
 use state::StateCell;
-use storport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources};
+use storport::{
+    BuildIo, Declined, DpcKind, DumpLimits, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources,
+};
 use virtio::queue::Slot;
 use virtio::spec::Features;
 use virtio::transport::Device;
@@ -59,6 +64,10 @@ pub struct Adapter<P: Port, D: Protocol> {
     /// to StorPort follow from it.
     features: Features,
     protocol: D,
+    /// The adapter writes a dump: nobody takes interrupts or runs DPCs.
+    polled: bool,
+    /// What another copy of the driver would say for itself in dump mode.
+    dump: DumpLimits,
     /// The interrupts StorPort gave us, as [`interrupt::encode`]d; read at DIRQL, where no lock may be taken.
     interrupts: AtomicU32,
     state: StateCell,
@@ -75,7 +84,8 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     type Port = P;
     type Command = Command<D::Command>;
 
-    const PRIVATE_BYTES: usize = MAX_REQUESTS as usize * size_of::<Slot<Request<P, D>>>();
+    const PRIVATE_BYTES: usize = Extent::NORMAL.requests as usize * size_of::<Slot<Request<P, D>>>();
+    const DUMP_PRIVATE_BYTES: usize = Extent::DUMP.requests as usize * size_of::<Slot<Request<P, D>>>();
 
     fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
         Self::find(resources)
@@ -104,8 +114,12 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
         }
     }
 
+    fn poll(&self) {
+        self.take_finished();
+    }
+
     fn reset_bus(&self) -> bool {
-        self.reset(reset::Reason::PortDriver)
+        self.reset_for_port_driver()
     }
 
     fn stop(&self) {

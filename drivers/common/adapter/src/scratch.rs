@@ -8,7 +8,7 @@ use core::num::NonZeroU8;
 
 use virtio::memory::{Region, Segment, SharedMemory};
 
-/// How many buffers there are: commands that need one are rare.
+/// How many buffers there are at most: commands that need one are rare.
 pub(crate) const COUNT: usize = 8;
 
 /// What each starts at a multiple of.
@@ -33,13 +33,14 @@ pub(crate) struct ScratchPool {
 }
 
 impl ScratchPool {
-    /// Cuts the buffers, `bytes` each, off `memory`; `None` when it is too small. Of no bytes there are none.
-    pub(crate) fn new(memory: &mut Region, bytes: usize) -> Option<Self> {
+    /// Cuts `count` buffers, `bytes` each and [`COUNT`] at most, off `memory`; `None` when it is too small. Of no bytes
+    /// there are none.
+    pub(crate) fn new(memory: &mut Region, bytes: usize, count: usize) -> Option<Self> {
         let mut pool = Self { buffers: [const { None }; COUNT], free: 0 };
         if bytes == 0 {
             return Some(pool);
         }
-        for (index, buffer) in pool.buffers.iter_mut().enumerate() {
+        for (index, buffer) in pool.buffers.iter_mut().take(count).enumerate() {
             *buffer = Some(memory.split(bytes, ALIGNMENT)?);
             pool.free |= 1 << index;
         }
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     fn pool() -> ScratchPool {
-        ScratchPool::new(&mut Region::leak(COUNT * 512, 0x1000), 512).expect("it is enough memory")
+        ScratchPool::new(&mut Region::leak(COUNT * 512, 0x1000), 512, COUNT).expect("it is enough memory")
     }
 
     #[test]
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn of_no_bytes_there_is_no_buffer() {
-        let mut pool = ScratchPool::new(&mut Region::leak(16, 0x1000), 0).expect("nothing fits anywhere");
+        let mut pool =
+            ScratchPool::new(&mut Region::leak(16, 0x1000), 0, COUNT).expect("nothing fits anywhere");
 
         assert_eq!(pool.take(), None);
     }

@@ -32,4 +32,4 @@ pub mod kernel;
 pub use backlog::Backlog;
 pub use miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
 pub use port::{Configuration, LogEvent, Port, Resources};
-pub use srb::{Address, Completion, DataDirection, PnpAction, Srb, SrbFunction, SrbStatus};
+pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, Srb, SrbFunction, SrbStatus};

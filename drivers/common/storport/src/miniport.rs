@@ -19,8 +19,11 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     /// Bytes of memory for itself that the miniport takes with [`Resources::private`].
     const PRIVATE_BYTES: usize;
 
+    /// The same in dump mode, where memory is short.
+    const DUMP_PRIVATE_BYTES: usize;
+
     /// Finds out whether this is our adapter and what it can do (`HwStorFindAdapter`).
-    /// IRQL: PASSIVE_LEVEL. Lock: none.
+    /// IRQL: PASSIVE_LEVEL, in dump mode HIGH_LEVEL. Lock: none.
     ///
     /// # Errors
     /// The log entry that says why the adapter is declined.
@@ -44,6 +47,10 @@ pub trait Miniport: Sized + Send + Sync + 'static {
 
     /// Does the work an interrupt announced (`HwStorDpcRoutine`). IRQL: DISPATCH_LEVEL. Lock: none.
     fn dpc(&self, kind: DpcKind);
+
+    /// Completes what the device has finished, interrupt or not (`HwStorInterrupt` in dump mode, where it is called again and
+    /// again). IRQL: HIGH_LEVEL. Lock: none, and nobody to keep out: only one processor runs.
+    fn poll(&self);
 
     /// Ends every outstanding request and starts the device anew (`HwStorResetBus`). IRQL: DISPATCH_LEVEL.
     /// Lock: StartIo. Returns whether the device works again.

@@ -68,6 +68,9 @@ pub enum LogPart {
     Reset = 4,
 }
 
+/// Of the memory that is shared with the device: a cache line, more than any part of a ring asks for, but a legacy device's.
+pub const SHARED_ALIGNMENT: usize = 64;
+
 /// The adapter's resources while the port driver asks the miniport to find it (`HwStorFindAdapter`,
 /// PASSIVE_LEVEL).
 pub trait Resources {
@@ -88,18 +91,20 @@ pub trait Resources {
 
     /// Takes values in memory that the device cannot reach, for as long as the adapter exists: part of the device
     /// extension, so nothing has to be given back. Can be asked for once; `None` when they are more than
-    /// [`Miniport::PRIVATE_BYTES`](crate::Miniport::PRIVATE_BYTES).
+    /// [`Miniport::PRIVATE_BYTES`](crate::Miniport::PRIVATE_BYTES), or in dump mode
+    /// [`DUMP_PRIVATE_BYTES`](crate::Miniport::DUMP_PRIVATE_BYTES).
     fn private<T: Default + Send>(&mut self, count: usize) -> Option<&'static mut [T]>;
 
-    /// Whether this image was loaded to write a crash dump or the hibernation file.
+    /// Whether this image was loaded to write a crash dump or the hibernation file: then there are no interrupts, no DPCs
+    /// and no log, and memory is short.
     fn dump_mode(&self) -> bool;
 
     /// Tells the port driver what the adapter can do. Must come before
     /// [`uncached_extension`](Self::uncached_extension), which sizes DMA resources by it.
     fn configure(&mut self, configuration: &Configuration);
 
-    /// Memory shared with the device, physically contiguous and zeroed, for as long as the adapter exists. Can be
-    /// asked for once.
+    /// Memory shared with the device, physically contiguous, zeroed and aligned to [`SHARED_ALIGNMENT`], for as long as the
+    /// adapter exists. Can be asked for once.
     fn uncached_extension(&mut self, bytes: usize) -> Option<Region>;
 }
 

@@ -44,6 +44,9 @@ pub trait Srb<C: Copy>: Sized + Send {
     /// Copies as much sense data as the request has room for; returns how much that was, in bytes.
     fn write_sense(&mut self, sense: &[u8]) -> usize;
 
+    /// Answers [`SrbFunction::DumpPointers`]. Returns how many bytes that were; `None` when the request has no room for them.
+    fn write_dump_pointers(&mut self, limits: &DumpLimits) -> Option<u32>;
+
     /// Takes off the request linked behind this one.
     fn take_next(&mut self) -> Option<Self>;
 
@@ -70,6 +73,11 @@ pub enum SrbFunction {
     Pnp(PnpAction),
     /// A power transition of the adapter or a unit.
     Power,
+    /// What will the driver be able to do when it writes a crash dump or the hibernation file to this unit? To be answered
+    /// with [`Srb::write_dump_pointers`].
+    DumpPointers,
+    /// That unit will not be written to any more.
+    FreeDumpPointers,
     /// Any other function, with its number.
     Other(u32),
 }
@@ -98,6 +106,15 @@ pub struct Address {
     pub target: u8,
     /// Logical unit of that target.
     pub lun: u8,
+}
+
+/// What the driver can do in dump mode (`MINIPORT_DUMP_POINTERS`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DumpLimits {
+    /// Largest transfer, in bytes.
+    pub max_transfer_bytes: u32,
+    /// Most segments of one transfer.
+    pub max_segments: u32,
 }
 
 /// Which way a request's data goes.

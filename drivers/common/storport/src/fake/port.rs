@@ -9,7 +9,7 @@ use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, s
 use super::srb::{FakeSrb, SrbBuilder};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
 use crate::port::{LogEvent, Port};
-use crate::srb::{Completion, Srb as _};
+use crate::srb::{Completion, DumpLimits, Srb as _};
 
 /// How one request came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Completed {
     pub data: Vec<u8>,
     /// Its sense buffer, as far as it was written.
     pub sense: Vec<u8>,
+    /// What the miniport said for itself in dump mode, when it was asked.
+    pub dump_pointers: Option<DumpLimits>,
 }
 
 /// Sets or clears the Bus Master bit of the PCI function.
@@ -43,6 +45,7 @@ struct Record {
     dpcs: Vec<DpcKind>,
     log: Vec<LogEvent>,
     stalls: u64,
+    dump_mode: bool,
     at_completion: Option<Step>,
     at_stall: Option<Step>,
 }
@@ -92,6 +95,18 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().bus_master.clone()
     }
 
+    /// The dump port driver. It polls, and panics when a DPC is asked for or takes an interrupt.
+    pub fn for_dump() -> Self {
+        let port = Self::default();
+        port.record().dump_mode = true;
+        port
+    }
+
+    /// Whether it is the dump port driver.
+    pub fn is_for_dump(&self) -> bool {
+        self.record().dump_mode
+    }
+
     /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
     pub fn submit<M: Miniport<Port = Self>>(&self, adapter: &M, request: SrbBuilder) {
         let mut srb: FakeSrb<M::Command> = request.build();
@@ -106,6 +121,7 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
 
     /// Delivers an interrupt, and runs the DPCs that it leads to.
     pub fn interrupt<M: Miniport<Port = Self>>(&self, adapter: &M, message: Option<u32>) -> bool {
+        assert!(!self.is_for_dump(), "nobody takes interrupts in dump mode");
         let work = adapter.interrupt(message);
         if work.request_queue {
             self.issue_dpc(DpcKind::RequestQueue);
@@ -163,15 +179,14 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     fn complete<C: Copy + Send + 'static>(&self, srb: FakeSrb<C>, completion: Completion) {
         use crate::srb::Srb;
         assert!(completion.transferred <= srb.data_length(), "more was transferred than asked for");
-        let data_transfer_length = completion.data_transfer_length(srb.data_length());
-        let (tag, data, sense) = srb.finish();
+        let completed = srb.finish(completion);
         assert_eq!(
             completion.autosense,
-            !sense.is_empty(),
+            !completed.sense.is_empty(),
             "the autosense bit must say whether there is sense"
         );
         let mut record = self.record();
-        record.completed.push(Completed { tag, completion, data_transfer_length, data, sense });
+        record.completed.push(completed);
         let step = record.at_completion.take();
         drop(record);
         if let Some(Step(step)) = step {
@@ -191,6 +206,7 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
 
     fn issue_dpc(&self, kind: DpcKind) {
         let mut record = self.record();
+        assert!(!record.dump_mode, "no DPC runs in dump mode, and {kind:?} was asked for");
         if !record.dpcs.contains(&kind) {
             record.dpcs.push(kind);
         }
@@ -206,6 +222,10 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     }
 
     fn log(&self, event: LogEvent) {
-        self.record().log.push(event);
+        let mut record = self.record();
+        // Nobody keeps a log in dump mode.
+        if !record.dump_mode {
+            record.log.push(event);
+        }
     }
 }

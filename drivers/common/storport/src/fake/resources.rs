@@ -6,6 +6,9 @@ use virtio::transport::{Bar, ConfigSpace};
 use super::port::FakePort;
 use crate::port::{Configuration, Resources};
 
+/// All the memory there is in dump mode ("Restrictions on Miniport Drivers that Manage the Boot Drive").
+const DUMP_BYTES: usize = 32 << 10;
+
 /// The resources of an adapter in memory.
 pub struct FakeResources<'a, B, S> {
     /// The port driver the adapter gets.
@@ -16,8 +19,6 @@ pub struct FakeResources<'a, B, S> {
     pub map_bar: Box<dyn FnMut(u8) -> Option<B> + 'a>,
     /// Allocates the uncached extension; `None` plays a machine without memory.
     pub allocate: Box<dyn FnMut(usize) -> Option<Region> + 'a>,
-    /// Whether the image was loaded for a crash dump.
-    pub dump_mode: bool,
     /// What the miniport told about itself.
     pub configuration: Option<Configuration>,
 }
@@ -43,7 +44,7 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
     }
 
     fn dump_mode(&self) -> bool {
-        self.dump_mode
+        self.port.is_for_dump()
     }
 
     fn configure(&mut self, configuration: &Configuration) {
@@ -54,6 +55,9 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
     fn uncached_extension(&mut self, bytes: usize) -> Option<Region> {
         assert!(self.configuration.is_some(), "the uncached extension comes after the configuration");
         assert!(bytes.is_multiple_of(8), "the last {} bytes would be out of reach", bytes % 8);
+        if self.dump_mode() && bytes > DUMP_BYTES {
+            return None;
+        }
         (self.allocate)(bytes)
     }
 }

@@ -4,7 +4,8 @@ use std::thread;
 
 use virtio::memory::Segment;
 
-use crate::srb::{Address, DataDirection, Srb, SrbFunction};
+use super::port::Completed;
+use crate::srb::{Address, Completion, DataDirection, DumpLimits, Srb, SrbFunction};
 
 /// Describes a request before it is handed to a miniport.
 #[derive(Clone, Debug)]
@@ -99,6 +100,7 @@ impl SrbBuilder {
         FakeSrb(Box::new(State {
             request: self,
             sense: Vec::new(),
+            dump_pointers: None,
             command: None,
             next: None,
             completed: false,
@@ -114,6 +116,7 @@ pub struct FakeSrb<C>(Box<State<C>>);
 struct State<C> {
     request: SrbBuilder,
     sense: Vec<u8>,
+    dump_pointers: Option<DumpLimits>,
     command: Option<C>,
     next: Option<FakeSrb<C>>,
     completed: bool,
@@ -125,11 +128,18 @@ impl<C> FakeSrb<C> {
         SrbBuilder::execute(cdb).build()
     }
 
-    /// What the request leaves behind when it is completed: tag, data, sense.
-    pub(super) fn finish(mut self) -> (u64, Vec<u8>, Vec<u8>) {
+    /// What the request leaves behind when it is completed.
+    pub(super) fn finish(mut self, completion: Completion) -> Completed {
         assert!(self.0.next.is_none(), "a request was completed while another was linked behind it");
         self.0.completed = true;
-        (self.0.request.tag, core::mem::take(&mut self.0.request.data), core::mem::take(&mut self.0.sense))
+        Completed {
+            tag: self.0.request.tag,
+            completion,
+            data_transfer_length: completion.data_transfer_length(self.0.request.data_length),
+            data: core::mem::take(&mut self.0.request.data),
+            sense: core::mem::take(&mut self.0.sense),
+            dump_pointers: self.0.dump_pointers,
+        }
     }
 
     /// Gives the request up without completing it, where a test ends with requests outstanding.
@@ -191,6 +201,17 @@ impl<C: Copy + Send> Srb<C> for FakeSrb<C> {
         let length = sense.len().min(self.0.request.sense_room);
         self.0.sense = sense[..length].to_vec();
         length
+    }
+
+    fn write_dump_pointers(&mut self, limits: &DumpLimits) -> Option<u32> {
+        /// sizeof(MINIPORT_DUMP_POINTERS)
+        const BYTES: u32 = 112;
+        assert_eq!(self.0.request.function, SrbFunction::DumpPointers, "nobody asked for it");
+        if self.0.request.data.len() < BYTES as usize {
+            return None;
+        }
+        self.0.dump_pointers = Some(*limits);
+        Some(BYTES)
     }
 
     fn take_next(&mut self) -> Option<Self> {

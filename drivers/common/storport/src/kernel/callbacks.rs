@@ -13,7 +13,7 @@ use wdk_sys::{
 };
 
 use super::extension::{DeviceExtension, Header};
-use super::resources::KernelResources;
+use super::resources::{KernelResources, Mode};
 use super::srb::{self, KernelSrb};
 use super::{HwDeviceExtension, KernelPort};
 use crate::miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
@@ -38,11 +38,15 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     // An earlier adapter uses the private memory that the new one is about to get.
     // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
     unsafe { DeviceExtension::<M>::clear(extension) };
-    let private = DeviceExtension::<M>::private(extension);
+    let private = DeviceExtension::<M>::private(extension, M::PRIVATE_BYTES);
+    let mode = Mode::Normal(interrupt_of_message::<M>);
     // SAFETY: StorPort's device extension and its configuration for this adapter, ours for the length of the call; the
     // private memory belongs to the adapter that is being found.
-    let mut resources =
-        unsafe { KernelResources::new(hw, configuration, private, interrupt_of_message::<M>) };
+    let mut resources = unsafe { KernelResources::<KernelPort>::new(hw, configuration, private, mode) };
+    if resources.is_for_dump() {
+        // DriverEntry was told otherwise, and these routines need interrupts and DPCs.
+        return SP_RETURN_ERROR;
+    }
     match M::find_adapter(&mut resources) {
         Ok(adapter) => {
             // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
@@ -215,10 +219,7 @@ unsafe extern "C" fn dpc<M: Miniport<Port = KernelPort>>(
     }
 }
 
-pub(super) unsafe extern "C" fn reset_bus<M: Miniport<Port = KernelPort>>(
-    extension: PVOID,
-    _path: ULONG,
-) -> BOOLEAN {
+pub(super) unsafe extern "C" fn reset_bus<M: Miniport>(extension: PVOID, _path: ULONG) -> BOOLEAN {
     // SAFETY: StorPort's device extension of this miniport.
     let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
     BOOLEAN::from(adapter.is_some_and(Miniport::reset_bus))
@@ -232,7 +233,7 @@ const CONTROLS: [SCSI_ADAPTER_CONTROL_TYPE; 4] = [
     _SCSI_ADAPTER_CONTROL_TYPE::ScsiAdapterSurpriseRemoval,
 ];
 
-pub(super) unsafe extern "C" fn adapter_control<M: Miniport<Port = KernelPort>>(
+pub(super) unsafe extern "C" fn adapter_control<M: Miniport>(
     extension: PVOID,
     control: SCSI_ADAPTER_CONTROL_TYPE,
     parameters: PVOID,

@@ -5,23 +5,26 @@ use core::ptr;
 use wdk_sys::storage::StorPortInitialize;
 use wdk_sys::{
     _INTERFACE_TYPE, ADDRESS_TYPE_FLAG_BTL8, DRIVER_OBJECT, HW_INITIALIZATION_DATA, NTSTATUS,
-    PUNICODE_STRING, PVOID, SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK, STOR_MAP_NON_READ_WRITE_BUFFERS,
+    PUNICODE_STRING, PVOID, SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK, STOR_FEATURE_DUMP_POINTERS,
+    STOR_MAP_NON_READ_WRITE_BUFFERS,
 };
 
 use super::callbacks as hw;
+use super::dump;
 use super::extension::DeviceExtension;
 use super::size_of_ulong;
 use super::srb::SrbExtension;
-use super::{KernelPort, KernelSrb};
+use super::{DumpPort, KernelPort, KernelSrb};
 use crate::miniport::Miniport;
 
 /// Base address registers of a PCI function (`PCI_TYPE0_ADDRESSES`).
 pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
 
-/// Makes the `DriverEntry` of an image that holds this one miniport, its allocator and its panic handler.
+/// Makes the `DriverEntry` of an image that holds this one miniport: as StorPort drives it, and as the dump port driver
+/// does.
 #[macro_export]
 macro_rules! export_miniport {
-    ($adapter:ty) => {
+    ($adapter:ty, $dump:ty) => {
         #[expect(unsafe_code, reason = "the entry point has a fixed name and takes pointers")]
         /// What the kernel calls when it has loaded the image.
         ///
@@ -34,7 +37,7 @@ macro_rules! export_miniport {
             registry_path: $crate::kernel::entry::RegistryPath,
         ) -> $crate::kernel::entry::Status {
             // SAFETY: both arguments are passed on as they came from the kernel.
-            unsafe { $crate::kernel::entry::driver_entry::<$adapter>(driver, registry_path) }
+            unsafe { $crate::kernel::entry::driver_entry::<$adapter, $dump>(driver, registry_path) }
         }
     };
 }
@@ -46,15 +49,17 @@ pub type RegistryPath = PUNICODE_STRING;
 /// NTSTATUS
 pub type Status = NTSTATUS;
 
-/// Registers a miniport with StorPort. IRQL: PASSIVE_LEVEL.
+/// Registers a miniport with StorPort, or with the dump port driver, which passes no arguments ("Restrictions on Miniport
+/// Drivers that Manage the Boot Drive"). IRQL: PASSIVE_LEVEL, for the dump port driver HIGH_LEVEL.
 ///
 /// # Safety
 /// The arguments must be those of the image's DriverEntry.
-pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>>(
+pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>, N: Miniport<Port = DumpPort>>(
     driver: *mut DriverObject,
     registry_path: RegistryPath,
 ) -> Status {
-    let mut data = initialization_data::<M>();
+    let mut data =
+        if registry_path.is_null() { dump::initialization_data::<N>() } else { initialization_data::<M>() };
     // SAFETY: the first two arguments are DriverEntry's, the third lives until the call returns, and the fourth may
     // be null for a physical adapter.
     unsafe {
@@ -64,17 +69,25 @@ pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>>(
 
 fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
     HW_INITIALIZATION_DATA {
-        HwInitializationDataSize: size_of_ulong::<HW_INITIALIZATION_DATA>(),
-        AdapterInterfaceType: _INTERFACE_TYPE::PCIBus,
         HwInitialize: Some(hw::initialize::<M>),
         HwStartIo: Some(hw::start_io::<M>),
         HwInterrupt: Some(hw::interrupt::<M>),
         HwFindAdapter: hw::find_adapter::<M> as *const () as PVOID,
+        HwBuildIo: Some(hw::build_io::<M>),
+        DeviceExtensionSize: DeviceExtension::<M>::bytes(M::PRIVATE_BYTES) as u32,
+        SrbExtensionSize: size_of_ulong::<SrbExtension<KernelSrb<M::Command>, M::Command>>(),
+        FeatureSupport: STOR_FEATURE_DUMP_POINTERS,
+        ..common::<M>()
+    }
+}
+
+/// What is the same in dump mode.
+pub(super) fn common<M: Miniport>() -> HW_INITIALIZATION_DATA {
+    HW_INITIALIZATION_DATA {
+        HwInitializationDataSize: size_of_ulong::<HW_INITIALIZATION_DATA>(),
+        AdapterInterfaceType: _INTERFACE_TYPE::PCIBus,
         HwResetBus: Some(hw::reset_bus::<M>),
         HwAdapterControl: Some(hw::adapter_control::<M>),
-        HwBuildIo: Some(hw::build_io::<M>),
-        DeviceExtensionSize: DeviceExtension::<M>::BYTES as u32,
-        SrbExtensionSize: size_of_ulong::<SrbExtension<KernelSrb<M::Command>, M::Command>>(),
         NumberOfAccessRanges: BASE_ADDRESS_REGISTERS,
         // Data buffers of anything but reads and writes are looked at by the processor.
         MapBuffers: STOR_MAP_NON_READ_WRITE_BUFFERS as u8,

@@ -53,13 +53,15 @@ impl<M: Miniport> DeviceExtension<M> {
     /// Where the private memory starts. A cache line, so that it shares none with the adapter.
     const PRIVATE_OFFSET: usize = size_of::<Self>().next_multiple_of(64);
 
-    /// `DeviceExtensionSize`
-    pub(super) const BYTES: usize = Self::PRIVATE_OFFSET + M::PRIVATE_BYTES;
+    /// `DeviceExtensionSize` with this much private memory.
+    pub(super) const fn bytes(private: usize) -> usize {
+        Self::PRIVATE_OFFSET + private
+    }
 
-    /// The miniport's private memory.
-    pub(super) fn private(extension: PVOID) -> *mut [u8] {
+    /// The miniport's private memory, of this many bytes.
+    pub(super) fn private(extension: PVOID, bytes: usize) -> *mut [u8] {
         let start = extension.cast::<u8>().wrapping_add(Self::PRIVATE_OFFSET);
-        ptr::slice_from_raw_parts_mut(start, M::PRIVATE_BYTES)
+        ptr::slice_from_raw_parts_mut(start, bytes)
     }
 
     /// The adapter, once it was found.

@@ -8,9 +8,11 @@
 //! - [`port`], [`resources`], [`registers`]: the `Port` and `Resources` traits over StorPort's exports;
 //!   configuration space, once the adapter is found, over the HAL's.
 //! - [`srb`]: the request.
+//! - [`dump`]: all of it once more for the dump port driver, which stands in for StorPort when the system has crashed.
 #![expect(unsafe_code, reason = "the boundary to the C interface of StorPort")]
 
 mod callbacks;
+mod dump;
 pub mod entry;
 mod extension;
 mod port;
@@ -18,14 +20,15 @@ mod registers;
 mod resources;
 mod srb;
 
+pub use dump::{DumpPort, DumpSrb};
 pub use port::KernelPort;
 pub use srb::KernelSrb;
 
 use static_assertions::const_assert_eq;
 use wdk_sys::{
-    HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, PORT_CONFIGURATION_INFORMATION, PVOID,
-    SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB16, STOR_ADDR_BTL8, STOR_DPC, STOR_SCATTER_GATHER_ELEMENT,
-    STORAGE_REQUEST_BLOCK, ULONG,
+    HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, MINIPORT_DUMP_POINTERS,
+    PORT_CONFIGURATION_INFORMATION, PVOID, SCSI_REQUEST_BLOCK, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB16,
+    STOR_ADDR_BTL8, STOR_DPC, STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
 };
 
 // What StorPort reads and writes by offset. A header that leaves one of these incomplete makes it an empty structure
@@ -37,6 +40,8 @@ mod sizes {
     const_assert_eq!(size_of::<HW_INITIALIZATION_DATA>(), 208);
     const_assert_eq!(size_of::<MESSAGE_INTERRUPT_INFORMATION>(), 32);
     const_assert_eq!(size_of::<PORT_CONFIGURATION_INFORMATION>(), 224);
+    const_assert_eq!(size_of::<MINIPORT_DUMP_POINTERS>(), 112);
+    const_assert_eq!(size_of::<SCSI_REQUEST_BLOCK>(), 88);
     const_assert_eq!(size_of::<SRBEX_DATA_PNP>(), 24);
     const_assert_eq!(size_of::<SRBEX_DATA_SCSI_CDB16>(), 40);
     const_assert_eq!(size_of::<STOR_ADDR_BTL8>(), 16);

@@ -15,6 +15,16 @@ use crate::miniport::DpcKind;
 use crate::port::{LogEvent, Port};
 use crate::srb::Completion;
 
+/// A port driver that has StorPort's exports.
+pub(super) trait StorPort: Port<Bar = KernelBar> {
+    /// For the adapter, which is this function at this place on the bus.
+    fn of_function(
+        hw: HwDeviceExtension,
+        config_space: ConfigSpaceAtRuntime,
+        identity: FunctionIdentity,
+    ) -> Self;
+}
+
 /// StorPort, for one adapter.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelPort {
@@ -23,18 +33,19 @@ pub struct KernelPort {
     function: Option<(ConfigSpaceAtRuntime, FunctionIdentity)>,
 }
 
-impl KernelPort {
-    pub(super) const fn new(hw: HwDeviceExtension) -> Self {
-        Self { hw, function: None }
-    }
-
-    /// For the adapter, which is this function at this place on the bus.
-    pub(super) const fn of_function(
+impl StorPort for KernelPort {
+    fn of_function(
         hw: HwDeviceExtension,
         config_space: ConfigSpaceAtRuntime,
         identity: FunctionIdentity,
     ) -> Self {
         Self { hw, function: Some((config_space, identity)) }
+    }
+}
+
+impl KernelPort {
+    pub(super) const fn new(hw: HwDeviceExtension) -> Self {
+        Self { hw, function: None }
     }
 }
 

@@ -1,41 +1,53 @@
 //! [`Resources`] over `PORT_CONFIGURATION_INFORMATION`.
 
+use core::ffi::c_void;
+use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use wdk_sys::storage::{StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension};
+use wdk_sys::storage::{
+    StorPortExtendedFunction, StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension,
+};
 use wdk_sys::{
-    _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN,
-    PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
-    SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG,
+    _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, _STORPORT_FUNCTION_CODE, ACCESS_RANGE,
+    BOOLEAN, PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
+    SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG, ULONG_PTR,
 };
 
 use virtio::memory::Region;
 use virtio::transport::{ConfigSpace, FunctionIdentity};
 
+use super::HwDeviceExtension;
 use super::entry::BASE_ADDRESS_REGISTERS;
+use super::port::StorPort;
 use super::registers::{ConfigSpaceAtRuntime, ConfigSpaceCopy, KernelBar};
-use super::{HwDeviceExtension, KernelPort};
-use crate::port::{Configuration, Resources};
+use crate::port::{Configuration, Resources, SHARED_ALIGNMENT};
 
 /// HwMSInterruptRoutine
 type MessageRoutine = unsafe extern "C" fn(PVOID, ULONG) -> BOOLEAN;
 
 const PAGE_BYTES: usize = 4096;
 
-/// Of the memory that is shared with the device: a cache line, more than any part of a ring asks for.
-const ALIGNMENT: usize = 64;
+/// Who drives the miniport.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mode {
+    /// StorPort; messages go to this routine.
+    Normal(MessageRoutine),
+    /// The dump port driver; there are no messages.
+    Dump,
+}
 
 /// An adapter's resources during `HwStorFindAdapter`.
-pub(super) struct KernelResources<'a> {
+pub(super) struct KernelResources<'a, P> {
     hw: HwDeviceExtension,
+    port: PhantomData<P>,
     configuration: &'a mut PORT_CONFIGURATION_INFORMATION,
     /// Taken at most once.
     private: Option<*mut [u8]>,
-    message_routine: MessageRoutine,
+    mode: Mode,
 }
 
-impl KernelResources<'_> {
+impl<P: StorPort> KernelResources<'_, P> {
     /// # Safety
     /// `configuration` must be what StorPort passed to `HwStorFindAdapter` of the adapter `hw`, and must not be used
     /// after that has returned. `private` must be memory that lives as long as the adapter and that nothing else uses.
@@ -43,10 +55,16 @@ impl KernelResources<'_> {
         hw: HwDeviceExtension,
         configuration: PPORT_CONFIGURATION_INFORMATION,
         private: *mut [u8],
-        message_routine: MessageRoutine,
+        mode: Mode,
     ) -> Self {
         // SAFETY: the caller's promise.
-        Self { hw, configuration: unsafe { &mut *configuration }, private: Some(private), message_routine }
+        let configuration = unsafe { &mut *configuration };
+        Self { hw, port: PhantomData, configuration, private: Some(private), mode }
+    }
+
+    /// Whether the port driver says that it is the dump port driver.
+    pub(super) fn is_for_dump(&self) -> bool {
+        self.configuration.DumpMode != 0
     }
 
     fn access_ranges(&self) -> &[ACCESS_RANGE] {
@@ -91,14 +109,14 @@ fn bar_address(config: &impl ConfigSpace, index: u8) -> Option<u64> {
     (address != 0).then_some(address)
 }
 
-impl Resources for KernelResources<'_> {
-    type Port = KernelPort;
+impl<P: StorPort> Resources for KernelResources<'_, P> {
+    type Port = P;
     type ConfigSpace = ConfigSpaceCopy;
 
-    fn port(&self) -> KernelPort {
+    fn port(&self) -> P {
         let configuration = &*self.configuration;
         let place = ConfigSpaceAtRuntime::new(configuration.SystemIoBusNumber, configuration.SlotNumber);
-        KernelPort::of_function(self.hw, place, FunctionIdentity::of(&self.config_space_copy()))
+        P::of_function(self.hw, place, FunctionIdentity::of(&self.config_space_copy()))
     }
 
     fn config_space(&self) -> ConfigSpaceCopy {
@@ -149,11 +167,10 @@ impl Resources for KernelResources<'_> {
     }
 
     fn dump_mode(&self) -> bool {
-        self.configuration.DumpMode != 0
+        matches!(self.mode, Mode::Dump)
     }
 
     fn configure(&mut self, limits: &Configuration) {
-        let message_routine = self.message_routine;
         let configuration = &mut *self.configuration;
         configuration.Master = 1;
         configuration.ScatterGather = 1;
@@ -170,20 +187,22 @@ impl Resources for KernelResources<'_> {
         configuration.MaxNumberOfIO = limits.max_requests;
         configuration.MaxIOsPerLun = limits.max_requests_per_lun;
         configuration.InitialLunQueueDepth = limits.max_requests_per_lun;
-        // Requests are started while others complete; the queue's lock is our own.
-        configuration.SynchronizationModel = _STOR_SYNCHRONIZATION_MODEL::StorSynchronizeFullDuplex;
-        configuration.InterruptSynchronizationMode =
-            _INTERRUPT_SYNCHRONIZATION_MODE::InterruptSynchronizePerMessage;
-        configuration.HwMSInterruptRoutine = Some(message_routine);
+        if let Mode::Normal(message_routine) = self.mode {
+            // Requests are started while others complete; the queue's lock is our own.
+            configuration.SynchronizationModel = _STOR_SYNCHRONIZATION_MODEL::StorSynchronizeFullDuplex;
+            configuration.InterruptSynchronizationMode =
+                _INTERRUPT_SYNCHRONIZATION_MODE::InterruptSynchronizePerMessage;
+            configuration.HwMSInterruptRoutine = Some(message_routine);
+        }
     }
 
     fn uncached_extension(&mut self, bytes: usize) -> Option<Region> {
         // StorPort promises no alignment.
-        let length = ULONG::try_from(bytes.checked_add(ALIGNMENT)?).ok()?;
+        let length = ULONG::try_from(bytes.checked_add(SHARED_ALIGNMENT)?).ok()?;
         // SAFETY: the configuration is StorPort's and was filled in by `configure`.
         let base = unsafe { StorPortGetUncachedExtension(self.hw.0, self.configuration, length) };
         let base = base.cast::<u8>();
-        let base = NonNull::new(base.map_addr(|address| address.next_multiple_of(ALIGNMENT)))?;
+        let base = NonNull::new(base.map_addr(|address| address.next_multiple_of(SHARED_ALIGNMENT)))?;
         // SAFETY: StorPort has just allocated this many bytes, and what the alignment skips besides.
         unsafe { base.write_bytes(0, bytes) };
         let device_address = self.physical_address(base)?;
@@ -195,12 +214,30 @@ impl Resources for KernelResources<'_> {
                 return None;
             }
         }
+        if matches!(self.mode, Mode::Dump) {
+            self.mark_dump_memory(base, bytes);
+        }
         // SAFETY: the memory is contiguous, zeroed, this adapter's alone, and lives as long as the adapter.
         Some(unsafe { Region::new(base, bytes, device_address) })
     }
 }
 
-impl KernelResources<'_> {
+impl<P> KernelResources<'_, P> {
+    /// Has memory kept in the hibernation file, so that it is the same after the resume ("StorPortMarkDumpMemory").
+    fn mark_dump_memory(&self, base: NonNull<u8>, bytes: usize) {
+        // Whether it was marked changes nothing here: a crash dump has no resume.
+        // SAFETY: MarkDumpMemory takes an address, a length and flags; nothing is written there.
+        unsafe {
+            StorPortExtendedFunction(
+                _STORPORT_FUNCTION_CODE::ExtFunctionMarkDumpMemory,
+                self.hw.0,
+                base.as_ptr().cast::<c_void>() as PVOID,
+                bytes as ULONG_PTR,
+                0 as ULONG,
+            );
+        }
+    }
+
     /// The device's address of a byte in the uncached extension.
     fn physical_address(&self, byte: NonNull<u8>) -> Option<u64> {
         let mut length: ULONG = 0;

@@ -6,9 +6,10 @@ use core::slice;
 
 use wdk_sys::storage::{StorPortGetScatterGatherList, StorPortNotification};
 use wdk_sys::{
-    _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT,
-    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
-    SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
+    _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS,
+    PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FUNCTION_DUMP_POINTERS,
+    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_PNP,
+    SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
     SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA,
     SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
     STOR_ADDRESS_TYPE_BTL8, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST,
@@ -18,7 +19,7 @@ use wdk_sys::{
 use virtio::memory::Segment;
 
 use super::HwDeviceExtension;
-use crate::srb::{Address, Completion, DataDirection, PnpAction, Srb, SrbFunction, SrbStatus};
+use crate::srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, Srb, SrbFunction, SrbStatus};
 
 /// A request that StorPort handed over.
 #[derive(Debug)]
@@ -52,16 +53,16 @@ const UNMAPPED_OPERATIONS: [u8; 8] = [0x08, 0x0a, 0x28, 0x2a, 0xa8, 0xaa, 0x88, 
 
 /// Where the parts of an EXECUTE_SCSI request are, found once.
 #[derive(Clone, Copy, Debug)]
-struct Parts {
-    scsi_status: *mut u8,
-    cdb: *const u8,
-    sense: *mut u8,
-    cdb_bytes: u8,
-    sense_bytes: u8,
+pub(super) struct Parts {
+    pub(super) scsi_status: *mut u8,
+    pub(super) cdb: *const u8,
+    pub(super) sense: *mut u8,
+    pub(super) cdb_bytes: u8,
+    pub(super) sense_bytes: u8,
 }
 
 impl Parts {
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         scsi_status: ptr::null_mut(),
         cdb: ptr::null(),
         sense: ptr::null_mut(),
@@ -193,7 +194,7 @@ unsafe fn extended_data(srb: NonNull<STORAGE_REQUEST_BLOCK>, wanted: &[i32]) -> 
 
 /// # Safety
 /// `srb` must be a STORAGE_REQUEST_BLOCK.
-unsafe fn find_parts(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Parts {
+pub(super) unsafe fn find_parts(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Parts {
     const CDB16: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb16 as i32;
     const CDB32: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb32 as i32;
     const CDB_VAR: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdbVar as i32;
@@ -245,36 +246,127 @@ unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
     }
 }
 
+/// What is asked for; SRB_FUNCTION_PNP does not say it all.
+#[inline]
+pub(super) const fn function(code: u32) -> SrbFunction {
+    match code {
+        SRB_FUNCTION_EXECUTE_SCSI => SrbFunction::ExecuteScsi,
+        SRB_FUNCTION_FLUSH => SrbFunction::Flush,
+        SRB_FUNCTION_SHUTDOWN => SrbFunction::Shutdown,
+        SRB_FUNCTION_RESET_LOGICAL_UNIT => SrbFunction::ResetLogicalUnit,
+        SRB_FUNCTION_RESET_DEVICE => SrbFunction::ResetDevice,
+        SRB_FUNCTION_RESET_BUS => SrbFunction::ResetBus,
+        SRB_FUNCTION_POWER => SrbFunction::Power,
+        SRB_FUNCTION_DUMP_POINTERS => SrbFunction::DumpPointers,
+        SRB_FUNCTION_FREE_DUMP_POINTERS => SrbFunction::FreeDumpPointers,
+        other => SrbFunction::Other(other),
+    }
+}
+
+/// How much data there is, when the request says so much. Of a reset, length and buffer are invalid
+/// (nc-storport-hw_buildio.md); other functions have no data for the device.
+#[inline]
+pub(super) const fn data_length(function: SrbFunction, length: u32) -> u32 {
+    if matches!(function, SrbFunction::ExecuteScsi) { length } else { 0 }
+}
+
+/// Which way `length` bytes of data go.
+#[inline]
+pub(super) const fn direction(length: u32, flags: u32) -> DataDirection {
+    if length == 0 {
+        DataDirection::None
+    } else if flags & SRB_FLAGS_DATA_OUT != 0 {
+        DataDirection::Out
+    } else if flags & SRB_FLAGS_DATA_IN != 0 {
+        DataDirection::In
+    } else {
+        DataDirection::None
+    }
+}
+
+/// The logical unit that a STORAGE_REQUEST_BLOCK is for.
+///
+/// # Safety
+/// `srb` must be a STORAGE_REQUEST_BLOCK.
+#[inline]
+pub(super) unsafe fn address(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Address {
+    // SAFETY: the caller's promise.
+    let block = unsafe { srb.as_ref() };
+    let end = u64::from(block.AddressOffset) + size_of::<STOR_ADDR_BTL8>() as u64;
+    if block.AddressOffset == 0 || end > u64::from(block.SrbLength) {
+        return Address::default();
+    }
+    // SAFETY: the offset was checked against the request's length.
+    let address = unsafe { srb.byte_add(block.AddressOffset as usize) }.cast::<STOR_ADDR_BTL8>();
+    // SAFETY: an address of the kind we asked for (ADDRESS_TYPE_FLAG_BTL8) lies there.
+    let address = unsafe { address.read() };
+    if u32::from(address.Type) != STOR_ADDRESS_TYPE_BTL8 {
+        return Address { path: u8::MAX, target: u8::MAX, lun: u8::MAX };
+    }
+    Address { path: address.Path, target: address.Target, lun: address.Lun }
+}
+
+/// The segments of a scatter/gather list.
+///
+/// # Safety
+/// `list` must be null or StorPort's list for a request that is not completed while the segments are in use.
+#[inline]
+pub(super) unsafe fn segments<'a>(
+    list: *const STOR_SCATTER_GATHER_LIST,
+) -> impl ExactSizeIterator<Item = Segment> + 'a {
+    let elements: &'a [STOR_SCATTER_GATHER_ELEMENT] = if list.is_null() {
+        &[]
+    } else {
+        // SAFETY: the caller's promise.
+        let count = unsafe { (*list).NumberOfElements } as usize;
+        // SAFETY: as above; the elements follow the list's head.
+        let first = unsafe { (&raw const (*list).List).cast::<STOR_SCATTER_GATHER_ELEMENT>() };
+        // SAFETY: as above; there are as many as the list says.
+        unsafe { slice::from_raw_parts(first, count) }
+    };
+    elements.iter().map(|element| Segment {
+        // SAFETY: both views of the union are plain integers.
+        address: unsafe { element.PhysicalAddress.QuadPart } as u64,
+        length: element.Length,
+    })
+}
+
+/// Whether StorPort maps the data of a request with this CDB.
+#[inline]
+pub(super) fn is_mapped(cdb: &[u8]) -> bool {
+    !cdb.first().is_some_and(|code| UNMAPPED_OPERATIONS.contains(code))
+}
+
+/// Fills in what a driver says for itself in dump mode, and returns how much that is; `None` when `data` is too short. What is
+/// not said here is as in normal operation, or as StorPort put it there.
+fn fill_dump_pointers(data: &mut [u8], limits: &DumpLimits) -> Option<u32> {
+    const BYTES: usize = size_of::<MINIPORT_DUMP_POINTERS>();
+    let data = data.first_chunk_mut::<BYTES>()?;
+    let place = data.as_mut_ptr().cast::<MINIPORT_DUMP_POINTERS>();
+    // SAFETY: the place has the structure's size, and any bytes are one.
+    let mut pointers = unsafe { place.read_unaligned() };
+    pointers.Version = DUMP_MINIPORT_VERSION_1 as u16;
+    pointers.Size = BYTES as u16;
+    pointers.MaximumTransferLength = limits.max_transfer_bytes;
+    // Breaks are what lies between the segments, so one less.
+    pointers.NumberOfPhysicalBreaks = limits.max_segments.saturating_sub(1);
+    // SAFETY: as above.
+    unsafe { place.write_unaligned(pointers) };
+    Some(BYTES as u32)
+}
+
 impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
     fn function(&self) -> SrbFunction {
         match self.block().SrbFunction {
-            SRB_FUNCTION_EXECUTE_SCSI => SrbFunction::ExecuteScsi,
-            SRB_FUNCTION_FLUSH => SrbFunction::Flush,
-            SRB_FUNCTION_SHUTDOWN => SrbFunction::Shutdown,
-            SRB_FUNCTION_RESET_LOGICAL_UNIT => SrbFunction::ResetLogicalUnit,
-            SRB_FUNCTION_RESET_DEVICE => SrbFunction::ResetDevice,
-            SRB_FUNCTION_RESET_BUS => SrbFunction::ResetBus,
-            SRB_FUNCTION_POWER => SrbFunction::Power,
             // SAFETY: the function is SRB_FUNCTION_PNP.
             SRB_FUNCTION_PNP => SrbFunction::Pnp(unsafe { pnp_action(self.srb) }),
-            other => SrbFunction::Other(other),
+            other => function(other),
         }
     }
 
     fn address(&self) -> Address {
-        let block = self.block();
-        let end = u64::from(block.AddressOffset) + size_of::<STOR_ADDR_BTL8>() as u64;
-        if block.AddressOffset == 0 || end > u64::from(block.SrbLength) {
-            return Address::default();
-        }
-        // SAFETY: the offset was checked against the request's length.
-        let address = unsafe { self.srb.byte_add(block.AddressOffset as usize) }.cast::<STOR_ADDR_BTL8>();
-        // SAFETY: an address of the kind we asked for (ADDRESS_TYPE_FLAG_BTL8) lies there.
-        let address = unsafe { address.read() };
-        if u32::from(address.Type) != STOR_ADDRESS_TYPE_BTL8 {
-            return Address { path: u8::MAX, target: u8::MAX, lun: u8::MAX };
-        }
-        Address { path: address.Path, target: address.Target, lun: address.Lun }
+        // SAFETY: the request is a STORAGE_REQUEST_BLOCK.
+        unsafe { address(self.srb) }
     }
 
     fn cdb(&self) -> &[u8] {
@@ -288,46 +380,22 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
 
     fn direction(&self) -> DataDirection {
         let block = self.block();
-        if self.data_length() == 0 {
-            DataDirection::None
-        } else if block.SrbFlags & SRB_FLAGS_DATA_OUT != 0 {
-            DataDirection::Out
-        } else if block.SrbFlags & SRB_FLAGS_DATA_IN != 0 {
-            DataDirection::In
-        } else {
-            DataDirection::None
-        }
+        direction(self.data_length(), block.SrbFlags)
     }
 
-    /// Of a reset, length and buffer are invalid (nc-storport-hw_buildio.md); other functions have no data for the device.
     fn data_length(&self) -> u32 {
         let block = self.block();
-        if block.SrbFunction == SRB_FUNCTION_EXECUTE_SCSI { block.DataTransferLength } else { 0 }
+        data_length(function(block.SrbFunction), block.DataTransferLength)
     }
 
     fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {
-        let list = self.extension().scatter_gather;
-        let elements: &[STOR_SCATTER_GATHER_ELEMENT] = if list.is_null() {
-            &[]
-        } else {
-            // SAFETY: StorPort's list for this request, valid until the request is completed.
-            let count = unsafe { (*list).NumberOfElements } as usize;
-            // SAFETY: as above; the elements follow the list's head.
-            let first = unsafe { (&raw const (*list).List).cast::<STOR_SCATTER_GATHER_ELEMENT>() };
-            // SAFETY: as above; there are as many as the list says.
-            unsafe { slice::from_raw_parts(first, count) }
-        };
-        elements.iter().map(|element| Segment {
-            // SAFETY: both views of the union are plain integers.
-            address: unsafe { element.PhysicalAddress.QuadPart } as u64,
-            length: element.Length,
-        })
+        // SAFETY: StorPort's list for this request, which is not completed as long as it is borrowed.
+        unsafe { segments(self.extension().scatter_gather) }
     }
 
     fn data(&mut self) -> &mut [u8] {
         let block = self.block();
-        let moves_blocks = self.cdb().first().is_some_and(|code| UNMAPPED_OPERATIONS.contains(code));
-        if block.DataBuffer.is_null() || self.data_length() == 0 || moves_blocks {
+        if block.DataBuffer.is_null() || self.data_length() == 0 || !is_mapped(self.cdb()) {
             return &mut [];
         }
         // SAFETY: StorPort mapped the buffer of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS).
@@ -351,6 +419,18 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
         // SAFETY: the request's sense buffer has room for `sense_bytes`, and it is not part of `sense`.
         unsafe { ptr::copy_nonoverlapping(sense.as_ptr(), parts.sense, length) };
         length
+    }
+
+    fn write_dump_pointers(&mut self, limits: &DumpLimits) -> Option<u32> {
+        let block = self.block();
+        if block.DataBuffer.is_null() || self.function() != SrbFunction::DumpPointers {
+            return None;
+        }
+        // SAFETY: the buffer of this function is a structure to fill in, of as many bytes as the request says.
+        let data = unsafe {
+            slice::from_raw_parts_mut(block.DataBuffer.cast::<u8>(), block.DataTransferLength as usize)
+        };
+        fill_dump_pointers(data, limits)
     }
 
     fn take_next(&mut self) -> Option<Self> {

@@ -1,0 +1,63 @@
+//! [`Port`] over what the dump port driver exports under StorPort's names.
+
+use wdk_sys::storage::StorPortStallExecution;
+
+use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
+
+use super::srb::DumpSrb;
+use crate::kernel::HwDeviceExtension;
+use crate::kernel::port::StorPort;
+use crate::kernel::registers::{ConfigSpaceAtRuntime, KernelBar};
+use crate::miniport::DpcKind;
+use crate::port::{LogEvent, Port};
+use crate::srb::Completion;
+
+/// The dump port driver, for one adapter.
+#[derive(Clone, Copy, Debug)]
+pub struct DumpPort {
+    hw: HwDeviceExtension,
+    /// Only the adapter itself needs it.
+    function: Option<(ConfigSpaceAtRuntime, FunctionIdentity)>,
+}
+
+impl DumpPort {
+    pub(super) const fn new(hw: HwDeviceExtension) -> Self {
+        Self { hw, function: None }
+    }
+}
+
+impl StorPort for DumpPort {
+    fn of_function(
+        hw: HwDeviceExtension,
+        config_space: ConfigSpaceAtRuntime,
+        identity: FunctionIdentity,
+    ) -> Self {
+        Self { hw, function: Some((config_space, identity)) }
+    }
+}
+
+impl Port for DumpPort {
+    type Bar = KernelBar;
+    type Srb<C: Copy + Send + 'static> = DumpSrb<C>;
+
+    fn complete<C: Copy + Send + 'static>(&self, srb: DumpSrb<C>, completion: Completion) {
+        srb.complete(self.hw, completion);
+    }
+
+    fn stall(&self, microseconds: u32) {
+        // SAFETY: the routine has no preconditions.
+        unsafe { StorPortStallExecution(microseconds) };
+    }
+
+    /// There are none; the next poll finds the work.
+    fn issue_dpc(&self, _kind: DpcKind) {}
+
+    /// The first copy may have left it off.
+    fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {
+        let (config_space, identity) = self.function.ok_or(BusMasterError::Elsewhere)?;
+        set_bus_master(&config_space, &identity, enabled)
+    }
+
+    /// Nobody keeps a log any more.
+    fn log(&self, _event: LogEvent) {}
+}
