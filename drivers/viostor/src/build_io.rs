@@ -10,9 +10,10 @@ use crate::Viostor;
 use crate::build_steps::{self, WriteSame};
 use crate::config::Disk;
 use crate::emulate;
+use crate::live::Live;
 use crate::ranges::Place;
 use crate::steps::{Comparison, Remaining};
-use crate::units::{Sectors, is_on_disk};
+use crate::units::{BlockSize, Sectors, is_on_disk};
 
 /// What a request has to do in the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Command {
     Flush,
     /// Fetch the serial number and answer INQUIRY with this vital product data page.
     Identify(Inquiry),
+    /// Switch the write cache on or off, and make durable what is in it.
+    SetWriteCache(bool),
     /// Fetch how worn the device is and answer LOG SENSE with it.
     Lifetime {
         /// ALLOCATION LENGTH
@@ -70,12 +73,12 @@ const _: () = assert!(size_of::<Command>() <= 24);
 
 type Request = adapter::Command<<Viostor as Protocol>::Command>;
 
-pub(crate) fn build(disk: &Disk, srb: &mut impl Srb<Request>) -> BuildIo<Command> {
+pub(crate) fn build(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> BuildIo<Command> {
     let address = srb.address();
     if address.path != 0 || address.target != 0 || address.lun != 0 {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));
     }
-    match decide(disk, srb) {
+    match decide(disk, live, srb) {
         Ok(decision) => decision,
         Err(sense) => {
             // A command that the disk does not have has no fields that could be wrong.
@@ -90,17 +93,54 @@ pub(crate) fn refuse<C: Copy>(srb: &mut impl Srb<C>, sense: Sense) -> Completion
     Completion::check_condition(srb.write_sense(sense.fixed().as_bytes()) > 0)
 }
 
-fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
+fn decide(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
     let command = scsi::Command::decode(srb.cdb())?;
+    if live.has_news()
+        && let Some(told) = tell(live, srb, command)?
+    {
+        return Ok(told);
+    }
     match command {
-        scsi::Command::Read(range, _) => transfer(disk, srb, range, DataDirection::In, Command::Read),
-        scsi::Command::Write(range, flags) => {
-            writable(disk)?;
-            // virtio-blk has no FUA. Without a volatile cache every write has it.
-            let through = flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.write_cache;
-            let command = if through { Command::WriteThrough } else { Command::Write };
-            transfer(disk, srb, range, DataDirection::Out, command)
+        scsi::Command::Read(range, _) => {
+            transfer((disk.block_size, live.blocks()), srb, range, DataDirection::In, Command::Read)
         }
+        scsi::Command::Write(range, flags) => {
+            if live.read_only() {
+                return Err(Sense::WRITE_PROTECTED);
+            }
+            // virtio-blk has no FUA. Where nothing can be flushed, there is no volatile cache.
+            let through = flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.flushes;
+            let command = if through { Command::WriteThrough } else { Command::Write };
+            transfer((disk.block_size, live.blocks()), srb, range, DataDirection::Out, command)
+        }
+        other => decide_other(&live.apply(disk), srb, other),
+    }
+}
+
+/// What is to be told of changes, by the commands that tell of it.
+#[cold]
+fn tell(
+    live: &Live,
+    srb: &mut impl Srb<Request>,
+    command: scsi::Command,
+) -> Result<Option<BuildIo<Command>>, Sense> {
+    match command {
+        scsi::Command::Inquiry(_) | scsi::Command::ReportLuns { .. } => Ok(None),
+        scsi::Command::RequestSense { descriptor, allocation_length } => Ok(live
+            .take_news()
+            .map(|sense| emulate::request_sense(descriptor, allocation_length, sense, srb.data()))),
+        _ => live.take_news().map_or(Ok(None), Err),
+    }
+}
+
+/// Not a part of reads and writes: the state of the disk is put together for it.
+#[inline(never)]
+fn decide_other(
+    disk: &Disk,
+    srb: &mut impl Srb<Request>,
+    command: scsi::Command,
+) -> Result<BuildIo<Command>, Sense> {
+    match command {
         scsi::Command::SynchronizeCache { range, immediate: _ } => {
             if !is_on_disk(range, disk.blocks) {
                 return Err(Sense::LBA_OUT_OF_RANGE);
@@ -114,7 +154,8 @@ fn decide(disk: &Disk, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, 
             if check != ByteCheck::None {
                 return Err(Sense::invalid_cdb_bit(1, 2));
             }
-            transfer(disk, srb, range, DataDirection::Out, Command::WriteThenVerify)
+            let size = (disk.block_size, disk.blocks);
+            transfer(size, srb, range, DataDirection::Out, Command::WriteThenVerify)
         }
         scsi::Command::Verify(range, check) => build_steps::verify(disk, srb, range, check),
         scsi::Command::Unmap { anchor, parameter_length } => {
@@ -134,20 +175,20 @@ pub(crate) fn writable(disk: &Disk) -> Result<(), Sense> {
 }
 
 fn transfer(
-    disk: &Disk,
+    (block_size, blocks): (BlockSize, u64),
     srb: &impl Srb<Request>,
     range: BlockRange,
     direction: DataDirection,
     command: fn(Sectors) -> Command,
 ) -> Result<BuildIo<Command>, Sense> {
-    if !is_on_disk(range, disk.blocks) {
+    if !is_on_disk(range, blocks) {
         return Err(Sense::LBA_OUT_OF_RANGE);
     }
     if range.blocks == 0 {
         return Ok(BuildIo::Complete(Completion::success(0)));
     }
-    let first = disk.block_size.first_sector(range.start).ok_or(Sense::LBA_OUT_OF_RANGE)?;
-    let bytes = u64::from(range.blocks) * u64::from(disk.block_size.bytes());
+    let first = block_size.first_sector(range.start).ok_or(Sense::LBA_OUT_OF_RANGE)?;
+    let bytes = u64::from(range.blocks) * u64::from(block_size.bytes());
     // The CDB and the buffer must agree: moving less would be a short transfer nobody asked for, moving more would
     // touch blocks the CDB does not name.
     if u64::from(srb.data_length()) != bytes || srb.direction() != direction {

@@ -44,7 +44,7 @@ pub(crate) fn complete(
         // answer; after a write that failed there is nothing to flush, and its error stays.
         Command::WriteThrough(_) if status == Status::OK => return Step::Next(Command::FlushWritten),
         Command::WriteThenVerify(first) if status == Status::OK => {
-            return Step::Next(match disk.write_cache {
+            return Step::Next(match disk.flushes {
                 true => Command::FlushThenVerify(first),
                 false => Command::Verify(written(srb, first), Comparison::None),
             });
@@ -55,6 +55,7 @@ pub(crate) fn complete(
         Command::Write(_)
         | Command::WriteThrough(_)
         | Command::FlushWritten
+        | Command::SetWriteCache(_)
         | Command::WriteThenVerify(_)
         | Command::FlushThenVerify(_) => match status {
             Status::OK => Completion::success(srb.data_length()),

@@ -22,9 +22,6 @@ pub(crate) const FEATURES: Features = Features::BLK_SIZE_MAX
     .union(Features::BLK_LIFETIME)
     .union(Features::BLK_ZONED);
 
-/// Whether the adapter can write the configuration's `writeback`, so that MODE SELECT may change the cache mode.
-const WRITES_WRITEBACK: bool = false;
-
 /// Log numbers for configurations that cannot be used.
 pub mod declined {
     /// The configuration structure ends before a field that belongs to it.
@@ -50,6 +47,9 @@ pub struct Disk {
     pub read_only: bool,
     /// A completed write may still be in a volatile cache until a flush.
     pub write_cache: bool,
+    /// The device takes flushes. They are sent whatever [`write_cache`](Self::write_cache) says: to a disk that writes through
+    /// they cost little, and qemu-storage-daemon says of its disk that it does when it does not.
+    pub flushes: bool,
     /// [`write_cache`](Self::write_cache) as it was found after the reset.
     pub default_write_cache: bool,
     /// MODE SELECT may change [`write_cache`](Self::write_cache).
@@ -87,6 +87,7 @@ pub(crate) fn disk_for_tests() -> Disk {
         blocks: 1 << 21,
         read_only: false,
         write_cache: true,
+        flushes: true,
         default_write_cache: true,
         write_cache_changes: false,
         max_transfer_blocks: 0,
@@ -247,15 +248,17 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
     // (5.2.5.2) and is not even looked at.
     let flushes = features.contains(Features::BLK_FLUSH);
     let mode_is_told = flushes && features.contains(Features::BLK_CONFIG_WCE);
-    let write_cache = if mode_is_told { fields.byte(blk::config::WRITEBACK)? != 0 } else { flushes };
+    let write_cache = write_cache(features, || bytes(probe, blk::config::WRITEBACK).ok())
+        .ok_or(declined::CONFIG_TOO_SHORT)?;
 
     let disk = Disk {
         block_size,
         blocks,
         read_only: features.contains(Features::BLK_RO),
         write_cache,
+        flushes,
         default_write_cache: write_cache,
-        write_cache_changes: WRITES_WRITEBACK && mode_is_told,
+        write_cache_changes: mode_is_told,
         max_transfer_blocks,
         topology: fields.topology(max_transfer_blocks)?,
         geometry: fields.geometry()?,
@@ -270,10 +273,20 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         max_segments,
         max_transfer_bytes,
         max_requests_per_lun: u32::MAX,
-        // StorPort is told once. A cache that may be switched on later has to be flushed later.
-        caches_data: disk.write_cache || disk.write_cache_changes,
+        caches_data: flushes,
     };
     Ok((disk, limits))
+}
+
+/// Whether a completed write may still be in a volatile cache; `None`: the field that says so cannot be read.
+pub(crate) fn write_cache(features: Features, writeback: impl FnOnce() -> Option<[u8; 1]>) -> Option<bool> {
+    if !features.contains(Features::BLK_FLUSH) {
+        Some(false)
+    } else if features.contains(Features::BLK_CONFIG_WCE) {
+        Some(writeback()? != [0])
+    } else {
+        Some(true)
+    }
 }
 
 /// Bytes that fit into one request whatever the buffer's alignment is: `max_segments` pages of which the first may begin
@@ -393,8 +406,13 @@ mod tests {
 
             let (disk, limits) = read(&probe).expect("a usable configuration");
 
-            let found = (disk.write_cache, disk.default_write_cache, limits.caches_data);
-            assert_eq!(found, (expected, expected, expected), "{features:?}, writeback {writeback}");
+            assert_eq!(
+                (disk.write_cache, disk.default_write_cache),
+                (expected, expected),
+                "{features:?}, {writeback}"
+            );
+            let flushes = features.contains(Features::BLK_FLUSH);
+            assert_eq!((disk.flushes, limits.caches_data), (flushes, flushes), "{features:?}");
         }
     }
 

@@ -53,9 +53,24 @@ pub(crate) fn build(
     }
 }
 
+/// REQUEST SENSE, with what there is to tell. That is told then.
+pub(crate) fn request_sense(
+    descriptor: bool,
+    allocation_length: u8,
+    sense: Sense,
+    buffer: &mut [u8],
+) -> BuildIo<Command> {
+    let mut data = ParameterData::new(buffer, allocation_length.into());
+    match descriptor {
+        true => data.push(&sense.descriptor()),
+        false => data.push(sense.fixed().as_bytes()),
+    };
+    BuildIo::Complete(Completion::success(data.transferred()))
+}
+
 /// Everything that was written has to be durable before the request ends.
 pub(crate) fn make_durable(disk: &Disk) -> BuildIo<Command> {
-    match disk.write_cache {
+    match disk.flushes {
         // virtio-blk flushes the whole disk.
         true => BuildIo::Start(Command::Flush),
         false => BuildIo::Complete(Completion::success(0)),
@@ -193,8 +208,7 @@ fn mode_select(
     };
     match modes::mode_select(disk, ten, list)? {
         WriteCache::Keep => Ok(BuildIo::Complete(Completion::success(u32::from(parameter_length)))),
-        // Not before the adapter can write `writeback`: until then no bit is changeable.
-        WriteCache::Set(_) => Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST),
+        WriteCache::Set(on) => Ok(BuildIo::Start(Command::SetWriteCache(on))),
     }
 }
 

@@ -29,6 +29,7 @@ mod fill;
 mod identity;
 mod lifetime;
 mod limits;
+mod live;
 mod modes;
 mod product_data;
 mod ranges;
@@ -43,6 +44,7 @@ pub use ranges::Place;
 pub use steps::{Comparison, Remaining};
 
 use adapter::{Chain, Filled, Limits, Probe, Protocol, Step};
+use live::Live;
 use storport::{BuildIo, Completion, Srb};
 use virtio::memory::Region;
 use virtio::queue::Format;
@@ -57,7 +59,9 @@ pub type Adapter<P> = adapter::Adapter<P, Viostor>;
 /// The virtio-blk protocol.
 #[derive(Debug)]
 pub struct Viostor {
+    /// As it was found; what may have changed since is in `live`.
     disk: Disk,
+    live: Live,
     /// How often scratch memory may be named in one request.
     repeats: u16,
 }
@@ -76,13 +80,15 @@ impl Protocol for Viostor {
     type Command = Command;
 
     const FEATURES: Features = config::FEATURES;
+    const CHANGEABLE: Features = Features::BLK_RO;
     const REQUEST_QUEUE: u16 = 0;
     const SCRATCH_BYTES: usize = steps::SCRATCH_BYTES;
     const RESPONSE_HEAD: usize = 1;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
         let (disk, limits) = config::read(probe)?;
-        Ok((Self { disk, repeats: 1 }, limits))
+        let live = Live::new(&disk);
+        Ok((Self { disk, live, repeats: 1 }, limits))
     }
 
     fn limited(&mut self, max_segments: u16) {
@@ -90,11 +96,27 @@ impl Protocol for Viostor {
     }
 
     fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
-        build_io::build(&self.disk, srb)
+        build_io::build(&self.disk, &self.live, srb)
+    }
+
+    fn configuration_changed(&self, probe: &impl Probe) -> bool {
+        self.live.look(&self.disk, probe)
+    }
+
+    fn configuration_write(command: Command) -> Option<(usize, u8)> {
+        match command {
+            Command::SetWriteCache(on) => Some((blk::config::WRITEBACK, u8::from(on))),
+            _ => None,
+        }
+    }
+
+    fn configuration_written(&self, probe: &impl Probe) {
+        // Who changed it knows.
+        self.live.read_flags(probe);
     }
 
     fn flush(&self) -> Option<Command> {
-        self.disk.write_cache.then_some(Command::Flush)
+        self.disk.flushes.then_some(Command::Flush)
     }
 
     fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {

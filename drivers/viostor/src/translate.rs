@@ -17,7 +17,7 @@ pub(crate) fn chain(command: Command, most: u16) -> Chain<RequestHeader> {
         Command::Write(first) | Command::WriteThrough(first) | Command::WriteThenVerify(first) => {
             with_header(RequestType::OUT, first, ChainData::Srb(Direction::ToDevice))
         }
-        Command::Flush | Command::FlushWritten | Command::FlushThenVerify(_) => {
+        Command::Flush | Command::FlushWritten | Command::FlushThenVerify(_) | Command::SetWriteCache(_) => {
             with_header(RequestType::FLUSH, Sectors(0), ChainData::None)
         }
         Command::Identify(_) => {

@@ -203,10 +203,11 @@ fn mode_sense_has_a_block_descriptor_of_the_form_that_fits() {
 }
 
 #[test]
-fn mode_sense_says_that_nothing_can_be_changed() {
-    let changeable = answer(&with(|disk| disk.writeback = Some(1)), &[0x1a, 0x08, 0x48, 0, 0xc0, 0], 192);
+fn mode_sense_says_that_the_write_cache_can_be_changed_where_it_can() {
+    let changeable = |disk: &DiskBench| answer(disk, &[0x1a, 0x08, 0x48, 0, 0xc0, 0], 192)[4..7].to_vec();
 
-    assert_eq!(changeable[4..7], [0x08, 18, 0]);
+    assert_eq!(changeable(&with(|disk| disk.writeback = Some(1))), [0x08, 18, 4]);
+    assert_eq!(changeable(&bench()), [0x08, 18, 0]);
 }
 
 #[test]

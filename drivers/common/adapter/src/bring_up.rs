@@ -121,10 +121,12 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 transport(error)
             })?;
         self.give_memory_back()?;
-        let device = device.negotiate(self.features).map_err(transport)?;
-        if device.features() != self.features {
+        let device = device.negotiate(self.features | D::CHANGEABLE).map_err(transport)?;
+        let features = device.features();
+        if features.difference(D::CHANGEABLE) != self.features.difference(D::CHANGEABLE) {
             return Err(transport(TransportError::FeaturesRefused));
         }
+        self.changeable.store(features.intersection(D::CHANGEABLE).bits(), Ordering::Relaxed);
         // What a reset that timed out left in the ring, because the device could not be kept from memory either, was
         // never answered; the device, in reset now, has forgotten it.
         while let Some(srb) = path.ring.take_outstanding() {
@@ -145,6 +147,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             .map_err(transport)?;
         path.doorbell = Some(device.notifier(D::REQUEST_QUEUE).map_err(transport)?);
         device.driver_ok();
+        // What changed while nobody could be told.
+        if !self.polled {
+            self.port.issue_dpc(DpcKind::Configuration);
+        }
         Ok(())
     }
 }

@@ -11,6 +11,8 @@ use crate::{Adapter, Request};
 pub enum Command<C> {
     /// Put it into the ring; the scratch buffer is one that it has from an earlier step.
     Request(C, Option<ScratchId>),
+    /// Write to the device's configuration first, then put it into the ring.
+    Configure(C),
     /// Reset the device. Logical unit, target and bus are all served by a reset of the whole device.
     Reset,
     /// The device is gone.
@@ -21,6 +23,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn build(&self, srb: &mut Request<P, D>) -> BuildIo<Command<D::Command>> {
         match srb.function() {
             SrbFunction::ExecuteScsi => match self.protocol.build_io(srb) {
+                BuildIo::Start(command) if D::configuration_write(command).is_some() => {
+                    BuildIo::Start(Command::Configure(command))
+                }
                 BuildIo::Start(command) => BuildIo::Start(Command::Request(command, None)),
                 BuildIo::Complete(completion) => BuildIo::Complete(completion),
             },

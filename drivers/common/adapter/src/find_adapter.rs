@@ -1,6 +1,6 @@
 //! `HwStorFindAdapter`: is this our device, and what can it do?
 
-use core::sync::atomic::{AtomicBool, AtomicU32};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use spin::mutex::SpinMutex;
 use storport::port::{LogPart, SHARED_ALIGNMENT};
@@ -56,6 +56,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             port,
             device,
             features,
+            changeable: AtomicU64::new(features.intersection(D::CHANGEABLE).bits()),
             protocol,
             polled,
             dump,

@@ -85,6 +85,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             self.device_found_gone();
         } else if status.needs_reset() {
             self.reset(Reason::DeviceNeedsReset);
+        } else {
+            self.look_at_configuration();
         }
     }
 }

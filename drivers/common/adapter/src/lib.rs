@@ -27,6 +27,7 @@
 
 mod bring_up;
 mod build_io;
+mod configuration;
 mod drain;
 mod dump;
 mod extent;
@@ -43,7 +44,7 @@ pub use build_io::Command;
 pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
 pub use scratch::ScratchId;
 
-use core::sync::atomic::{AtomicBool, AtomicU32};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use extent::Extent;
 use request_path::RequestPath;
@@ -63,6 +64,8 @@ pub struct Adapter<P: Port, D: Protocol> {
     /// What was negotiated when the adapter was found. A restart must negotiate the same, because the limits told
     /// to StorPort follow from it.
     features: Features,
+    /// Those of [`Protocol::CHANGEABLE`] that were agreed on last.
+    changeable: AtomicU64,
     protocol: D,
     /// The adapter writes a dump: nobody takes interrupts or runs DPCs.
     polled: bool,

@@ -18,6 +18,10 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// Protocol features to accept when offered. The transport's and ring's are the adapter's business.
     const FEATURES: Features;
 
+    /// Those of them that may be other ones after a later reset, without a new search for the adapter. None that the ring or
+    /// the limits told to StorPort depend on.
+    const CHANGEABLE: Features = Features::empty();
+
     /// The virtqueue that takes requests.
     const REQUEST_QUEUE: u16;
 
@@ -40,6 +44,21 @@ pub trait Protocol: Format + Send + Sync + 'static {
 
     /// Decodes and checks a SCSI command. IRQL: up to DISPATCH_LEVEL. Lock: none.
     fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command>;
+
+    /// Looks at the device's configuration again; returns whether something changed that Windows has to know. IRQL:
+    /// DISPATCH_LEVEL. Lock: the queue's.
+    fn configuration_changed(&self, _probe: &impl Probe) -> bool {
+        false
+    }
+
+    /// What has to be written to the device's configuration before a command is sent: offset and value.
+    fn configuration_write(_command: Self::Command) -> Option<(usize, u8)> {
+        None
+    }
+
+    /// Looks at the configuration after such a write. IRQL and lock as for
+    /// [`configuration_changed`](Self::configuration_changed).
+    fn configuration_written(&self, _probe: &impl Probe) {}
 
     /// The command that makes all completed writes durable; `None` when they already are.
     fn flush(&self) -> Option<Self::Command>;

@@ -13,6 +13,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn start(&self, srb: Request<P, D>) {
         match srb.command() {
             Some(Command::Request(..)) => self.start_request(srb),
+            Some(Command::Configure(command)) => self.configure(srb, command),
             Some(Command::Reset) => {
                 let completion = if self.reset(Reason::PortDriver) {
                     Completion::success(0)
@@ -42,6 +43,21 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if self.state.get() == State::Running {
             self.device.notify(&doorbell, path.ring.position());
         }
+    }
+
+    /// On a device that does not run nothing is written, and the request ends as any other does there.
+    #[cold]
+    fn configure(&self, mut srb: Request<P, D>, command: D::Command) {
+        let path = self.path.lock();
+        if self.state.get() == State::Running
+            && let Some((offset, value)) = D::configuration_write(command)
+        {
+            self.device.write_config8(offset, value);
+            self.protocol.configuration_written(&self.running_probe());
+        }
+        drop(path);
+        srb.set_command(Command::Request(command, None));
+        self.start_request(srb);
     }
 
     fn start_request(&self, srb: Request<P, D>) {

@@ -86,6 +86,10 @@ impl Sense {
     pub const WRITE_ERROR: Self = Self::new(SenseKey::MEDIUM_ERROR, 0x0c, 0x00);
     /// What was sent and what lies on the medium differ.
     pub const MISCOMPARE: Self = Self::new(SenseKey::MISCOMPARE, 0x1d, 0x00);
+    /// The unit has another size than before.
+    pub const CAPACITY_DATA_HAS_CHANGED: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x2a, 0x09);
+    /// Mode pages, or the write protection, are not as they were.
+    pub const MODE_PARAMETERS_CHANGED: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x2a, 0x01);
     /// The device failed in a way that no other code describes.
     pub const INTERNAL_TARGET_FAILURE: Self = Self::new(SenseKey::HARDWARE_ERROR, 0x44, 0x00);
 

@@ -21,6 +21,10 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// Busy-waits. IRQL: any. Meant for waits of up to a millisecond between two looks at a register.
     fn stall(&self, microseconds: u32);
 
+    /// Says that the state of logical unit 0 of target 0 has changed, so that Windows looks at it again
+    /// ("StorPortStateChangeDetected"). IRQL: up to DISPATCH_LEVEL.
+    fn unit_changed(&self);
+
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);
 

@@ -45,6 +45,7 @@ struct Record {
     dpcs: Vec<DpcKind>,
     log: Vec<LogEvent>,
     stalls: u64,
+    unit_changes: usize,
     dump_mode: bool,
     at_completion: Option<Step>,
     at_stall: Option<Step>,
@@ -156,6 +157,11 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().at_stall = Some(Step(Box::new(step)));
     }
 
+    /// How often the state of the unit has changed since the last time.
+    pub fn take_unit_changes(&self) -> usize {
+        core::mem::take(&mut self.record().unit_changes)
+    }
+
     /// Takes what was completed so far, in order.
     pub fn take_completed(&self) -> Vec<Completed> {
         core::mem::take(&mut self.record().completed)
@@ -202,6 +208,12 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         if let Some(Step(step)) = step {
             step();
         }
+    }
+
+    fn unit_changed(&self) {
+        let mut record = self.record();
+        assert!(!record.dump_mode, "nobody looks at a unit in dump mode");
+        record.unit_changes += 1;
     }
 
     fn issue_dpc(&self, kind: DpcKind) {

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use wdk_sys::{PVOID, STOR_DPC};
+use wdk_sys::{PVOID, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC};
 
 use super::HwDeviceExtension;
 use crate::miniport::{DpcKind, Miniport};
@@ -18,6 +18,8 @@ pub(super) struct Header {
     /// The DPC objects are initialised.
     dpcs_ready: AtomicBool,
     dpcs: UnsafeCell<[STOR_DPC; DpcKind::COUNT]>,
+    /// Of logical unit 0 of target 0: StorPort reads it later than it is told of it.
+    unit: UnsafeCell<STOR_ADDR_BTL8>,
 }
 
 impl Header {
@@ -30,6 +32,10 @@ impl Header {
 
     pub(super) fn dpc(&self, kind: DpcKind) -> *mut STOR_DPC {
         self.dpcs.get().cast::<STOR_DPC>().wrapping_add(kind.index())
+    }
+
+    pub(super) fn unit(&self) -> *mut STOR_ADDR_BTL8 {
+        self.unit.get()
     }
 
     pub(super) fn dpcs_ready(&self) -> bool {
@@ -86,6 +92,11 @@ impl<M: Miniport> DeviceExtension<M> {
         // SAFETY: StorPort allocated the extension with this type's size, and no other callback runs.
         let this = unsafe { &mut *extension.cast::<Self>() };
         this.adapter.write(adapter);
+        *this.header.unit.get_mut() = STOR_ADDR_BTL8 {
+            Type: STOR_ADDRESS_TYPE_BTL8 as u16,
+            AddressLength: STOR_ADDR_BTL8_ADDRESS_LENGTH,
+            ..Default::default()
+        };
         this.header.found.store(true, Ordering::Release);
     }
 

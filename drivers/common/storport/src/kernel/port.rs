@@ -3,7 +3,7 @@
 use core::ptr;
 
 use wdk_sys::storage::{StorPortLogError, StorPortNotification, StorPortStallExecution};
-use wdk_sys::{_SCSI_NOTIFICATION_TYPE, LONG, PVOID, SP_INTERNAL_ADAPTER_ERROR};
+use wdk_sys::{_SCSI_NOTIFICATION_TYPE, LONG, PVOID, SP_INTERNAL_ADAPTER_ERROR, STATE_CHANGE_LUN, ULONG};
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
 
@@ -60,6 +60,24 @@ impl Port for KernelPort {
     fn stall(&self, microseconds: u32) {
         // SAFETY: the routine has no preconditions.
         unsafe { StorPortStallExecution(microseconds) };
+    }
+
+    fn unit_changed(&self) {
+        // SAFETY: the port is made from StorPort's device extension only.
+        let header = unsafe { Header::of(self.hw) };
+        // SAFETY: StateChangeDetectedCall takes what has changed, its address, which stays as long as the adapter, no
+        // attributes, and no routine to call afterwards ("StorPortStateChangeDetected").
+        unsafe {
+            StorPortNotification(
+                _SCSI_NOTIFICATION_TYPE::StateChangeDetectedCall,
+                self.hw.0,
+                STATE_CHANGE_LUN,
+                header.unit(),
+                0 as ULONG,
+                ptr::null_mut::<core::ffi::c_void>() as PVOID,
+                ptr::null_mut::<core::ffi::c_void>() as PVOID,
+            );
+        }
     }
 
     fn issue_dpc(&self, kind: DpcKind) {

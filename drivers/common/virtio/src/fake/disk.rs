@@ -452,6 +452,14 @@ impl Model for Disk {
         }
     }
 
+    fn write_config(&mut self, offset: usize, width: u32, value: u32, features: Features) -> bool {
+        let may = offset == config::WRITEBACK && width == 1 && features.contains(Features::BLK_CONFIG_WCE);
+        if may {
+            self.writeback = Some(value as u8);
+        }
+        may
+    }
+
     fn serve(&mut self, _queue: u16, request: &mut Request<'_>) -> Served {
         let readable = request.readable();
         let room = request.writable_bytes();

@@ -107,7 +107,7 @@ impl<M: Model> State<M> {
         }
         // Without MSI-X, the vector registers are part of it.
         if let Some(at) = offset.checked_sub(self.legacy_config()) {
-            self.violations.push(Violation::ConfigOutOfStep { offset: at });
+            self.write_config(at, width, value);
             return;
         }
         match register(offset) {

@@ -25,6 +25,11 @@ pub trait Model: Send + 'static {
         Features::empty()
     }
 
+    /// A driver that accepted `features` writes to the configuration; returns whether it may, there and in this width.
+    fn write_config(&mut self, _offset: usize, _width: u32, _value: u32, _features: Features) -> bool {
+        false
+    }
+
     /// Answers a request.
     fn serve(&mut self, queue: u16, request: &mut Request<'_>) -> Served;
 

@@ -174,6 +174,13 @@ impl<M: Model> State<M> {
         self.absent(Violation::NoRegister { offset, width })
     }
 
+    pub(super) fn write_config(&mut self, at: u32, width: u32, value: u32) {
+        let written = self.model.write_config(at as usize, width, value, self.accepted);
+        if !written || !self.status.contains(DeviceStatus::DRIVER_OK) {
+            self.violations.push(Violation::ConfigOutOfStep { offset: at });
+        }
+    }
+
     pub(super) fn absent(&mut self, violation: Violation) -> u32 {
         self.violations.push(violation);
         ABSENT
@@ -198,7 +205,7 @@ impl<M: Model> State<M> {
             return;
         }
         if let Some(at) = inside(offset, windows.device) {
-            self.violations.push(Violation::ConfigOutOfStep { offset: at });
+            self.write_config(at, width, value);
             return;
         }
         let Some(register) = inside(offset, windows.common) else {

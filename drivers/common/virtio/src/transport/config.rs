@@ -33,7 +33,29 @@ impl<B: Bar> Device<B> {
     }
 }
 
+impl<B: Bar> Device<B> {
+    /// Writes one byte of the configuration (2.5: few fields may be written). `false`: it lies outside the structure.
+    pub fn write_config8(&self, offset: usize, value: u8) -> bool {
+        let Ok(offset) = u32::try_from(offset) else {
+            return false;
+        };
+        let inside = offset < self.config_length();
+        inside && interface!(self, interface => interface.write_config8(offset, value))
+    }
+}
+
 impl<B: Bar> Modern<B> {
+    fn write_config8(&self, offset: u32, value: u8) -> bool {
+        let Some(window) = self.capabilities.device else {
+            return false;
+        };
+        let Some(bar) = self.registers(window) else {
+            return false;
+        };
+        bar.write8(window.offset + offset, value);
+        true
+    }
+
     fn config_length(&self) -> u32 {
         self.capabilities.device.map_or(0, |window| window.length)
     }
@@ -53,6 +75,11 @@ impl<B: Bar> Modern<B> {
 }
 
 impl<B: Bar> Legacy<B> {
+    fn write_config8(&self, offset: u32, value: u8) -> bool {
+        self.bar.write8(self.config_window().0 + offset, value);
+        true
+    }
+
     fn config_length(&self) -> u32 {
         self.config_window().1
     }

@@ -49,6 +49,9 @@ impl Port for DumpPort {
         unsafe { StorPortStallExecution(microseconds) };
     }
 
+    /// Nobody looks.
+    fn unit_changed(&self) {}
+
     /// There are none; the next poll finds the work.
     fn issue_dpc(&self, _kind: DpcKind) {}
 

@@ -1,0 +1,52 @@
+//! The device's configuration while it runs: what changes, and how Windows hears of it.
+
+use core::sync::atomic::Ordering;
+
+use storport::port::LogPart;
+use storport::{LogEvent, Port};
+use virtio::spec::Features;
+use virtio::transport::{Bar, Device};
+
+use crate::Adapter;
+use crate::protocol::{Probe, Protocol};
+use crate::state::State;
+
+/// Log number of [`LogPart::Configuration`]: something changed that Windows was told of.
+const CHANGED: u32 = 10;
+
+/// A running device, as its protocol sees it.
+pub(crate) struct RunningProbe<'a, B: Bar> {
+    device: &'a Device<B>,
+    features: Features,
+}
+
+impl<B: Bar> Probe for RunningProbe<'_, B> {
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    fn config<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.device.read_config(offset)
+    }
+}
+
+impl<P: Port, D: Protocol> Adapter<P, D> {
+    pub(crate) fn running_probe(&self) -> RunningProbe<'_, P::Bar> {
+        let changeable = Features::from_bits_retain(self.changeable.load(Ordering::Relaxed));
+        RunningProbe { device: &self.device, features: self.features.difference(D::CHANGEABLE) | changeable }
+    }
+
+    /// Has the protocol look at the configuration, and tells Windows if it has to look as well. Any number of changes may
+    /// lie behind one call, also none.
+    pub(crate) fn look_at_configuration(&self) {
+        let changed = {
+            // While it is held the device is not reset: what is read is one device's, and agreed on.
+            let _path = self.path.lock();
+            self.state.get() == State::Running && self.protocol.configuration_changed(&self.running_probe())
+        };
+        if changed {
+            self.port.log(LogEvent { part: LogPart::Configuration, number: CHANGED });
+            self.port.unit_changed();
+        }
+    }
+}
