@@ -29,6 +29,15 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 BuildIo::Start(command) => BuildIo::Start(Command::Request(command, None)),
                 BuildIo::Complete(completion) => BuildIo::Complete(completion),
             },
+            function => self.build_other(srb, function),
+        }
+    }
+
+    /// What is rare lies apart, so that reads and writes do not pay for it.
+    #[cold]
+    #[inline(never)]
+    fn build_other(&self, srb: &mut Request<P, D>, function: SrbFunction) -> BuildIo<Command<D::Command>> {
+        match function {
             SrbFunction::Flush | SrbFunction::Shutdown => match self.protocol.flush() {
                 Some(command) => BuildIo::Start(Command::Request(command, None)),
                 None => BuildIo::Complete(Completion::success(0)),
@@ -44,7 +53,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             SrbFunction::DumpPointers => self.answer_dump_pointers(srb),
             // Nothing is kept for a dump.
             SrbFunction::FreeDumpPointers => BuildIo::Complete(Completion::success(0)),
-            SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
+            // The first is not rare, and does not come here.
+            SrbFunction::ExecuteScsi | SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
                 BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))
             }
         }

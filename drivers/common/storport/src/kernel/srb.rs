@@ -266,8 +266,8 @@ pub(super) const fn function(code: u32) -> SrbFunction {
 /// How much data there is, when the request says so much. Of a reset, length and buffer are invalid
 /// (nc-storport-hw_buildio.md); other functions have no data for the device.
 #[inline]
-pub(super) const fn data_length(function: SrbFunction, length: u32) -> u32 {
-    if matches!(function, SrbFunction::ExecuteScsi) { length } else { 0 }
+pub(super) const fn data_length(code: u32, length: u32) -> u32 {
+    if code == SRB_FUNCTION_EXECUTE_SCSI { length } else { 0 }
 }
 
 /// Which way `length` bytes of data go.
@@ -385,7 +385,7 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
 
     fn data_length(&self) -> u32 {
         let block = self.block();
-        data_length(function(block.SrbFunction), block.DataTransferLength)
+        data_length(block.SrbFunction, block.DataTransferLength)
     }
 
     fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {

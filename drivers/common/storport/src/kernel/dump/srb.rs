@@ -86,7 +86,8 @@ impl Request {
     unsafe fn of_old_kind(srb: NonNull<SCSI_REQUEST_BLOCK>) -> Self {
         // SAFETY: the caller's promise.
         let block = unsafe { &mut *srb.as_ptr() };
-        let function = srb::function(u32::from(block.Function));
+        let code = u32::from(block.Function);
+        let function = srb::function(code);
         let parts = if function == SrbFunction::ExecuteScsi {
             Parts {
                 scsi_status: &raw mut block.ScsiStatus,
@@ -98,7 +99,7 @@ impl Request {
         } else {
             Parts::NONE
         };
-        let data_length = srb::data_length(function, block.DataTransferLength);
+        let data_length = srb::data_length(code, block.DataTransferLength);
         Self {
             srb: srb.as_ptr(),
             function,
@@ -120,11 +121,11 @@ impl Request {
         let parts = unsafe { srb::find_parts(srb) };
         // SAFETY: as above.
         let block = unsafe { &mut *srb.as_ptr() };
-        let function = srb::function(block.SrbFunction);
-        let data_length = srb::data_length(function, block.DataTransferLength);
+        let code = block.SrbFunction;
+        let data_length = srb::data_length(code, block.DataTransferLength);
         Self {
             srb: srb.as_ptr().cast(),
-            function,
+            function: srb::function(code),
             address,
             parts,
             direction: srb::direction(data_length, block.SrbFlags),
