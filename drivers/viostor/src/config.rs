@@ -48,7 +48,7 @@ pub struct Disk {
     /// A completed write may still be in a volatile cache until a flush.
     pub write_cache: bool,
     /// The device takes flushes. They are sent whatever [`write_cache`](Self::write_cache) says: to a disk that writes through
-    /// they cost little, and qemu-storage-daemon says of its disk that it does when it does not.
+    /// they cost little, and where `writeback` is not what the device does (qemu-storage-daemon has it at 0) they save data.
     pub flushes: bool,
     /// [`write_cache`](Self::write_cache) as it was found after the reset.
     pub default_write_cache: bool,
