@@ -2,7 +2,7 @@
 
 use adapter::Protocol;
 use scsi::Sense;
-use scsi::cdb::{BlockRange, ByteCheck, Inquiry, TransferFlags};
+use scsi::cdb::{BlockRange, ByteCheck, Inquiry, Transfer, TransferFlags};
 use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 use zerocopy::IntoBytes;
 
@@ -94,27 +94,37 @@ pub(crate) fn refuse<C: Copy>(srb: &mut impl Srb<C>, sense: Sense) -> Completion
 }
 
 fn decide(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
-    let command = scsi::Command::decode(srb.cdb())?;
-    if live.has_news()
-        && let Some(told) = tell(live, srb, command)?
-    {
-        return Ok(told);
+    match Transfer::decode(srb.cdb()) {
+        _ if live.has_news() => decide_other(disk, live, srb),
+        Some(Transfer { range, write: false, .. }) => read(disk, live, srb, range),
+        Some(Transfer { range, flags, write: true }) => write(disk, live, srb, range, flags),
+        None => decide_other(disk, live, srb),
     }
-    match command {
-        scsi::Command::Read(range, _) => {
-            transfer((disk.block_size, live.blocks()), srb, range, DataDirection::In, Command::Read)
-        }
-        scsi::Command::Write(range, flags) => {
-            if live.read_only() {
-                return Err(Sense::WRITE_PROTECTED);
-            }
-            // virtio-blk has no FUA. Where nothing can be flushed, there is no volatile cache.
-            let through = flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.flushes;
-            let command = if through { Command::WriteThrough } else { Command::Write };
-            transfer((disk.block_size, live.blocks()), srb, range, DataDirection::Out, command)
-        }
-        other => decide_other(&live.apply(disk), srb, other),
+}
+
+fn read(
+    disk: &Disk,
+    live: &Live,
+    srb: &impl Srb<Request>,
+    range: BlockRange,
+) -> Result<BuildIo<Command>, Sense> {
+    transfer((disk.block_size, live.blocks()), srb, range, DataDirection::In, Command::Read)
+}
+
+fn write(
+    disk: &Disk,
+    live: &Live,
+    srb: &impl Srb<Request>,
+    range: BlockRange,
+    flags: TransferFlags,
+) -> Result<BuildIo<Command>, Sense> {
+    if live.read_only() {
+        return Err(Sense::WRITE_PROTECTED);
     }
+    // virtio-blk has no FUA. Where nothing can be flushed, there is no volatile cache.
+    let through = flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.flushes;
+    let command = if through { Command::WriteThrough } else { Command::Write };
+    transfer((disk.block_size, live.blocks()), srb, range, DataDirection::Out, command)
 }
 
 /// What is to be told of changes, by the commands that tell of it.
@@ -133,14 +143,18 @@ fn tell(
     }
 }
 
-/// Not a part of reads and writes: the state of the disk is put together for it.
+/// Everything but the reads and writes that most requests are. Not a part of those: what it needs of the stack is not theirs
+/// to pay for.
 #[inline(never)]
-fn decide_other(
-    disk: &Disk,
-    srb: &mut impl Srb<Request>,
-    command: scsi::Command,
-) -> Result<BuildIo<Command>, Sense> {
+fn decide_other(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
+    let command = scsi::Command::decode(srb.cdb())?;
+    if let Some(told) = tell(live, srb, command)? {
+        return Ok(told);
+    }
+    let disk = &live.apply(disk);
     match command {
+        scsi::Command::Read(range, _) => read(disk, live, srb, range),
+        scsi::Command::Write(range, flags) => write(disk, live, srb, range, flags),
         scsi::Command::SynchronizeCache { range, immediate: _ } => {
             if !is_on_disk(range, disk.blocks) {
                 return Err(Sense::LBA_OUT_OF_RANGE);

@@ -345,6 +345,43 @@ pub enum Command {
     },
 }
 
+/// READ or WRITE (10) or (16) without anything that could be wrong: what nearly every CDB is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The blocks; zero of them move nothing.
+    pub range: BlockRange,
+    /// FUA and DPO.
+    pub flags: TransferFlags,
+    /// They are written.
+    pub write: bool,
+}
+
+impl Transfer {
+    /// Decodes a CDB in a few instructions; `None` when [`Command::decode`] has to look at it.
+    #[inline]
+    pub fn decode(cdb: &[u8]) -> Option<Self> {
+        let code = OperationCode(*cdb.first()?);
+        let (range, control) = match code {
+            OperationCode::READ_10 | OperationCode::WRITE_10 => {
+                let [_, _, a, b, c, d, _, e, f, control] = *cdb.first_chunk()?;
+                let start = u64::from(u32::from_be_bytes([a, b, c, d]));
+                (BlockRange { start: Lba(start), blocks: u32::from(u16::from_be_bytes([e, f])) }, control)
+            }
+            OperationCode::READ_16 | OperationCode::WRITE_16 => {
+                let [_, _, a, b, c, d, e, f, g, h, i, j, k, l, _, control] = *cdb.first_chunk()?;
+                let start = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+                (BlockRange { start: Lba(start), blocks: u32::from_be_bytes([i, j, k, l]) }, control)
+            }
+            _ => return None,
+        };
+        let flags = TransferFlags::from_bits_truncate(cdb[1]);
+        if flags.intersects(TransferFlags::PROTECT) || control & NACA != 0 {
+            return None;
+        }
+        Some(Self { range, flags, write: matches!(code, OperationCode::WRITE_10 | OperationCode::WRITE_16) })
+    }
+}
+
 impl Command {
     /// Decodes a CDB.
     ///

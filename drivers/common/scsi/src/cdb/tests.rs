@@ -367,3 +367,28 @@ fn what_is_not_implemented_is_unknown() {
         assert_eq!(decode(&[operation]), Err(Sense::INVALID_OPERATION_CODE), "{operation:02x}");
     }
 }
+
+#[test]
+fn a_transfer_that_is_decoded_in_short_is_the_command_that_is_decoded_at_length() {
+    let bytes = [0x00, 0x01, 0x04, 0x08, 0x18, 0x20, 0xff];
+    let mut short = 0;
+    for code in 0..=u8::MAX {
+        for (flags, control) in bytes.iter().flat_map(|flags| bytes.map(|control| (*flags, control))) {
+            let cdb = [code, flags, 3, 4, 5, 6, 7, 8, 9, control, 11, 12, 13, 14, 15, control];
+            for length in [0, 1, 9, 10, 12, 15, 16] {
+                let command = Command::decode(&cdb[..length]);
+                let transfer =
+                    Transfer::decode(&cdb[..length]).map(|Transfer { range, flags, write }| match write {
+                        true => Ok(Command::Write(range, flags)),
+                        false => Ok(Command::Read(range, flags)),
+                    });
+
+                assert!(transfer.is_none() || transfer == Some(command), "{cdb:02x?}, {length} bytes");
+                let common = matches!(code, 0x28 | 0x2a | 0x88 | 0x8a) && command.is_ok();
+                assert_eq!(transfer.is_some(), common, "{cdb:02x?}, {length} bytes");
+                short += usize::from(common);
+            }
+        }
+    }
+    assert!(short > 100);
+}
