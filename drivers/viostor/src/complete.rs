@@ -11,7 +11,7 @@ use virtio::spec::blk::Status;
 
 use crate::build_io::{Command, refuse};
 use crate::config::Disk;
-use crate::identity::{self, Serial};
+use crate::identity::{self, Location, Serial};
 use crate::lifetime;
 use crate::limits::RangeLimits;
 use crate::steps::{self, Comparison, Piece, Remaining};
@@ -65,7 +65,7 @@ pub(crate) fn complete(
             Status::OK => Completion::success(0),
             other => refuse(srb, sense(other, Sense::WRITE_ERROR)),
         },
-        Command::Identify(request) => identify(scratch, srb, request, status),
+        Command::Identify(request) => identify(disk.location, scratch, srb, request, status),
         Command::Lifetime { allocation_length } => lifetime(scratch, srb, allocation_length, status),
         Command::Verify(range, comparison) => {
             let piece = translate::verified(range, comparison, most);
@@ -143,6 +143,7 @@ fn agrees(
 
 /// A device that knows no GET_ID has no serial number; the pages exist all the same.
 fn identify(
+    location: Option<Location>,
     scratch: Option<&Region>,
     srb: &mut impl Srb<Request>,
     request: Inquiry,
@@ -153,7 +154,7 @@ fn identify(
         (Status::UNSUPP, _) | (Status::OK, None) => Serial::new([0; identity::BYTES]),
         (other, _) => return refuse(srb, sense(other, Sense::INTERNAL_TARGET_FAILURE)),
     };
-    match identity::answer(&serial, request, srb.data()) {
+    match identity::answer(&serial, location, request, srb.data()) {
         Ok(transferred) => Completion::success(transferred),
         Err(sense) => refuse(srb, sense),
     }

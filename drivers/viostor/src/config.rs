@@ -4,6 +4,7 @@ use adapter::{Limits, Probe};
 use virtio::spec::blk::ZonedModel;
 use virtio::spec::{Features, blk};
 
+use crate::identity::Location;
 use crate::limits::{Geometry, RangeLimits, Topology, WriteZeroes, is_conventional};
 use crate::units::{BlockSize, SECTOR_BYTES, Sectors};
 
@@ -68,6 +69,8 @@ pub struct Disk {
     pub secure_erase: Option<RangeLimits>,
     /// The device tells how worn it is.
     pub lifetime: bool,
+    /// Where it is plugged in, as far as the adapter knows.
+    pub location: Option<Location>,
 }
 
 impl Disk {
@@ -97,6 +100,7 @@ pub(crate) fn disk_for_tests() -> Disk {
         write_zeroes: None,
         secure_erase: None,
         lifetime: false,
+        location: None,
     }
 }
 
@@ -266,6 +270,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         write_zeroes: fields.write_zeroes()?,
         secure_erase: fields.secure_erase()?,
         lifetime: features.contains(Features::BLK_LIFETIME),
+        location: None,
     };
     let limits = Limits {
         targets: 1,

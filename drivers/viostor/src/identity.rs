@@ -7,6 +7,7 @@ use scsi::cdb::Inquiry;
 use scsi::inquiry;
 use scsi::parameter_data::ParameterData;
 use virtio::memory::{Region, SharedMemory};
+use virtio::spec::PCI_VENDOR_ID;
 
 use crate::product_data::{PRODUCT, VENDOR};
 
@@ -50,14 +51,43 @@ impl Serial {
     }
 }
 
+/// Where on the PCI bus the disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// SystemIoBusNumber, with the segment in its upper part.
+    pub bus: u32,
+    /// The low byte of SlotNumber: device in five bits, function in three.
+    pub function: u8,
+}
+
+impl Location {
+    /// What tells a disk without a serial number from others of this machine: who made it, which bus, which function.
+    ///
+    /// It is locally assigned on purpose. The C driver makes an EUI-64 of the same parts, but such a name would be one for
+    /// the whole world, and a disk at the same place in another virtual machine has the same: a cluster would take the two
+    /// for one. A place is kept over reboots by every hypervisor that gives its devices addresses; a disk that is plugged
+    /// into another slot becomes another one, which only a serial number can prevent.
+    fn naa(self) -> u64 {
+        u64::from(PCI_VENDOR_ID) << 44 | u64::from(self.bus) << 12 | u64::from(self.function)
+    }
+}
+
 /// Answers with a vital product data page that carries the serial number; gives the bytes that were written.
-pub(crate) fn answer(serial: &Serial, request: Inquiry, buffer: &mut [u8]) -> Result<u32, Sense> {
+///
+/// A disk without one is named by its place. Where that is not known either, all such disks have the same name.
+pub(crate) fn answer(
+    serial: &Serial,
+    location: Option<Location>,
+    request: Inquiry,
+    buffer: &mut [u8],
+) -> Result<u32, Sense> {
     let mut data = ParameterData::new(buffer, u32::from(request.allocation_length));
     match request.page {
         Some(inquiry::page::UNIT_SERIAL_NUMBER) => inquiry::unit_serial_number(&mut data, serial.as_bytes()),
-        Some(inquiry::page::DEVICE_IDENTIFICATION) => {
-            inquiry::device_identification(&mut data, VENDOR, &PRODUCT, serial.as_bytes());
-        }
+        Some(inquiry::page::DEVICE_IDENTIFICATION) => match location {
+            Some(location) if serial.length == 0 => inquiry::local_identification(&mut data, location.naa()),
+            _ => inquiry::device_identification(&mut data, VENDOR, &PRODUCT, serial.as_bytes()),
+        },
         _ => return Err(Sense::invalid_cdb_byte(2)),
     }
     Ok(data.transferred())
@@ -93,8 +123,28 @@ mod tests {
         let request = Inquiry { page: Some(0x80), allocation_length: 255 };
 
         let mut buffer = [0xee; 8];
-        let transferred = answer(&serial(b""), request, &mut buffer).expect("page 80 exists");
+        let transferred = answer(&serial(b""), None, request, &mut buffer).expect("page 80 exists");
 
         assert_eq!((transferred, buffer), (4, [0, 0x80, 0, 0, 0xee, 0xee, 0xee, 0xee]));
+    }
+
+    #[test]
+    fn a_disk_without_a_serial_number_is_named_by_its_place_if_that_is_known() {
+        let request = Inquiry { page: Some(0x83), allocation_length: 255 };
+        let place = Location { bus: 0x0203_0405, function: 0x0a };
+        let page = |serial_number: &[u8], location| {
+            let mut buffer = [0; 64];
+            let length =
+                answer(&serial(serial_number), location, request, &mut buffer).expect("page 83 exists");
+            (length, buffer)
+        };
+
+        let (length, unnamed) = page(b"", Some(place));
+        let (_, elsewhere) = page(b"", Some(Location { function: 0x0b, ..place }));
+        let naa = [0x31, 0xaf, 0x40, 0x20, 0x30, 0x40, 0x50, 0x0a];
+        assert_eq!(unnamed[..8], [0, 0x83, 0, 12, 0x01, 0x03, 0, 8]);
+        assert_eq!((length, &unnamed[8..16]), (16, &naa[..]));
+        assert_ne!(unnamed, elsewhere);
+        assert_eq!(page(b"SN", Some(place)), page(b"SN", None), "a serial number does not move");
     }
 }

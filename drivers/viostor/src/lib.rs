@@ -39,6 +39,7 @@ pub mod units;
 
 pub use build_io::{Command, Erase};
 pub use config::{Disk, declined};
+pub use identity::Location;
 pub use limits::{Geometry, RangeLimits, Topology, WriteZeroes};
 pub use ranges::Place;
 pub use steps::{Comparison, Remaining};
