@@ -285,6 +285,7 @@ fn configurations_that_no_disk_has_are_declined() {
         (|disk| disk.block_bytes = Some(520), viostor::declined::BLOCK_SIZE),
         (|disk| disk.block_bytes = Some(1 << 20), viostor::declined::BLOCK_SIZE),
         (|disk| disk.size_max = Some(512), viostor::declined::SEGMENT_SIZE),
+        (|disk| disk.zoned = Some(1), viostor::declined::HOST_MANAGED),
         (|disk| disk.seg_max = Some(1), 3),
     ];
     for (change, number) in table {

@@ -492,6 +492,18 @@ fn the_last_block_is_not_past_the_end() {
 }
 
 #[test]
+fn a_host_aware_disk_is_a_conventional_one() {
+    let bench = with(|disk| disk.zoned = Some(2));
+    let written = bench.filled(&host_tests::pattern(7, 512));
+
+    let completed = bench.execute(writing(&write10(2047, 1), &[written]));
+
+    assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(bench.sectors(2047, 1), host_tests::pattern(7, 512));
+    bench.device.assert_no_violations();
+}
+
+#[test]
 fn sectors_that_make_no_whole_block_are_past_the_end() {
     let bench = with(|disk| (disk.sectors, disk.block_bytes) = (2047, Some(4096)));
     let buffer = bench.buffer(4096);
