@@ -280,7 +280,7 @@ fn a_scsi_answer_that_was_never_written_is_not_taken_for_the_last_one() {
 #[test]
 fn configurations_that_no_disk_has_are_declined() {
     type Change = fn(&mut Disk);
-    let table: [(Change, u32); 5] = [
+    let table: [(Change, u32); 6] = [
         (|disk| disk.sectors = 0, viostor::declined::NO_CAPACITY),
         (|disk| disk.block_bytes = Some(520), viostor::declined::BLOCK_SIZE),
         (|disk| disk.block_bytes = Some(1 << 20), viostor::declined::BLOCK_SIZE),
