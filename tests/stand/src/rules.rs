@@ -58,6 +58,11 @@ pub const RULES: &[Rule] = &[
     ),
     rule("busy-for-ever", "a unit does not stay busy for ever", "nc-storport-hw_startio.md"),
     rule(
+        "busy-length",
+        "a request that comes back busy keeps its DataTransferLength, since it is sent again",
+        "nc-storport-hw_startio.md",
+    ),
+    rule(
         "buildio-completed-and-true",
         "HwStorBuildIo returns FALSE for an SRB that it completed",
         "nc-storport-hw_buildio.md",

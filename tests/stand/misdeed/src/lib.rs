@@ -45,6 +45,8 @@ struct Extension {
     registers: PVOID,
     /// Times that something was asked for, so that a misdeed happens once.
     done: u32,
+    /// DataTransferLength of the request at hand before it was answered.
+    asked: u32,
     /// Memory that is nothing.
     space: [u64; 64],
     dpc: wdk_sys::STOR_DPC,
@@ -116,6 +118,7 @@ unsafe extern "C" fn find_adapter(
             dump,
             registers: map_registers(extension, configuration),
             done: 0,
+            asked: 0,
             space: [0; 64],
             dpc: wdk_sys::STOR_DPC::default(),
         });
@@ -216,7 +219,8 @@ unsafe extern "C" fn build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOO
 
 unsafe extern "C" fn start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     unsafe {
-        let own = &*extension.cast::<Extension>();
+        let own = &mut *extension.cast::<Extension>();
+        own.asked = (*srb).DataTransferLength;
         disk::answer(srb, own.misdeed);
         if own.dump && misdeed::commit(extension, Moment::DumpStartIo, srb) {
             return 1;

@@ -190,6 +190,8 @@ misdeeds! {
     LongInterrupt = 63 at StartIo,
     /// Looks at configuration space when it is too late for that.
     LateBusData = 64 at StartIo,
+    /// Answers BUSY as if all of the data were missing.
+    BusyWithoutLength = 65 at StartIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -257,7 +259,14 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 (*srb).ScsiStatus = SCSISTAT_CHECK_CONDITION as u8;
             }
             Misdeed::CompletesPending => (*srb).SrbStatus = SRB_STATUS_PENDING as u8,
-            Misdeed::BusyForEver => (*srb).SrbStatus = SRB_STATUS_BUSY as u8,
+            Misdeed::BusyForEver => {
+                (*srb).SrbStatus = SRB_STATUS_BUSY as u8;
+                (*srb).DataTransferLength = own.asked;
+            }
+            Misdeed::BusyWithoutLength => {
+                (*srb).SrbStatus = SRB_STATUS_BUSY as u8;
+                (*srb).DataTransferLength = 0;
+            }
             Misdeed::CompletesInBuildIo => {
                 (*srb).SrbStatus = crate::GOOD;
                 complete(extension, srb);

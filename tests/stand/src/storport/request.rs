@@ -345,6 +345,15 @@ impl Request {
             }
             _ => {}
         }
+        let busy = answer.srb_status & 0x3F == SRB_STATUS_BUSY
+            || matches!(answer.scsi_status, SCSISTAT_BUSY | SCSISTAT_QUEUE_FULL);
+        if busy && answer.transferred < self.data.length {
+            crate::not_ok!(
+                "busy-length",
+                "{text}: came back busy with DataTransferLength {}",
+                answer.transferred
+            );
+        }
         if answer.transferred > self.data.length {
             crate::not_ok!(
                 "data-transfer-length-grown",
