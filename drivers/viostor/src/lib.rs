@@ -13,9 +13,10 @@
 //!
 //! Some SCSI commands are more than one such request, one after the other: a write with FUA is a write and a flush.
 //!
-//! The disk's SCSI face is emulated: `translate` turns READ, WRITE and SYNCHRONIZE CACHE into requests, `emulate`
-//! answers what needs no device, and `identity` answers what needs the serial number. Two units never mix: virtio-blk
-//! counts [`units::Sectors`] of 512 bytes, SCSI counts logical blocks of the disk's block size.
+//! The disk's SCSI face is emulated: `build_io` and `build_steps` turn commands for blocks into requests, `emulate` answers
+//! the others with `product_data` (INQUIRY) and `modes`, and `identity` and `lifetime` answer what the device has to be asked
+//! for. Two units never mix: virtio-blk counts [`units::Sectors`] of 512 bytes, SCSI counts logical blocks of the disk's
+//! block size.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -1,6 +1,7 @@
 //! What viostor answers itself, byte for byte, and what it refuses.
 
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, synchronize_cache10, write10, write16};
+use host_tests::random::Random;
 use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::SrbBuilder;
@@ -416,6 +417,38 @@ fn no_operation_code_and_no_length_of_a_cdb_does_harm() {
                 bench.execute(SrbBuilder::execute(&cdb[..length]));
                 bench.execute(SrbBuilder::execute(&cdb[..length]).with_data_in(7));
             }
+        }
+    }
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn no_parameter_list_does_harm() {
+    let limits = RangeLimits { max_sectors: 64, max_seg: 3, alignment: 8 };
+    let bench = with(|disk| {
+        (disk.writeback, disk.discard, disk.secure_erase) = (Some(1), Some(limits), Some(limits));
+        disk.write_zeroes = Some((limits, true));
+    });
+    let mut random = Random::for_run("parameter lists", 11);
+    for _ in 0..3000 {
+        // Small numbers, so that some lists are nearly right.
+        let length = random.below(80) as usize;
+        let list: Vec<u8> = (0..length)
+            .map(|_| match random.below(4) {
+                0 => random.next() as u8,
+                1 => [0x08, 0x12, 0x0a, 0x1c][random.below(4) as usize],
+                _ => 0,
+            })
+            .collect();
+        let claimed = if random.once_in(4) { random.below(300) as u16 } else { length as u16 };
+        let [high, low] = claimed.to_be_bytes();
+        for cdb in [
+            &[0x15, 0x10, 0, 0, low, 0][..],
+            &[0x55, 0x10, 0, 0, 0, 0, 0, high, low, 0],
+            &[0x42, 0, 0, 0, 0, 0, 0, high, low, 0],
+            &[0x48, 0x01, 0, 0, 0, 0, 0, high, low, 0],
+        ] {
+            bench.execute(SrbBuilder::execute(cdb).with_data_out(&list));
         }
     }
     bench.device.assert_no_violations();

@@ -108,6 +108,13 @@ fn session(block_bytes: usize) -> Vec<Step> {
             Data::Out(mode_list(&[0x08, 0x12], 20)),
             decode::nothing,
         ),
+        asks("MODE SENSE(6), caching page", &[0x1a, 8, 0x08, 0, 255, 0], decode::mode_6),
+        step(
+            "MODE SELECT(6), WCE on",
+            &[0x15, 0x10, 0, 0, 24, 0],
+            Data::Out(mode_list(&[0x08, 0x12, 0x04], 20)),
+            decode::nothing,
+        ),
         step(
             "MODE SELECT(6), the control page as it is",
             &[0x15, 0x10, 0, 0, 16, 0],
