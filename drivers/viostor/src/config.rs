@@ -270,7 +270,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         write_zeroes: fields.write_zeroes()?,
         secure_erase: fields.secure_erase()?,
         lifetime: features.contains(Features::BLK_LIFETIME),
-        location: None,
+        location: probe.place().map(|(bus, slot)| Location { bus, function: slot as u8 }),
     };
     let limits = Limits {
         targets: 1,

@@ -131,13 +131,14 @@ fn the_identification_page_has_a_designator_with_the_serial_number() {
 }
 
 #[test]
-fn a_disk_without_a_serial_number_has_the_pages_all_the_same() {
+fn a_disk_without_a_serial_number_is_named_by_its_place() {
     let unknown = with(|disk| disk.serial = None);
     let empty = with(|disk| disk.serial = Some([0; 20]));
 
     for bench in [unknown, empty] {
         assert_eq!(answer(&bench, &inquiry_page(0x80, 255), 255), [0x00, 0x80, 0, 0]);
-        assert_eq!(answer(&bench, &inquiry_page(0x83, 255), 255)[..4], [0x00, 0x83, 0, 28]);
+        let named = [0, 0x83, 0, 12, 1, 3, 0, 8, 0x31, 0xaf, 0x40, 0, 0, 0, 0x30, 0x1f];
+        assert_eq!(answer(&bench, &inquiry_page(0x83, 255), 255), named);
     }
 }
 

@@ -48,9 +48,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         let config_space = resources.config_space();
         let device = open(&config_space, resources)?;
         // A device that is declined is told so (virtio 1.3, 2.1.1).
-        let Prepared { features, protocol, path, dump } = look_at::<P, D>(&device, &port, &extent)
-            .and_then(|found| prepare(found, &extent, resources))
-            .inspect_err(|_| device.fail())?;
+        let Prepared { features, protocol, path, dump } =
+            look_at::<P, D>(&device, &port, &extent, resources.place())
+                .and_then(|found| prepare(found, &extent, resources))
+                .inspect_err(|_| device.fail())?;
 
         Ok(Self {
             port,
@@ -145,6 +146,7 @@ fn look_at<P: Port, D: Protocol>(
     device: &Device<P::Bar>,
     port: &P,
     extent: &Extent,
+    place: (u32, u32),
 ) -> Result<Found<D>, Declined> {
     let negotiating = device.reset(&mut || port.stall(1000)).map_err(transport)?;
     let wanted = negotiating.offered() & (extent.features | D::FEATURES);
@@ -159,7 +161,8 @@ fn look_at<P: Port, D: Protocol>(
         _ => RingFormat::Split,
     };
     let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE), ring, extent);
-    let (protocol, limits) = D::probe(&DeviceProbe { device, ready: &ready }).map_err(configuration)?;
+    let (protocol, limits) =
+        D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(configuration)?;
     Ok(Found { features, ring, queue_size, protocol, limits })
 }
 
@@ -211,6 +214,7 @@ fn dump_limits(limits: &Limits, queue_size: u16) -> DumpLimits {
 struct DeviceProbe<'a, B: Bar> {
     device: &'a Device<B>,
     ready: &'a FeaturesOk<'a, B>,
+    place: (u32, u32),
 }
 
 impl<B: Bar> Probe for DeviceProbe<'_, B> {
@@ -220,6 +224,10 @@ impl<B: Bar> Probe for DeviceProbe<'_, B> {
 
     fn config<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.device.read_config(offset)
+    }
+
+    fn place(&self) -> Option<(u32, u32)> {
+        Some(self.place)
     }
 }
 

@@ -102,6 +102,11 @@ pub trait Probe {
 
     /// Reads `N` bytes of the device's configuration; `None` when they lie outside the configuration structure.
     fn config<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Where the device is, bus and slot, while it is being found.
+    fn place(&self) -> Option<(u32, u32)> {
+        None
+    }
 }
 
 /// What the device's configuration allows.

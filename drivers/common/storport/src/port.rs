@@ -90,6 +90,9 @@ pub trait Resources {
     /// A copy of the function's PCI configuration space.
     fn config_space(&self) -> Self::ConfigSpace;
 
+    /// Where the function is: `SystemIoBusNumber` and `SlotNumber`.
+    fn place(&self) -> (u32, u32);
+
     /// Maps one base address register; `None` when the function has no such range.
     fn map_bar(&mut self, index: u8) -> Option<<Self::Port as Port>::Bar>;
 

@@ -43,6 +43,10 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
         Some(Box::leak((0..count).map(|_| T::default()).collect()))
     }
 
+    fn place(&self) -> (u32, u32) {
+        (3, 0x1f)
+    }
+
     fn dump_mode(&self) -> bool {
         self.port.is_for_dump()
     }

@@ -166,6 +166,10 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
         Some(unsafe { slice::from_raw_parts_mut(start, count) })
     }
 
+    fn place(&self) -> (u32, u32) {
+        (self.configuration.SystemIoBusNumber, self.configuration.SlotNumber)
+    }
+
     fn dump_mode(&self) -> bool {
         matches!(self.mode, Mode::Dump)
     }
