@@ -482,6 +482,21 @@ pub const SUITES: &[Suite] = &[
                 controller: Some(",disable-legacy=on,logical_block_size=4096,physical_block_size=4096"),
                 ..BLK
             },
+            Setting {
+                name: "512e, no write cache, odd discards",
+                controller: Some(concat!(
+                    ",disable-legacy=on,physical_block_size=4096,write-cache=off,",
+                    "max-discard-sectors=1000,discard_granularity=3584,max-write-zeroes-sectors=77",
+                )),
+                ..BLK
+            },
+            Setting {
+                name: "no serial number, no discards, no zeroes, legacy",
+                controller: Some(
+                    ",disable-modern=on,disable-legacy=off,serial=,discard=off,write-zeroes=off",
+                ),
+                ..BLK
+            },
             SCSI,
         ],
     },
