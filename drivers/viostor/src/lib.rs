@@ -117,6 +117,10 @@ impl Protocol for Viostor {
         self.live.read_flags(probe);
     }
 
+    fn write_cache_at_start(&self) -> bool {
+        self.disk.default_write_cache
+    }
+
     fn flush(&self) -> Option<Command> {
         self.disk.flushes.then_some(Command::Flush)
     }

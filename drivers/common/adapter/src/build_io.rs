@@ -50,10 +50,16 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             // need nothing from us.
             SrbFunction::Pnp(PnpAction::Stop | PnpAction::Remove | PnpAction::UnitGone)
             | SrbFunction::Power => BuildIo::Complete(Completion::success(0)),
+            SrbFunction::Pnp(PnpAction::QueryAdapterCapabilities) => self.answer_capabilities(srb, false),
+            SrbFunction::Pnp(PnpAction::QueryUnitCapabilities) => self.answer_capabilities(srb, true),
             SrbFunction::DumpPointers => self.answer_dump_pointers(srb),
             // Nothing is kept for a dump.
             SrbFunction::FreeDumpPointers => BuildIo::Complete(Completion::success(0)),
-            // The first is not rare, and does not come here.
+            // Nobody's resources are changed or filtered here. SRB_FUNCTION_ABORT_COMMAND is not sent to an adapter without
+            // STOR_ADAPTER_FEATURE_ABORT_COMMAND (ns-storport-_port_configuration_information.md), and LOCK_QUEUE, UNLOCK_QUEUE
+            // and QUIESCE_DEVICE stay between class and port driver (ns-storport-_storage_request_block.md). The status for
+            // what is not done at all: ABORT_FAILED would say that there was no such request.
+            // A SCSI command is not rare, and does not come here.
             SrbFunction::ExecuteScsi | SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
                 BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))
             }

@@ -28,6 +28,7 @@
 mod bring_up;
 mod build_io;
 mod configuration;
+mod capabilities;
 mod drain;
 mod dump;
 mod extent;

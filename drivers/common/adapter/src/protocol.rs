@@ -63,6 +63,11 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// The command that makes all completed writes durable; `None` when they already are.
     fn flush(&self) -> Option<Self::Command>;
 
+    /// Whether the units are known to have had their write cache on when the adapter was found.
+    fn write_cache_at_start(&self) -> bool {
+        false
+    }
+
     /// The chain for a request, or for its next step.
     fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header>;
 

@@ -9,6 +9,7 @@
 //! - [`miniport`]: what a driver implements, one method per `HwStor*` routine.
 //! - [`port`]: what a driver may ask of the port driver, and the adapter's resources while it is being found.
 //! - [`srb`]: a request, as far as a driver may look into it, and how it ends.
+//! - [`capabilities`]: what Plug and Play may do with a device.
 //! - [`backlog`]: requests that wait for a place in the ring, linked through their own extensions.
 //! - `kernel` (Windows only): the one place that touches SRB memory and calls StorPort.
 //! - `fake` (feature `fake`): a port driver in memory for host tests.
@@ -19,6 +20,7 @@
 #![deny(missing_docs)]
 
 pub mod backlog;
+pub mod capabilities;
 pub mod miniport;
 pub mod port;
 pub mod srb;
@@ -30,6 +32,7 @@ pub mod fake;
 pub mod kernel;
 
 pub use backlog::Backlog;
+pub use capabilities::DeviceCapabilities;
 pub use miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
 pub use port::{Configuration, LogEvent, Port, Resources};
 pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, Srb, SrbFunction, SrbStatus};

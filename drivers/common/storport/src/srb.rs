@@ -35,6 +35,10 @@ pub trait Srb<C: Copy>: Sized + Send {
     /// request but reads and writes (`STOR_MAP_NON_READ_WRITE_BUFFERS`).
     fn data(&mut self) -> &mut [u8];
 
+    /// The structure that comes with a request of another function than EXECUTE_SCSI, to look at and to fill in; empty when
+    /// there is none, or none for the miniport.
+    fn parameters(&mut self) -> &mut [u8];
+
     /// What `build_io` decoded; `None` until it has returned.
     fn command(&self) -> Option<C>;
 
@@ -93,6 +97,11 @@ pub enum PnpAction {
     SurpriseRemoval,
     /// One logical unit is being stopped or removed, or is gone.
     UnitGone,
+    /// What can be done with the adapter? To be answered in [`Srb::parameters`], with a
+    /// [`DeviceCapabilities`](crate::DeviceCapabilities).
+    QueryAdapterCapabilities,
+    /// What can be done with the logical unit?
+    QueryUnitCapabilities,
     /// Any other action, with its number.
     Other(u32),
 }

@@ -10,8 +10,8 @@ use stand::scsi;
 use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
-use crate::memory::arena;
 use crate::memory::driver;
+use crate::memory::{PAGE, arena};
 use crate::scan::class::{self, Outcome};
 use crate::scan::{DISK, Unit};
 use crate::storport::request::{Answer, Data, Request};
@@ -23,6 +23,9 @@ const WMI_QUERY_ALL_DATA: u8 = 0x00;
 const WMI_REGISTRATION: u8 = 0x08;
 /// STOR_DEVICE_CAPABILITIES is two words, the second full of flags.
 const CAPABILITIES_BYTES: u32 = 8;
+/// STOR_DEVICE_CAPABILITIES_EX goes on behind them. Version and size are Storport's to fill in.
+const FULL_CAPABILITIES_BYTES: u32 = 24;
+const FULL_CAPABILITIES_HEAD: u32 = FULL_CAPABILITIES_BYTES << 16 | 1;
 
 fn status(answer: &Answer) -> u8 {
     answer.srb_status & 0x3F
@@ -116,19 +119,9 @@ fn unknown(address: Address) {
 
 /// PnP and power requests: queries may be refused, news may not be.
 fn plug_and_play(address: Address) {
-    let Some(range) = arena::scattered(u64::from(CAPABILITIES_BYTES)) else { return };
-    let data = Data { address: range.address, length: CAPABILITIES_BYTES };
-    let extra = Extra::Pnp { action: STOR_QUERY_CAPABILITIES, adapter: false };
-    let answer = send(address, SRB_FUNCTION_PNP, extra, data);
-    let text = if status(&answer) == SRB_STATUS_SUCCESS {
-        let [_, flags]: [u32; 2] = driver::read("class", range.address);
-        format!("flags {flags:#x}")
-    } else {
-        answer.text()
-    };
-    let fine = status(&answer) == SRB_STATUS_SUCCESS || is_refusal(status(&answer));
-    crate::console::check(fine, "pnp-query-capabilities", format_args!("{text}"));
-    arena::release(range);
+    for adapter in [false, true] {
+        query_capabilities(address, adapter);
+    }
 
     for (state, action) in
         [(STOR_POWER_DEVICE_D3, STOR_POWER_ACTION_SLEEP), (STOR_POWER_DEVICE_D0, STOR_POWER_ACTION_NONE)]
@@ -142,6 +135,34 @@ fn plug_and_play(address: Address) {
         let fine = status(&answer) == SRB_STATUS_SUCCESS || is_refusal(status(&answer));
         crate::console::check(fine, "unit-power", format_args!("to D{}: {}", state - 1, answer.text()));
     }
+}
+
+/// What may be done with a unit or the adapter. A miniport that asked for the full structure at StorPortInitialize gets it
+/// (ns-storport-_stor_device_capabilities_ex.md). The structure ends where its page ends.
+fn query_capabilities(address: Address, adapter: bool) {
+    /// DeviceD1 and DeviceD2 are not for a miniport to set.
+    const NOT_TO_BE_SET: u32 = 0b11;
+    let full = port().hw.feature_support & STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES != 0;
+    let (length, head) =
+        if full { (FULL_CAPABILITIES_BYTES, FULL_CAPABILITIES_HEAD) } else { (CAPABILITIES_BYTES, 1) };
+    let Some(range) = arena::scattered(PAGE) else { return };
+    let place = range.address + PAGE - u64::from(length);
+    driver::fill("class", place, 0, length as usize);
+    driver::write("class", place, head);
+    let extra = Extra::Pnp { action: STOR_QUERY_CAPABILITIES, adapter };
+    let answer = send(address, SRB_FUNCTION_PNP, extra, Data { address: place, length });
+    let done = status(&answer) == SRB_STATUS_SUCCESS;
+    let [head_after, flags]: [u32; 2] = driver::read("class", place);
+    let text = if done { format!("{length} bytes, flags {flags:#x}") } else { answer.text() };
+    let fine = if done {
+        head_after == head && flags & NOT_TO_BE_SET == 0
+    } else {
+        // Who asked for the full structure fills it in.
+        is_refusal(status(&answer)) && !full
+    };
+    let of = if adapter { "adapter" } else { "unit" };
+    crate::console::check(fine, "pnp-query-capabilities", format_args!("{of}: {text}"));
+    arena::release(range);
 }
 
 /// Miniport IOCTLs (SRB_IO_CONTROL): an unknown signature is refused, and nothing is written that was not asked for.

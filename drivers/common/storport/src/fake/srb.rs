@@ -189,6 +189,11 @@ impl<C: Copy + Send> Srb<C> for FakeSrb<C> {
         &mut self.0.request.data
     }
 
+    fn parameters(&mut self) -> &mut [u8] {
+        assert_ne!(self.0.request.function, SrbFunction::ExecuteScsi, "a SCSI command has data instead");
+        &mut self.0.request.data
+    }
+
     fn command(&self) -> Option<C> {
         self.0.command
     }

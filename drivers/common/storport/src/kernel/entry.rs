@@ -6,7 +6,7 @@ use wdk_sys::storage::StorPortInitialize;
 use wdk_sys::{
     _INTERFACE_TYPE, ADDRESS_TYPE_FLAG_BTL8, DRIVER_OBJECT, HW_INITIALIZATION_DATA, NTSTATUS,
     PUNICODE_STRING, PVOID, SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK, STOR_FEATURE_DUMP_POINTERS,
-    STOR_MAP_NON_READ_WRITE_BUFFERS,
+    STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES, STOR_MAP_NON_READ_WRITE_BUFFERS,
 };
 
 use super::callbacks as hw;
@@ -76,7 +76,7 @@ fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DA
         HwBuildIo: Some(hw::build_io::<M>),
         DeviceExtensionSize: DeviceExtension::<M>::bytes(M::PRIVATE_BYTES) as u32,
         SrbExtensionSize: size_of_ulong::<SrbExtension<KernelSrb<M::Command>, M::Command>>(),
-        FeatureSupport: STOR_FEATURE_DUMP_POINTERS,
+        FeatureSupport: STOR_FEATURE_DUMP_POINTERS | STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES,
         ..common::<M>()
     }
 }

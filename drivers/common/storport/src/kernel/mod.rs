@@ -28,7 +28,8 @@ use static_assertions::const_assert_eq;
 use wdk_sys::{
     HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, MINIPORT_DUMP_POINTERS,
     PORT_CONFIGURATION_INFORMATION, PVOID, SCSI_REQUEST_BLOCK, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB16,
-    STOR_ADDR_BTL8, STOR_DPC, STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
+    STOR_ADDR_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_DPC, STOR_SCATTER_GATHER_ELEMENT,
+    STORAGE_REQUEST_BLOCK, ULONG,
 };
 
 // What StorPort reads and writes by offset. A header that leaves one of these incomplete makes it an empty structure
@@ -45,6 +46,7 @@ mod sizes {
     const_assert_eq!(size_of::<SRBEX_DATA_PNP>(), 24);
     const_assert_eq!(size_of::<SRBEX_DATA_SCSI_CDB16>(), 40);
     const_assert_eq!(size_of::<STOR_ADDR_BTL8>(), 16);
+    const_assert_eq!(size_of::<STOR_DEVICE_CAPABILITIES_EX>(), crate::capabilities::FULL_BYTES);
     const_assert_eq!(size_of::<STOR_DPC>(), 72);
     const_assert_eq!(size_of::<STOR_SCATTER_GATHER_ELEMENT>(), 24);
     const_assert_eq!(size_of::<STORAGE_REQUEST_BLOCK>(), 128);

@@ -8,11 +8,12 @@ use wdk_sys::storage::{StorPortGetScatterGatherList, StorPortNotification};
 use wdk_sys::{
     _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS,
     PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FUNCTION_DUMP_POINTERS,
-    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_PNP,
-    SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
-    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA,
-    SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
-    STOR_ADDRESS_TYPE_BTL8, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST,
+    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL,
+    SRB_FUNCTION_PNP, SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE,
+    SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK,
+    SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR,
+    SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8, STOR_ADDRESS_TYPE_BTL8,
+    STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST,
     STORAGE_REQUEST_BLOCK,
 };
 
@@ -242,8 +243,26 @@ unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
         STOR_PNP_ACTION::StorStopDevice
         | STOR_PNP_ACTION::StorRemoveDevice
         | STOR_PNP_ACTION::StorSupriseRemoval => PnpAction::UnitGone,
+        STOR_PNP_ACTION::StorQueryCapabilities if adapter => PnpAction::QueryAdapterCapabilities,
+        STOR_PNP_ACTION::StorQueryCapabilities => PnpAction::QueryUnitCapabilities,
         other => PnpAction::Other(other as u32),
     }
+}
+
+/// Bytes of a STOR_DEVICE_CAPABILITIES_EX that is to be filled in: StorPort has written them into it, because DriverEntry asked
+/// for this structure (STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES).
+///
+/// # Safety
+/// `srb` must be a STORAGE_REQUEST_BLOCK with the function SRB_FUNCTION_PNP, and `buffer` its buffer, which is not null.
+unsafe fn capabilities_length(srb: NonNull<STORAGE_REQUEST_BLOCK>, buffer: *const u8) -> u32 {
+    // SAFETY: the caller's promise.
+    let action = unsafe { pnp_action(srb) };
+    if !matches!(action, PnpAction::QueryAdapterCapabilities | PnpAction::QueryUnitCapabilities) {
+        return 0;
+    }
+    // SAFETY: the buffer of this action is such a structure, and the field is one of its first.
+    let size = unsafe { (*buffer.cast::<STOR_DEVICE_CAPABILITIES_EX>()).Size };
+    u32::from(size).min(size_of::<STOR_DEVICE_CAPABILITIES_EX>() as u32)
 }
 
 /// What is asked for; SRB_FUNCTION_PNP does not say it all.
@@ -400,6 +419,25 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
         }
         // SAFETY: StorPort mapped the buffer of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS).
         unsafe { slice::from_raw_parts_mut(block.DataBuffer.cast(), block.DataTransferLength as usize) }
+    }
+
+    fn parameters(&mut self) -> &mut [u8] {
+        let block = self.block();
+        let (function, buffer) = (block.SrbFunction, block.DataBuffer.cast::<u8>());
+        let length = match (function, block.DataTransferLength) {
+            _ if buffer.is_null() => 0,
+            // The length is not for the miniport to look at (ns-storport-_scsi_pnp_request_block.md), but when it says
+            // something, nothing is written beyond it.
+            // SAFETY: the function is SRB_FUNCTION_PNP, and the buffer is not null.
+            (SRB_FUNCTION_PNP, 0) => unsafe { capabilities_length(self.srb, buffer) },
+            (SRB_FUNCTION_PNP | SRB_FUNCTION_IO_CONTROL, length) => length,
+            _ => 0,
+        };
+        if length == 0 {
+            return &mut [];
+        }
+        // SAFETY: StorPort's buffer for this request, mapped because it is no read or write, with as many bytes.
+        unsafe { slice::from_raw_parts_mut(buffer, length as usize) }
     }
 
     fn command(&self) -> Option<C> {

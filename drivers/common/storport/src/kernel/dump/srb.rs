@@ -252,6 +252,11 @@ impl<C: Copy + Send + 'static> Srb<C> for DumpSrb<C> {
         unsafe { slice::from_raw_parts_mut(data, data_length as usize) }
     }
 
+    /// Nobody asks the copy that writes the dump for anything but data.
+    fn parameters(&mut self) -> &mut [u8] {
+        &mut []
+    }
+
     fn command(&self) -> Option<C> {
         self.extension().command
     }

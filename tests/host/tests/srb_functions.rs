@@ -1,0 +1,121 @@
+//! SRB functions besides EXECUTE_SCSI: what is answered, and that everything else is refused and changes nothing.
+
+use host_tests::cdb::inquiry;
+use host_tests::{DiskBench, HbaBench};
+use storport::fake::SrbBuilder;
+use storport::{PnpAction, SrbFunction, SrbStatus};
+use virtio::fake::disk::Disk;
+use virtio::fake::hba::{Hba, Unit};
+
+fn hba() -> HbaBench {
+    HbaBench::with_hba(Hba::default().with(0, 0, Unit::disk(64, 512)))
+}
+
+/// STOR_DEVICE_CAPABILITIES_EX as StorPort sends it.
+fn capabilities_query(action: PnpAction) -> SrbBuilder {
+    let mut structure = vec![0; 24];
+    structure[..4].copy_from_slice(&[1, 0, 24, 0]);
+    SrbBuilder::function(SrbFunction::Pnp(action)).with_data_out(&structure)
+}
+
+#[test]
+fn a_disk_cannot_be_ejected_but_may_be_gone_at_any_time() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+
+    let unit = bench.execute(capabilities_query(PnpAction::QueryUnitCapabilities));
+    let adapter = bench.execute(capabilities_query(PnpAction::QueryAdapterCapabilities));
+
+    for answer in [unit, adapter] {
+        assert_eq!(answer.completion.status, SrbStatus::SUCCESS);
+        assert_eq!(answer.data[..4], [1, 0, 24, 0]);
+        let flags = u32::from_le_bytes([4, 5, 6, 7].map(|byte| answer.data[byte]));
+        // D1, D2, lock, eject, removable, dock.
+        assert_eq!(flags & 0x3f, 0);
+        // SurpriseRemovalOK
+        assert_eq!(flags & 1 << 9, 1 << 9);
+    }
+}
+
+#[test]
+fn the_capabilities_tell_of_a_write_cache_that_the_disk_has() {
+    let cached = DiskBench::with_disk(Disk::new(64));
+    let hba = hba();
+
+    let with = cached.execute(capabilities_query(PnpAction::QueryUnitCapabilities));
+    let without = hba.execute(capabilities_query(PnpAction::QueryUnitCapabilities).to(0, 0, 0));
+
+    assert_eq!(with.data[5] & 0x08, 0x08);
+    assert_eq!(without.data[5] & 0x08, 0);
+}
+
+#[test]
+fn capabilities_without_room_for_them_are_refused() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    let query = SrbBuilder::function(SrbFunction::Pnp(PnpAction::QueryUnitCapabilities)).with_data_in(7);
+
+    let answer = bench.execute(query);
+
+    assert_eq!(answer.completion.status, SrbStatus::INVALID_REQUEST);
+    assert_eq!(answer.data, [0xee; 7]);
+}
+
+/// CLAIM_DEVICE, RECEIVE_EVENT, RELEASE_QUEUE, ATTACH_DEVICE, RELEASE_DEVICE, PROTOCOL_COMMAND, ABORT_COMMAND,
+/// RELEASE_RECOVERY, TERMINATE_IO, FLUSH_QUEUE, REMOVE_DEVICE, LOCK_QUEUE, UNLOCK_QUEUE, QUIESCE_DEVICE, SET_LINK_TIMEOUT,
+/// LINK_TIMEOUT_OCCURRED, LINK_TIMEOUT_COMPLETE, CRYPTO_OPERATION, and numbers without a meaning.
+const REFUSED: [u32; 21] = [
+    0x01,
+    0x03,
+    0x04,
+    0x05,
+    0x06,
+    0x09,
+    0x10,
+    0x11,
+    0x14,
+    0x15,
+    0x16,
+    0x18,
+    0x19,
+    0x1a,
+    0x21,
+    0x22,
+    0x23,
+    0x29,
+    0x3f,
+    0xff,
+    0xffff_ffff,
+];
+
+#[test]
+fn functions_that_are_not_a_miniports_are_refused_and_never_reach_the_device() {
+    let (disk, hba) = (DiskBench::with_disk(Disk::new(64)), hba());
+    disk.device.trace();
+    hba.device.trace();
+
+    for function in REFUSED {
+        let request = || SrbBuilder::function(SrbFunction::Other(function)).with_data_in(64);
+        for answer in [disk.execute(request()), hba.execute(request())] {
+            assert_eq!(answer.completion.status, SrbStatus::INVALID_REQUEST, "{function:#x}");
+            assert_eq!(answer.data_transfer_length, 0, "{function:#x}");
+            assert_eq!(answer.data, [0xee; 64], "{function:#x}");
+        }
+    }
+
+    assert!(disk.device.take_trace().is_empty());
+    assert!(hba.device.take_trace().is_empty());
+}
+
+#[test]
+fn nobodys_resources_are_filtered_and_a_refusal_leaves_the_adapter_running() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    // StorQueryResourceRequirements, StorFilterResourceRequirements
+    for action in [0x0b, 0x0d] {
+        let answer = bench.execute(SrbBuilder::function(SrbFunction::Pnp(PnpAction::Other(action))));
+
+        assert_eq!(answer.completion.status, SrbStatus::INVALID_REQUEST, "{action:#x}");
+    }
+
+    let after = bench.execute(SrbBuilder::execute(&inquiry(36)).with_data_in(36));
+
+    assert_eq!(after.completion.status, SrbStatus::SUCCESS);
+}
