@@ -60,9 +60,9 @@ fn capabilities_without_room_for_them_are_refused() {
 }
 
 /// CLAIM_DEVICE, RECEIVE_EVENT, RELEASE_QUEUE, ATTACH_DEVICE, RELEASE_DEVICE, PROTOCOL_COMMAND, ABORT_COMMAND,
-/// RELEASE_RECOVERY, TERMINATE_IO, FLUSH_QUEUE, REMOVE_DEVICE, LOCK_QUEUE, UNLOCK_QUEUE, QUIESCE_DEVICE, SET_LINK_TIMEOUT,
+/// RELEASE_RECOVERY, TERMINATE_IO, FLUSH_QUEUE, REMOVE_DEVICE, WMI, LOCK_QUEUE, UNLOCK_QUEUE, QUIESCE_DEVICE, SET_LINK_TIMEOUT,
 /// LINK_TIMEOUT_OCCURRED, LINK_TIMEOUT_COMPLETE, CRYPTO_OPERATION, and numbers without a meaning.
-const REFUSED: [u32; 21] = [
+const REFUSED: [u32; 22] = [
     0x01,
     0x03,
     0x04,
@@ -74,6 +74,7 @@ const REFUSED: [u32; 21] = [
     0x14,
     0x15,
     0x16,
+    0x17,
     0x18,
     0x19,
     0x1a,
@@ -118,4 +119,77 @@ fn nobodys_resources_are_filtered_and_a_refusal_leaves_the_adapter_running() {
     let after = bench.execute(SrbBuilder::execute(&inquiry(36)).with_data_in(36));
 
     assert_eq!(after.completion.status, SrbStatus::SUCCESS);
+}
+
+/// SRB_IO_CONTROL with these bytes behind it, which may be less or more than the header says.
+fn io_control(signature: &[u8; 8], code: u32, length: u32, data: &[u8]) -> SrbBuilder {
+    let mut buffer = Vec::new();
+    buffer.extend(28u32.to_le_bytes());
+    buffer.extend(signature);
+    buffer.extend([10, code, 0xffff_ffff, length].into_iter().flat_map(u32::to_le_bytes));
+    buffer.extend(data);
+    SrbBuilder::function(SrbFunction::IoControl).with_data_out(&buffer)
+}
+
+const IOCTL_SCSI_MINIPORT_FIRMWARE: u32 = 0x001b_0780;
+
+/// FIRMWARE_REQUEST_BLOCK with this function: the controller's, 64 bytes of information behind it.
+fn firmware_request(function: u32) -> Vec<u8> {
+    let words = [1, 24, function, 1, 56, 64].into_iter().flat_map(u32::to_le_bytes);
+    words.chain([0xee; 64]).collect()
+}
+
+#[test]
+fn firmware_that_nobody_can_get_at_is_an_illegal_request_and_none_is_described() {
+    let (disk, hba) = (DiskBench::with_disk(Disk::new(64)), hba());
+    // GET_INFO, DOWNLOAD, ACTIVATE, and one that does not exist.
+    for function in [1, 2, 3, 99] {
+        let data = firmware_request(function);
+        let request = || io_control(b"FIRMWARE", IOCTL_SCSI_MINIPORT_FIRMWARE, data.len() as u32, &data);
+        for answer in [disk.execute(request()), hba.execute(request())] {
+            assert_eq!(answer.completion.status, SrbStatus::SUCCESS);
+            assert_eq!(answer.data_transfer_length, 28);
+            assert_eq!(answer.data[20..24], 2u32.to_le_bytes(), "FIRMWARE_STATUS_ILLEGAL_REQUEST");
+            assert_eq!(answer.data[28..], data);
+        }
+    }
+}
+
+#[test]
+fn io_controls_of_others_and_broken_ones_are_refused_and_left_as_they_are() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    let data = firmware_request(1);
+    let sound = data.len() as u32;
+    let table = [
+        io_control(b"NOBODY!!", IOCTL_SCSI_MINIPORT_FIRMWARE, sound, &data),
+        io_control(b"FIRMWARE", 0x001b_0501, sound, &data),
+        // IOCTL_SCSI_MINIPORT_NOT_QUORUM_CAPABLE
+        io_control(b"CLUSDISK", 0x001b_0520, 0, &[]),
+        io_control(b"FIRMWARE", IOCTL_SCSI_MINIPORT_FIRMWARE, sound + 1, &data),
+        io_control(b"FIRMWARE", IOCTL_SCSI_MINIPORT_FIRMWARE, u32::MAX, &data),
+        SrbBuilder::function(SrbFunction::IoControl).with_data_out(&[28, 0, 0, 0]),
+        SrbBuilder::function(SrbFunction::IoControl),
+    ];
+
+    for request in table {
+        let sent = format!("{request:02x?}");
+
+        let answer = bench.execute(request);
+
+        assert_eq!(answer.completion.status, SrbStatus::INVALID_REQUEST, "{sent}");
+        assert_eq!(answer.data_transfer_length, 0);
+        // ReturnCode still holds what was sent.
+        assert!(answer.data.get(20..24).is_none_or(|code| code == [0xff; 4]), "{sent}");
+    }
+}
+
+#[test]
+fn a_firmware_request_that_is_cut_short_is_an_invalid_parameter() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+
+    let answer =
+        bench.execute(io_control(b"FIRMWARE", IOCTL_SCSI_MINIPORT_FIRMWARE, 8, &[1, 0, 0, 0, 24, 0, 0, 0]));
+
+    assert_eq!(answer.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(answer.data[20..24], 3u32.to_le_bytes(), "FIRMWARE_STATUS_INVALID_PARAMETER");
 }

@@ -4,7 +4,7 @@ use storport::{BuildIo, Completion, PnpAction, Port, Srb, SrbFunction, SrbStatus
 
 use crate::protocol::Protocol;
 use crate::scratch::ScratchId;
-use crate::{Adapter, Request};
+use crate::{Adapter, Request, io_control};
 
 /// What `start_io` has to do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             | SrbFunction::Power => BuildIo::Complete(Completion::success(0)),
             SrbFunction::Pnp(PnpAction::QueryAdapterCapabilities) => self.answer_capabilities(srb, false),
             SrbFunction::Pnp(PnpAction::QueryUnitCapabilities) => self.answer_capabilities(srb, true),
+            SrbFunction::IoControl => io_control::answer(srb),
             SrbFunction::DumpPointers => self.answer_dump_pointers(srb),
             // Nothing is kept for a dump.
             SrbFunction::FreeDumpPointers => BuildIo::Complete(Completion::success(0)),
@@ -59,6 +60,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             // STOR_ADAPTER_FEATURE_ABORT_COMMAND (ns-storport-_port_configuration_information.md), and LOCK_QUEUE, UNLOCK_QUEUE
             // and QUIESCE_DEVICE stay between class and port driver (ns-storport-_storage_request_block.md). The status for
             // what is not done at all: ABORT_FAILED would say that there was no such request.
+            // SRB_FUNCTION_WMI comes all the same, because WmiDataProvider is StorPort's to set and not to be changed
+            // (ns-storport-_port_configuration_information.md). There is nothing to tell: neither device knows of ports, phys
+            // or world-wide names, and what the HBA API's classes want besides would be made up.
             // A SCSI command is not rare, and does not come here.
             SrbFunction::ExecuteScsi | SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
                 BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))

@@ -34,6 +34,7 @@ mod dump;
 mod extent;
 mod find_adapter;
 mod interrupt;
+mod io_control;
 mod protocol;
 mod request_path;
 mod reset;

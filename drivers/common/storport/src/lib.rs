@@ -10,6 +10,7 @@
 //! - [`port`]: what a driver may ask of the port driver, and the adapter's resources while it is being found.
 //! - [`srb`]: a request, as far as a driver may look into it, and how it ends.
 //! - [`capabilities`]: what Plug and Play may do with a device.
+//! - [`io_control`]: what programs ask of a miniport.
 //! - [`backlog`]: requests that wait for a place in the ring, linked through their own extensions.
 //! - `kernel` (Windows only): the one place that touches SRB memory and calls StorPort.
 //! - `fake` (feature `fake`): a port driver in memory for host tests.
@@ -21,6 +22,7 @@
 
 pub mod backlog;
 pub mod capabilities;
+pub mod io_control;
 pub mod miniport;
 pub mod port;
 pub mod srb;

@@ -77,6 +77,9 @@ pub enum SrbFunction {
     Pnp(PnpAction),
     /// A power transition of the adapter or a unit.
     Power,
+    /// A program's request to the driver of this adapter, in [`Srb::parameters`]: an
+    /// [`IoControl`](crate::io_control::IoControl).
+    IoControl,
     /// What will the driver be able to do when it writes a crash dump or the hibernation file to this unit? To be answered
     /// with [`Srb::write_dump_pointers`].
     DumpPointers,

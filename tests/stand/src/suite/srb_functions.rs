@@ -65,6 +65,7 @@ pub fn run(units: &[Unit], _options: &Options) {
     unknown(disk.address);
     plug_and_play(disk.address);
     io_control(disk.address);
+    firmware(disk.address);
     wmi(disk.address);
     absent(units);
     let after = class::ready(disk.address);
@@ -191,6 +192,61 @@ fn io_control(address: Address) {
     }
     arena::release(range);
     crate::console::check(wrong.is_empty(), "io-control", format_args!("4 signatures; {}", wrong.join("; ")));
+}
+
+/// The firmware request that Windows sends to any miniport: whatever the answer, it lies within what was sent, and the
+/// lengths in the header are not believed (ns-ntddscsi-_srb_io_control.md).
+fn firmware(address: Address) {
+    const HEADER: u32 = 28;
+    const REQUEST: u32 = 24;
+    const IOCTL_SCSI_MINIPORT_FIRMWARE: u32 = 0x001B_0780;
+    let Some(range) = arena::scattered(PAGE) else { return };
+    let mut wrong: Vec<String> = Vec::new();
+    // How long the buffer is, what the header says of its own length, and of that of the data.
+    for (length, header, data) in [
+        (HEADER + REQUEST + 256, HEADER, REQUEST + 256),
+        (HEADER + REQUEST, HEADER, REQUEST),
+        (HEADER + REQUEST, HEADER, u32::MAX - HEADER + 1),
+        (HEADER + REQUEST, HEADER, PAGE as u32),
+        (HEADER + REQUEST, u32::MAX, REQUEST),
+        (HEADER + 4, HEADER, 4),
+        (HEADER, HEADER, 0),
+        (HEADER - 4, HEADER, 0),
+        (4, HEADER, 0),
+    ] {
+        // The buffer ends where its page ends.
+        let place = range.address + PAGE - u64::from(length);
+        let mut bytes = Vec::new();
+        bytes.extend(header.to_le_bytes());
+        bytes.extend(*b"FIRMWARE");
+        for word in [TIMEOUT, IOCTL_SCSI_MINIPORT_FIRMWARE, 0xFFFF, data] {
+            bytes.extend(word.to_le_bytes());
+        }
+        // FIRMWARE_FUNCTION_GET_INFO of the controller, into what follows.
+        let room = length.saturating_sub(HEADER + REQUEST);
+        for word in [1, REQUEST, 1, 1, HEADER + REQUEST, room] {
+            bytes.extend(u32::to_le_bytes(word));
+        }
+        bytes.resize(bytes.len().max(length as usize), 0);
+        driver::put("class", place, &bytes[..length as usize]);
+        let answer = send(address, SRB_FUNCTION_IO_CONTROL, Extra::None, Data { address: place, length });
+        let honest = match status(&answer) {
+            SRB_STATUS_SUCCESS => {
+                let sound = header == HEADER && length >= HEADER && data <= length - HEADER;
+                sound && driver::read::<u32>("class", place + 20) != 0xFFFF
+            }
+            other => is_refusal(other),
+        };
+        if !honest {
+            wrong.push(format!("{length} bytes, header {header:#x}, data {data:#x}: {}", answer.text()));
+        }
+    }
+    arena::release(range);
+    crate::console::check(
+        wrong.is_empty(),
+        "io-control-firmware",
+        format_args!("9 requests; {}", wrong.join("; ")),
+    );
 }
 
 /// WMI: refused, or answered within the buffer.

@@ -26,10 +26,11 @@ pub use srb::KernelSrb;
 
 use static_assertions::const_assert_eq;
 use wdk_sys::{
+    FIRMWARE_REQUEST_BLOCK, FIRMWARE_STATUS_ILLEGAL_REQUEST, FIRMWARE_STATUS_INVALID_PARAMETER,
     HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, MINIPORT_DUMP_POINTERS,
-    PORT_CONFIGURATION_INFORMATION, PVOID, SCSI_REQUEST_BLOCK, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB16,
-    STOR_ADDR_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_DPC, STOR_SCATTER_GATHER_ELEMENT,
-    STORAGE_REQUEST_BLOCK, ULONG,
+    PORT_CONFIGURATION_INFORMATION, PVOID, SCSI_REQUEST_BLOCK, SRB_IO_CONTROL, SRBEX_DATA_PNP,
+    SRBEX_DATA_SCSI_CDB16, STOR_ADDR_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_DPC,
+    STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
 };
 
 // What StorPort reads and writes by offset. A header that leaves one of these incomplete makes it an empty structure
@@ -38,6 +39,10 @@ use wdk_sys::{
 mod sizes {
     use super::*;
 
+    const_assert_eq!(size_of::<FIRMWARE_REQUEST_BLOCK>(), crate::io_control::firmware::REQUEST_BYTES);
+    const_assert_eq!(FIRMWARE_STATUS_ILLEGAL_REQUEST, crate::io_control::firmware::ILLEGAL_REQUEST);
+    const_assert_eq!(FIRMWARE_STATUS_INVALID_PARAMETER, crate::io_control::firmware::INVALID_PARAMETER);
+    const_assert_eq!(size_of::<SRB_IO_CONTROL>(), crate::io_control::HEADER_BYTES);
     const_assert_eq!(size_of::<HW_INITIALIZATION_DATA>(), 208);
     const_assert_eq!(size_of::<MESSAGE_INTERRUPT_INFORMATION>(), 32);
     const_assert_eq!(size_of::<PORT_CONFIGURATION_INFORMATION>(), 224);

@@ -276,6 +276,7 @@ pub(super) const fn function(code: u32) -> SrbFunction {
         SRB_FUNCTION_RESET_DEVICE => SrbFunction::ResetDevice,
         SRB_FUNCTION_RESET_BUS => SrbFunction::ResetBus,
         SRB_FUNCTION_POWER => SrbFunction::Power,
+        SRB_FUNCTION_IO_CONTROL => SrbFunction::IoControl,
         SRB_FUNCTION_DUMP_POINTERS => SrbFunction::DumpPointers,
         SRB_FUNCTION_FREE_DUMP_POINTERS => SrbFunction::FreeDumpPointers,
         other => SrbFunction::Other(other),
