@@ -12,6 +12,7 @@ use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is
 
 use crate::extent::Extent;
 use crate::interrupt;
+use crate::parameters::Parameters;
 use crate::protocol::{Limits, Probe, Protocol};
 use crate::request_path::RequestPath;
 use crate::scratch::ScratchPool;
@@ -45,12 +46,13 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         let polled = resources.dump_mode();
         let extent = if polled { Extent::DUMP } else { Extent::NORMAL };
         let port = resources.port();
+        let parameters = Parameters::read(resources);
         let config_space = resources.config_space();
         let device = open(&config_space, resources)?;
         // A device that is declined is told so (virtio 1.3, 2.1.1).
         let Prepared { features, protocol, path, dump } =
             look_at::<P, D>(&device, &port, &extent, resources.place())
-                .and_then(|found| prepare(found, &extent, resources))
+                .and_then(|found| prepare(found, &extent, &parameters, resources))
                 .inspect_err(|_| device.fail())?;
 
         Ok(Self {
@@ -83,9 +85,11 @@ struct Prepared<P: Port, D: Protocol> {
 fn prepare<P: Port, D: Protocol>(
     found: Found<D>,
     extent: &Extent,
+    parameters: &Parameters,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<P, D>, Declined> {
     let Found { features, ring, queue_size, mut protocol, limits } = found;
+    let limits = parameters.limits(limits);
     let requests = queue_size.min(extent.requests);
     let max_segments = max_segments(requests, extent, &limits);
     if max_segments < MIN_SEGMENTS {
@@ -102,7 +106,7 @@ fn prepare<P: Port, D: Protocol>(
     })
     .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
     let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
-    resources.configure(&port_configuration(&limits, extent, requests));
+    resources.configure(&parameters.configuration(port_configuration(&limits, extent, requests)));
     let scratch_bytes = extent.scratch_buffers * D::SCRATCH_BYTES;
     // The scratch buffers are aligned, which may cost less than one alignment.
     let bytes =

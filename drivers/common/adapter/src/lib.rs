@@ -35,6 +35,7 @@ mod extent;
 mod find_adapter;
 mod interrupt;
 mod io_control;
+mod parameters;
 mod protocol;
 mod request_path;
 mod reset;
@@ -43,6 +44,7 @@ mod start_io;
 mod state;
 
 pub use build_io::Command;
+pub use parameters::Parameters;
 pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
 pub use scratch::ScratchId;
 

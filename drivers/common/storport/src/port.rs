@@ -1,5 +1,7 @@
 //! What a miniport may ask of the port driver.
 
+use core::ffi::CStr;
+
 use virtio::memory::Region;
 use virtio::transport::{Bar, BusMasterError, ConfigSpace};
 
@@ -70,6 +72,8 @@ pub enum LogPart {
     Configuration = 3,
     /// The adapter was reset, and why.
     Reset = 4,
+    /// An administrator's setting is out of range and does not count.
+    Parameter = 5,
 }
 
 /// Of the memory that is shared with the device: a cache line, more than any part of a ring asks for, but a legacy device's.
@@ -105,6 +109,10 @@ pub trait Resources {
     /// Whether this image was loaded to write a crash dump or the hibernation file: then there are no interrupts, no DPCs
     /// and no log, and memory is short.
     fn dump_mode(&self) -> bool;
+
+    /// What an administrator has set under this name: a DWORD below the service's `Parameters\Device` key with the number of
+    /// the adapter's port, or for all adapters below `Parameters\Device`. `None` in dump mode.
+    fn parameter(&mut self, name: &CStr) -> Option<u32>;
 
     /// Tells the port driver what the adapter can do. Must come before
     /// [`uncached_extension`](Self::uncached_extension), which sizes DMA resources by it.

@@ -47,6 +47,7 @@ struct Record {
     stalls: u64,
     unit_changes: usize,
     dump_mode: bool,
+    parameters: Vec<(String, u32)>,
     at_completion: Option<Step>,
     at_stall: Option<Step>,
 }
@@ -94,6 +95,18 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
     /// What [`Port::bus_master`] was asked for so far, in order.
     pub fn bus_master_calls(&self) -> Vec<bool> {
         self.record().bus_master.clone()
+    }
+
+    /// Has an administrator set this value.
+    pub fn set_parameter(&self, name: &str, value: u32) {
+        self.record().parameters.push((name.to_owned(), value));
+    }
+
+    /// What is set under this name; a registry does not look at the case of names, and nobody reads one in dump mode.
+    pub(super) fn parameter(&self, name: &str) -> Option<u32> {
+        let record = self.record();
+        let found = record.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.filter(|_| !record.dump_mode).map(|(_, value)| *value)
     }
 
     /// The dump port driver. It polls, and panics when a DPC is asked for or takes an interrupt.

@@ -1,5 +1,7 @@
 //! The fake's [`Resources`]: an adapter made of closures.
 
+use std::ffi::CStr;
+
 use virtio::memory::Region;
 use virtio::transport::{Bar, ConfigSpace};
 
@@ -49,6 +51,10 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
 
     fn dump_mode(&self) -> bool {
         self.port.is_for_dump()
+    }
+
+    fn parameter(&mut self, name: &CStr) -> Option<u32> {
+        self.port.parameter(name.to_str().ok()?)
     }
 
     fn configure(&mut self, configuration: &Configuration) {

@@ -7,6 +7,7 @@
 //! - [`extension`]: what lives in the device extension.
 //! - [`port`], [`resources`], [`registers`]: the `Port` and `Resources` traits over StorPort's exports;
 //!   configuration space, once the adapter is found, over the HAL's.
+//! - [`registry`]: the service's parameters.
 //! - [`srb`]: the request.
 //! - [`dump`]: all of it once more for the dump port driver, which stands in for StorPort when the system has crashed.
 #![expect(unsafe_code, reason = "the boundary to the C interface of StorPort")]
@@ -17,6 +18,7 @@ pub mod entry;
 mod extension;
 mod port;
 mod registers;
+mod registry;
 mod resources;
 mod srb;
 

@@ -1,6 +1,6 @@
 //! [`Resources`] over `PORT_CONFIGURATION_INFORMATION`.
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -21,6 +21,7 @@ use super::HwDeviceExtension;
 use super::entry::BASE_ADDRESS_REGISTERS;
 use super::port::StorPort;
 use super::registers::{ConfigSpaceAtRuntime, ConfigSpaceCopy, KernelBar};
+use super::registry;
 use crate::port::{Configuration, Resources, SHARED_ALIGNMENT};
 
 /// HwMSInterruptRoutine
@@ -172,6 +173,13 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
 
     fn dump_mode(&self) -> bool {
         matches!(self.mode, Mode::Dump)
+    }
+
+    fn parameter(&mut self, name: &CStr) -> Option<u32> {
+        match self.mode {
+            Mode::Normal(_) => registry::read(self.hw, name),
+            Mode::Dump => None,
+        }
     }
 
     fn configure(&mut self, limits: &Configuration) {

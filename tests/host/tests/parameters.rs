@@ -1,0 +1,144 @@
+//! What an administrator sets in the registry, and what becomes of it.
+
+use adapter::Parameters;
+use host_tests::{Bench, DiskBench, Machine, reading};
+use storport::fake::SrbBuilder;
+use storport::{Configuration, LogEvent, SrbFunction};
+use vioscsi::Vioscsi;
+use viostor::Viostor;
+use virtio::fake::Options;
+use virtio::fake::disk::Disk;
+use virtio::fake::hba::{Hba, Unit};
+
+/// viostor, where these values are set.
+fn disk_with(values: &[(&str, u32)]) -> DiskBench {
+    let machine = Machine::new(Disk::new(4096), Options::default());
+    for (name, value) in values {
+        machine.port.set_parameter(name, *value);
+    }
+    let bench: Bench<Viostor, Disk> = machine.find().expect("the driver takes the device");
+    bench.start().expect("the device starts");
+    bench
+}
+
+fn configuration_with(values: &[(&str, u32)]) -> Configuration {
+    disk_with(values).configuration
+}
+
+fn logged_with(values: &[(&str, u32)]) -> Vec<u32> {
+    disk_with(values).port.log_entries().iter().map(LogEvent::code).collect()
+}
+
+#[test]
+fn nothing_set_is_nothing_logged() {
+    assert_eq!(logged_with(&[]), []);
+}
+
+#[test]
+fn physical_breaks_limit_segments_and_transfers_as_in_vioscsi() {
+    let most = configuration_with(&[]);
+
+    let limited = configuration_with(&[("PhysicalBreaks", 32)]);
+
+    assert_eq!((limited.max_segments, limited.max_transfer_bytes), (33, 32 * 4096));
+    assert_eq!(
+        limited,
+        Configuration { max_segments: 33, max_transfer_bytes: 32 * 4096, ..most },
+        "and nothing else"
+    );
+}
+
+#[test]
+fn physical_breaks_beyond_what_the_device_takes_change_nothing() {
+    assert_eq!(configuration_with(&[("PhysicalBreaks", 512)]), configuration_with(&[]));
+    assert_eq!(logged_with(&[("PhysicalBreaks", 512)]), []);
+}
+
+#[test]
+fn a_single_break_still_reads_a_page_that_starts_inside_one() {
+    let bench = disk_with(&[("PhysicalBreaks", 1)]);
+    assert_eq!((bench.configuration.max_segments, bench.configuration.max_transfer_bytes), (2, 4096));
+    let (first, second) = (bench.buffer(1024), bench.buffer(3072));
+
+    let completed = bench.execute(reading(&host_tests::cdb::read10(0, 8), &[first, second]));
+
+    assert_eq!(completed.completion.transferred, 4096);
+}
+
+#[test]
+fn max_requests_limits_what_storport_gives_the_adapter_and_a_unit() {
+    let most = configuration_with(&[]);
+
+    let limited = configuration_with(&[("MaxRequests", 8)]);
+
+    assert_eq!(limited, Configuration { max_requests: 8, max_requests_per_lun: 8, ..most });
+}
+
+#[test]
+fn values_out_of_range_are_logged_and_do_not_count() {
+    let usual = configuration_with(&[]);
+    let table = [
+        ("PhysicalBreaks", 0, 0x0500_0001),
+        ("PhysicalBreaks", 513, 0x0500_0001),
+        ("PhysicalBreaks", u32::MAX, 0x0500_0001),
+        ("VioscsiActionOnReset", 1, 0x0500_0002),
+        ("VioscsiActionOnReset", 0xdead_dead, 0x0500_0002),
+        ("MaxRequests", 0, 0x0500_0003),
+        ("MaxRequests", 0x1_0000, 0x0500_0003),
+        ("MaxQueues", 0, 0x0500_0004),
+        ("MaxQueues", u32::MAX, 0x0500_0004),
+    ];
+    for (name, value, code) in table {
+        assert_eq!(logged_with(&[(name, value)]), [code], "{name} = {value:#x}");
+        assert_eq!(configuration_with(&[(name, value)]), usual, "{name} = {value:#x}");
+    }
+}
+
+#[test]
+fn a_reset_is_the_action_on_reset_that_is_done() {
+    assert_eq!(logged_with(&[("VioscsiActionOnReset", 0)]), []);
+}
+
+#[test]
+fn max_queues_is_kept_for_who_makes_queues() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    assert_eq!(Parameters::read(&mut machine.resources()).max_queues, None);
+    machine.port.set_parameter("MaxQueues", 4);
+
+    let parameters = Parameters::read(&mut machine.resources());
+
+    assert_eq!(parameters, Parameters { max_queues: Some(4), ..Parameters::default() });
+}
+
+#[test]
+fn in_dump_mode_nothing_is_set() {
+    let machine = Machine::new(Disk::new(64), Options::default());
+    let Machine { ram, device, .. } = machine;
+    let machine = Machine::in_dump_mode(ram, device);
+    machine.port.set_parameter("PhysicalBreaks", 4);
+
+    assert_eq!(Parameters::read(&mut machine.resources()), Parameters::default());
+}
+
+#[test]
+fn vioscsi_takes_the_same_values() {
+    let machine = Machine::new(Hba::default().with(0, 0, Unit::disk(64, 512)), Options::default());
+    machine.port.set_parameter("physicalbreaks", 32);
+    machine.port.set_parameter("MaxRequests", 4);
+
+    let bench: Bench<Vioscsi, Hba> = machine.find().expect("the driver takes the device");
+
+    let configuration = bench.configuration;
+    assert_eq!((configuration.max_segments, configuration.max_transfer_bytes), (33, 32 * 4096));
+    assert_eq!((configuration.max_requests, configuration.max_requests_per_lun), (4, 4));
+}
+
+#[test]
+fn the_dump_is_written_within_the_limit_on_segments() {
+    let bench = disk_with(&[("PhysicalBreaks", 4)]);
+
+    let answer = bench.execute(SrbBuilder::function(SrbFunction::DumpPointers).with_data_in(112));
+
+    let limits = answer.dump_pointers.expect("the driver says what it can do");
+    assert_eq!((limits.max_segments, limits.max_transfer_bytes), (5, 4 * 4096));
+}
