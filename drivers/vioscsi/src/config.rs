@@ -61,6 +61,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), u32> {
         max_transfer_bytes,
         max_requests_per_lun: word(config::CMD_PER_LUN)?,
         caches_data: false,
+        request_queues: u16::try_from(word(config::NUM_QUEUES)?).unwrap_or(u16::MAX),
     };
     Ok((hba, limits))
 }
@@ -83,6 +84,7 @@ mod tests {
         /// What QEMU 10 shows for a default virtio-scsi-pci.
         fn like_qemu() -> Self {
             Self { bytes: [0; 36], length: 36 }
+                .with(config::NUM_QUEUES, 4)
                 .with(config::SEG_MAX, 254)
                 .with(config::MAX_SECTORS, 0xffff)
                 .with(config::CMD_PER_LUN, 128)

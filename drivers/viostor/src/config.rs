@@ -19,6 +19,7 @@ pub(crate) const FEATURES: Features = Features::BLK_SIZE_MAX
     .union(Features::BLK_WRITE_ZEROES)
     .union(Features::BLK_SECURE_ERASE)
     .union(Features::BLK_TOPOLOGY)
+    .union(Features::BLK_MQ)
     .union(Features::BLK_CONFIG_WCE)
     .union(Features::BLK_LIFETIME)
     .union(Features::BLK_ZONED);
@@ -279,6 +280,9 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         max_transfer_bytes,
         max_requests_per_lun: u32::MAX,
         caches_data: flushes,
+        // 0 is not allowed (5.2.4), and cannot mean that there is none.
+        request_queues: if fields.has(Features::BLK_MQ) { fields.half(blk::config::NUM_QUEUES)? } else { 1 }
+            .max(1),
     };
     Ok((disk, limits))
 }

@@ -44,6 +44,10 @@ pub struct Machine<M> {
     pub device: FakeDevice<M>,
     /// The port driver
     pub port: PortOf<M>,
+    /// Processors that are active
+    pub processors: u16,
+    /// Bytes of private memory, when they are not as many as the driver asks for
+    pub private_room: Option<usize>,
 }
 
 impl<M: Model> Machine<M> {
@@ -53,14 +57,21 @@ impl<M: Model> Machine<M> {
         let device = FakeDevice::new(model, &ram, options);
         let port = PortOf::<M>::default();
         port.connect(device.config_access());
-        Self { ram, device, port }
+        Self { ram, device, port, processors: 1, private_room: None }
+    }
+
+    /// The same with so many processors.
+    #[must_use]
+    pub fn with_processors(mut self, processors: u16) -> Self {
+        self.processors = processors;
+        self
     }
 
     /// What is left of a machine when its system has crashed or hibernates: the dump port driver.
     pub fn in_dump_mode(ram: Ram, device: FakeDevice<M>) -> Self {
         let port = FakePort::for_dump();
         port.connect(device.config_access());
-        Self { ram, device, port }
+        Self { ram, device, port, processors: 1, private_room: None }
     }
 
     /// What the port driver offers while the adapter is being found.
@@ -71,6 +82,9 @@ impl<M: Model> Machine<M> {
             map_bar: Box::new(|index| self.device.bar(index)),
             allocate: Box::new(|bytes| Some(self.ram.alloc(bytes, 4096))),
             configuration: None,
+            processors: self.processors,
+            private_room: self.private_room.unwrap_or(1 << 30),
+            has_memory: false,
         }
     }
 
@@ -79,11 +93,17 @@ impl<M: Model> Machine<M> {
     /// # Errors
     /// What the driver says against it.
     pub fn find<D: Protocol>(self) -> Result<Bench<D, M>, Declined> {
+        let asked_for = if self.port.is_for_dump() {
+            Adapter::<PortOf<M>, D>::DUMP_PRIVATE_BYTES
+        } else {
+            Adapter::<PortOf<M>, D>::private_bytes(self.processors)
+        };
         let mut resources = self.resources();
+        resources.private_room = self.private_room.unwrap_or(asked_for);
         let adapter = Adapter::<PortOf<M>, D>::find_adapter(&mut resources)?;
         let configuration = resources.configuration.expect("the adapter told its configuration");
         drop(resources);
-        let Self { ram, device, port } = self;
+        let Self { ram, device, port, .. } = self;
         Ok(Bench { ram, device, port, adapter, configuration, buffers: Mutex::default() })
     }
 }

@@ -203,7 +203,7 @@ fn without_interrupts_a_dpc_finds_the_used_buffers() {
     bench.submit(SrbBuilder::execute(&synchronize_cache10()));
     bench.device.run();
 
-    bench.adapter.dpc(storport::DpcKind::RequestQueue);
+    bench.adapter.dpc(storport::DpcKind::RequestQueue(0));
 
     assert_eq!(bench.port.take_completed().len(), 1);
 }

@@ -132,7 +132,7 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
         let device = &self.bench.device;
         device.hold();
         device.run();
-        self.bench.adapter.dpc(DpcKind::RequestQueue);
+        self.bench.adapter.dpc(DpcKind::RequestQueue(0));
         self.bench.port.run_dpcs(&self.bench.adapter);
         if device.in_hand() == 0 {
             return;
@@ -146,7 +146,7 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
             _ => Lie::NothingWritten,
         });
         device.release(1);
-        self.bench.adapter.dpc(DpcKind::RequestQueue);
+        self.bench.adapter.dpc(DpcKind::RequestQueue(0));
         self.bench.port.run_dpcs(&self.bench.adapter);
         device.be_honest();
     }

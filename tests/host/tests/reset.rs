@@ -169,7 +169,7 @@ fn requests_of_a_device_that_does_not_end_its_reset_end_once_and_the_device_reac
         for (buffer, content) in buffers {
             assert_eq!(bench.content(buffer), content);
         }
-        bench.adapter.dpc(storport::DpcKind::RequestQueue);
+        bench.adapter.dpc(storport::DpcKind::RequestQueue(0));
         assert_eq!(statuses(&bench), []);
         bench.device.assert_no_violations();
     }
@@ -384,7 +384,7 @@ fn a_stop_ends_every_access_and_a_restart_brings_the_disk_back() {
     bench.adapter.stop();
     let accesses = bench.device.register_accesses();
     bench.port.run_dpcs(&bench.adapter);
-    bench.adapter.dpc(storport::DpcKind::RequestQueue);
+    bench.adapter.dpc(storport::DpcKind::RequestQueue(0));
     assert_eq!(bench.device.register_accesses(), accesses);
 
     assert!(bench.adapter.restart());
@@ -493,7 +493,7 @@ fn after_a_surprise_removal_no_register_is_touched() {
         assert!(!bench.adapter.reset_bus());
         assert!(!bench.adapter.restart());
         bench.adapter.stop();
-        bench.adapter.dpc(storport::DpcKind::RequestQueue);
+        bench.adapter.dpc(storport::DpcKind::RequestQueue(0));
         bench.adapter.dpc(storport::DpcKind::Configuration);
         bench.port.interrupt(&bench.adapter, Some(1));
         assert_eq!(bench.device.register_accesses(), accesses);

@@ -2,25 +2,24 @@
 
 use core::sync::atomic::Ordering;
 
-use spin::mutex::spin::SpinMutexGuard;
 use storport::port::LogPart;
 use storport::{DpcKind, Interrupts, LogEvent, Port};
 use virtio::transport::TransportError;
 
-use crate::interrupt;
 use crate::protocol::Protocol;
-use crate::request_path::RequestPath;
+use crate::queues::AllPaths;
+use crate::routing::Routing;
 use crate::state::State;
 use crate::{Adapter, Request};
 
 /// Time between two looks at the status register during a reset, in microseconds.
 const RESET_POLL_MICROSECONDS: u32 = 1000;
 
-/// How often a callback at DIRQL tries for the queue's lock, and how long it waits in between, in microseconds.
+/// How often a callback at DIRQL tries for the queues' locks, and how long it waits in between, in microseconds.
 const LOCK_TRIES: u32 = 1000;
 const LOCK_TRY_MICROSECONDS: u32 = 10;
 
-/// Log number of [`LogPart::Reset`]: the queue's lock was not to be had at DIRQL.
+/// Log number of [`LogPart::Reset`]: the lock of a queue was not to be had at DIRQL.
 const LOCK_NOT_FREE: u32 = 100;
 
 const fn transport(error: TransportError) -> LogEvent {
@@ -29,11 +28,14 @@ const fn transport(error: TransportError) -> LogEvent {
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn start_device(&self, interrupts: Interrupts) -> Result<(), LogEvent> {
-        self.interrupts.store(interrupt::encode(interrupts), Ordering::Relaxed);
-        self.start_at_dirql()
+        let mut routing = Routing::new(interrupts, self.queues.count());
+        if let Some(spread) = routing.spread() {
+            routing.by_message = self.port.spread(&spread);
+        }
+        self.start_at_dirql(Some(routing))
     }
 
-    /// Stops the device without the queue's lock: a reset touches registers only, and a DPC that is still running
+    /// Stops the device without the queues' locks: a reset touches registers only, and a DPC that is still running
     /// finds a ring in which nothing is outstanding.
     ///
     /// The memory of the ring may be gone after this, so a device that does not end its reset is kept from memory here as
@@ -51,7 +53,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     pub(crate) fn restart_device(&self) -> bool {
-        match self.start_at_dirql() {
+        match self.start_at_dirql(None) {
             Ok(()) => true,
             Err(event) => {
                 self.port.log(event);
@@ -60,27 +62,32 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    fn start_at_dirql(&self) -> Result<(), LogEvent> {
-        let mut path = self.try_lock().ok_or(LogEvent { part: LogPart::Reset, number: LOCK_NOT_FREE })?;
+    /// Starts the device, with other interrupts if there are any.
+    fn start_at_dirql(&self, routing: Option<Routing>) -> Result<(), LogEvent> {
+        let mut paths =
+            self.try_lock_all().ok_or(LogEvent { part: LogPart::Reset, number: LOCK_NOT_FREE })?;
+        if let Some(routing) = routing {
+            self.routing.set(routing);
+        }
         // The port driver's own word ends the stop.
         self.state.set(State::Failed);
-        self.bring_up(&mut path)?;
+        self.bring_up(&mut paths)?;
         // Requests that came while the device was stopped wait in the backlog.
-        if !path.backlog.is_empty() {
-            self.port.issue_dpc(DpcKind::RequestQueue);
+        for (queue, path) in (0..).zip(paths.iter()) {
+            if !path.backlog.is_empty() {
+                self.port.issue_dpc(DpcKind::RequestQueue(queue));
+            }
         }
         Ok(())
     }
 
-    /// Tries for the queue's lock, within bounds. Waiting for it without a bound could be for ever: this runs under
+    /// Tries for the queues' locks, within bounds. Waiting for them without a bound could be for ever: this runs under
     /// an interrupt lock, and the holder may have been interrupted on its way to that very lock.
-    fn try_lock(&self) -> Option<SpinMutexGuard<'_, RequestPath<Request<P, D>, D>>> {
-        (0..LOCK_TRIES).find_map(|_| {
-            let guard = self.path.try_lock();
-            if guard.is_none() {
-                self.port.stall(LOCK_TRY_MICROSECONDS);
-            }
-            guard
+    fn try_lock_all(&self) -> Option<AllPaths<'static, Request<P, D>, D>> {
+        let mut tries = 0..LOCK_TRIES;
+        self.queues.try_lock_all(|| {
+            self.port.stall(LOCK_TRY_MICROSECONDS);
+            tries.next().is_some()
         })
     }
 
@@ -90,8 +97,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     /// Starts the device from scratch. Requests still in the ring go to the backlog.
-    pub(crate) fn bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), LogEvent> {
-        let started = self.try_bring_up(path);
+    pub(crate) fn bring_up(&self, paths: &mut AllPaths<'_, Request<P, D>, D>) -> Result<(), LogEvent> {
+        let started = self.try_bring_up(paths);
         let state = if started.is_ok() { State::Running } else { State::Failed };
         // A stop that came meanwhile may have been done with its own reset before this one's DRIVER_OK.
         if !self.state.set_unless_stopped(state) && started.is_ok() && self.state.get() == State::Stopped {
@@ -100,12 +107,12 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         started
     }
 
-    fn try_bring_up(&self, path: &mut RequestPath<Request<P, D>, D>) -> Result<(), LogEvent> {
+    fn try_bring_up(&self, paths: &mut AllPaths<'_, Request<P, D>, D>) -> Result<(), LogEvent> {
         if self.state.get() == State::Gone {
             return Err(transport(TransportError::Removed));
         }
-        let interrupts = interrupt::decode(self.interrupts.load(Ordering::Relaxed));
-        let plan = interrupt::plan(interrupts);
+        let routing = self.routing.get();
+        let plan = routing.plan();
         // A legacy device's registers lie elsewhere when its MSI-X is enabled, which the port driver does before this. In dump
         // mode it is as the crash left it, which was looked up when the adapter was found.
         if !self.polled {
@@ -127,25 +134,25 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             return Err(transport(TransportError::FeaturesRefused));
         }
         self.changeable.store(features.intersection(D::CHANGEABLE).bits(), Ordering::Relaxed);
-        // What a reset that timed out left in the ring, because the device could not be kept from memory either, was
-        // never answered; the device, in reset now, has forgotten it.
-        while let Some(srb) = path.ring.take_outstanding() {
-            path.backlog.push_back(srb);
+        for path in paths.iter_mut() {
+            path.empty();
         }
-        path.ring.reset();
-        if self.polled {
-            path.ring.disable_interrupts();
+        let (used, unused) = paths.split_at_mut(usize::from(routing.queues));
+        for (path, to) in unused.iter_mut().zip((0..used.len()).cycle()) {
+            if let Some(to) = used.get_mut(to) {
+                path.hand_over(to);
+            }
         }
         device.set_config_vector(plan.configuration().map(|vector| vector.0)).map_err(transport)?;
-        device
-            .enable_queue(
-                D::REQUEST_QUEUE,
-                path.ring.size(),
-                &path.ring.areas(),
-                plan.queue(0).map(|vector| vector.0),
-            )
-            .map_err(transport)?;
-        path.doorbell = Some(device.notifier(D::REQUEST_QUEUE).map_err(transport)?);
+        for (queue, path) in (0..).zip(used) {
+            if self.polled {
+                path.ring.disable_interrupts();
+            }
+            let number = D::REQUEST_QUEUE + queue;
+            let vector = plan.queue(queue).map(|vector| vector.0);
+            device.enable_queue(number, path.ring.size(), &path.ring.areas(), vector).map_err(transport)?;
+            path.doorbell = Some(device.notifier(number).map_err(transport)?);
+        }
         device.driver_ok();
         // What changed while nobody could be told.
         if !self.polled {

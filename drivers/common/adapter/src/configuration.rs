@@ -41,7 +41,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn look_at_configuration(&self) {
         let changed = {
             // While it is held the device is not reset: what is read is one device's, and agreed on.
-            let _path = self.path.lock();
+            let _path = self.queues.first().lock();
             self.state.get() == State::Running && self.protocol.configuration_changed(&self.running_probe())
         };
         if changed {

@@ -23,17 +23,20 @@ struct Batch<S> {
 }
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
-    pub(crate) fn drain(&self) {
-        self.drain_and(|path| path.ring.enable_interrupts());
+    pub(crate) fn drain(&self, queue: u16) {
+        self.drain_and(queue, |path| path.ring.enable_interrupts());
     }
 
-    /// Completes what the device has finished. `rearm` asks for the next interrupt, and returns whether the ring holds more.
-    pub(crate) fn drain_and(&self, rearm: impl Fn(&mut RequestPath<Request<P, D>, D>) -> bool) {
+    /// Completes what the device has finished in one queue. `rearm` asks for the next interrupt, and returns whether the ring holds more.
+    pub(crate) fn drain_and(&self, queue: u16, rearm: impl Fn(&mut RequestPath<Request<P, D>, D>) -> bool) {
+        let Some(queue_path) = self.queues.get(queue) else {
+            return;
+        };
         let mut completed = 0;
         let mut notification = None;
         let again = loop {
             let batch = {
-                let mut path = self.path.lock();
+                let mut path = queue_path.lock();
                 if self.state.get() != State::Running {
                     // Reset meanwhile, and the refill with it: its notification would reach a device in reset.
                     notification = None;
@@ -86,10 +89,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             }
         };
         if let Some(notification) = notification {
-            self.notify(notification);
+            self.notify(queue_path, notification);
         }
         if again {
-            self.port.issue_dpc(DpcKind::RequestQueue);
+            self.port.issue_dpc(DpcKind::RequestQueue(queue));
         }
     }
 }

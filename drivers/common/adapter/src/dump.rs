@@ -23,7 +23,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             self.device_gone();
         } else {
             // What is not there yet is found by the next call.
-            self.drain_and(|_| false);
+            self.drain_and(0, |_| false);
         }
     }
 
@@ -46,7 +46,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     fn is_idle(&self) -> bool {
-        let path = self.path.lock();
-        path.ring.in_flight() == 0 && path.backlog.is_empty()
+        self.queues.iter().all(|path| {
+            let path = path.lock();
+            path.ring.in_flight() == 0 && path.backlog.is_empty()
+        })
     }
 }

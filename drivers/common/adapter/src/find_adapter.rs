@@ -1,20 +1,21 @@
 //! `HwStorFindAdapter`: is this our device, and what can it do?
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
-use spin::mutex::SpinMutex;
+use arrayvec::ArrayVec;
 use storport::port::{LogPart, SHARED_ALIGNMENT};
-use storport::{Configuration, Declined, DumpLimits, Interrupts, LogEvent, Port, Resources};
-use virtio::memory::SharedMemory;
-use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat};
+use storport::{Configuration, Declined, DumpLimits, LogEvent, Port, Resources};
+use virtio::memory::{Region, SharedMemory};
+use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat, Slot};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
-use crate::extent::Extent;
-use crate::interrupt;
+use crate::extent::{Extent, Share};
 use crate::parameters::Parameters;
 use crate::protocol::{Limits, Probe, Protocol};
+use crate::queues::{MAX_QUEUES, Path, Queues};
 use crate::request_path::RequestPath;
+use crate::routing::{Routing, RoutingCell};
 use crate::scratch::ScratchPool;
 use crate::state::{State, StateCell};
 use crate::{Adapter, Request};
@@ -50,10 +51,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         let config_space = resources.config_space();
         let device = open(&config_space, resources)?;
         // A device that is declined is told so (virtio 1.3, 2.1.1).
-        let Prepared { features, protocol, path, dump } =
-            look_at::<P, D>(&device, &port, &extent, resources.place())
-                .and_then(|found| prepare(found, &extent, &parameters, resources))
-                .inspect_err(|_| device.fail())?;
+        let wanted_queues = parameters.max_queues.map_or(u16::MAX, |most| most).min(resources.queues());
+        let found = look_at::<P, D>(&device, &port, &extent, (wanted_queues, resources.place()));
+        let Prepared { features, protocol, queues, dump } = found
+            .and_then(|found| prepare(found, &extent, &parameters, resources))
+            .inspect_err(|_| device.fail())?;
 
         Ok(Self {
             port,
@@ -63,10 +65,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             protocol,
             polled,
             dump,
-            interrupts: AtomicU32::new(interrupt::encode(Interrupts::None)),
+            routing: RoutingCell::new(Routing::NONE),
             state: StateCell::new(State::Stopped),
             bus_master_off: AtomicBool::new(!is_bus_master(&config_space)),
-            path: SpinMutex::new(path),
+            queues,
         })
     }
 }
@@ -76,57 +78,116 @@ struct Prepared<P: Port, D: Protocol> {
     /// What was negotiated.
     features: Features,
     protocol: D,
-    path: RequestPath<Request<P, D>, D>,
+    queues: Queues<Request<P, D>, D>,
     /// What another copy of the driver would say for itself in dump mode.
     dump: DumpLimits,
 }
 
-/// Tells StorPort what the device can do, and gets the memory for its queue.
+/// Tells StorPort what the device can do, and gets the memory for its queues: for all that it can make use of, or as many
+/// of them as there is memory for.
 fn prepare<P: Port, D: Protocol>(
     found: Found<D>,
     extent: &Extent,
     parameters: &Parameters,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<P, D>, Declined> {
-    let Found { features, ring, queue_size, mut protocol, limits } = found;
-    let limits = parameters.limits(limits);
-    let requests = queue_size.min(extent.requests);
-    let max_segments = max_segments(requests, extent, &limits);
-    if max_segments < MIN_SEGMENTS {
-        return Err(configuration(declined::QUEUE_TOO_SMALL));
+    let no_memory = configuration(declined::NO_MEMORY);
+    let found = Found { limits: parameters.limits(found.limits), ..found };
+    let room = resources.private_room();
+    let mut queues = found.queues;
+    loop {
+        let plan = Plan::<D>::new(&found, extent, queues)?;
+        if Queues::<Request<P, D>, D>::private_bytes(queues, plan.layout.slots() as u16) <= room {
+            let whole = port_configuration(&found.limits, plan.max_segments, plan.requests());
+            resources.configure(&parameters.configuration(whole));
+            if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
+                let Found { features, queue_size, mut protocol, limits, .. } = found;
+                protocol.limited(plan.max_segments);
+                let queues = plan.build(&mut shared, features, resources).ok_or(no_memory)?;
+                return Ok(Prepared { features, protocol, queues, dump: dump_limits(&limits, queue_size) });
+            }
+        }
+        if queues == 1 {
+            return Err(no_memory);
+        }
+        queues /= 2;
     }
-    protocol.limited(max_segments);
-    let layout = Layout::new(QueueOptions {
-        ring,
-        size: queue_size,
-        slots: requests,
-        max_segments,
-        indirect: features.contains(Features::RING_INDIRECT_DESC),
-        large_tables: extent.large_tables,
-    })
-    .map_err(|_| configuration(declined::QUEUE_TOO_SMALL))?;
-    let slots = resources.private(layout.slots()).ok_or(configuration(declined::NO_MEMORY))?;
-    resources.configure(&parameters.configuration(port_configuration(&limits, extent, requests)));
-    let scratch_bytes = extent.scratch_buffers * D::SCRATCH_BYTES;
-    // The scratch buffers are aligned, which may cost less than one alignment.
-    let bytes =
-        (layout.shared_bytes().next_multiple_of(WORD_BYTES * 2) + scratch_bytes).next_multiple_of(WORD_BYTES);
-    // What a legacy device's ring is aligned to beyond what any memory here is.
-    let skipped = if layout.alignment() > SHARED_ALIGNMENT { layout.alignment() } else { 0 };
-    let mut shared =
-        resources.uncached_extension(bytes + skipped).ok_or(configuration(declined::NO_MEMORY))?;
-    let ring_memory =
-        shared.split(layout.shared_bytes(), layout.alignment()).ok_or(configuration(declined::NO_MEMORY))?;
-    let scratch = ScratchPool::new(&mut shared, D::SCRATCH_BYTES, extent.scratch_buffers)
-        .ok_or(configuration(declined::NO_MEMORY))?;
-    let ring = RequestQueue::new(ring_memory, layout, slots, features)
-        .map_err(|_| configuration(declined::NO_MEMORY))?;
-    Ok(Prepared {
-        features,
-        protocol,
-        path: RequestPath::new(ring, scratch),
-        dump: dump_limits(&limits, queue_size),
-    })
+}
+
+/// How so many queues are made.
+struct Plan<D> {
+    queues: u16,
+    share: Share,
+    max_segments: u16,
+    layout: Layout<D>,
+}
+
+impl<D: Protocol> Plan<D> {
+    fn new(found: &Found<D>, extent: &Extent, queues: u16) -> Result<Self, Declined> {
+        let too_small = configuration(declined::QUEUE_TOO_SMALL);
+        let share = extent.share(queues);
+        let indirect = found.features.contains(Features::RING_INDIRECT_DESC);
+        // Requests without tables lie in the ring, which then has to be all theirs, or long ones would have no place. Of a dump
+        // there is one.
+        let requests = if indirect || extent.queues == 1 { share.requests } else { extent.entries };
+        let requests = found.queue_size.min(requests);
+        // A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1).
+        let max_segments =
+            max_segments(if indirect { found.queue_size } else { requests }, extent, &found.limits);
+        if max_segments < MIN_SEGMENTS {
+            return Err(too_small);
+        }
+        let layout = Layout::new(QueueOptions {
+            ring: found.ring,
+            size: found.queue_size,
+            slots: requests,
+            max_segments,
+            indirect,
+            large_tables: share.large_tables,
+        })
+        .map_err(|_| too_small)?;
+        Ok(Self { queues, share, max_segments, layout })
+    }
+
+    /// Requests that the queues take at once.
+    fn requests(&self) -> u32 {
+        u32::from(self.queues) * self.layout.slots() as u32
+    }
+
+    /// Shared memory of one queue.
+    fn bytes_of_one(&self) -> usize {
+        // The scratch buffers are aligned, which may cost less than one alignment.
+        let scratch = self.share.scratch_buffers * D::SCRATCH_BYTES;
+        (self.layout.shared_bytes().next_multiple_of(WORD_BYTES * 2) + scratch).next_multiple_of(WORD_BYTES)
+    }
+
+    fn shared_bytes(&self) -> usize {
+        let bytes = self.bytes_of_one();
+        let others = usize::from(self.queues - 1) * bytes.next_multiple_of(self.layout.alignment());
+        // What a legacy device's ring is aligned to beyond what any memory here is.
+        let skipped = if self.layout.alignment() > SHARED_ALIGNMENT { self.layout.alignment() } else { 0 };
+        others + bytes + skipped
+    }
+
+    fn build<P: Port>(
+        &self,
+        shared: &mut Region,
+        features: Features,
+        resources: &mut impl Resources<Port = P>,
+    ) -> Option<Queues<Request<P, D>, D>> {
+        type Slots<P, D> = &'static mut [Slot<Request<P, D>>];
+        let mut slots = ArrayVec::<Slots<P, D>, { MAX_QUEUES as usize }>::new();
+        for _ in 0..self.queues {
+            slots.try_push(resources.private(self.layout.slots(), |_| Some(Slot::default()))?).ok()?;
+        }
+        let all = resources.private(usize::from(self.queues), |_| {
+            let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
+            let scratch = ScratchPool::new(shared, D::SCRATCH_BYTES, self.share.scratch_buffers)?;
+            let ring = RequestQueue::new(memory, self.layout, slots.pop()?, features).ok()?;
+            Some(Path::new(RequestPath::new(ring, scratch)))
+        })?;
+        Queues::new(all)
+    }
 }
 
 fn open<P: Port>(
@@ -140,6 +201,8 @@ fn open<P: Port>(
 struct Found<D> {
     features: Features,
     ring: RingFormat,
+    /// Request queues, all of one size.
+    queues: u16,
     queue_size: u16,
     protocol: D,
     limits: Limits,
@@ -150,7 +213,7 @@ fn look_at<P: Port, D: Protocol>(
     device: &Device<P::Bar>,
     port: &P,
     extent: &Extent,
-    place: (u32, u32),
+    (wanted_queues, place): (u16, (u32, u32)),
 ) -> Result<Found<D>, Declined> {
     let negotiating = device.reset(&mut || port.stall(1000)).map_err(transport)?;
     let wanted = negotiating.offered() & (extent.features | D::FEATURES);
@@ -164,10 +227,15 @@ fn look_at<P: Port, D: Protocol>(
         features if features.contains(Features::RING_PACKED) => RingFormat::Packed,
         _ => RingFormat::Split,
     };
-    let queue_size = usable_queue_size(ready.queue_size(D::REQUEST_QUEUE), ring, extent);
     let (protocol, limits) =
         D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(configuration)?;
-    Ok(Found { features, ring, queue_size, protocol, limits })
+    let offered = limits.request_queues.min(ready.queue_count() - D::REQUEST_QUEUE);
+    let most = offered.min(wanted_queues).min(extent.queues).max(1);
+    let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, extent);
+    let queue_size = size(0);
+    // A request may go to any queue, so none may be smaller than another; and none that is not there is used.
+    let queues = (1..most).take_while(|queue| size(*queue) == queue_size).count() as u16 + 1;
+    Ok(Found { features, ring, queues, queue_size, protocol, limits })
 }
 
 /// A packed ring's size is any number (virtio 1.3, 2.8.10.1); a split ring's is a power of two (2.7), and a device that
@@ -187,18 +255,18 @@ fn max_segments(queue_size: u16, extent: &Extent, limits: &Limits) -> u16 {
     by_queue.min(extent.segments).min(u16::try_from(limits.max_segments).unwrap_or(u16::MAX))
 }
 
-fn port_configuration(limits: &Limits, extent: &Extent, queue_size: u16) -> Configuration {
+fn port_configuration(limits: &Limits, max_segments: u16, requests: u32) -> Configuration {
     /// Smallest unit of memory that a scatter/gather element describes in the worst case.
     const PAGE_BYTES: u32 = 4096;
-    let max_segments = u32::from(max_segments(queue_size, extent, limits));
+    let max_segments = u32::from(max_segments);
     Configuration {
         targets: limits.targets,
         logical_units: limits.logical_units,
         // A buffer that starts inside a page touches one page more than its length says.
         max_transfer_bytes: limits.max_transfer_bytes.min(max_segments.saturating_sub(1) * PAGE_BYTES),
         max_segments,
-        max_requests: u32::from(queue_size),
-        max_requests_per_lun: limits.max_requests_per_lun.min(u32::from(queue_size)).max(1),
+        max_requests: requests,
+        max_requests_per_lun: limits.max_requests_per_lun.min(requests).max(1),
         alignment_mask: 3,
         caches_data: limits.caches_data,
     }
@@ -208,7 +276,9 @@ fn port_configuration(limits: &Limits, extent: &Extent, queue_size: u16) -> Conf
 /// one of those that this device can have.
 fn dump_limits(limits: &Limits, queue_size: u16) -> DumpLimits {
     let extent = &Extent::DUMP;
-    let configuration = port_configuration(limits, extent, queue_size.min(extent.requests));
+    let requests = queue_size.min(extent.share(1).requests);
+    let max_segments = max_segments(requests, extent, limits);
+    let configuration = port_configuration(limits, max_segments, requests.into());
     DumpLimits {
         max_transfer_bytes: configuration.max_transfer_bytes,
         max_segments: configuration.max_segments,
@@ -246,7 +316,13 @@ mod tests {
         max_transfer_bytes: u32::MAX,
         max_requests_per_lun: 1000,
         caches_data: true,
+        request_queues: 1,
     };
+
+    fn normal(queue_size: u16) -> Configuration {
+        let max_segments = max_segments(queue_size, &Extent::NORMAL, &LIMITS);
+        port_configuration(&LIMITS, max_segments, queue_size.into())
+    }
 
     #[test]
     fn a_queue_size_is_capped_and_for_a_split_ring_rounded_down_to_a_power_of_two() {
@@ -272,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_largest_transfer_fits_its_segments_even_when_it_starts_inside_a_page() {
-        let configuration = port_configuration(&LIMITS, &Extent::NORMAL, 256);
+        let configuration = normal(256);
 
         assert_eq!(configuration.max_segments, 254);
         assert_eq!(configuration.max_transfer_bytes, 253 * 4096);
@@ -280,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_small_queue_limits_the_segments() {
-        let configuration = port_configuration(&LIMITS, &Extent::NORMAL, 16);
+        let configuration = normal(16);
 
         assert_eq!(configuration.max_segments, 14);
         assert_eq!(configuration.max_requests, 16);

@@ -6,7 +6,7 @@
 //!   HwStorFindAdapter  probe: config → limits        find_adapter.rs   features, queue, memory, Configuration
 //!   HwStorInitialize                                 bring_up.rs       reset → FEATURES_OK → queue → DRIVER_OK
 //!   HwStorBuildIo      build_io: CDB → command       build_io.rs       SRB functions
-//!   HwStorStartIo      chain: command → header       start_io.rs       lock, slot, publish, unlock, doorbell
+//!   HwStorStartIo      chain: command → header       start_io.rs       which queue; lock, slot, publish, unlock, doorbell
 //!   interrupt                                        interrupt.rs      message → which DPC
 //!   HwStorDpcRoutine   complete: response → status   drain.rs          lock, take used buffers, unlock, complete
 //!   HwStorResetBus                                   reset.rs          device first, then the requests
@@ -17,18 +17,21 @@
 //! backlog. The slot keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master
 //! bit, so no request ends while the device may still write to its memory.
 //!
-//! Locks: one spin lock per request queue (`path`), waited for at DISPATCH_LEVEL only: StorPort's order is DPC and
-//! StartIo locks before interrupt locks, and what runs at DIRQL holds one of the latter. It is never held across a
-//! call that can come back to us (completing a request), and across the doorbell only where that tells the device a
+//! Locks: one spin lock per request queue (`queues.rs`: their order), waited for at DISPATCH_LEVEL only: StorPort's order is
+//! DPC and StartIo locks before interrupt locks, and what runs at DIRQL holds one of the latter. None is ever held across
+//! a call that can come back to us (completing a request), and across the doorbell only where that tells the device a
 //! position in the ring.
+//!
+//! Queues: everything of a request is its queue's, ring, backlog, scratch memory, DPC; which queue it is, `routing.rs`
+//! decides. What queues have in common is the device's state, and a reset, which there is for the whole device only.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod bring_up;
 mod build_io;
-mod configuration;
 mod capabilities;
+mod configuration;
 mod drain;
 mod dump;
 mod extent;
@@ -37,8 +40,10 @@ mod interrupt;
 mod io_control;
 mod parameters;
 mod protocol;
+mod queues;
 mod request_path;
 mod reset;
+mod routing;
 mod scratch;
 mod start_io;
 mod state;
@@ -48,20 +53,19 @@ pub use parameters::Parameters;
 pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
 pub use scratch::ScratchId;
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use extent::Extent;
-use request_path::RequestPath;
-use spin::mutex::SpinMutex;
+use queues::Queues;
+use routing::RoutingCell;
 use state::StateCell;
 use storport::{
     BuildIo, Declined, DpcKind, DumpLimits, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources,
 };
-use virtio::queue::Slot;
 use virtio::spec::Features;
 use virtio::transport::Device;
 
-/// A virtio storage adapter: the device, its request queue and the protocol of its requests.
+/// A virtio storage adapter: the device, its request queues and the protocol of its requests.
 pub struct Adapter<P: Port, D: Protocol> {
     port: P,
     device: Device<P::Bar>,
@@ -75,13 +79,13 @@ pub struct Adapter<P: Port, D: Protocol> {
     polled: bool,
     /// What another copy of the driver would say for itself in dump mode.
     dump: DumpLimits,
-    /// The interrupts StorPort gave us, as [`interrupt::encode`]d; read at DIRQL, where no lock may be taken.
-    interrupts: AtomicU32,
+    /// The interrupts StorPort gave us, and the queues in use.
+    routing: RoutingCell,
     state: StateCell,
     /// Bus Master is off: the device was kept from memory because it does not end its reset, or was found so. Changed by
     /// what resets or starts the device only, of which the port driver lets one run at a time.
     bus_master_off: AtomicBool,
-    path: SpinMutex<RequestPath<Request<P, D>, D>>,
+    queues: Queues<Request<P, D>, D>,
 }
 
 /// A request on its way through the adapter.
@@ -91,8 +95,16 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     type Port = P;
     type Command = Command<D::Command>;
 
-    const PRIVATE_BYTES: usize = Extent::NORMAL.requests as usize * size_of::<Slot<Request<P, D>>>();
-    const DUMP_PRIVATE_BYTES: usize = Extent::DUMP.requests as usize * size_of::<Slot<Request<P, D>>>();
+    const MAX_QUEUES: u16 = queues::MAX_QUEUES;
+    const DUMP_PRIVATE_BYTES: usize =
+        Queues::<Request<P, D>, D>::private_bytes(1, Extent::DUMP.share(1).requests);
+
+    fn private_bytes(queues: u16) -> usize {
+        let with =
+            |queues| Queues::<Request<P, D>, D>::private_bytes(queues, Extent::NORMAL.share(queues).requests);
+        // The device may want fewer, which then are larger.
+        (1..=queues.clamp(1, Self::MAX_QUEUES)).map(with).max().unwrap_or(0)
+    }
 
     fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
         Self::find(resources)
@@ -116,7 +128,7 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
 
     fn dpc(&self, kind: DpcKind) {
         match kind {
-            DpcKind::RequestQueue => self.drain(),
+            DpcKind::RequestQueue(queue) => self.drain(queue),
             DpcKind::Configuration => self.configuration_changed(),
         }
     }

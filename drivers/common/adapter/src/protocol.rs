@@ -22,7 +22,7 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// the limits told to StorPort depend on.
     const CHANGEABLE: Features = Features::empty();
 
-    /// The virtqueue that takes requests.
+    /// The first virtqueue that takes requests; others follow it.
     const REQUEST_QUEUE: u16;
 
     /// Bytes of memory that one request may share with the device besides its own buffer; a multiple of 16, or 0 when none
@@ -129,6 +129,8 @@ pub struct Limits {
     pub max_requests_per_lun: u32,
     /// Completed writes may still be in a volatile cache.
     pub caches_data: bool,
+    /// Request queues.
+    pub request_queues: u16,
 }
 
 /// One request as it goes into the ring: header and where the data is.

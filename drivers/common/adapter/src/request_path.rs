@@ -1,4 +1,4 @@
-//! One request queue and the requests that wait for it. `&mut RequestPath` is the proof that its lock is held.
+//! A request queue and the requests that wait for it. `&mut RequestPath` is the proof that its lock is held.
 
 use core::marker::PhantomData;
 
@@ -32,11 +32,12 @@ pub(crate) struct RequestPath<S: 'static, D: Protocol> {
     /// They wait for scratch memory.
     starved: Backlog<S, Command<D::Command>>,
     scratch: ScratchPool,
-    /// Known once the device runs.
+    /// Known once the device runs, if it uses the queue.
     pub(crate) doorbell: Option<Doorbell>,
 }
 
 /// What the device has to be told, once the lock is dropped.
+/// Which queue it is, whoever sends it knows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Notification {
     pub(crate) doorbell: Doorbell,
@@ -200,10 +201,9 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         }
     }
 
-    /// Takes every request back, from the ring and the backlog. Only after the device was reset, was kept from memory, or
-    /// is gone: until then it may write to theirs.
-    pub(crate) fn take_all(&mut self) -> Backlog<S, Command<D::Command>> {
-        let mut all = Backlog::new();
+    /// Takes every request back, from the ring and the backlog, and puts it behind `all`. Only after the device was reset,
+    /// was kept from memory, or is gone: until then it may write to theirs.
+    pub(crate) fn take_all(&mut self, all: &mut Backlog<S, Command<D::Command>>) {
         while let Some(srb) = self.ring.take_outstanding() {
             all.push_back(srb);
         }
@@ -213,7 +213,31 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             }
         }
         self.scratch.give_all();
-        all
+    }
+
+    /// Empties the ring for a start of the device, which is in reset. What a reset that timed out left in it, because the
+    /// device could not be kept from memory either, was never answered; the device has forgotten it.
+    pub(crate) fn empty(&mut self) {
+        while let Some(srb) = self.ring.take_outstanding() {
+            self.backlog.push_back(srb);
+        }
+        self.ring.reset();
+        self.doorbell = None;
+    }
+
+    /// Has all that waits wait for another queue, as this one, which is empty, will not be used any more. Between two steps
+    /// nothing is in a request's scratch memory that it would miss: the next step fills it anew, in that queue's.
+    pub(crate) fn hand_over(&mut self, to: &mut Self) {
+        debug_assert_eq!(self.ring.in_flight(), 0, "the device has some");
+        for waiting in [&mut self.backlog, &mut self.starved] {
+            while let Some(mut srb) = waiting.pop_front() {
+                if let Some(Command::Request(command, Some(_))) = srb.command() {
+                    srb.set_command(Command::Request(command, None));
+                }
+                to.backlog.push_back(srb);
+            }
+        }
+        self.scratch.give_all();
     }
 
     fn submit(&mut self, protocol: &D, srb: S) -> Result<(), Kept<S>> {

@@ -1,5 +1,7 @@
 //! Reset, and what becomes of the requests that were outstanding.
 //!
+//! There is one reset for all queues of a device, so it takes all their locks, and the requests of all end with it.
+//!
 //! First the device, then the requests: until the device has been reset it may still write to their memory. A device
 //! that does not come back from its reset is kept from memory by other means: with Bus Master off, its PCI function issues
 //! no memory request, whatever its virtio side is doing. Then the requests end as well, which is what StorPort expects of
@@ -11,14 +13,13 @@
 
 use core::sync::atomic::Ordering;
 
-use spin::mutex::spin::SpinMutexGuard;
 use storport::port::LogPart;
-use storport::{Backlog, Completion, DpcKind, LogEvent, Port, SrbStatus};
+use storport::{Backlog, Completion, DpcKind, LogEvent, Port, Srb, SrbStatus};
 use virtio::transport::{BusMasterError, TransportError};
 
 use crate::build_io::Command;
 use crate::protocol::Protocol;
-use crate::request_path::RequestPath;
+use crate::queues::AllPaths;
 use crate::state::State;
 use crate::{Adapter, Request};
 
@@ -62,7 +63,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Returns whether it works.
     pub(crate) fn reset(&self, reason: Reason) -> bool {
         self.port.log(LogEvent { part: LogPart::Reset, number: reason as u32 });
-        let mut path = self.path.lock();
+        let mut paths = self.queues.lock_all();
         // The port driver may have stopped the adapter since the reason for this: its requests wait for the restart.
         if !self.state.set_unless_stopped(State::Failed) {
             return false;
@@ -70,19 +71,19 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         match self.reset_device() {
             Ok(()) => {}
             Err(TransportError::Removed) => {
-                drop(path);
+                drop(paths);
                 self.device_found_gone();
                 return false;
             }
             Err(error) => {
                 self.port.log(LogEvent { part: LogPart::Transport, number: error.code() });
-                self.end_without_reset(path);
+                self.end_without_reset(paths);
                 return false;
             }
         }
-        let mut ended = path.take_all();
-        let restarted = self.bring_up(&mut path);
-        drop(path);
+        let mut ended = take_all(&mut paths);
+        let restarted = self.bring_up(&mut paths);
+        drop(paths);
         self.end_all(&mut ended, SrbStatus::BUS_RESET);
         match restarted {
             Ok(()) => true,
@@ -94,15 +95,15 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     /// Ends the requests of a device that does not end its reset, as far as it cannot reach their memory any more.
-    fn end_without_reset(&self, mut path: SpinMutexGuard<'_, RequestPath<Request<P, D>, D>>) {
+    fn end_without_reset(&self, mut paths: AllPaths<'_, Request<P, D>, D>) {
         match self.cut_off() {
             CutOff::Done => {
-                let mut ended = path.take_all();
-                drop(path);
+                let mut ended = take_all(&mut paths);
+                drop(paths);
                 self.end_all(&mut ended, SrbStatus::BUS_RESET);
             }
             CutOff::Gone => {
-                drop(path);
+                drop(paths);
                 self.device_found_gone();
             }
             CutOff::Failed => {}
@@ -157,7 +158,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    /// As [`device_gone`](Self::device_gone), from where the queue's lock may not be waited for: below DISPATCH_LEVEL, a
+    /// As [`device_gone`](Self::device_gone), from where a queue's lock may not be waited for: below DISPATCH_LEVEL, a
     /// DPC on the same processor could wait for it as well, for ever.
     pub(crate) fn device_gone_at_any_level(&self) {
         self.state.set(State::Gone);
@@ -173,11 +174,23 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// The device is no longer there: nothing of it may be touched, and it touches no memory any more.
     pub(crate) fn device_gone(&self) {
-        let mut ended = {
-            let mut path = self.path.lock();
-            self.state.set(State::Gone);
-            path.take_all()
-        };
-        self.end_all(&mut ended, SrbStatus::NO_DEVICE);
+        // Before the first lock: what a queue gets after it was emptied is refused there.
+        self.state.set(State::Gone);
+        for path in self.queues.iter() {
+            let mut ended = Backlog::new();
+            path.lock().take_all(&mut ended);
+            self.end_all(&mut ended, SrbStatus::NO_DEVICE);
+        }
     }
+}
+
+/// Takes every request of every queue back.
+fn take_all<S: Srb<Command<D::Command>>, D: Protocol>(
+    paths: &mut AllPaths<'_, S, D>,
+) -> Backlog<S, Command<D::Command>> {
+    let mut all = Backlog::new();
+    for path in paths.iter_mut() {
+        path.take_all(&mut all);
+    }
+    all
 }

@@ -4,6 +4,7 @@ use storport::{Completion, Port, Srb, SrbStatus};
 
 use crate::build_io::Command;
 use crate::protocol::Protocol;
+use crate::queues::{Path, PathGuard};
 use crate::request_path::{Notification, Started};
 use crate::reset::Reason;
 use crate::state::State;
@@ -31,15 +32,19 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    /// Rings a doorbell, with the queue's lock not held.
-    pub(crate) fn notify(&self, Notification { doorbell, next }: Notification) {
+    /// Rings a queue's doorbell, with its lock not held.
+    pub(crate) fn notify(
+        &self,
+        path: &Path<Request<P, D>, D>,
+        Notification { doorbell, next }: Notification,
+    ) {
         if !doorbell.tells_position() {
             self.device.notify(&doorbell, next);
             return;
         }
         // Another processor, or StorPort during a completion, may have gone on in the ring and said so since. An older
         // position after that would take back what the device was told (2.9), so none may come in between.
-        let path = self.path.lock();
+        let path = path.lock();
         if self.state.get() == State::Running {
             self.device.notify(&doorbell, path.ring.position());
         }
@@ -48,7 +53,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// On a device that does not run nothing is written, and the request ends as any other does there.
     #[cold]
     fn configure(&self, mut srb: Request<P, D>, command: D::Command) {
-        let path = self.path.lock();
+        // Every start and every reset of the device needs this lock too.
+        let path = self.queues.first().lock();
         if self.state.get() == State::Running
             && let Some((offset, value)) = D::configuration_write(command)
         {
@@ -60,14 +66,46 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         self.start_request(srb);
     }
 
+    #[inline]
     fn start_request(&self, srb: Request<P, D>) {
-        let started = {
-            let mut path = self.path.lock();
-            path.start(&self.protocol, self.state.get(), srb)
-        };
+        // One load is all that the choice costs where there is none.
+        if self.routing.has_choice() {
+            self.start_in_one_of_several(srb);
+        } else {
+            let path = self.queues.first();
+            self.start_in(path, path.lock(), srb);
+        }
+    }
+
+    /// Chooses the queue. A start with fewer interrupts that comes in between may take it out of use; whoever holds a queue's
+    /// lock sees which are.
+    fn start_in_one_of_several(&self, srb: Request<P, D>) {
+        let chosen = self.routing.get();
+        let message = if chosen.by_message { self.port.message_for(&srb) } else { None };
+        let queue = chosen.queue(message, || self.port.processor());
+        if let Some(path) = self.queues.get(queue) {
+            let guard = path.lock();
+            if queue < self.routing.get().queues {
+                self.start_in(path, guard, srb);
+                return;
+            }
+        }
+        let path = self.queues.first();
+        self.start_in(path, path.lock(), srb);
+    }
+
+    #[inline]
+    fn start_in(
+        &self,
+        path: &Path<Request<P, D>, D>,
+        mut guard: PathGuard<'_, Request<P, D>, D>,
+        srb: Request<P, D>,
+    ) {
+        let started = guard.start(&self.protocol, self.state.get(), srb);
+        drop(guard);
         match started {
             // Outside the lock: the register write traps to the host, which takes as long as many requests.
-            Started::Taken(Some(notification)) => self.notify(notification),
+            Started::Taken(Some(notification)) => self.notify(path, notification),
             Started::Taken(None) => {}
             Started::Refused(srb, completion) => self.refuse_or_start_again(srb, completion),
         }
@@ -76,13 +114,15 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// A request that was refused, unless that was for a reset that has ended since.
     #[cold]
     fn refuse_or_start_again(&self, srb: Request<P, D>, refusal: Completion) {
+        // The first queue is in use whenever the device is.
+        let path = self.queues.first();
         let started = if self.comes_back() {
-            self.path.lock().start(&self.protocol, self.state.get(), srb)
+            path.lock().start(&self.protocol, self.state.get(), srb)
         } else {
             Started::Refused(srb, refusal)
         };
         match started {
-            Started::Taken(Some(notification)) => self.notify(notification),
+            Started::Taken(Some(notification)) => self.notify(path, notification),
             Started::Taken(None) => {}
             Started::Refused(srb, completion) => self.port.complete(srb, completion),
         }

@@ -18,8 +18,9 @@ pub(crate) enum State {
     Gone = 4,
 }
 
-/// The adapter's state. Changed with the queue's lock held, so that whoever holds it sees one state, with one
-/// exception: `ScsiStopAdapter` comes at DIRQL, where that lock may not be waited for.
+/// The adapter's state, one for all queues. That requests may be given to the device is said with all queues' locks held,
+/// when all are ready; so whoever holds one of them and reads [`State::Running`] has a queue that the device knows. What
+/// says the opposite needs no lock: requests that slip in are taken back with the others, or wait for the restart.
 #[derive(Debug)]
 pub(crate) struct StateCell(AtomicU8);
 

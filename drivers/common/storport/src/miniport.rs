@@ -16,11 +16,14 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     /// What `build_io` decodes and `start_io` needs. Lives in the SRB extension.
     type Command: Copy + Send + 'static;
 
-    /// Bytes of memory for itself that the miniport takes with [`Resources::private`].
-    const PRIVATE_BYTES: usize;
+    /// Most request queues that it makes use of, however many processors there are.
+    const MAX_QUEUES: u16;
 
-    /// The same in dump mode, where memory is short.
+    /// Bytes of memory for itself that the miniport takes with [`Resources::private`] in dump mode, where there is little.
     const DUMP_PRIVATE_BYTES: usize;
+
+    /// The same while the system runs, for a machine on which there may be so many request queues.
+    fn private_bytes(queues: u16) -> usize;
 
     /// Finds out whether this is our adapter and what it can do (`HwStorFindAdapter`).
     /// IRQL: PASSIVE_LEVEL, in dump mode HIGH_LEVEL. Lock: none.
@@ -29,7 +32,7 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     /// The log entry that says why the adapter is declined.
     fn find_adapter(resources: &mut impl Resources<Port = Self::Port>) -> Result<Self, Declined>;
 
-    /// Starts the device (`HwStorInitialize`). IRQL: DIRQL. Lock: interrupt.
+    /// Starts the device (`HwStorInitialize`). IRQL: DIRQL. Lock: interrupt. The only time for [`Port::spread`].
     ///
     /// # Errors
     /// The log entry that says why the device could not be started.
@@ -38,7 +41,8 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     /// Decodes and checks a request before it is started (`HwStorBuildIo`). IRQL: DISPATCH_LEVEL or below. Lock: none.
     fn build_io(&self, srb: &mut <Self::Port as Port>::Srb<Self::Command>) -> BuildIo<Self::Command>;
 
-    /// Starts a request (`HwStorStartIo`). IRQL: DISPATCH_LEVEL. Lock: StartIo.
+    /// Starts a request (`HwStorStartIo`). IRQL: DISPATCH_LEVEL. Lock: StartIo; none, and several processors at once, where
+    /// the port driver agreed to that ([`Port::spread`]).
     fn start_io(&self, srb: <Self::Port as Port>::Srb<Self::Command>);
 
     /// Looks at an interrupt (`HwStorInterrupt` with `None`, `HwMSInterruptRoutine` with the message's number).
@@ -96,8 +100,8 @@ pub enum Interrupts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct InterruptWork {
-    /// Used buffers may be waiting in the request queue.
-    pub request_queue: bool,
+    /// Used buffers may be waiting in this request queue, counted from 0. One at most: no two share an interrupt.
+    pub request_queue: Option<u16>,
     /// The device's configuration or status changed.
     pub configuration: bool,
 }
@@ -105,7 +109,7 @@ pub struct InterruptWork {
 impl InterruptWork {
     /// Whether the interrupt was the adapter's.
     pub const fn is_ours(self) -> bool {
-        self.request_queue || self.configuration
+        self.request_queue.is_some() || self.configuration
     }
 }
 
@@ -113,20 +117,47 @@ impl InterruptWork {
 /// request to queue it, whatever that one's arguments were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DpcKind {
-    /// Take used buffers off the request queue.
-    RequestQueue,
     /// Look at a changed configuration or status.
     Configuration,
+    /// Take used buffers off a request queue, counted from 0.
+    RequestQueue(u16),
 }
 
 impl DpcKind {
-    /// How many kinds there are.
-    pub const COUNT: usize = 2;
-    /// Every kind, in index order.
-    pub const ALL: [Self; Self::COUNT] = [Self::RequestQueue, Self::Configuration];
+    /// How many there are with so many request queues.
+    pub const fn count(queues: u16) -> usize {
+        1 + queues as usize
+    }
 
-    /// A small number for the kind, below [`COUNT`](Self::COUNT).
+    /// A number for each, counted from 0.
     pub const fn index(self) -> usize {
-        self as usize
+        match self {
+            Self::Configuration => 0,
+            Self::RequestQueue(queue) => 1 + queue as usize,
+        }
+    }
+
+    /// The one with this number.
+    pub const fn from_index(index: usize) -> Self {
+        match index.checked_sub(1) {
+            None => Self::Configuration,
+            Some(queue) => Self::RequestQueue(queue as u16),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dpc_has_a_number_of_its_own() {
+        for queues in [1, 2, 64] {
+            let kinds: Vec<_> = (0..DpcKind::count(queues)).map(DpcKind::from_index).collect();
+
+            assert_eq!(kinds[0], DpcKind::Configuration);
+            assert_eq!(kinds[usize::from(queues)], DpcKind::RequestQueue(queues - 1));
+            assert!((0..).zip(&kinds).all(|(index, kind)| kind.index() == index));
+        }
     }
 }

@@ -30,6 +30,20 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);
 
+    /// Has requests started on as many processors at once as there are request queues, and each announced by the message of
+    /// its queue where it was started, as far as the port driver can do that. Only in
+    /// [`initialize`](crate::Miniport::initialize). Returns whether [`message_for`](Self::message_for) says anything.
+    /// IRQL: the interrupt's.
+    fn spread(&self, spread: &Spread) -> bool;
+
+    /// The message that had better announce the end of a request: one of those that [`spread`](Self::spread) was told of.
+    /// Only in [`start_io`](crate::Miniport::start_io). IRQL: any up to DISPATCH_LEVEL.
+    fn message_for<C: Copy + Send + 'static>(&self, srb: &Self::Srb<C>) -> Option<u32>;
+
+    /// A number for the processor that this runs on, counted from 0 through all groups. IRQL: any; below DISPATCH_LEVEL it may
+    /// be another processor the next moment.
+    fn processor(&self) -> u32;
+
     /// Sets or clears Bus Master Enable in the function's PCI configuration space. `Ok`: the bit reads as it was asked for,
     /// and if that is clear, the device has done its last access to memory. IRQL: any up to the interrupt's.
     ///
@@ -39,6 +53,24 @@ pub trait Port: Clone + Send + Sync + 'static {
 
     /// Writes an entry to the system event log. IRQL: any up to the interrupt's.
     fn log(&self, event: LogEvent);
+}
+
+/// How requests are to be spread over several request queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// How many request queues there are; at least two.
+    pub queues: u16,
+    /// The message of the first one. The others' follow it.
+    pub first_message: u16,
+    /// How many messages the adapter was given: more than the queues have, for the configuration has one as well.
+    pub messages: u16,
+}
+
+impl Spread {
+    /// The message of the last queue.
+    pub const fn last_message(&self) -> u16 {
+        self.first_message + (self.queues - 1)
+    }
 }
 
 /// One entry for the system event log.
@@ -79,6 +111,10 @@ pub enum LogPart {
 /// Of the memory that is shared with the device: a cache line, more than any part of a ring asks for, but a legacy device's.
 pub const SHARED_ALIGNMENT: usize = 64;
 
+/// Of the memory that is not: two cache lines, because processors fetch them in pairs. Values of two queues never lie in the
+/// same pair, so that no processor waits for a line that only another one's queue needs.
+pub const PRIVATE_ALIGNMENT: usize = 128;
+
 /// The adapter's resources while the port driver asks the miniport to find it (`HwStorFindAdapter`,
 /// PASSIVE_LEVEL).
 pub trait Resources {
@@ -100,11 +136,24 @@ pub trait Resources {
     /// Maps one base address register; `None` when the function has no such range.
     fn map_bar(&mut self, index: u8) -> Option<<Self::Port as Port>::Bar>;
 
-    /// Takes values in memory that the device cannot reach, for as long as the adapter exists: part of the device
-    /// extension, so nothing has to be given back. Can be asked for once; `None` when they are more than
-    /// [`Miniport::PRIVATE_BYTES`](crate::Miniport::PRIVATE_BYTES), or in dump mode
+    /// Makes values in memory that the device cannot reach, for as long as the adapter exists: part of the device
+    /// extension, so nothing has to be given back, nor is anything dropped. They start at a multiple of
+    /// [`PRIVATE_ALIGNMENT`]. `None` when they are more than [`private_room`](Self::private_room), or one of them is not to be
+    /// had.
+    fn private<T: Send>(
+        &mut self,
+        count: usize,
+        make: impl FnMut(usize) -> Option<T>,
+    ) -> Option<&'static mut [T]>;
+
+    /// Bytes that are left for [`private`](Self::private): at first at least
+    /// [`Miniport::private_bytes`](crate::Miniport::private_bytes), or in dump mode
     /// [`DUMP_PRIVATE_BYTES`](crate::Miniport::DUMP_PRIVATE_BYTES).
-    fn private<T: Default + Send>(&mut self, count: usize) -> Option<&'static mut [T]>;
+    fn private_room(&self) -> usize;
+
+    /// How many request queues there had better be: one for each processor that is active, in all groups, as far as there is
+    /// private memory and a DPC for each.
+    fn queues(&self) -> u16;
 
     /// Whether this image was loaded to write a crash dump or the hibernation file: then there are no interrupts, no DPCs
     /// and no log, and memory is short.
@@ -115,11 +164,11 @@ pub trait Resources {
     fn parameter(&mut self, name: &CStr) -> Option<u32>;
 
     /// Tells the port driver what the adapter can do. Must come before
-    /// [`uncached_extension`](Self::uncached_extension), which sizes DMA resources by it.
+    /// [`uncached_extension`](Self::uncached_extension), which sizes DMA resources by it. What is told last counts.
     fn configure(&mut self, configuration: &Configuration);
 
     /// Memory shared with the device, physically contiguous, zeroed and aligned to [`SHARED_ALIGNMENT`], for as long as the
-    /// adapter exists. Can be asked for once.
+    /// adapter exists. Can be asked for until there is some.
     fn uncached_extension(&mut self, bytes: usize) -> Option<Region>;
 }
 

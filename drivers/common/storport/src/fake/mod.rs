@@ -7,6 +7,6 @@ mod port;
 mod resources;
 mod srb;
 
-pub use port::{Completed, FakePort};
+pub use port::{Channels, Completed, FakePort, run_on};
 pub use resources::FakeResources;
 pub use srb::{FakeSrb, SrbBuilder};

@@ -1,5 +1,6 @@
 //! The fake's [`Port`]: records what the miniport does.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +9,7 @@ use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, s
 
 use super::srb::{FakeSrb, SrbBuilder};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
-use crate::port::{LogEvent, Port};
+use crate::port::{LogEvent, Port, Spread};
 use crate::srb::{Completion, DumpLimits, Srb as _};
 
 /// How one request came back.
@@ -48,8 +49,33 @@ struct Record {
     unit_changes: usize,
     dump_mode: bool,
     parameters: Vec<(String, u32)>,
+    channels: Channels,
+    spread: Option<Spread>,
     at_completion: Option<Step>,
     at_stall: Option<Step>,
+}
+
+/// What the port driver does with requests for several queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channels {
+    /// The processor that starts a request has a message of its own, as far as there are.
+    #[default]
+    ByProcessor,
+    /// It knows nothing of such things.
+    Unsupported,
+    /// It agreed, and then says nothing.
+    Silent,
+    /// It agreed, and then names this message, whatever it was told.
+    Message(u32),
+}
+
+thread_local! {
+    static PROCESSOR: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Which processor this thread is from now on.
+pub fn run_on(processor: u32) {
+    PROCESSOR.set(processor);
 }
 
 /// What a test does in the middle of a call to the miniport.
@@ -121,6 +147,16 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().dump_mode
     }
 
+    /// What becomes of requests for several queues.
+    pub fn set_channels(&self, channels: Channels) {
+        self.record().channels = channels;
+    }
+
+    /// What the miniport asked for with [`Port::spread`] last.
+    pub fn spread_asked(&self) -> Option<Spread> {
+        self.record().spread
+    }
+
     /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
     pub fn submit<M: Miniport<Port = Self>>(&self, adapter: &M, request: SrbBuilder) {
         let mut srb: FakeSrb<M::Command> = request.build();
@@ -137,8 +173,8 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
     pub fn interrupt<M: Miniport<Port = Self>>(&self, adapter: &M, message: Option<u32>) -> bool {
         assert!(!self.is_for_dump(), "nobody takes interrupts in dump mode");
         let work = adapter.interrupt(message);
-        if work.request_queue {
-            self.issue_dpc(DpcKind::RequestQueue);
+        if let Some(queue) = work.request_queue {
+            self.issue_dpc(DpcKind::RequestQueue(queue));
         }
         if work.configuration {
             self.issue_dpc(DpcKind::Configuration);
@@ -235,6 +271,30 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         if !record.dpcs.contains(&kind) {
             record.dpcs.push(kind);
         }
+    }
+
+    fn spread(&self, spread: &Spread) -> bool {
+        assert!(spread.queues > 1, "one queue needs nothing of the kind");
+        assert!(spread.last_message() < spread.messages, "{spread:?} names a message that there is not");
+        let mut record = self.record();
+        record.spread = Some(*spread);
+        record.channels != Channels::Unsupported
+    }
+
+    fn message_for<C: Copy + Send + 'static>(&self, _srb: &FakeSrb<C>) -> Option<u32> {
+        let record = self.record();
+        match (record.channels, record.spread) {
+            (Channels::Unsupported, _) | (_, None) => panic!("nobody has agreed to anything"),
+            (Channels::Silent, _) => None,
+            (Channels::Message(message), _) => Some(message),
+            (Channels::ByProcessor, Some(spread)) => {
+                Some(u32::from(spread.first_message) + self.processor() % u32::from(spread.queues))
+            }
+        }
+    }
+
+    fn processor(&self) -> u32 {
+        PROCESSOR.get()
     }
 
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {

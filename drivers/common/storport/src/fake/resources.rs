@@ -6,7 +6,7 @@ use virtio::memory::Region;
 use virtio::transport::{Bar, ConfigSpace};
 
 use super::port::FakePort;
-use crate::port::{Configuration, Resources};
+use crate::port::{Configuration, PRIVATE_ALIGNMENT, Resources};
 
 /// All the memory there is in dump mode ("Restrictions on Miniport Drivers that Manage the Boot Drive").
 const DUMP_BYTES: usize = 32 << 10;
@@ -23,6 +23,12 @@ pub struct FakeResources<'a, B, S> {
     pub allocate: Box<dyn FnMut(usize) -> Option<Region> + 'a>,
     /// What the miniport told about itself.
     pub configuration: Option<Configuration>,
+    /// Processors that are active.
+    pub processors: u16,
+    /// Bytes of private memory that are left.
+    pub private_room: usize,
+    /// Whether there is an uncached extension.
+    pub has_memory: bool,
 }
 
 impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeResources<'_, B, S> {
@@ -41,8 +47,23 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
         (self.map_bar)(index)
     }
 
-    fn private<T: Default + Send>(&mut self, count: usize) -> Option<&'static mut [T]> {
-        Some(Box::leak((0..count).map(|_| T::default()).collect()))
+    fn private<T: Send>(
+        &mut self,
+        count: usize,
+        make: impl FnMut(usize) -> Option<T>,
+    ) -> Option<&'static mut [T]> {
+        let bytes = (count * size_of::<T>()).next_multiple_of(PRIVATE_ALIGNMENT);
+        self.private_room = self.private_room.checked_sub(bytes).expect("there is as much as was asked for");
+        let values: Box<[T]> = (0..count).map(make).collect::<Option<_>>()?;
+        Some(Box::leak(values))
+    }
+
+    fn private_room(&self) -> usize {
+        self.private_room
+    }
+
+    fn queues(&self) -> u16 {
+        self.processors
     }
 
     fn place(&self) -> (u32, u32) {
@@ -58,7 +79,7 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
     }
 
     fn configure(&mut self, configuration: &Configuration) {
-        assert!(self.configuration.is_none(), "the port driver was configured twice");
+        assert!(!self.has_memory, "the port driver was configured when it had used what it was told");
         self.configuration = Some(*configuration);
     }
 
@@ -68,6 +89,9 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
         if self.dump_mode() && bytes > DUMP_BYTES {
             return None;
         }
-        (self.allocate)(bytes)
+        assert!(!self.has_memory, "there is one uncached extension");
+        let memory = (self.allocate)(bytes);
+        self.has_memory = memory.is_some();
+        memory
     }
 }

@@ -12,6 +12,7 @@ use wdk_sys::{
     STOR_STATUS_SUCCESS, ULONG,
 };
 
+use super::entry;
 use super::extension::{DeviceExtension, Header};
 use super::resources::{KernelResources, Mode};
 use super::srb::{self, KernelSrb};
@@ -38,8 +39,10 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     // An earlier adapter uses the private memory that the new one is about to get.
     // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
     unsafe { DeviceExtension::<M>::clear(extension) };
-    let private = DeviceExtension::<M>::private(extension, M::PRIVATE_BYTES);
-    let mode = Mode::Normal(interrupt_of_message::<M>);
+    let queues = entry::most_queues();
+    // SAFETY: StorPort was told of as many bytes when the image was loaded.
+    let private = unsafe { DeviceExtension::<M>::share_out(extension, queues, M::private_bytes(queues)) };
+    let mode = Mode::Normal { message_routine: interrupt_of_message::<M>, most_queues: queues };
     // SAFETY: StorPort's device extension and its configuration for this adapter, ours for the length of the call; the
     // private memory belongs to the adapter that is being found.
     let mut resources = unsafe { KernelResources::<KernelPort>::new(hw, configuration, private, mode) };
@@ -109,13 +112,13 @@ fn interrupts(hw: HwDeviceExtension) -> Interrupts {
 unsafe extern "C" fn passive_initialize<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
     // SAFETY: StorPort's device extension.
     let header = unsafe { Header::of(HwDeviceExtension(extension)) };
-    for kind in DpcKind::ALL {
+    for index in 0..header.dpcs() {
         // SAFETY: InitializeDpc takes the DPC object, which lives as long as the adapter, and its routine ("StorPortInitializeDpc").
         unsafe {
             StorPortNotification(
                 _SCSI_NOTIFICATION_TYPE::InitializeDpc,
                 extension,
-                header.dpc(kind),
+                header.dpc(DpcKind::from_index(index)),
                 dpc::<M> as unsafe extern "C" fn(*mut STOR_DPC, PVOID, PVOID, PVOID),
             );
         }
@@ -193,8 +196,8 @@ unsafe fn handle_interrupt<M: Miniport<Port = KernelPort>>(
     };
     let work: InterruptWork = adapter.interrupt(message);
     let port = KernelPort::new(HwDeviceExtension(extension));
-    if work.request_queue {
-        port.issue_dpc(DpcKind::RequestQueue);
+    if let Some(queue) = work.request_queue {
+        port.issue_dpc(DpcKind::RequestQueue(queue));
     }
     if work.configuration {
         port.issue_dpc(DpcKind::Configuration);
@@ -202,20 +205,16 @@ unsafe fn handle_interrupt<M: Miniport<Port = KernelPort>>(
     BOOLEAN::from(work.is_ours())
 }
 
+/// The arguments of a DPC that was queued already are lost, but every DPC object is issued with the same number always.
 unsafe extern "C" fn dpc<M: Miniport<Port = KernelPort>>(
-    dpc: *mut STOR_DPC,
+    _dpc: *mut STOR_DPC,
     extension: PVOID,
-    _argument1: PVOID,
+    number: PVOID,
     _argument2: PVOID,
 ) {
-    // SAFETY: StorPort's device extension.
-    let header = unsafe { Header::of(HwDeviceExtension(extension)) };
     // SAFETY: StorPort's device extension of this miniport.
-    let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
-    // Which object it is says which work it is for: the arguments of a DPC that was queued already are lost.
-    let kind = DpcKind::ALL.into_iter().find(|kind| header.dpc(*kind) == dpc);
-    if let (Some(adapter), Some(kind)) = (adapter, kind) {
-        adapter.dpc(kind);
+    if let Some(adapter) = unsafe { DeviceExtension::<M>::adapter(extension) } {
+        adapter.dpc(DpcKind::from_index(number.addr()));
     }
 }
 

@@ -1,7 +1,9 @@
 //! DriverEntry: which routine is for what, told to StorPort once (`StorPortInitialize`).
 
 use core::ptr;
+use core::sync::atomic::{AtomicU16, Ordering};
 
+use wdk_sys::ntddk::KeQueryMaximumProcessorCountEx;
 use wdk_sys::storage::StorPortInitialize;
 use wdk_sys::{
     _INTERFACE_TYPE, ADDRESS_TYPE_FLAG_BTL8, DRIVER_OBJECT, HW_INITIALIZATION_DATA, NTSTATUS,
@@ -19,6 +21,9 @@ use crate::miniport::Miniport;
 
 /// Base address registers of a PCI function (`PCI_TYPE0_ADDRESSES`).
 pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
+
+/// ALL_PROCESSOR_GROUPS
+pub(super) const ALL_PROCESSOR_GROUPS: u16 = 0xffff;
 
 /// Makes the `DriverEntry` of an image that holds this one miniport: as StorPort drives it, and as the dump port driver
 /// does.
@@ -40,6 +45,15 @@ macro_rules! export_miniport {
             unsafe { $crate::kernel::entry::driver_entry::<$adapter, $dump>(driver, registry_path) }
         }
     };
+}
+
+/// Request queues that there can be at most, and that every device extension has room for: it is told to StorPort before
+/// there is any adapter. As many as there can be processors, and the miniport makes use of.
+static MOST_QUEUES: AtomicU16 = AtomicU16::new(1);
+
+/// What [`MOST_QUEUES`] was when the image was loaded.
+pub(super) fn most_queues() -> u16 {
+    MOST_QUEUES.load(Ordering::Relaxed)
 }
 
 /// DRIVER_OBJECT
@@ -68,13 +82,17 @@ pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>, N: Miniport<Port = Du
 }
 
 fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
+    // SAFETY: the routine has no preconditions.
+    let processors = unsafe { KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS) };
+    let queues = u16::try_from(processors).unwrap_or(u16::MAX).clamp(1, M::MAX_QUEUES);
+    MOST_QUEUES.store(queues, Ordering::Relaxed);
     HW_INITIALIZATION_DATA {
         HwInitialize: Some(hw::initialize::<M>),
         HwStartIo: Some(hw::start_io::<M>),
         HwInterrupt: Some(hw::interrupt::<M>),
         HwFindAdapter: hw::find_adapter::<M> as *const () as PVOID,
         HwBuildIo: Some(hw::build_io::<M>),
-        DeviceExtensionSize: DeviceExtension::<M>::bytes(M::PRIVATE_BYTES) as u32,
+        DeviceExtensionSize: DeviceExtension::<M>::bytes(queues, M::private_bytes(queues)) as u32,
         SrbExtensionSize: size_of_ulong::<SrbExtension<KernelSrb<M::Command>, M::Command>>(),
         FeatureSupport: STOR_FEATURE_DUMP_POINTERS | STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES,
         ..common::<M>()

@@ -1,14 +1,36 @@
 //! The device extension: StorPort allocates it, zeroed, from non-paged memory, one per adapter.
+//!
+//! ```text
+//!   Header   Adapter   DPC objects, message targets   private memory of the miniport
+//!   └─── the same size always ──┘└── by how many request queues there may be ───┘
+//! ```
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use wdk_sys::{PVOID, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC};
+use wdk_sys::{
+    GROUP_AFFINITY, PVOID, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC,
+};
 
 use super::HwDeviceExtension;
 use crate::miniport::{DpcKind, Miniport};
+use crate::port::PRIVATE_ALIGNMENT;
+
+/// A DPC object. Processors queue them at the same time; with this many bytes from one to the next, no two share a cache line,
+/// wherever the first one starts.
+#[repr(C)]
+pub(super) struct Dpc {
+    object: UnsafeCell<STOR_DPC>,
+    rest: [u8; 128 - size_of::<STOR_DPC>()],
+}
+
+/// Most messages that the INF files ask for, and so most that there can be targets of.
+const TARGETS: usize = 258;
+
+/// What StorPort writes of the messages with STOR_PERF_ADV_CONFIG_LOCALITY: on which processors each arrives.
+type Targets = [GROUP_AFFINITY; TARGETS];
 
 /// The part that does not depend on the miniport; it comes first, so that the port finds it without knowing the type.
 #[repr(C)]
@@ -17,7 +39,12 @@ pub(super) struct Header {
     found: AtomicBool,
     /// The DPC objects are initialised.
     dpcs_ready: AtomicBool,
-    dpcs: UnsafeCell<[STOR_DPC; DpcKind::COUNT]>,
+    /// For how many request queues there are DPC objects; set when the adapter is about to be found.
+    queues: AtomicUsize,
+    dpcs: AtomicPtr<Dpc>,
+    targets: AtomicPtr<Targets>,
+    /// Bytes of the uncached extension; 0 when there is none yet. StorPort gives it once, however often it is asked.
+    pub(super) uncached_bytes: AtomicUsize,
     /// Of logical unit 0 of target 0: StorPort reads it later than it is told of it.
     unit: UnsafeCell<STOR_ADDR_BTL8>,
 }
@@ -30,8 +57,29 @@ impl Header {
         unsafe { &*extension.0.cast::<Self>() }
     }
 
+    /// Null when there is none.
     pub(super) fn dpc(&self, kind: DpcKind) -> *mut STOR_DPC {
-        self.dpcs.get().cast::<STOR_DPC>().wrapping_add(kind.index())
+        let index = kind.index();
+        if index >= self.dpcs() {
+            return ptr::null_mut();
+        }
+        self.dpcs.load(Ordering::Relaxed).wrapping_add(index).cast()
+    }
+
+    /// How many DPC objects there are.
+    pub(super) fn dpcs(&self) -> usize {
+        match self.queues.load(Ordering::Relaxed) {
+            0 => 0,
+            queues => DpcKind::count(queues as u16),
+        }
+    }
+
+    /// A place for the targets of all messages, when there are no more than so many; null where there is none.
+    pub(super) fn targets(&self, messages: u16) -> *mut GROUP_AFFINITY {
+        if usize::from(messages) > TARGETS {
+            return ptr::null_mut();
+        }
+        self.targets.load(Ordering::Relaxed).cast()
     }
 
     pub(super) fn unit(&self) -> *mut STOR_ADDR_BTL8 {
@@ -52,22 +100,39 @@ impl Header {
 pub(super) struct DeviceExtension<M> {
     header: Header,
     adapter: MaybeUninit<M>,
-    // Behind it: the miniport's private memory.
+    // Behind it: DPC objects and targets, and the miniport's private memory.
+}
+
+/// Bytes of DPC objects and message targets for so many request queues; with 0 there are no DPCs.
+const fn port_bytes(queues: u16) -> usize {
+    let dpcs = if queues == 0 { 0 } else { DpcKind::count(queues) * size_of::<Dpc>() };
+    let targets = if queues > 1 { size_of::<Targets>() } else { 0 };
+    (dpcs + targets).next_multiple_of(align_of::<Targets>())
 }
 
 impl<M: Miniport> DeviceExtension<M> {
-    /// Where the private memory starts. A cache line, so that it shares none with the adapter.
-    const PRIVATE_OFFSET: usize = size_of::<Self>().next_multiple_of(64);
-
-    /// `DeviceExtensionSize` with this much private memory.
-    pub(super) const fn bytes(private: usize) -> usize {
-        Self::PRIVATE_OFFSET + private
+    /// `DeviceExtensionSize` for so many request queues and this much private memory.
+    pub(super) const fn bytes(queues: u16, private: usize) -> usize {
+        // StorPort aligns for any type, which is less than the private memory wants.
+        size_of::<Self>() + port_bytes(queues) + PRIVATE_ALIGNMENT + private
     }
 
-    /// The miniport's private memory, of this many bytes.
-    pub(super) fn private(extension: PVOID, bytes: usize) -> *mut [u8] {
-        let start = extension.cast::<u8>().wrapping_add(Self::PRIVATE_OFFSET);
-        ptr::slice_from_raw_parts_mut(start, bytes)
+    /// Shares out what lies behind the adapter: returns the miniport's private memory, of this many bytes.
+    ///
+    /// # Safety
+    /// `extension` must be a device extension that StorPort passed to a callback of the miniport `M`, of as many
+    /// [`bytes`](Self::bytes) as follow from `queues` and `private`.
+    pub(super) unsafe fn share_out(extension: PVOID, queues: u16, private: usize) -> *mut [u8] {
+        // SAFETY: the caller's promise.
+        let header = unsafe { Header::of(HwDeviceExtension(extension)) };
+        let dpcs = extension.cast::<u8>().wrapping_add(size_of::<Self>());
+        let targets = dpcs.wrapping_add(port_bytes(queues).saturating_sub(size_of::<Targets>()));
+        header.dpcs.store(dpcs.cast(), Ordering::Relaxed);
+        header.targets.store(if queues > 1 { targets.cast() } else { ptr::null_mut() }, Ordering::Relaxed);
+        header.queues.store(queues.into(), Ordering::Relaxed);
+        let start = dpcs.wrapping_add(port_bytes(queues));
+        let start = start.map_addr(|address| address.next_multiple_of(PRIVATE_ALIGNMENT));
+        ptr::slice_from_raw_parts_mut(start, private)
     }
 
     /// The adapter, once it was found.

@@ -29,10 +29,10 @@ pub use srb::KernelSrb;
 use static_assertions::const_assert_eq;
 use wdk_sys::{
     FIRMWARE_REQUEST_BLOCK, FIRMWARE_STATUS_ILLEGAL_REQUEST, FIRMWARE_STATUS_INVALID_PARAMETER,
-    HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, MINIPORT_DUMP_POINTERS,
+    HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, MINIPORT_DUMP_POINTERS, PERF_CONFIGURATION_DATA,
     PORT_CONFIGURATION_INFORMATION, PVOID, SCSI_REQUEST_BLOCK, SRB_IO_CONTROL, SRBEX_DATA_PNP,
-    SRBEX_DATA_SCSI_CDB16, STOR_ADDR_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_DPC,
-    STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
+    SRBEX_DATA_SCSI_CDB16, STARTIO_PERFORMANCE_PARAMETERS, STOR_ADDR_BTL8, STOR_DEVICE_CAPABILITIES_EX,
+    STOR_DPC, STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
 };
 
 // What StorPort reads and writes by offset. A header that leaves one of these incomplete makes it an empty structure
@@ -47,11 +47,13 @@ mod sizes {
     const_assert_eq!(size_of::<SRB_IO_CONTROL>(), crate::io_control::HEADER_BYTES);
     const_assert_eq!(size_of::<HW_INITIALIZATION_DATA>(), 208);
     const_assert_eq!(size_of::<MESSAGE_INTERRUPT_INFORMATION>(), 32);
+    const_assert_eq!(size_of::<PERF_CONFIGURATION_DATA>(), 40);
     const_assert_eq!(size_of::<PORT_CONFIGURATION_INFORMATION>(), 224);
     const_assert_eq!(size_of::<MINIPORT_DUMP_POINTERS>(), 112);
     const_assert_eq!(size_of::<SCSI_REQUEST_BLOCK>(), 88);
     const_assert_eq!(size_of::<SRBEX_DATA_PNP>(), 24);
     const_assert_eq!(size_of::<SRBEX_DATA_SCSI_CDB16>(), 40);
+    const_assert_eq!(size_of::<STARTIO_PERFORMANCE_PARAMETERS>(), 16);
     const_assert_eq!(size_of::<STOR_ADDR_BTL8>(), 16);
     const_assert_eq!(size_of::<STOR_DEVICE_CAPABILITIES_EX>(), crate::capabilities::FULL_BYTES);
     const_assert_eq!(size_of::<STOR_DPC>(), 72);

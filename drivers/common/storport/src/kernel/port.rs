@@ -2,18 +2,29 @@
 
 use core::ptr;
 
-use wdk_sys::storage::{StorPortLogError, StorPortNotification, StorPortStallExecution};
-use wdk_sys::{_SCSI_NOTIFICATION_TYPE, LONG, PVOID, SP_INTERNAL_ADAPTER_ERROR, STATE_CHANGE_LUN, ULONG};
+use wdk_sys::ntddk::KeGetCurrentProcessorNumberEx;
+use wdk_sys::storage::{
+    StorPortExtendedFunction, StorPortLogError, StorPortNotification, StorPortStallExecution,
+};
+use wdk_sys::{
+    _SCSI_NOTIFICATION_TYPE, _STORPORT_FUNCTION_CODE, LONG, PERF_CONFIGURATION_DATA, PVOID,
+    SP_INTERNAL_ADAPTER_ERROR, STARTIO_PERFORMANCE_PARAMETERS, STATE_CHANGE_LUN,
+    STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION,
+    STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
+};
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
 
-use super::HwDeviceExtension;
 use super::extension::Header;
 use super::registers::{ConfigSpaceAtRuntime, KernelBar};
 use super::srb::KernelSrb;
+use super::{HwDeviceExtension, size_of_ulong};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port};
+use crate::port::{LogEvent, Port, Spread};
 use crate::srb::Completion;
+
+/// STARTIO_PERFORMANCE_PARAMETERS as far as the channel's number ("STARTIO_PERFORMANCE_PARAMETERS").
+const STARTIO_VERSION: ULONG = 1;
 
 /// A port driver that has StorPort's exports.
 pub(super) trait StorPort: Port<Bar = KernelBar> {
@@ -46,6 +57,22 @@ impl StorPort for KernelPort {
 impl KernelPort {
     pub(super) const fn new(hw: HwDeviceExtension) -> Self {
         Self { hw, function: None }
+    }
+}
+
+impl KernelPort {
+    fn performance_options(&self, query: bool, data: &mut PERF_CONFIGURATION_DATA) -> bool {
+        // SAFETY: InitializePerformanceOptimizations takes a yes or no and a structure that is whole
+        // ("StorPortInitializePerfOpts").
+        let status = unsafe {
+            StorPortExtendedFunction(
+                _STORPORT_FUNCTION_CODE::ExtFunctionInitializePerformanceOptimizations,
+                self.hw.0,
+                ULONG::from(query),
+                ptr::from_mut(data),
+            )
+        };
+        status == STOR_STATUS_SUCCESS
     }
 }
 
@@ -87,6 +114,10 @@ impl Port for KernelPort {
         if !header.dpcs_ready() {
             return;
         }
+        let dpc = header.dpc(kind);
+        if dpc.is_null() {
+            return;
+        }
         let mut queued: LONG = 0;
         // SAFETY: IssueDpc takes an initialised DPC object, its two arguments and where to put the result
         // ("StorPortIssueDpc").
@@ -94,12 +125,83 @@ impl Port for KernelPort {
             StorPortNotification(
                 _SCSI_NOTIFICATION_TYPE::IssueDpc,
                 self.hw.0,
-                header.dpc(kind),
-                ptr::null_mut::<core::ffi::c_void>() as PVOID,
+                dpc,
+                ptr::without_provenance_mut::<core::ffi::c_void>(kind.index()) as PVOID,
                 ptr::null_mut::<core::ffi::c_void>() as PVOID,
                 &raw mut queued,
             );
         }
+    }
+
+    /// Only what StorPort says it can do is asked for: one flag that it does not know fails them all
+    /// ("StorPortInitializePerfOpts").
+    fn spread(&self, spread: &Spread) -> bool {
+        // SAFETY: the port is made from StorPort's device extension only.
+        let header = unsafe { Header::of(self.hw) };
+        let targets = header.targets(spread.messages);
+        let mut data = PERF_CONFIGURATION_DATA {
+            // With it came the last of the flags below.
+            Version: STOR_PERF_VERSION_3,
+            Size: size_of_ulong::<PERF_CONFIGURATION_DATA>(),
+            ..Default::default()
+        };
+        if !self.performance_options(true, &mut data) {
+            return false;
+        }
+        let mut flags = data.Flags & STOR_PERF_CONCURRENT_CHANNELS;
+        // Each needs the one before it.
+        let by_message =
+            [STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_ADV_CONFIG_LOCALITY];
+        for flag in by_message {
+            if data.Flags & flag == 0 || (flag == STOR_PERF_ADV_CONFIG_LOCALITY && targets.is_null()) {
+                break;
+            }
+            flags |= flag;
+        }
+        data = PERF_CONFIGURATION_DATA {
+            Version: STOR_PERF_VERSION_3,
+            Size: size_of_ulong::<PERF_CONFIGURATION_DATA>(),
+            Flags: flags,
+            ConcurrentChannels: spread.queues.into(),
+            FirstRedirectionMessageNumber: spread.first_message.into(),
+            LastRedirectionMessageNumber: spread.last_message().into(),
+            // With it, StorPort looks at the messages' processors in their groups. Nobody here reads them: it is StorPort that
+            // chooses.
+            MessageTargets: if flags & STOR_PERF_ADV_CONFIG_LOCALITY != 0 {
+                targets
+            } else {
+                ptr::null_mut()
+            },
+            ..Default::default()
+        };
+        flags != 0
+            && self.performance_options(false, &mut data)
+            && flags & STOR_PERF_INTERRUPT_MESSAGE_RANGES != 0
+    }
+
+    fn message_for<C: Copy + Send + 'static>(&self, srb: &KernelSrb<C>) -> Option<u32> {
+        let mut parameters = STARTIO_PERFORMANCE_PARAMETERS {
+            Version: STARTIO_VERSION,
+            Size: size_of_ulong::<STARTIO_PERFORMANCE_PARAMETERS>(),
+            MessageNumber: 0,
+            ChannelNumber: 0,
+        };
+        // SAFETY: GetStartIoPerformanceParameters takes a request that is being started and a structure to fill
+        // ("StorPortGetStartIoPerfParams").
+        let status = unsafe {
+            StorPortExtendedFunction(
+                _STORPORT_FUNCTION_CODE::ExtFunctionGetStartIoPerformanceParameters,
+                self.hw.0,
+                srb.as_raw(),
+                &raw mut parameters,
+            )
+        };
+        (status == STOR_STATUS_SUCCESS).then_some(parameters.MessageNumber)
+    }
+
+    fn processor(&self) -> u32 {
+        // SAFETY: group and number in the group may be left out.
+        unsafe { KeGetCurrentProcessorNumberEx(ptr::null_mut()) }
     }
 
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {

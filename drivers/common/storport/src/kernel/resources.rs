@@ -4,7 +4,9 @@ use core::ffi::{CStr, c_void};
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
+use core::sync::atomic::Ordering;
 
+use wdk_sys::ntddk::KeQueryActiveProcessorCountEx;
 use wdk_sys::storage::{
     StorPortExtendedFunction, StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension,
 };
@@ -18,11 +20,12 @@ use virtio::memory::Region;
 use virtio::transport::{ConfigSpace, FunctionIdentity};
 
 use super::HwDeviceExtension;
-use super::entry::BASE_ADDRESS_REGISTERS;
+use super::entry::{ALL_PROCESSOR_GROUPS, BASE_ADDRESS_REGISTERS};
+use super::extension::Header;
 use super::port::StorPort;
 use super::registers::{ConfigSpaceAtRuntime, ConfigSpaceCopy, KernelBar};
 use super::registry;
-use crate::port::{Configuration, Resources, SHARED_ALIGNMENT};
+use crate::port::{Configuration, PRIVATE_ALIGNMENT, Resources, SHARED_ALIGNMENT};
 
 /// HwMSInterruptRoutine
 type MessageRoutine = unsafe extern "C" fn(PVOID, ULONG) -> BOOLEAN;
@@ -32,8 +35,13 @@ const PAGE_BYTES: usize = 4096;
 /// Who drives the miniport.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mode {
-    /// StorPort; messages go to this routine.
-    Normal(MessageRoutine),
+    /// StorPort.
+    Normal {
+        /// Messages go to this routine.
+        message_routine: MessageRoutine,
+        /// The device extension has room for so many request queues.
+        most_queues: u16,
+    },
     /// The dump port driver; there are no messages.
     Dump,
 }
@@ -43,15 +51,16 @@ pub(super) struct KernelResources<'a, P> {
     hw: HwDeviceExtension,
     port: PhantomData<P>,
     configuration: &'a mut PORT_CONFIGURATION_INFORMATION,
-    /// Taken at most once.
-    private: Option<*mut [u8]>,
+    /// What is left of it.
+    private: *mut [u8],
     mode: Mode,
 }
 
 impl<P: StorPort> KernelResources<'_, P> {
     /// # Safety
     /// `configuration` must be what StorPort passed to `HwStorFindAdapter` of the adapter `hw`, and must not be used
-    /// after that has returned. `private` must be memory that lives as long as the adapter and that nothing else uses.
+    /// after that has returned. `private` must be memory that lives as long as the adapter and that nothing else uses, and
+    /// start at a multiple of [`PRIVATE_ALIGNMENT`].
     pub(super) unsafe fn new(
         hw: HwDeviceExtension,
         configuration: PPORT_CONFIGURATION_INFORMATION,
@@ -60,7 +69,7 @@ impl<P: StorPort> KernelResources<'_, P> {
     ) -> Self {
         // SAFETY: the caller's promise.
         let configuration = unsafe { &mut *configuration };
-        Self { hw, port: PhantomData, configuration, private: Some(private), mode }
+        Self { hw, port: PhantomData, configuration, private, mode }
     }
 
     /// Whether the port driver says that it is the dump port driver.
@@ -151,16 +160,25 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
         Some(unsafe { KernelBar::new(self.hw, base.cast(), u64::from(range.RangeLength), in_memory) })
     }
 
-    fn private<T: Default + Send>(&mut self, count: usize) -> Option<&'static mut [T]> {
-        let memory = self.private.take()?;
-        let start = memory.cast::<T>();
-        let skip = memory.cast::<u8>().align_offset(align_of::<T>());
-        if skip != 0 || count.checked_mul(size_of::<T>())? > memory.len() {
+    fn private<T: Send>(
+        &mut self,
+        count: usize,
+        mut make: impl FnMut(usize) -> Option<T>,
+    ) -> Option<&'static mut [T]> {
+        const { assert!(align_of::<T>() <= PRIVATE_ALIGNMENT) };
+        let bytes = count.checked_mul(size_of::<T>())?;
+        let taken = bytes.next_multiple_of(PRIVATE_ALIGNMENT);
+        let left = self.private.len();
+        if bytes > left {
             return None;
         }
+        let start = self.private.cast::<T>();
+        let rest = self.private.cast::<u8>().wrapping_add(taken.min(left));
+        self.private = ptr::slice_from_raw_parts_mut(rest, left.saturating_sub(taken));
         for index in 0..count {
-            // SAFETY: the place lies in the private memory, is aligned, and holds nothing yet.
-            unsafe { start.wrapping_add(index).write(T::default()) };
+            let value = make(index)?;
+            // SAFETY: the place lies in the private memory, which starts and goes on aligned, and holds nothing yet.
+            unsafe { start.wrapping_add(index).write(value) };
         }
         // SAFETY: `count` values were just written, nothing else uses the memory, and it lives as long as the adapter,
         // which is the only one to get the slice.
@@ -169,6 +187,21 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
 
     fn place(&self) -> (u32, u32) {
         (self.configuration.SystemIoBusNumber, self.configuration.SlotNumber)
+    }
+
+    fn private_room(&self) -> usize {
+        self.private.len()
+    }
+
+    fn queues(&self) -> u16 {
+        match self.mode {
+            Mode::Dump => 1,
+            Mode::Normal { most_queues, .. } => {
+                // SAFETY: the routine has no preconditions.
+                let processors = unsafe { KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS) };
+                u16::try_from(processors).unwrap_or(u16::MAX).clamp(1, most_queues)
+            }
+        }
     }
 
     fn dump_mode(&self) -> bool {
@@ -199,7 +232,7 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
         configuration.MaxNumberOfIO = limits.max_requests;
         configuration.MaxIOsPerLun = limits.max_requests_per_lun;
         configuration.InitialLunQueueDepth = limits.max_requests_per_lun;
-        if let Mode::Normal(message_routine) = self.mode {
+        if let Mode::Normal { message_routine, .. } = self.mode {
             // Requests are started while others complete; the queue's lock is our own.
             configuration.SynchronizationModel = _STOR_SYNCHRONIZATION_MODEL::StorSynchronizeFullDuplex;
             configuration.InterruptSynchronizationMode =
@@ -211,11 +244,21 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
     fn uncached_extension(&mut self, bytes: usize) -> Option<Region> {
         // StorPort promises no alignment.
         let length = ULONG::try_from(bytes.checked_add(SHARED_ALIGNMENT)?).ok()?;
+        // SAFETY: StorPort's device extension.
+        let header = unsafe { Header::of(self.hw) };
+        // It would be the one there is already that StorPort returns ("StorPortGetUncachedExtension").
+        let existing = header.uncached_bytes.load(Ordering::Relaxed);
+        if existing != 0 && bytes > existing {
+            return None;
+        }
         // SAFETY: the configuration is StorPort's and was filled in by `configure`.
         let base = unsafe { StorPortGetUncachedExtension(self.hw.0, self.configuration, length) };
         let base = base.cast::<u8>();
         let base = NonNull::new(base.map_addr(|address| address.next_multiple_of(SHARED_ALIGNMENT)))?;
-        // SAFETY: StorPort has just allocated this many bytes, and what the alignment skips besides.
+        if existing == 0 {
+            header.uncached_bytes.store(bytes, Ordering::Relaxed);
+        }
+        // SAFETY: StorPort has allocated this many bytes, and what the alignment skips besides.
         unsafe { base.write_bytes(0, bytes) };
         let device_address = self.physical_address(base)?;
         // Everything in the extension is addressed from its start, so it has to be one piece for the device as well.

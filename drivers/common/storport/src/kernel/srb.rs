@@ -124,6 +124,11 @@ impl<C: Copy + Send + 'static> KernelSrb<C> {
         Some(Self { srb, extension, command: PhantomData })
     }
 
+    /// As StorPort knows it.
+    pub(super) fn as_raw(&self) -> PSCSI_REQUEST_BLOCK {
+        self.srb.as_ptr().cast()
+    }
+
     /// Ends the request and gives it back to StorPort.
     pub(super) fn complete(self, hw: HwDeviceExtension, completion: Completion) {
         let scsi_status = self.extension().parts.scsi_status;

@@ -76,6 +76,8 @@ pub struct Disk {
     pub zoned: Option<u8>,
     /// What GET_ID answers; `None` plays a device that does not know the request
     pub serial: Option<[u8; ID_BYTES]>,
+    /// Request queues; with one, nothing is said of them.
+    pub queues: u16,
     /// Features offered besides, that this model gives no meaning to
     pub other_features: Features,
     content: HashMap<u64, [u8; SECTOR_BYTES]>,
@@ -108,6 +110,7 @@ impl Disk {
             lifetime: None,
             zoned: None,
             serial: Some(serial),
+            queues: 1,
             other_features: Features::empty(),
             content: HashMap::new(),
             bad: HashMap::new(),
@@ -357,7 +360,7 @@ impl Model for Disk {
     const PCI_CLASS: u32 = 0x0100_0000;
 
     fn queue_count(&self) -> u16 {
-        1
+        self.queues
     }
 
     fn features(&self) -> Features {
@@ -375,6 +378,7 @@ impl Model for Disk {
         features.set(Features::BLK_SECURE_ERASE, self.secure_erase.is_some());
         features.set(Features::BLK_LIFETIME, self.lifetime.is_some());
         features.set(Features::BLK_ZONED, self.zoned.is_some());
+        features.set(Features::BLK_MQ, self.queues > 1);
         features
     }
 
@@ -426,6 +430,9 @@ impl Model for Disk {
         }
         if let Some(limits) = self.secure_erase {
             put(config::SECURE_ERASE_SECTOR_ALIGNMENT, &limits.alignment.to_le_bytes());
+        }
+        if self.queues > 1 {
+            put(config::NUM_QUEUES, &self.queues.to_le_bytes());
         }
         if let Some(model) = self.zoned {
             put(config::ZONED_MODEL, &[model]);

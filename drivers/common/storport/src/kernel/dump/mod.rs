@@ -38,7 +38,7 @@ pub(super) fn initialization_data<M: Miniport<Port = DumpPort>>() -> HW_INITIALI
         HwInterrupt: Some(interrupt::<M>),
         HwFindAdapter: find_adapter::<M> as *const () as PVOID,
         HwBuildIo: Some(build_io::<M>),
-        DeviceExtensionSize: DeviceExtension::<M>::bytes(M::DUMP_PRIVATE_BYTES) as u32,
+        DeviceExtensionSize: DeviceExtension::<M>::bytes(0, M::DUMP_PRIVATE_BYTES) as u32,
         SrbExtensionSize: size_of_ulong::<srb::Extension<M::Command>>(),
         ..entry::common::<M>()
     }
@@ -55,7 +55,8 @@ unsafe extern "C" fn find_adapter<M: Miniport<Port = DumpPort>>(
     let hw = HwDeviceExtension(extension);
     // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
     unsafe { DeviceExtension::<M>::clear(extension) };
-    let private = DeviceExtension::<M>::private(extension, M::DUMP_PRIVATE_BYTES);
+    // SAFETY: the dump port driver was told of as many bytes when the image was loaded.
+    let private = unsafe { DeviceExtension::<M>::share_out(extension, 0, M::DUMP_PRIVATE_BYTES) };
     // SAFETY: the device extension and the configuration for this adapter, ours for the length of the call; the private
     // memory belongs to the adapter that is being found.
     let mut resources = unsafe { KernelResources::<DumpPort>::new(hw, configuration, private, Mode::Dump) };

@@ -9,7 +9,7 @@ use crate::kernel::HwDeviceExtension;
 use crate::kernel::port::StorPort;
 use crate::kernel::registers::{ConfigSpaceAtRuntime, KernelBar};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port};
+use crate::port::{LogEvent, Port, Spread};
 use crate::srb::Completion;
 
 /// The dump port driver, for one adapter.
@@ -54,6 +54,19 @@ impl Port for DumpPort {
 
     /// There are none; the next poll finds the work.
     fn issue_dpc(&self, _kind: DpcKind) {}
+
+    /// There is one queue.
+    fn spread(&self, _spread: &Spread) -> bool {
+        false
+    }
+
+    fn message_for<C: Copy + Send + 'static>(&self, _srb: &DumpSrb<C>) -> Option<u32> {
+        None
+    }
+
+    fn processor(&self) -> u32 {
+        0
+    }
 
     /// The first copy may have left it off.
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {
