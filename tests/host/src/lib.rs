@@ -171,6 +171,19 @@ impl<D: Protocol, M: Model> Bench<D, M> {
         self.adapter.initialize(vectors)
     }
 
+    /// As [`running`](Self::running), on a machine with so many processors.
+    pub fn running_on(processors: u16, model: M, options: Options) -> Self {
+        let machine = Machine::new(model, options).with_processors(processors);
+        let bench = machine.find().expect("the driver takes the device");
+        bench.start().expect("the device starts");
+        bench
+    }
+
+    /// Request queues that the device has enabled.
+    pub fn queues(&self) -> u16 {
+        (D::REQUEST_QUEUE..).take_while(|queue| self.device.enabled_queue(*queue).is_some()).count() as u16
+    }
+
     /// Hands a request to the driver.
     pub fn submit(&self, request: SrbBuilder) {
         self.port.submit(&self.adapter, request);

@@ -6,8 +6,8 @@ use adapter::Protocol;
 use host_tests::cdb::{read16, synchronize_cache10, write16};
 use host_tests::random::Random;
 use host_tests::{Bench, DiskBench, HbaBench, pattern, reading, writing};
-use storport::fake::{Completed, SrbBuilder};
-use storport::{DpcKind, Miniport, SrbFunction, SrbStatus};
+use storport::fake::{Completed, SrbBuilder, run_on};
+use storport::{DpcKind, Interrupts, Miniport, SrbFunction, SrbStatus};
 use virtio::fake::disk::Disk;
 use virtio::fake::hba::{Hba, Unit};
 use virtio::fake::{Lie, Model, Options, Order};
@@ -19,6 +19,7 @@ const BLOCK: usize = 512;
 /// Blocks a run works on. Each is under at most one request at a time, as a file system does it.
 const BLOCKS: u64 = 600;
 const STEPS: u64 = 6000;
+const PROCESSORS: u16 = 5;
 
 /// What a request was for.
 enum Job {
@@ -56,6 +57,7 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
     }
 
     fn submit(&mut self) {
+        run_on(self.random.below(PROCESSORS.into()) as u32);
         let most = u64::from(self.bench.configuration.max_segments).min(40);
         let long = self.random.once_in(4);
         let count = 1 + self.random.below(if long { most } else { most.min(4) });
@@ -132,8 +134,7 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
         let device = &self.bench.device;
         device.hold();
         device.run();
-        self.bench.adapter.dpc(DpcKind::RequestQueue(0));
-        self.bench.port.run_dpcs(&self.bench.adapter);
+        self.drain();
         if device.in_hand() == 0 {
             return;
         }
@@ -146,9 +147,37 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
             _ => Lie::NothingWritten,
         });
         device.release(1);
-        self.bench.adapter.dpc(DpcKind::RequestQueue(0));
-        self.bench.port.run_dpcs(&self.bench.adapter);
+        self.drain();
         device.be_honest();
+    }
+
+    /// Runs the DPCs of all queues.
+    fn drain(&self) {
+        for queue in 0..self.bench.queues() {
+            self.bench.adapter.dpc(DpcKind::RequestQueue(queue));
+        }
+        self.bench.port.run_dpcs(&self.bench.adapter);
+    }
+
+    /// The port driver stops the adapter, which has nothing to do then, and starts it with other messages; requests come
+    /// meanwhile.
+    fn restart(&mut self) {
+        let device = &self.bench.device;
+        let vectors = device.config_space().msix_vectors();
+        device.be_honest();
+        device.set_polling(false);
+        device.release_all();
+        self.bench.settle();
+        self.collect();
+        self.bench.adapter.stop();
+        for _ in 0..self.random.below(20) {
+            self.submit();
+        }
+        let interrupts = match vectors {
+            0 => Interrupts::Line,
+            vectors => Interrupts::Messages(1 + self.random.below(vectors.into()) as u16),
+        };
+        self.bench.adapter.initialize(interrupts).expect("the device starts");
     }
 
     fn step(&mut self, break_sectors: &impl Fn(&Bench<D, M>, u64)) {
@@ -190,7 +219,8 @@ impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
                 self.jobs.insert(tag, Job::Other);
                 self.bench.submit(SrbBuilder::function(SrbFunction::ResetLogicalUnit).tagged(tag));
             }
-            1994 => device.need_reset(),
+            1994 if self.random.once_in(2) => device.need_reset(),
+            1994 => self.restart(),
             1995 => {
                 // The port driver gives up on a reset that does not end, and tries again.
                 device.lie(Lie::ResetNeverEnds);
@@ -272,11 +302,21 @@ fn all_options() -> impl Iterator<Item = Options> {
     modern.chain(legacy)
 }
 
+/// The same with several queues, and how many the device has: enough messages for all and not enough, fewer queues than
+/// processors and more.
+fn with_queues() -> impl Iterator<Item = (Options, u16)> {
+    let modern = all_options().filter(|options| !options.legacy).zip([2, 4, 8].into_iter().cycle());
+    let several = modern.zip([9, 5, 3].into_iter().cycle()).filter(|((options, _), _)| options.vectors > 1);
+    let several = several.map(|((options, queues), vectors)| (Options { vectors, ..options }, queues));
+    all_options().map(|options| (options, 1)).chain(several)
+}
+
 #[test]
 fn viostor_brings_every_request_back_exactly_once() {
     let mut random = Random::for_run("viostor", 0x0b10_c4de);
-    for options in all_options() {
-        let bench = DiskBench::running(Disk::new(BLOCKS), options);
+    for (options, queues) in with_queues() {
+        let disk = Disk::new(BLOCKS).with_queues(queues);
+        let bench = DiskBench::running_on(PROCESSORS, disk, options);
         let mut load = Load::new(&bench, Random::new(random.next()));
 
         load.run(|bench, choice| {
@@ -291,8 +331,9 @@ fn viostor_brings_every_request_back_exactly_once() {
 #[test]
 fn vioscsi_brings_every_request_back_exactly_once() {
     let mut random = Random::for_run("vioscsi", 0x005c_51de);
-    for options in all_options() {
-        let bench = HbaBench::running(Hba::default().with(0, 0, Unit::disk(BLOCKS, 512)), options);
+    for (options, queues) in with_queues() {
+        let hba = Hba::default().with_queues(queues).with(0, 0, Unit::disk(BLOCKS, 512));
+        let bench = HbaBench::running_on(PROCESSORS, hba, options);
         let mut load = Load::new(&bench, Random::new(random.next()));
 
         load.run(|_, _| {});

@@ -121,6 +121,13 @@ impl Disk {
         }
     }
 
+    /// The same with so many request queues.
+    #[must_use]
+    pub fn with_queues(mut self, queues: u16) -> Self {
+        self.queues = queues;
+        self
+    }
+
     /// What lies in a sector.
     pub fn sector(&self, sector: u64) -> [u8; SECTOR_BYTES] {
         self.content.get(&sector).copied().unwrap_or([0; SECTOR_BYTES])

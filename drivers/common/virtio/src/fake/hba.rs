@@ -166,6 +166,13 @@ impl Default for Hba {
 }
 
 impl Hba {
+    /// The same with so many request queues.
+    #[must_use]
+    pub fn with_queues(mut self, request_queues: u16) -> Self {
+        self.request_queues = request_queues;
+        self
+    }
+
     /// With a unit at this place.
     #[must_use]
     pub fn with(mut self, target: u8, lun: u16, unit: Unit) -> Self {
