@@ -210,7 +210,7 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
 
     fn parameter(&mut self, name: &CStr) -> Option<u32> {
         match self.mode {
-            Mode::Normal(_) => registry::read(self.hw, name),
+            Mode::Normal { .. } => registry::read(self.hw, name),
             Mode::Dump => None,
         }
     }
