@@ -4,12 +4,13 @@ use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use arrayvec::ArrayVec;
 use storport::port::{LogPart, SHARED_ALIGNMENT};
-use storport::{Configuration, Declined, DumpLimits, LogEvent, Port, Resources};
+use storport::{Configuration, Declined, DumpLimits, LogEvent, Port, Resources, Srb};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat, Slot};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
+use crate::build_io::Command;
 use crate::extent::{Extent, Share};
 use crate::parameters::Parameters;
 use crate::protocol::{Limits, Probe, Protocol};
@@ -169,6 +170,8 @@ impl<D: Protocol> Plan<D> {
         others + bytes + skipped
     }
 
+    /// What is not on the stack any more when the adapter itself is made.
+    #[inline(never)]
     fn build<P: Port>(
         &self,
         shared: &mut Region,
@@ -180,13 +183,22 @@ impl<D: Protocol> Plan<D> {
         for _ in 0..self.queues {
             slots.try_push(resources.private(self.layout.slots(), |_| Some(Slot::default()))?).ok()?;
         }
-        let all = resources.private(usize::from(self.queues), |_| {
-            let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
-            let scratch = ScratchPool::new(shared, D::SCRATCH_BYTES, self.share.scratch_buffers)?;
-            let ring = RequestQueue::new(memory, self.layout, slots.pop()?, features).ok()?;
-            Some(Path::new(RequestPath::new(ring, scratch)))
-        })?;
+        let all = resources
+            .private(usize::from(self.queues), |_| self.build_one(shared, slots.pop()?, features))?;
         Queues::new(all)
+    }
+
+    #[inline(never)]
+    fn build_one<S: Srb<Command<D::Command>>>(
+        &self,
+        shared: &mut Region,
+        slots: &'static mut [Slot<S>],
+        features: Features,
+    ) -> Option<Path<S, D>> {
+        let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
+        let scratch = ScratchPool::new(shared, D::SCRATCH_BYTES, self.share.scratch_buffers)?;
+        let ring = RequestQueue::new(memory, self.layout, slots, features).ok()?;
+        Some(Path::new(RequestPath::new(ring, scratch)))
     }
 }
 
