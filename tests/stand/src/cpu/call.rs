@@ -97,6 +97,22 @@ import_entry:
     popfq
 2:  ret
 
+# __chkstk: RAX bytes of stack are about to be taken, and every page of them is touched from above, so that the guard page
+# cannot be stepped over. It changes R10, R11 and flags only (Microsoft's x64 calling convention: dynamic stack allocations).
+.balign 16
+.global check_stack
+check_stack:
+    lea r10, [rsp + 8]
+    sub r10, rax
+    mov r11, rsp
+    and r11, -4096
+3:  cmp r10, r11
+    jae 4f
+    sub r11, 4096
+    test byte ptr [r11], 0
+    jmp 3b
+4:  ret
+
 .balign 16
 .global import_stubs
 import_stubs:
@@ -114,6 +130,7 @@ import_stubs:
 unsafe extern "C" {
     fn enter_driver(function: u64, arguments: *const [u64; 8], stack: u64) -> u64;
     static import_stubs: u8;
+    static check_stack: u8;
 }
 
 /// Most exports.
@@ -123,6 +140,11 @@ pub const STUBS: usize = 256;
 pub fn stub(index: usize) -> u64 {
     assert!(index < STUBS);
     &raw const import_stubs as u64 + 16 * index as u64
+}
+
+/// Address of `__chkstk`, which is no function of the usual kind: the driver's stack is what it is about.
+pub fn check_stack_address() -> u64 {
+    &raw const check_stack as u64
 }
 
 /// The arguments of an import.

@@ -65,6 +65,9 @@ pub fn resolve(dll: &str, name: &str) -> Option<u64> {
         }
         _ => return None,
     };
+    if library == "ntoskrnl.exe" && name == "__chkstk" {
+        return Some(call::check_stack_address());
+    }
     let mut index = 0;
     for (owner, table) in TABLES {
         for (export, _) in table {
@@ -147,7 +150,6 @@ const MISC: &[(&str, Export)] = &[
     ("__C_specific_handler", |_| {
         crate::stop!("the image handles an exception, which the stand never raises")
     }),
-    ("__chkstk", |_| 0),
 ];
 
 /// Tells the waiting threads that there is something to do.
