@@ -406,6 +406,23 @@ fn a_restart_with_fewer_messages_uses_fewer_queues_and_the_requests_of_the_other
 }
 
 #[test]
+fn a_queue_that_goes_out_of_use_between_choice_and_lock_loses_no_request() {
+    // For ever, because what happens in between must not borrow it.
+    let bench: &'static DiskBench = Box::leak(Box::new(four()));
+    bench.port.at_next_choice(move || {
+        bench.adapter.stop();
+        bench.adapter.initialize(Interrupts::Messages(3)).expect("the device starts");
+    });
+
+    run_on(3);
+    let completed = bench.execute(reading(&read10(0, 1), &[bench.buffer(512)]));
+
+    assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(bench.queues(), 2);
+    bench.device.assert_no_violations();
+}
+
+#[test]
 fn a_restart_with_the_line_and_with_all_messages_again_uses_one_queue_and_then_all() {
     let bench = four();
     bench.adapter.stop();

@@ -23,6 +23,7 @@ struct Batch<S> {
 }
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
+    #[inline]
     pub(crate) fn drain(&self, queue: u16) {
         self.drain_and(queue, |path| path.ring.enable_interrupts());
     }

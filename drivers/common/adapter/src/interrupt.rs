@@ -21,7 +21,7 @@ fn work_of(plan: VectorPlan, message: u32) -> InterruptWork {
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn work_of(&self, message: Option<u32>) -> InterruptWork {
         match message {
-            Some(message) => work_of(self.routing.get().plan(), message),
+            Some(message) => work_of(self.routing.plan(), message),
             // The line may be shared; of a device that is gone no register may be touched.
             None if self.state.get() == State::Gone => InterruptWork::default(),
             None => {

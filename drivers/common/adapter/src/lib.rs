@@ -126,6 +126,7 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
         self.work_of(message)
     }
 
+    #[inline]
     fn dpc(&self, kind: DpcKind) {
         match kind {
             DpcKind::RequestQueue(queue) => self.drain(queue),

@@ -18,6 +18,9 @@ use crate::state::State;
 /// Most requests taken off the ring before the lock is dropped to complete them.
 pub(crate) const BATCH: usize = 32;
 
+/// Why a running adapter's queue refuses a request when the device does not use it (any more). No request ends like this.
+pub(crate) const UNUSED: Completion = Completion::failed(SrbStatus::BUSY);
+
 /// Requests with how they end, to be completed once the lock is dropped.
 pub(crate) type Finished<S> = ArrayVec<(S, Completion), BATCH>;
 
@@ -103,9 +106,15 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             Ok(()) => return Started::Taken(self.publish()),
             Err(Kept::Full(srb)) => self.backlog.push_back(srb),
             Err(Kept::Starved(srb)) => self.starved.push_back(srb),
-            Err(Kept::Refused(srb, completion)) => return Started::Refused(srb, completion),
+            Err(Kept::Refused(srb, completion)) => return Started::Refused(srb, self.reason(completion)),
         }
         Started::Taken(None)
+    }
+
+    /// Why a request was refused that cannot be started in this queue.
+    #[cold]
+    fn reason(&self, completion: Completion) -> Completion {
+        if self.doorbell.is_some() { completion } else { UNUSED }
     }
 
     /// Fills the ring from those that wait, and publishes that and what [`finish_one`](Self::finish_one) put into it.
@@ -226,9 +235,10 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
     }
 
     /// Has all that waits wait for another queue, as this one, which is empty, will not be used any more. Between two steps
-    /// nothing is in a request's scratch memory that it would miss: the next step fills it anew, in that queue's.
+    /// nothing is in a request's scratch memory that it would miss: the next step fills it anew, in that queue's. What comes
+    /// until the next start is refused.
     pub(crate) fn hand_over(&mut self, to: &mut Self) {
-        debug_assert_eq!(self.ring.in_flight(), 0, "the device has some");
+        self.ring.close();
         for waiting in [&mut self.backlog, &mut self.starved] {
             while let Some(mut srb) = waiting.pop_front() {
                 if let Some(Command::Request(command, Some(_))) = srb.command() {

@@ -101,6 +101,13 @@ impl RoutingCell {
         Routing::decode(self.0.load(Ordering::Relaxed))
     }
 
+    /// As [`Routing::plan`], for every interrupt: what is no number of messages has its bits above those.
+    #[inline]
+    pub(crate) fn plan(&self) -> VectorPlan {
+        let word = self.0.load(Ordering::Relaxed);
+        VectorPlan::new(word as u16, (word >> Routing::QUEUES) as u16)
+    }
+
     /// Whether there is more than one queue to choose from.
     #[inline]
     pub(crate) fn has_choice(&self) -> bool {
@@ -185,6 +192,7 @@ mod tests {
                 let cell = RoutingCell::new(routing);
 
                 assert_eq!(cell.get(), routing);
+                assert_eq!(cell.plan(), routing.plan());
                 assert_eq!(cell.has_choice(), queues > 1);
             }
         }

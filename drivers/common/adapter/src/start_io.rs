@@ -4,8 +4,8 @@ use storport::{Completion, Port, Srb, SrbStatus};
 
 use crate::build_io::Command;
 use crate::protocol::Protocol;
-use crate::queues::{Path, PathGuard};
-use crate::request_path::{Notification, Started};
+use crate::queues::Path;
+use crate::request_path::{Notification, Started, UNUSED};
 use crate::reset::Reason;
 use crate::state::State;
 use crate::{Adapter, Request};
@@ -66,43 +66,14 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         self.start_request(srb);
     }
 
-    #[inline]
+    #[inline(always)]
     fn start_request(&self, srb: Request<P, D>) {
         // One load is all that the choice costs where there is none.
-        if self.routing.has_choice() {
-            self.start_in_one_of_several(srb);
-        } else {
-            let path = self.queues.first();
-            self.start_in(path, path.lock(), srb);
-        }
-    }
-
-    /// Chooses the queue. A start with fewer interrupts that comes in between may take it out of use; whoever holds a queue's
-    /// lock sees which are.
-    fn start_in_one_of_several(&self, srb: Request<P, D>) {
-        let chosen = self.routing.get();
-        let message = if chosen.by_message { self.port.message_for(&srb) } else { None };
-        let queue = chosen.queue(message, || self.port.processor());
-        if let Some(path) = self.queues.get(queue) {
-            let guard = path.lock();
-            if queue < self.routing.get().queues {
-                self.start_in(path, guard, srb);
-                return;
-            }
-        }
-        let path = self.queues.first();
-        self.start_in(path, path.lock(), srb);
-    }
-
-    #[inline]
-    fn start_in(
-        &self,
-        path: &Path<Request<P, D>, D>,
-        mut guard: PathGuard<'_, Request<P, D>, D>,
-        srb: Request<P, D>,
-    ) {
-        let started = guard.start(&self.protocol, self.state.get(), srb);
-        drop(guard);
+        let path = if self.routing.has_choice() { self.choose(&srb) } else { self.queues.first() };
+        let started = {
+            let mut path = path.lock();
+            path.start(&self.protocol, self.state.get(), srb)
+        };
         match started {
             // Outside the lock: the register write traps to the host, which takes as long as many requests.
             Started::Taken(Some(notification)) => self.notify(path, notification),
@@ -111,12 +82,21 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    /// A request that was refused, unless that was for a reset that has ended since.
+    /// The queue for a request, of several.
+    #[inline(never)]
+    fn choose(&self, srb: &Request<P, D>) -> &'static Path<Request<P, D>, D> {
+        let routing = self.routing.get();
+        let message = if routing.by_message { self.port.message_for(srb) } else { None };
+        let queue = routing.queue(message, || self.port.processor());
+        self.queues.get(queue).unwrap_or(self.queues.first())
+    }
+
+    /// A request that was refused, unless that was for a reset that has ended since, or because a start with fewer interrupts
+    /// took the queue out of use between the choice and its lock. The first queue is in use whenever the device is.
     #[cold]
     fn refuse_or_start_again(&self, srb: Request<P, D>, refusal: Completion) {
-        // The first queue is in use whenever the device is.
         let path = self.queues.first();
-        let started = if self.comes_back() {
+        let started = if refusal == UNUSED || self.comes_back() {
             path.lock().start(&self.protocol, self.state.get(), srb)
         } else {
             Started::Refused(srb, refusal)

@@ -53,6 +53,7 @@ struct Record {
     spread: Option<Spread>,
     at_completion: Option<Step>,
     at_stall: Option<Step>,
+    at_choice: Option<Step>,
 }
 
 /// What the port driver does with requests for several queues.
@@ -211,6 +212,11 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         core::mem::take(&mut self.record().unit_changes)
     }
 
+    /// As [`at_next_completion`](Self::at_next_completion), when the miniport asks for a request's message next.
+    pub fn at_next_choice(&self, step: impl FnOnce() + Send + 'static) {
+        self.record().at_choice = Some(Step(Box::new(step)));
+    }
+
     /// Takes what was completed so far, in order.
     pub fn take_completed(&self) -> Vec<Completed> {
         core::mem::take(&mut self.record().completed)
@@ -282,15 +288,22 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     }
 
     fn message_for<C: Copy + Send + 'static>(&self, _srb: &FakeSrb<C>) -> Option<u32> {
-        let record = self.record();
-        match (record.channels, record.spread) {
+        let mut record = self.record();
+        let (channels, spread) = (record.channels, record.spread);
+        let step = record.at_choice.take();
+        drop(record);
+        let message = match (channels, spread) {
             (Channels::Unsupported, _) | (_, None) => panic!("nobody has agreed to anything"),
             (Channels::Silent, _) => None,
             (Channels::Message(message), _) => Some(message),
             (Channels::ByProcessor, Some(spread)) => {
                 Some(u32::from(spread.first_message) + self.processor() % u32::from(spread.queues))
             }
+        };
+        if let Some(Step(step)) = step {
+            step();
         }
+        message
     }
 
     fn processor(&self) -> u32 {

@@ -118,7 +118,7 @@ unsafe extern "C" fn passive_initialize<M: Miniport<Port = KernelPort>>(extensio
             StorPortNotification(
                 _SCSI_NOTIFICATION_TYPE::InitializeDpc,
                 extension,
-                header.dpc(DpcKind::from_index(index)),
+                header.dpc(index),
                 dpc::<M> as unsafe extern "C" fn(*mut STOR_DPC, PVOID, PVOID, PVOID),
             );
         }

@@ -37,8 +37,8 @@ type Targets = [GROUP_AFFINITY; TARGETS];
 pub(super) struct Header {
     /// The adapter behind the header exists.
     found: AtomicBool,
-    /// The DPC objects are initialised.
-    dpcs_ready: AtomicBool,
+    /// How many DPC objects are initialised: none, or all.
+    dpcs_ready: AtomicUsize,
     /// For how many request queues there are DPC objects; set when the adapter is about to be found.
     queues: AtomicUsize,
     dpcs: AtomicPtr<Dpc>,
@@ -57,13 +57,15 @@ impl Header {
         unsafe { &*extension.0.cast::<Self>() }
     }
 
-    /// Null when there is none.
-    pub(super) fn dpc(&self, kind: DpcKind) -> *mut STOR_DPC {
-        let index = kind.index();
-        if index >= self.dpcs() {
-            return ptr::null_mut();
-        }
+    /// The DPC object with this number, which must be below [`dpcs`](Self::dpcs).
+    pub(super) fn dpc(&self, index: usize) -> *mut STOR_DPC {
         self.dpcs.load(Ordering::Relaxed).wrapping_add(index).cast()
+    }
+
+    /// The same, once it is initialised.
+    pub(super) fn ready_dpc(&self, kind: DpcKind) -> Option<*mut STOR_DPC> {
+        let index = kind.index();
+        (index < self.dpcs_ready.load(Ordering::Acquire)).then(|| self.dpc(index))
     }
 
     /// How many DPC objects there are.
@@ -86,12 +88,8 @@ impl Header {
         self.unit.get()
     }
 
-    pub(super) fn dpcs_ready(&self) -> bool {
-        self.dpcs_ready.load(Ordering::Acquire)
-    }
-
     pub(super) fn set_dpcs_ready(&self) {
-        self.dpcs_ready.store(true, Ordering::Release);
+        self.dpcs_ready.store(self.dpcs(), Ordering::Release);
     }
 }
 
@@ -173,7 +171,7 @@ impl<M: Miniport> DeviceExtension<M> {
     pub(super) unsafe fn clear(extension: PVOID) {
         // SAFETY: StorPort allocated the extension with this type's size, and no other callback runs.
         let this = unsafe { &mut *extension.cast::<Self>() };
-        this.header.dpcs_ready.store(false, Ordering::Release);
+        this.header.dpcs_ready.store(0, Ordering::Release);
         if this.header.found.swap(false, Ordering::AcqRel) {
             // SAFETY: `found` was set, so the adapter is there; it no longer is, so it is not dropped twice.
             unsafe { this.adapter.assume_init_drop() };

@@ -111,13 +111,9 @@ impl Port for KernelPort {
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
         // A device may interrupt before there is anything to do; the work is found when the first request is started.
-        if !header.dpcs_ready() {
+        let Some(dpc) = header.ready_dpc(kind) else {
             return;
-        }
-        let dpc = header.dpc(kind);
-        if dpc.is_null() {
-            return;
-        }
+        };
         let mut queued: LONG = 0;
         // SAFETY: IssueDpc takes an initialised DPC object, its two arguments and where to put the result
         // ("StorPortIssueDpc").

@@ -129,6 +129,12 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         self.set_broken(false);
     }
 
+    /// Takes no request until the next [`reset`](Self::reset): the device does not use the queue. There must be none in it.
+    pub fn close(&mut self) {
+        debug_assert_eq!(self.in_flight, 0, "requests would be lost");
+        self.set_broken(true);
+    }
+
     /// What a request in its own table, and a used buffer, are asked about is asked here once for all.
     fn set_broken(&mut self, broken: bool) {
         let options = &self.layout.options;
