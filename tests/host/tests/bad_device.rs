@@ -4,7 +4,7 @@ use host_tests::cdb::{inquiry_page, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
 use storport::port::LogPart;
-use storport::{Declined, LogEvent, SrbStatus};
+use storport::{Declined, LogEvent, SrbStatus, TraceLevel};
 use virtio::fake::disk::Disk;
 use virtio::fake::hba::{Hba, Unit};
 use virtio::fake::{Lie, Options};
@@ -154,6 +154,7 @@ fn every_lie_about_a_used_buffer_is_logged_and_answered_with_a_reset() {
             let log = bench.port.log_entries();
             assert_eq!((log[0].part, log[0].number >> 16), (LogPart::Queue, code), "{lie:?}");
             assert_eq!(log[1], LogEvent { part: LogPart::Reset, number: 2 });
+            assert_eq!(bench.port.traces(), [(log[0], TraceLevel::Error), (log[1], TraceLevel::Warning)]);
             let completed = bench.port.take_completed();
             let mut tags: Vec<u64> = completed.iter().map(|one| one.tag).collect();
             tags.sort_unstable();

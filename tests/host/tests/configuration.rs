@@ -4,7 +4,8 @@ use host_tests::cdb::{read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::{Completed, SrbBuilder};
-use storport::{Interrupts, Miniport, SrbFunction, SrbStatus};
+use storport::port::LogPart;
+use storport::{Interrupts, LogEvent, Miniport, SrbFunction, SrbStatus, TraceLevel};
 use virtio::fake::Options;
 use virtio::fake::disk::Disk;
 use virtio::spec::blk::{RequestType, Status};
@@ -61,6 +62,9 @@ fn a_disk_that_grows_is_announced_and_can_be_used_to_its_new_end_in_every_interr
         grow(&bench, 128);
 
         assert_eq!(bench.port.take_unit_changes(), 1, "{vectors} vectors");
+        let event = LogEvent { part: LogPart::Configuration, number: 10 };
+        assert_eq!(bench.port.log_entries(), [event]);
+        assert_eq!(bench.port.traces(), [(event, TraceLevel::Information)]);
         let told = bench.execute(SrbBuilder::execute(&TEST_UNIT_READY));
         assert_sense(&told, Sense::CAPACITY_DATA_HAS_CHANGED);
         let again = bench.execute(SrbBuilder::execute(&TEST_UNIT_READY));

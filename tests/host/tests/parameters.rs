@@ -3,7 +3,8 @@
 use adapter::Parameters;
 use host_tests::{Bench, DiskBench, Machine, reading};
 use storport::fake::SrbBuilder;
-use storport::{Configuration, LogEvent, SrbFunction};
+use storport::port::LogPart;
+use storport::{Configuration, LogEvent, SrbFunction, TraceLevel};
 use vioscsi::Vioscsi;
 use viostor::Viostor;
 use virtio::fake::Options;
@@ -141,4 +142,12 @@ fn the_dump_is_written_within_the_limit_on_segments() {
 
     let limits = answer.dump_pointers.expect("the driver says what it can do");
     assert_eq!((limits.max_segments, limits.max_transfer_bytes), (5, 4 * 4096));
+}
+
+#[test]
+fn what_is_logged_of_a_setting_is_traced_as_a_warning() {
+    let bench = disk_with(&[("MaxRequests", 0)]);
+
+    let event = LogEvent { part: LogPart::Parameter, number: 3 };
+    assert_eq!(bench.port.traces(), [(event, TraceLevel::Warning)]);
 }

@@ -460,6 +460,8 @@ fn a_restart_that_fails_can_be_tried_again_and_the_waiting_requests_go_on() {
     bench.device.lie(Lie::FeaturesRefused);
     assert!(!bench.adapter.restart());
     assert_eq!(statuses(&bench), []);
+    assert_eq!(bench.port.log_entries().len(), 1);
+    assert_eq!(bench.port.traces(), [], "nothing may be traced at DIRQL");
 
     bench.device.be_honest();
     assert!(bench.adapter.restart());

@@ -12,7 +12,7 @@ use crate::protocol::{Probe, Protocol};
 use crate::state::State;
 
 /// Log number of [`LogPart::Configuration`]: something changed that Windows was told of.
-const CHANGED: u32 = 10;
+pub(crate) const CHANGED: u32 = 10;
 
 /// A running device, as its protocol sees it.
 pub(crate) struct RunningProbe<'a, B: Bar> {
@@ -45,7 +45,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             self.state.get() == State::Running && self.protocol.configuration_changed(&self.running_probe())
         };
         if changed {
-            self.port.log(LogEvent { part: LogPart::Configuration, number: CHANGED });
+            self.report(LogEvent { part: LogPart::Configuration, number: CHANGED });
             self.port.unit_changed();
         }
     }

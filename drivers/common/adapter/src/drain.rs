@@ -76,7 +76,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 self.port.complete(srb, completion);
             }
             if let Some(fault) = batch.fault {
-                self.port.log(LogEvent { part: LogPart::Queue, number: fault.code() });
+                self.report(LogEvent { part: LogPart::Queue, number: fault.code() });
                 // What an earlier batch refilled goes back with the reset.
                 notification = None;
                 self.reset(Reason::DeviceFault);

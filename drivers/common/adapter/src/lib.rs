@@ -41,6 +41,7 @@ mod io_control;
 mod parameters;
 mod protocol;
 mod queues;
+mod report;
 mod request_path;
 mod reset;
 mod routing;

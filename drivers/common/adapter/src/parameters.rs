@@ -7,9 +7,10 @@
 use core::ffi::CStr;
 
 use storport::port::LogPart;
-use storport::{Configuration, LogEvent, Port, Resources};
+use storport::{Configuration, LogEvent, Resources};
 
 use crate::protocol::Limits;
+use crate::report;
 
 /// What is set. What is not, follows from the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Parameters {
                 Some(given) if (value.least..=value.most).contains(&given) => {
                     (value.set)(&mut parameters, given);
                 }
-                Some(_) => resources.port().log(LogEvent { part: LogPart::Parameter, number }),
+                Some(_) => report::to(&resources.port(), LogEvent { part: LogPart::Parameter, number }),
             }
         }
         parameters

@@ -62,7 +62,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Resets the device, ends every request that was outstanding with a bus reset, and starts the device again.
     /// Returns whether it works.
     pub(crate) fn reset(&self, reason: Reason) -> bool {
-        self.port.log(LogEvent { part: LogPart::Reset, number: reason as u32 });
+        self.report(LogEvent { part: LogPart::Reset, number: reason as u32 });
         let mut paths = self.queues.lock_all();
         // The port driver may have stopped the adapter since the reason for this: its requests wait for the restart.
         if !self.state.set_unless_stopped(State::Failed) {
@@ -76,7 +76,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 return false;
             }
             Err(error) => {
-                self.port.log(LogEvent { part: LogPart::Transport, number: error.code() });
+                self.report(LogEvent { part: LogPart::Transport, number: error.code() });
                 self.end_without_reset(paths);
                 return false;
             }
@@ -88,7 +88,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         match restarted {
             Ok(()) => true,
             Err(event) => {
-                self.port.log(event);
+                self.report(event);
                 false
             }
         }

@@ -53,6 +53,22 @@ pub trait Port: Clone + Send + Sync + 'static {
 
     /// Writes an entry to the system event log. IRQL: any up to the interrupt's.
     fn log(&self, event: LogEvent);
+
+    /// Tells those who trace the port driver (ETW, channel "Microsoft-Windows-Storage-Storport/Diagnose"); does nothing when
+    /// nobody does. IRQL: up to DISPATCH_LEVEL (nf-storport-storportetwevent2.md).
+    fn trace(&self, event: LogEvent, level: TraceLevel);
+}
+
+/// How bad it is (`STORPORT_ETW_LEVEL`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum TraceLevel {
+    /// Something does not work.
+    Error = 2,
+    /// Something did not work, and does again or is done without.
+    Warning = 3,
+    /// Something happened.
+    Information = 4,
 }
 
 /// How requests are to be spread over several request queues.
@@ -106,6 +122,34 @@ pub enum LogPart {
     Reset = 4,
     /// An administrator's setting is out of range and does not count.
     Parameter = 5,
+}
+
+impl LogPart {
+    /// What a trace calls it. The port driver refuses more than 32 characters (STORPORT_ETW_MAX_DESCRIPTION_LENGTH), and does
+    /// not say whether the zero at the end counts.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Transport => "virtio device does not start",
+            Self::Queue => "virtio device broke its rules",
+            Self::Configuration => "virtio device configuration",
+            Self::Reset => "virtio device reset",
+            Self::Parameter => "registry value out of range",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptions_are_short_enough_for_a_trace() {
+        use LogPart::{Configuration, Parameter, Queue, Reset, Transport};
+        for part in [Transport, Queue, Configuration, Reset, Parameter] {
+            assert!(part.description().is_ascii());
+            assert!(part.description().len() < 32, "{}", part.description());
+        }
+    }
 }
 
 /// Of the memory that is shared with the device: a cache line, more than any part of a ring asks for, but a legacy device's.

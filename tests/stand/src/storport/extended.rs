@@ -282,16 +282,29 @@ fn log_event(a: Arguments) -> u32 {
 /// MiniportEtwEvent2/4/8(Address, EventId, EventDescription, Keywords, Level, Opcode, Srb, name and value pairs).
 fn etw(code: u64, a: Arguments) -> u32 {
     const EVENT: &str = "StorPortEtwEvent";
+    /// STORPORT_ETW_MAX_DESCRIPTION_LENGTH and STORPORT_ETW_MAX_PARAM_NAME_LENGTH
+    const LONGEST: (usize, usize) = (32, 16);
+    kernel::at_most(EVENT, irql::DISPATCH);
     let pairs = 1u64 << (code - 57);
+    if a.get(4) == 0 {
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
     let mut text = driver::wide_text(EVENT, a.get(4), 64);
+    let mut too_long = text.chars().count() > LONGEST.0;
     for pair in 0..pairs as usize {
         let name = a.get(9 + 2 * pair);
         if name != 0 {
             let label = driver::wide_text(EVENT, name, 64);
+            too_long |= label.chars().count() > LONGEST.1;
             text = alloc::format!("{text} {label}={:#x}", a.get(10 + 2 * pair));
         }
     }
     crate::driver_log!(EVENT, "{} (level {}): {text}", a.get(3) & 0xFFFF_FFFF, a.get(6) & 0xFFFF_FFFF);
+    // nf-storport-storportetwevent2.md: the event is not written then.
+    if too_long {
+        crate::not_ok!("etw-too-long", "{EVENT}: a text is longer than 32, or a name than 16 characters");
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
     STOR_STATUS_SUCCESS
 }
 

@@ -9,7 +9,7 @@ use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, s
 
 use super::srb::{FakeSrb, SrbBuilder};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
-use crate::port::{LogEvent, Port, Spread};
+use crate::port::{LogEvent, Port, Spread, TraceLevel};
 use crate::srb::{Completion, DumpLimits, Srb as _};
 
 /// How one request came back.
@@ -45,6 +45,7 @@ struct Record {
     completed: Vec<Completed>,
     dpcs: Vec<DpcKind>,
     log: Vec<LogEvent>,
+    traces: Vec<(LogEvent, TraceLevel)>,
     stalls: u64,
     unit_changes: usize,
     dump_mode: bool,
@@ -227,6 +228,11 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().log.clone()
     }
 
+    /// What was traced so far.
+    pub fn traces(&self) -> Vec<(LogEvent, TraceLevel)> {
+        self.record().traces.clone()
+    }
+
     /// How long the miniport has busy-waited, in microseconds.
     pub fn stalled_microseconds(&self) -> u64 {
         self.record().stalls
@@ -324,6 +330,13 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         // Nobody keeps a log in dump mode.
         if !record.dump_mode {
             record.log.push(event);
+        }
+    }
+
+    fn trace(&self, event: LogEvent, level: TraceLevel) {
+        let mut record = self.record();
+        if !record.dump_mode {
+            record.traces.push((event, level));
         }
     }
 }

@@ -18,7 +18,7 @@ use super::resources::{KernelResources, Mode};
 use super::srb::{self, KernelSrb};
 use super::{HwDeviceExtension, KernelPort};
 use crate::miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
-use crate::port::Port;
+use crate::port::{Port, TraceLevel};
 use crate::srb::{Completion, SrbStatus};
 
 const TRUE: BOOLEAN = 1;
@@ -57,7 +57,9 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
             SP_RETURN_FOUND
         }
         Err(Declined(event)) => {
-            KernelPort::new(hw).log(event);
+            let port = KernelPort::new(hw);
+            port.log(event);
+            port.trace(event, TraceLevel::Error);
             SP_RETURN_ERROR
         }
     }

@@ -7,6 +7,7 @@
 //! - [`extension`]: what lives in the device extension.
 //! - [`port`], [`resources`], [`registers`]: the `Port` and `Resources` traits over StorPort's exports;
 //!   configuration space, once the adapter is found, over the HAL's.
+//! - [`etw`]: events for who traces StorPort.
 //! - [`registry`]: the service's parameters.
 //! - [`srb`]: the request.
 //! - [`dump`]: all of it once more for the dump port driver, which stands in for StorPort when the system has crashed.
@@ -15,6 +16,7 @@
 mod callbacks;
 mod dump;
 pub mod entry;
+mod etw;
 mod extension;
 mod port;
 mod registers;

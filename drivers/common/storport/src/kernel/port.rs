@@ -15,12 +15,13 @@ use wdk_sys::{
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
 
+use super::etw;
 use super::extension::Header;
 use super::registers::{ConfigSpaceAtRuntime, KernelBar};
 use super::srb::KernelSrb;
 use super::{HwDeviceExtension, size_of_ulong};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port, Spread};
+use crate::port::{LogEvent, Port, Spread, TraceLevel};
 use crate::srb::Completion;
 
 /// STARTIO_PERFORMANCE_PARAMETERS as far as the channel's number ("STARTIO_PERFORMANCE_PARAMETERS").
@@ -210,5 +211,9 @@ impl Port for KernelPort {
         unsafe {
             StorPortLogError(self.hw.0, ptr::null_mut(), 0, 0, 0, SP_INTERNAL_ADAPTER_ERROR, event.code());
         }
+    }
+
+    fn trace(&self, event: LogEvent, level: TraceLevel) {
+        etw::write(self.hw, event, level);
     }
 }

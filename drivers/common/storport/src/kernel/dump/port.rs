@@ -9,7 +9,7 @@ use crate::kernel::HwDeviceExtension;
 use crate::kernel::port::StorPort;
 use crate::kernel::registers::{ConfigSpaceAtRuntime, KernelBar};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port, Spread};
+use crate::port::{LogEvent, Port, Spread, TraceLevel};
 use crate::srb::Completion;
 
 /// The dump port driver, for one adapter.
@@ -76,4 +76,7 @@ impl Port for DumpPort {
 
     /// Nobody keeps a log any more.
     fn log(&self, _event: LogEvent) {}
+
+    /// Nor is anybody left to trace.
+    fn trace(&self, _event: LogEvent, _level: TraceLevel) {}
 }
