@@ -459,6 +459,8 @@ pub const SUITES: &[Suite] = &[
                 name: "packed ring, 4 CPUs",
                 controller: Some(",disable-legacy=on,packed=on"),
                 smp: 4,
+                // Four processors of a machine that has two.
+                seconds: (120, 3600),
                 ..BLK
             },
             Setting { name: "legacy", controller: Some(",disable-modern=on,disable-legacy=off"), ..BLK },
@@ -467,6 +469,8 @@ pub const SUITES: &[Suite] = &[
                 name: "packed ring, 4 CPUs",
                 controller: Some(",disable-legacy=on,packed=on"),
                 smp: 4,
+                // Four processors of a machine that has two.
+                seconds: (120, 3600),
                 ..SCSI
             },
             Setting { name: "legacy", controller: Some(",disable-modern=on,disable-legacy=off"), ..SCSI },
