@@ -13,7 +13,7 @@
 //! Header and response are the slot's own memory; the data is the request's. Every CDB goes to the device as it is:
 //! what a logical unit can do is between it and Windows.
 //!
-//! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2). Only the first request queue is set up.
+//! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2). Control and event queue are not set up.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -407,7 +407,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "multi-queue",
-        about: "1 to 4 processors with 1 to 8 queues, and processor groups",
+        about: "1 to 4 processors with 1 to 8 queues, fewer messages than queues, processor groups",
         trials: &[
             Setting {
                 name: "1 CPU, 8 queues",
@@ -416,9 +416,34 @@ pub const SUITES: &[Suite] = &[
                 ..BLK
             },
             Setting { name: "2 CPUs, 1 queue", controller: Some(",disable-legacy=on,num-queues=1"), ..BLK },
+            Setting { name: "2 CPUs, 8 queues", controller: Some(",disable-legacy=on,num-queues=8"), ..BLK },
+            Setting {
+                name: "3 CPUs, 2 queues",
+                controller: Some(",disable-legacy=on,num-queues=2"),
+                smp: 3,
+                ..BLK
+            },
             Setting {
                 name: "4 CPUs, 4 queues",
                 controller: Some(",disable-legacy=on,num-queues=4"),
+                smp: 4,
+                ..BLK
+            },
+            Setting {
+                name: "4 CPUs, 8 queues, packed ring",
+                controller: Some(",disable-legacy=on,num-queues=8,packed=on"),
+                smp: 4,
+                ..BLK
+            },
+            Setting {
+                name: "4 CPUs, 4 queues, 3 messages",
+                controller: Some(",disable-legacy=on,num-queues=4,vectors=3"),
+                smp: 4,
+                ..BLK
+            },
+            Setting {
+                name: "4 CPUs, 4 queues, 1 message",
+                controller: Some(",disable-legacy=on,num-queues=4,vectors=1"),
                 smp: 4,
                 ..BLK
             },
@@ -430,9 +455,24 @@ pub const SUITES: &[Suite] = &[
                 ..BLK
             },
             Setting {
+                name: "4 CPUs in 2 groups, 4 queues",
+                controller: Some(",disable-legacy=on,num-queues=4"),
+                smp: 4,
+                words: &["groups=2"],
+                ..BLK
+            },
+            Setting {
                 name: "1 CPU, 8 queues",
                 controller: Some(",disable-legacy=on,num_queues=8"),
                 smp: 1,
+                ..SCSI
+            },
+            Setting { name: "2 CPUs, 1 queue", controller: Some(",disable-legacy=on,num_queues=1"), ..SCSI },
+            Setting { name: "2 CPUs, 8 queues", controller: Some(",disable-legacy=on,num_queues=8"), ..SCSI },
+            Setting {
+                name: "3 CPUs, 2 queues",
+                controller: Some(",disable-legacy=on,num_queues=2"),
+                smp: 3,
                 ..SCSI
             },
             Setting {
@@ -442,8 +482,33 @@ pub const SUITES: &[Suite] = &[
                 ..SCSI
             },
             Setting {
+                name: "4 CPUs, 8 queues, packed ring",
+                controller: Some(",disable-legacy=on,num_queues=8,packed=on"),
+                smp: 4,
+                ..SCSI
+            },
+            Setting {
+                name: "4 CPUs, 4 queues, 3 messages",
+                controller: Some(",disable-legacy=on,num_queues=4,vectors=3"),
+                smp: 4,
+                ..SCSI
+            },
+            Setting {
+                name: "4 CPUs, 4 queues, 1 message",
+                controller: Some(",disable-legacy=on,num_queues=4,vectors=1"),
+                smp: 4,
+                ..SCSI
+            },
+            Setting {
                 name: "4 CPUs in 2 groups, 2 queues",
                 controller: Some(",disable-legacy=on,num_queues=2"),
+                smp: 4,
+                words: &["groups=2"],
+                ..SCSI
+            },
+            Setting {
+                name: "4 CPUs in 2 groups, 4 queues",
+                controller: Some(",disable-legacy=on,num_queues=4"),
                 smp: 4,
                 words: &["groups=2"],
                 ..SCSI

@@ -114,6 +114,50 @@ fn read_legacy(base: u16) -> Agreement {
     }
 }
 
+/// A queue as the device has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// The driver enabled it.
+    pub enabled: bool,
+    /// Its MSI-X vector.
+    pub vector: u16,
+    /// Used buffers of a split ring since it was enabled, modulo 65536.
+    pub used: Option<u16>,
+}
+
+/// The queues for requests, enabled or not. `None` for a device without modern registers, or a driver that does not use them.
+/// Nobody else may select a queue meanwhile: the driver has to be idle.
+pub fn request_queues(function: Function, bars: &[Bar]) -> Option<alloc::vec::Vec<Queue>> {
+    const PACKED: u64 = 1 << 34;
+    let agreement = read(function, bars).filter(|agreement| agreement.modern)?;
+    // The control and the event queue come first (virtio 1.3, 5.6.2).
+    let first = match function.read_u16(2) {
+        0x1001 | 0x1042 => 0,
+        0x1004 | 0x1048 => 2,
+        _ => return None,
+    };
+    let base = common(function, bars)?;
+    // SAFETY: `common` mapped the structure; all of these are registers of 16 bits (virtio 1.3, 4.1.4.3).
+    let half = |offset: u64| unsafe { ((base + offset) as *const u16).read_volatile() };
+    // SAFETY: as above; queue_select is at 22, and is put back.
+    let select = |queue: u16| unsafe { ((base + 22) as *mut u16).write_volatile(queue) };
+    let selected = half(22);
+    let queues = (first..half(18)).map(|queue| {
+        select(queue);
+        let enabled = half(28) != 0;
+        // SAFETY: as above; queue_device is two words of 32 bits, which are read in one piece each.
+        let word = |offset: u64| u64::from(unsafe { ((base + offset) as *const u32).read_volatile() });
+        let device_area = word(48) | word(52) << 32;
+        let split = enabled && agreement.driver & PACKED == 0;
+        // SAFETY: the driver gave the device this memory; the index of the used ring is its second word (2.7.8).
+        let used = || unsafe { memory::window(device_area + 2).cast::<u16>().read_volatile() };
+        Queue { enabled, vector: half(26), used: split.then(used) }
+    });
+    let queues = queues.collect();
+    select(selected);
+    Some(queues)
+}
+
 const COMMON: [(u32, &str); 14] = [
     (24, "NOTIFY_ON_EMPTY"),
     (27, "ANY_LAYOUT"),

@@ -11,6 +11,7 @@ mod hostile;
 mod hotplug;
 mod load;
 mod many_luns;
+mod multi_queue;
 mod pass;
 mod power;
 mod srb_functions;
@@ -34,7 +35,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("hotplug", hotplug::run),
     ("interrupts", pass::run),
     ("many-luns", many_luns::run),
-    ("multi-queue", pass::run),
+    ("multi-queue", multi_queue::run),
     ("power", power::run),
     ("scsi-compliance", compliance::run),
     ("srb-functions", srb_functions::run),

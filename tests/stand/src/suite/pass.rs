@@ -1,5 +1,4 @@
-//! The suites that are one amount of work on many machines: `data-integrity`, `transport`, `interrupts`, `multi-queue`,
-//! `vhost-user`. What differs is the machine, which the runner chooses.
+//! The suites that are one amount of work on many machines: `data-integrity`, `transport`, `interrupts`, `vhost-user`. What differs is the machine, which the runner chooses.
 //!
 //! Stamped writes and reads of random size, place, alignment and depth from all processors, everything read back at the
 //! end; then the pass of a plain run, which leaves stamps for the host to find in the image files.
@@ -15,6 +14,12 @@ const DEPTHS: [(usize, u64); 4] = [(1, 150), (8, 400), (48, 600), (4, 200)];
 
 /// Work of several depths, then the plain pass.
 pub fn run(units: &[Unit], options: &Options) {
+    load(units, options);
+    pass::run(units, options);
+}
+
+/// Work of several depths.
+pub fn load(units: &[Unit], options: &Options) {
     let factor = if options.long { 200 } else { 1 };
     for (depth, count) in DEPTHS {
         crate::progress!("{depth} transfers at once");
@@ -27,5 +32,4 @@ pub fn run(units: &[Unit], options: &Options) {
         load.verify();
         load.report("random-load", &alloc::format!("{depth} at once on each disk"));
     }
-    pass::run(units, options);
 }
