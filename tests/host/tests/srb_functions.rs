@@ -1,9 +1,9 @@
 //! SRB functions besides EXECUTE_SCSI: what is answered, and that everything else is refused and changes nothing.
 
-use host_tests::cdb::inquiry;
-use host_tests::{DiskBench, HbaBench};
+use host_tests::cdb::{inquiry, inquiry_page, read10};
+use host_tests::{DiskBench, HbaBench, reading};
 use storport::fake::SrbBuilder;
-use storport::{PnpAction, SrbFunction, SrbStatus};
+use storport::{Address, Configuration, PnpAction, SrbFunction, SrbStatus, UnitAttributes};
 use virtio::fake::disk::Disk;
 use virtio::fake::hba::{Hba, Unit};
 
@@ -192,4 +192,66 @@ fn a_firmware_request_that_is_cut_short_is_an_invalid_parameter() {
 
     assert_eq!(answer.completion.status, SrbStatus::SUCCESS);
     assert_eq!(answer.data[20..24], 3u32.to_le_bytes(), "FIRMWARE_STATUS_INVALID_PARAMETER");
+}
+
+#[test]
+fn news_of_power_and_units_is_taken_and_leaves_the_disk_usable() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    let news = [
+        SrbFunction::Power,
+        SrbFunction::Pnp(PnpAction::UnitGone),
+        SrbFunction::Pnp(PnpAction::Stop),
+        SrbFunction::Pnp(PnpAction::Remove),
+    ];
+    for function in news {
+        let answer = bench.execute(SrbBuilder::function(function));
+
+        assert_eq!(answer.completion.status, SrbStatus::SUCCESS, "{function:?}");
+        let buffer = bench.buffer(512);
+        let read = bench.execute(reading(&read10(0, 1), &[buffer]));
+        assert_eq!(read.completion.status, SrbStatus::SUCCESS, "after {function:?}");
+    }
+}
+
+#[test]
+fn the_inquiry_that_finds_a_disk_tells_that_it_vetoes_bypass_io_and_is_not_left_without_power() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    bench.execute(SrbBuilder::execute(&inquiry_page(0xb0, 64)).with_data_in(64));
+    assert_eq!(bench.port.unit_attributes(), [], "a page of product data finds nothing");
+
+    bench.execute(SrbBuilder::execute(&inquiry(36)).with_data_in(36));
+
+    let unit = Address { path: 0, target: 0, lun: 0 };
+    assert_eq!(bench.port.unit_attributes(), [(unit, UnitAttributes::D3_COLD_NOT_SUPPORTED)]);
+}
+
+#[test]
+fn nothing_is_told_of_units_that_are_not_there_or_speak_for_themselves() {
+    let (disk, hba) = (DiskBench::with_disk(Disk::new(64)), hba());
+
+    disk.execute(SrbBuilder::execute(&inquiry(36)).with_data_in(36).to(0, 0, 1));
+    let buffer = hba.buffer(36);
+    hba.execute(reading(&inquiry(36), &[buffer]).to(0, 0, 0));
+
+    assert_eq!(disk.port.unit_attributes(), []);
+    assert_eq!(hba.port.unit_attributes(), []);
+}
+
+#[test]
+fn a_unit_takes_as_many_requests_as_the_adapter_from_the_first_on() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+
+    let Configuration { max_requests, max_requests_per_lun, .. } = bench.configuration;
+
+    assert_eq!((max_requests, max_requests_per_lun), (256, 256));
+    bench.device.hold();
+    for tag in 0..256 {
+        let buffer = bench.buffer(512);
+        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
+    }
+    bench.device.run();
+    assert_eq!(bench.device.in_hand(), 256, "all of them are the device's at once");
+    bench.device.release_all();
+    bench.settle();
+    assert_eq!(bench.port.take_completed().len(), 256);
 }

@@ -27,7 +27,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                     BuildIo::Start(Command::Configure(command))
                 }
                 BuildIo::Start(command) => BuildIo::Start(Command::Request(command, None)),
-                BuildIo::Complete(completion) => BuildIo::Complete(completion),
+                BuildIo::Complete(completion) => BuildIo::Complete(self.answered(srb, completion)),
             },
             function => self.build_other(srb, function),
         }

@@ -48,6 +48,7 @@ mod routing;
 mod scratch;
 mod start_io;
 mod state;
+mod units;
 
 pub use build_io::Command;
 pub use parameters::Parameters;

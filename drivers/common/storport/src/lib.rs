@@ -36,5 +36,5 @@ pub mod kernel;
 pub use backlog::Backlog;
 pub use capabilities::DeviceCapabilities;
 pub use miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
-pub use port::{Configuration, LogEvent, Port, Resources, Spread, TraceLevel};
+pub use port::{Configuration, LogEvent, Port, Resources, Spread, TraceLevel, UnitAttributes};
 pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, Srb, SrbFunction, SrbStatus};

@@ -2,11 +2,12 @@
 
 use core::ffi::CStr;
 
+use bitflags::bitflags;
 use virtio::memory::Region;
 use virtio::transport::{Bar, BusMasterError, ConfigSpace};
 
 use crate::miniport::DpcKind;
-use crate::srb::{Completion, Srb};
+use crate::srb::{Address, Completion, Srb};
 
 /// The port driver, for as long as the adapter exists.
 pub trait Port: Clone + Send + Sync + 'static {
@@ -51,12 +52,27 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// The bit is not known to be what was asked for.
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError>;
 
+    /// Tells what is known of a logical unit besides its INQUIRY data, while the request for those is still open
+    /// (nf-storport-storportsetunitattributes.md). IRQL: any.
+    fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes);
+
     /// Writes an entry to the system event log. IRQL: any up to the interrupt's.
     fn log(&self, event: LogEvent);
 
     /// Tells those who trace the port driver (ETW, channel "Microsoft-Windows-Storage-Storport/Diagnose"); does nothing when
     /// nobody does. IRQL: up to DISPATCH_LEVEL (nf-storport-storportetwevent2.md).
     fn trace(&self, event: LogEvent, level: TraceLevel);
+}
+
+bitflags! {
+    /// `STOR_UNIT_ATTRIBUTES`
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct UnitAttributes: u32 {
+        /// `D3ColdNotSupported`: it is not to be left without power in the middle of things.
+        const D3_COLD_NOT_SUPPORTED = 1 << 2;
+        /// `BypassIOSupported`: it takes BypassIO. A unit without this vetoes it.
+        const BYPASS_IO_SUPPORTED = 1 << 3;
+    }
 }
 
 /// How bad it is (`STORPORT_ETW_LEVEL`).

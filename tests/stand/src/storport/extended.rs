@@ -3,6 +3,7 @@
 use stand::wdk::codes::*;
 use stand::wdk::config::{MessageInterruptInformation, PerfConfiguration, StartIoParameters};
 use stand::wdk::names;
+use stand::wdk::srb::Btl8;
 
 use super::lock::{self, MESSAGE_LOCK};
 use super::{Phase, interrupt, port};
@@ -74,7 +75,7 @@ pub fn extended_function(a: Arguments) -> u64 {
         36..=39 => list(code, a),
         40 => STOR_STATUS_INVALID_DEVICE_REQUEST,
         41 => put(a.get(3), 0u32),
-        46 => STOR_STATUS_SUCCESS,
+        46 => unit_attributes(a),
         47 => {
             driver::write_optional(NAME, a.get(2), 10_000_000u64);
             put(a.get(3), clock::microseconds() * 10)
@@ -303,6 +304,24 @@ fn etw(code: u64, a: Arguments) -> u32 {
     // nf-storport-storportetwevent2.md: the event is not written then.
     if too_long {
         crate::not_ok!("etw-too-long", "{EVENT}: a text is longer than 32, or a name than 16 characters");
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    STOR_STATUS_SUCCESS
+}
+
+/// SetUnitAttributes(Address, Attributes): an address of the one kind there is, and no reserved bit
+/// (nf-storport-storportsetunitattributes.md, ns-storport-_stor_unit_attributes.md).
+fn unit_attributes(a: Arguments) -> u32 {
+    const UNIT: &str = "StorPortSetUnitAttributes";
+    const KNOWN: u32 = 0b1111;
+    let attributes = a.get(3) as u32;
+    if a.get(2) == 0 || attributes & !KNOWN != 0 {
+        crate::not_ok!("unit-attributes", "{UNIT} with address {:#x}, attributes {attributes:#x}", a.get(2));
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    let address: Btl8 = driver::read(UNIT, a.get(2));
+    if address.kind != STOR_ADDRESS_TYPE_BTL8 || address.address_length != 4 {
+        crate::not_ok!("unit-attributes", "{UNIT} with an address of type {}", address.kind);
         return STOR_STATUS_INVALID_PARAMETER;
     }
     STOR_STATUS_SUCCESS

@@ -9,8 +9,8 @@ use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, s
 
 use super::srb::{FakeSrb, SrbBuilder};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
-use crate::port::{LogEvent, Port, Spread, TraceLevel};
-use crate::srb::{Completion, DumpLimits, Srb as _};
+use crate::port::{LogEvent, Port, Spread, TraceLevel, UnitAttributes};
+use crate::srb::{Address, Completion, DumpLimits, Srb as _};
 
 /// How one request came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ struct Record {
     dpcs: Vec<DpcKind>,
     log: Vec<LogEvent>,
     traces: Vec<(LogEvent, TraceLevel)>,
+    unit_attributes: Vec<(Address, UnitAttributes)>,
     stalls: u64,
     unit_changes: usize,
     dump_mode: bool,
@@ -233,6 +234,11 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().traces.clone()
     }
 
+    /// What was told of units so far.
+    pub fn unit_attributes(&self) -> Vec<(Address, UnitAttributes)> {
+        self.record().unit_attributes.clone()
+    }
+
     /// How long the miniport has busy-waited, in microseconds.
     pub fn stalled_microseconds(&self) -> u64 {
         self.record().stalls
@@ -338,5 +344,9 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         if !record.dump_mode {
             record.traces.push((event, level));
         }
+    }
+
+    fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes) {
+        self.record().unit_attributes.push((unit, attributes));
     }
 }

@@ -226,7 +226,13 @@ pub(super) unsafe extern "C" fn reset_bus<M: Miniport>(extension: PVOID, _path: 
     BOOLEAN::from(adapter.is_some_and(Miniport::reset_bus))
 }
 
-/// What [`adapter_control`] handles.
+/// What [`adapter_control`] handles (ne-storport-scsi_adapter_control_type.md).
+///
+/// Of the rest, ScsiAdapterPower would take the place of ScsiStopAdapter and SRB_FUNCTION_POWER without saying more than they
+/// do; ScsiAdapterSystemPowerHints is about how long a device may take to wake up, and ours does not sleep;
+/// ScsiPowerSettingNotification comes to who asked for it; ScsiSetBootConfig and ScsiSetRunningConfig are for who has to call
+/// StorPortGetBusData to stop or start, and ours is started from its registers; the PoFx types are for runtime power
+/// management, of which a virtio device has none; ScsiAdapterSerialNumber is for adapters that have one.
 const CONTROLS: [SCSI_ADAPTER_CONTROL_TYPE; 4] = [
     _SCSI_ADAPTER_CONTROL_TYPE::ScsiQuerySupportedControlTypes,
     _SCSI_ADAPTER_CONTROL_TYPE::ScsiStopAdapter,

@@ -81,6 +81,9 @@ pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>, N: Miniport<Port = Du
     }
 }
 
+/// There is no `HwUnitControl` (nc-storport-hw_unit_control.md, ne-storport-scsi_unit_control_type.md): a unit is not started
+/// or powered by anybody here, and of one that is gone the requests end with the device's answer, or with a reset when there is
+/// none, never while it may still write to their memory. What is left of it comes as SRB_FUNCTION_PNP and SRB_FUNCTION_POWER.
 fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
     // SAFETY: the routine has no preconditions.
     let processors = unsafe { KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS) };

@@ -9,7 +9,7 @@
 //!   configuration space, once the adapter is found, over the HAL's.
 //! - [`etw`]: events for who traces StorPort.
 //! - [`registry`]: the service's parameters.
-//! - [`srb`]: the request.
+//! - [`srb`]: the request. [`units`]: what StorPort is told of a logical unit.
 //! - [`dump`]: all of it once more for the dump port driver, which stands in for StorPort when the system has crashed.
 #![expect(unsafe_code, reason = "the boundary to the C interface of StorPort")]
 
@@ -23,6 +23,7 @@ mod registers;
 mod registry;
 mod resources;
 mod srb;
+mod units;
 
 pub use dump::{DumpPort, DumpSrb};
 pub use port::KernelPort;

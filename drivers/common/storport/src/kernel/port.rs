@@ -19,10 +19,11 @@ use super::etw;
 use super::extension::Header;
 use super::registers::{ConfigSpaceAtRuntime, KernelBar};
 use super::srb::KernelSrb;
+use super::units;
 use super::{HwDeviceExtension, size_of_ulong};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port, Spread, TraceLevel};
-use crate::srb::Completion;
+use crate::port::{LogEvent, Port, Spread, TraceLevel, UnitAttributes};
+use crate::srb::{Address, Completion};
 
 /// STARTIO_PERFORMANCE_PARAMETERS as far as the channel's number ("STARTIO_PERFORMANCE_PARAMETERS").
 const STARTIO_VERSION: ULONG = 1;
@@ -215,5 +216,9 @@ impl Port for KernelPort {
 
     fn trace(&self, event: LogEvent, level: TraceLevel) {
         etw::write(self.hw, event, level);
+    }
+
+    fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes) {
+        units::set_attributes(self.hw, unit, attributes);
     }
 }

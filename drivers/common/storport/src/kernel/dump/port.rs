@@ -9,8 +9,8 @@ use crate::kernel::HwDeviceExtension;
 use crate::kernel::port::StorPort;
 use crate::kernel::registers::{ConfigSpaceAtRuntime, KernelBar};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port, Spread, TraceLevel};
-use crate::srb::Completion;
+use crate::port::{LogEvent, Port, Spread, TraceLevel, UnitAttributes};
+use crate::srb::{Address, Completion};
 
 /// The dump port driver, for one adapter.
 #[derive(Clone, Copy, Debug)]
@@ -79,4 +79,7 @@ impl Port for DumpPort {
 
     /// Nor is anybody left to trace.
     fn trace(&self, _event: LogEvent, _level: TraceLevel) {}
+
+    /// It is known to the first copy's port driver.
+    fn set_unit_attributes(&self, _unit: Address, _attributes: UnitAttributes) {}
 }
