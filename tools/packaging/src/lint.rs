@@ -114,6 +114,7 @@ pub const RULES: &[(&str, bool, &str)] = &[
     ("error-control", true, "ErrorControl 1: go on booting"),
     ("load-order", true, "LoadOrderGroup \"SCSI miniport\""),
     ("bus-type", true, "Parameters\\BusType is the driver's"),
+    ("settings", true, "nothing under Parameters\\Device, which is the administrators'"),
     ("pnp-interface", true, "Parameters\\PnpInterface\\5 = 1: PCI devices come by Plug and Play"),
     ("msi", true, "MSISupported = 1"),
     ("message-limit", true, "MessageNumberLimit from 1 to 2048"),

@@ -134,6 +134,8 @@ pub(super) fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfi
         dma32_bit_addresses: 1,
         map_buffers: hw.map_buffers,
         need_physical_addresses: 1,
+        // Every miniport is asked for WMI, and is not to change this (ns-storport-_port_configuration_information.md).
+        wmi_data_provider: 1,
         tagged_queuing: 1,
         auto_request_sense: 1,
         multiple_request_per_lu: 1,

@@ -9,7 +9,7 @@ const REG_EXPAND_SZ: u32 = 0x0002_0000;
 const KEY_ONLY: u32 = 0x10;
 
 /// Values whose readers expect one type.
-const TYPES: [(&str, u32); 9] = [
+const TYPES: [(&str, u32); 10] = [
     ("MSISupported", REG_DWORD),
     ("MessageNumberLimit", REG_DWORD),
     ("DevicePolicy", REG_DWORD),
@@ -17,6 +17,7 @@ const TYPES: [(&str, u32); 9] = [
     ("GroupPolicy", REG_DWORD),
     ("BusType", REG_DWORD),
     ("DmaRemappingCompatible", REG_DWORD),
+    ("StorageSupportedFeatures", REG_DWORD),
     ("TypesSupported", REG_DWORD),
     ("EventMessageFile", REG_EXPAND_SZ),
 ];
@@ -51,6 +52,10 @@ impl Linter<'_> {
             let lower = key.to_ascii_lowercase();
             self.require(line, "1321", lower == "parameters" || lower.starts_with(r"parameters\"), || {
                 format!("\"{key}\": a service's values go under Parameters")
+            });
+            // What an administrator has set there outlives an update, and a change from or to another driver of the name.
+            self.require(line, "settings", !lower.starts_with(r"parameters\device"), || {
+                format!("\"{key}\" is where administrators set values: leave it alone")
             });
         }
         self.require(line, "1303", !name.eq_ignore_ascii_case("CoInstallers32"), || {

@@ -114,6 +114,11 @@ const MUTATIONS: &[(&str, &str, &str)] = &[
     ("error-control", "ErrorControl   = 1", "ErrorControl   = 3"),
     ("load-order", "\"SCSI miniport\"", "\"Base\""),
     ("bus-type", "\"BusType\", 0x00010001, 0x00000001", "\"BusType\", 0x00010001, 0x0000000A"),
+    (
+        "settings",
+        "\"Parameters\", \"StorageSupportedFeatures\"",
+        "\"Parameters\\Device\", \"PhysicalBreaks\"",
+    ),
     ("pnp-interface", "\"5\", 0x00010001, 1", "\"5\", 0x00010001, 0"),
     ("msi", "MSISupported, 0x00010001, 1", "MSISupported, 0x00010001, 0"),
     ("message-limit", "MessageNumberLimit, 0x00010001, 257", "MessageNumberLimit, 0x00010001, 0"),
