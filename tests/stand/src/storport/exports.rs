@@ -249,12 +249,14 @@ fn complete_request(a: A) -> u64 {
     0
 }
 
-/// StorPortRegistryRead(HwDeviceExtension, ValueName, Global, Type, Buffer, BufferLength).
+/// StorPortRegistryRead(HwDeviceExtension, ValueName, Global, Type, Buffer, BufferLength). Global values are all adapters';
+/// those of this one, whose port has number 0, are `Device0\NAME` on the command line (nf-storport-storportregistryread.md).
 fn registry_read(a: A) -> u64 {
     const NAME: &str = "StorPortRegistryRead";
     adapter(NAME, a.get(0));
     kernel::at_most(NAME, irql::PASSIVE);
     let name = driver::text(NAME, a.get(1), 128);
+    let name = if a.get(2) as u32 == 0 { format!("Device0\\{name}") } else { name };
     let room = driver::read::<u32>(NAME, a.get(5));
     let value =
         port().parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name)).map(|(_, value)| *value);
