@@ -88,6 +88,17 @@ enum Verb {
     Check(check::Arguments),
 }
 
+impl Verb {
+    /// Whether it starts machines.
+    fn boots(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Test(_) | Self::Bench(_) => true,
+            Self::Stand(options) => options.suite != ["list"],
+            _ => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut screen = Screen::new();
@@ -107,6 +118,7 @@ fn main() -> ExitCode {
 /// Does what was asked for. The answer says whether all is well; what is not has been printed then.
 fn act(arguments: &Arguments, screen: &mut Screen) -> Result<bool> {
     let workspace = Workspace::find(arguments.root.as_deref())?;
+    let _machines = arguments.verb.boots().then(|| workspace.occupy()).transpose()?;
     match &arguments.verb {
         Verb::Setup => setup::verb(&workspace, screen),
         Verb::Build(options) => drivers::verb(&workspace, screen, options),

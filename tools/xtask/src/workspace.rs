@@ -1,6 +1,7 @@
 //! Where things are: the work tree and its outputs.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,6 +53,29 @@ impl Workspace {
     /// A path below the target folder.
     pub fn output(&self, path: &str) -> PathBuf {
         self.target.join(path)
+    }
+
+    /// Keeps the machines of other processes out of the target folder, until the answer is dropped. The disk images
+    /// there are made anew for each boot: a second process would empty the disks of a running machine, and its driver
+    /// would be blamed for lost writes.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn occupy(&self) -> Result<File> {
+        let path = self.output("machines.lock");
+        std::fs::create_dir_all(&self.target)
+            .with_context(|| format!("{} cannot be made", self.target.display()))?;
+        let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another ./x runs machines in {}: wait for it, or give CARGO_TARGET_DIR another folder",
+                self.target.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+            }
+        }
     }
 
     /// The path as a person in the tree would write it.

@@ -355,6 +355,24 @@ fn files_that_cannot_be_a_driver_are_refused() {
 }
 
 #[test]
+fn a_second_process_is_kept_out_of_the_disk_images_of_the_first() {
+    let computer = Computer::bare();
+    fs::create_dir_all(computer.path("target")).unwrap();
+    let first = fs::File::create(computer.path("target/machines.lock")).unwrap();
+    first.lock().unwrap();
+
+    for arguments in
+        [&["run"][..], &["test"], &["stand", "--driver", "viostor.sys"], &["stand", "--replay", "bin"]]
+    {
+        xtask(&computer, arguments).is_refusal(&["another ./x runs machines in", "target"]);
+    }
+    assert_eq!(xtask(&computer, &["stand", "--suite", "list"]).code, Some(0));
+
+    first.unlock().unwrap();
+    xtask(&computer, &["stand", "--driver", "nothing.sys"]).is_refusal(&["there is no driver image"]);
+}
+
+#[test]
 fn a_wrong_wdk_root_is_refused() {
     let answer = xtask(&Computer::bare(), &["build", "--wdk-root", "bin"]);
 
