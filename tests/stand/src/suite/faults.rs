@@ -38,6 +38,8 @@ const ONCE_READ: u64 = 100_128;
 const ONCE_WRITE: u64 = 100_192;
 /// Seconds a request may take while the device does not answer.
 const SHORT: u32 = 2;
+/// Seconds a request of Windows' disk class driver may take (TimeOutValue).
+const MINUTE: u32 = 60;
 /// Milliseconds that requests may stay with the miniport after a reset, as in `storport::ladder`. The device will not end
 /// them in any time.
 const AFTER_RESET: u64 = 5000;
@@ -297,9 +299,35 @@ fn hang(units: &[Unit], options: &Options) {
             load.work(50);
         }
     }
+    if options.long {
+        minutes(&mut load);
+    }
     port().ladder.lenient = false;
     load.verify();
     load.report("data-after-silence", "before, while and after the device did not answer");
+}
+
+/// The device is silent for minutes, and requests have the time that Windows gives them: each is reset a few times over and
+/// sent again, and all of them end well once the device answers.
+fn minutes(load: &mut Load) {
+    load.time_out_after(MINUTE);
+    load.start();
+    let before = resets_so_far();
+    silence(true);
+    crate::progress!("the device does not answer for minutes");
+    queue::wait(u64::from(MINUTE) * 3_500, || {
+        load.poll();
+        false
+    });
+    silence(false);
+    let resets = resets_so_far() - before;
+    let failures = load.failures;
+    load.work(100);
+    crate::console::check(
+        resets >= 3 && load.failures == failures,
+        "silence-of-minutes",
+        format_args!("{resets} reset(s) of unit, device and bus, {} request(s) failed", load.failures),
+    );
 }
 
 /// What is behind the disk goes away for good, under load: no request may be lost, and none may succeed afterwards.
