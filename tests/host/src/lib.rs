@@ -189,6 +189,16 @@ impl<D: Protocol, M: Model> Bench<D, M> {
         self.port.submit(&self.adapter, request);
     }
 
+    /// Reads of block 0, tagged from 0 on, that the device takes and does not answer.
+    pub fn hold_reads(&self, count: u64) {
+        self.device.hold();
+        for tag in 0..count {
+            let buffer = self.buffer(512);
+            self.submit(reading(&cdb::read10(0, 1), &[buffer]).tagged(tag));
+        }
+        self.device.run();
+    }
+
     /// Delivers the interrupts that the device has sent.
     pub fn deliver_interrupts(&self) -> usize {
         let interrupts = self.device.take_interrupts();

@@ -140,12 +140,7 @@ fn every_lie_about_a_used_buffer_is_logged_and_answered_with_a_reset() {
                 continue;
             }
             let bench = DiskBench::running(Disk::new(64), Options { features, ..Options::default() });
-            bench.device.hold();
-            for tag in 0..6 {
-                let buffer = bench.buffer(512);
-                bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-            }
-            bench.device.run();
+            bench.hold_reads(6);
             bench.device.lie(lie);
             bench.device.release(1);
             bench.device.run();
@@ -174,12 +169,7 @@ fn every_lie_about_a_used_buffer_is_logged_and_answered_with_a_reset() {
 #[test]
 fn a_device_that_lies_and_then_does_not_reset_loses_its_requests_and_memory_and_is_left_alone() {
     let bench = DiskBench::running(Disk::new(64), Options { queue_size: 4, ..Options::default() });
-    bench.device.hold();
-    for tag in 0..10 {
-        let buffer = bench.buffer(512);
-        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-    }
-    bench.device.run();
+    bench.hold_reads(10);
     bench.device.lie(Lie::UsedIdOutOfRange);
     bench.device.lie(Lie::ResetNeverEnds);
     bench.device.release(1);
@@ -199,12 +189,7 @@ fn a_device_that_lies_and_then_does_not_reset_loses_its_requests_and_memory_and_
 #[test]
 fn a_request_that_comes_between_a_fault_and_its_reset_ends_with_the_reset() {
     let bench: &'static DiskBench = Box::leak(Box::new(DiskBench::with_disk(Disk::new(64))));
-    bench.device.hold();
-    for tag in 0..3 {
-        let buffer = bench.buffer(512);
-        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-    }
-    bench.device.run();
+    bench.hold_reads(3);
     bench.device.release(1);
     bench.device.lie(Lie::UsedIdOutOfRange);
     bench.device.release(1);
@@ -226,12 +211,7 @@ fn a_request_that_comes_between_a_fault_and_its_reset_ends_with_the_reset() {
 fn a_fault_after_good_completions_leaves_no_doorbell_for_a_device_in_reset() {
     // 31 good ones and their refills are a batch; the fault is found by the next one.
     let bench = DiskBench::running(Disk::new(64), Options { queue_size: 64, ..Options::default() });
-    bench.device.hold();
-    for tag in 0..100 {
-        let buffer = bench.buffer(512);
-        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-    }
-    bench.device.run();
+    bench.hold_reads(100);
     bench.device.release(31);
     bench.device.lie(Lie::UsedIdOutOfRange);
     bench.device.release(1);

@@ -5,8 +5,7 @@
 use std::cell::RefCell;
 
 use adapter::{Chain, Command, Limits, Probe, Protocol, Step};
-use host_tests::cdb::read10;
-use host_tests::{Bench, reading};
+use host_tests::Bench;
 use storport::{BuildIo, Srb};
 use viostor::Viostor;
 use virtio::fake::disk::Disk;
@@ -84,12 +83,7 @@ fn a_buffer_used_while_interrupts_are_off_is_completed_without_one() {
         let features = Features::VERSION_1 | Features::RING_INDIRECT_DESC | event_idx;
         let options = Options { queue_size: 4, features, ..Options::default() };
         let bench: Bench<Hooked, Disk> = Bench::running(Disk::new(64), options);
-        bench.device.hold();
-        for tag in 0..5 {
-            let buffer = bench.buffer(512);
-            bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-        }
-        bench.device.run();
+        bench.hold_reads(5);
         bench.device.release(1);
         assert_eq!(bench.device.take_interrupts(), [Interrupt::Message(1)]);
         // The fifth request takes the place of the first; just then the device is done with the second.

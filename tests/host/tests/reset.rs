@@ -12,12 +12,7 @@ use virtio::spec::{DeviceStatus, Features};
 
 fn with_outstanding(count: u64) -> DiskBench {
     let bench = DiskBench::with_disk(Disk::new(64));
-    bench.device.hold();
-    for tag in 0..count {
-        let buffer = bench.buffer(512);
-        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-    }
-    bench.device.run();
+    bench.hold_reads(count);
     bench
 }
 
@@ -195,12 +190,7 @@ fn the_next_reset_that_ends_brings_a_device_without_memory_back() {
 #[test]
 fn requests_that_waited_for_the_ring_end_with_those_in_it() {
     let bench = DiskBench::running(Disk::new(64), Options { queue_size: 4, ..Options::default() });
-    bench.device.hold();
-    for tag in 0..10 {
-        let buffer = bench.buffer(512);
-        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-    }
-    bench.device.run();
+    bench.hold_reads(10);
     bench.device.lie(Lie::ResetNeverEnds);
 
     assert!(!bench.adapter.reset_bus());
@@ -217,12 +207,7 @@ fn used_entries_from_before_the_device_lost_its_memory_are_not_believed_later() 
     for ring in rings {
         let features = Features::VERSION_1 | Features::RING_INDIRECT_DESC | ring;
         let bench = DiskBench::running(Disk::new(64), Options { features, ..Options::default() });
-        bench.device.hold();
-        for tag in 0..3 {
-            let buffer = bench.buffer(512);
-            bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-        }
-        bench.device.run();
+        bench.hold_reads(3);
         bench.device.lie(Lie::ResetNeverEnds);
         // Answered, announced, and not looked at before the reset.
         assert_eq!(bench.device.release(2), 2);

@@ -244,12 +244,7 @@ fn a_unit_takes_as_many_requests_as_the_adapter_from_the_first_on() {
     let Configuration { max_requests, max_requests_per_lun, .. } = bench.configuration;
 
     assert_eq!((max_requests, max_requests_per_lun), (256, 256));
-    bench.device.hold();
-    for tag in 0..256 {
-        let buffer = bench.buffer(512);
-        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(tag));
-    }
-    bench.device.run();
+    bench.hold_reads(256);
     assert_eq!(bench.device.in_hand(), 256, "all of them are the device's at once");
     bench.device.release_all();
     bench.settle();

@@ -16,6 +16,46 @@ pub fn command(name: &'static str, direction: Direction, bytes: &[u8]) -> Comman
     Command { cdb, length: bytes.len() as u8, name, direction }
 }
 
+/// Bytes of a CDB, by the group code of its operation code (SPC-4 4.2.5.1).
+pub const fn cdb_length(code: u8) -> usize {
+    match code >> 5 {
+        0 => 6,
+        1 | 2 => 10,
+        5 => 12,
+        _ => 16,
+    }
+}
+
+/// A command with the CDB of 10, 12 or 16 bytes that names a range of blocks.
+pub fn range_command(
+    name: &'static str,
+    direction: Direction,
+    code: u8,
+    flags: u8,
+    lba: u64,
+    blocks: u32,
+) -> Command {
+    let mut cdb = [0; 16];
+    (cdb[0], cdb[1]) = (code, flags);
+    let (address, count) = (lba.to_be_bytes(), blocks.to_be_bytes());
+    let length = cdb_length(code);
+    match length {
+        10 => {
+            cdb[2..6].copy_from_slice(&address[4..]);
+            cdb[7..9].copy_from_slice(&count[2..]);
+        }
+        12 => {
+            cdb[2..6].copy_from_slice(&address[4..]);
+            cdb[6..10].copy_from_slice(&count);
+        }
+        _ => {
+            cdb[2..10].copy_from_slice(&address);
+            cdb[10..14].copy_from_slice(&count);
+        }
+    }
+    command(name, direction, &cdb[..length])
+}
+
 /// What is wrong, or nothing.
 pub type Verdict = Result<(), String>;
 

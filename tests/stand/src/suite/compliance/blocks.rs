@@ -28,7 +28,6 @@ struct Kind {
     name: &'static str,
     label: &'static str,
     code: u8,
-    length: usize,
     mandatory: bool,
     direction: Direction,
 }
@@ -40,12 +39,7 @@ const fn kind(
     mandatory: bool,
     direction: Direction,
 ) -> Kind {
-    let length = match code >> 5 {
-        1 | 2 => 10,
-        5 => 12,
-        _ => 16,
-    };
-    Kind { name, label, code, length, mandatory, direction }
+    Kind { name, label, code, mandatory, direction }
 }
 
 /// SBC-3 table 13 says which are mandatory. READ (16) is not one of CD-ROMs (MMC-6), where READ (12) is not one of
@@ -72,29 +66,12 @@ const FLUSHES: [Kind; 2] = [
 
 impl Kind {
     fn command(self, flags: u8, lba: u64, blocks: u32) -> Command {
-        let mut cdb = [0; 16];
-        (cdb[0], cdb[1]) = (self.code, flags);
-        let (address, count) = (lba.to_be_bytes(), blocks.to_be_bytes());
-        match self.length {
-            10 => {
-                cdb[2..6].copy_from_slice(&address[4..]);
-                cdb[7..9].copy_from_slice(&count[2..]);
-            }
-            12 => {
-                cdb[2..6].copy_from_slice(&address[4..]);
-                cdb[6..10].copy_from_slice(&count);
-            }
-            _ => {
-                cdb[2..10].copy_from_slice(&address);
-                cdb[10..14].copy_from_slice(&count);
-            }
-        }
-        spc::command(self.label, self.direction, &cdb[..self.length])
+        spc::range_command(self.label, self.direction, self.code, flags, lba, blocks)
     }
 
     /// Largest block address it can name.
     fn highest(self) -> u64 {
-        if self.length == 16 { u64::MAX } else { u64::from(u32::MAX) }
+        if spc::cdb_length(self.code) == 16 { u64::MAX } else { u64::from(u32::MAX) }
     }
 }
 
@@ -197,7 +174,7 @@ impl Blocks<'_, '_> {
     fn past_the_end(&self, kind: Kind, flags: u8) {
         let mut tries =
             alloc::vec![(self.last + 1, 1), (self.last, 2), (self.last - 1, 4), (kind.highest(), 1)];
-        if kind.length == 16 {
+        if spc::cdb_length(kind.code) == 16 {
             // 2^32 blocks on: a target that cuts the address off would find blocks there. The others overflow when the
             // length is added or when blocks are turned into bytes or 512-byte sectors.
             tries.extend([

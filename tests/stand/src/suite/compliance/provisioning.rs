@@ -26,43 +26,25 @@ struct Form {
     name: &'static str,
     label: &'static str,
     code: u8,
-    length: usize,
 }
 
-const fn form(name: &'static str, label: &'static str, code: u8, length: usize) -> Form {
-    Form { name, label, code, length }
+const fn form(name: &'static str, label: &'static str, code: u8) -> Form {
+    Form { name, label, code }
 }
 
 const WRITE_SAMES: [Form; 2] =
-    [form("write-same-10", "WRITE SAME(10)", 0x41, 10), form("write-same-16", "WRITE SAME(16)", 0x93, 16)];
+    [form("write-same-10", "WRITE SAME(10)", 0x41), form("write-same-16", "WRITE SAME(16)", 0x93)];
 const WRITE_AND_VERIFIES: [Form; 3] = [
-    form("write-and-verify-10", "WRITE AND VERIFY(10)", 0x2E, 10),
-    form("write-and-verify-12", "WRITE AND VERIFY(12)", 0xAE, 12),
-    form("write-and-verify-16", "WRITE AND VERIFY(16)", 0x8E, 16),
+    form("write-and-verify-10", "WRITE AND VERIFY(10)", 0x2E),
+    form("write-and-verify-12", "WRITE AND VERIFY(12)", 0xAE),
+    form("write-and-verify-16", "WRITE AND VERIFY(16)", 0x8E),
 ];
-const READ: Form = form("read-16", "READ(16)", 0x88, 16);
-const WRITE: Form = form("write-16", "WRITE(16)", 0x8A, 16);
+const READ: Form = form("read-16", "READ(16)", 0x88);
+const WRITE: Form = form("write-16", "WRITE(16)", 0x8A);
 
 impl Form {
     fn command(&self, direction: Direction, flags: u8, lba: u64, blocks: u32) -> Command {
-        let mut cdb = [0; 16];
-        (cdb[0], cdb[1]) = (self.code, flags);
-        let (address, count) = (lba.to_be_bytes(), blocks.to_be_bytes());
-        match self.length {
-            10 => {
-                cdb[2..6].copy_from_slice(&address[4..]);
-                cdb[7..9].copy_from_slice(&count[2..]);
-            }
-            12 => {
-                cdb[2..6].copy_from_slice(&address[4..]);
-                cdb[6..10].copy_from_slice(&count);
-            }
-            _ => {
-                cdb[2..10].copy_from_slice(&address);
-                cdb[10..14].copy_from_slice(&count);
-            }
-        }
-        spc::command(self.label, direction, &cdb[..self.length])
+        spc::range_command(self.label, direction, self.code, flags, lba, blocks)
     }
 }
 
@@ -276,7 +258,7 @@ impl Area<'_, '_> {
             }
         });
         check("unmap", verdict);
-        if form.length != 16 {
+        if spc::cdb_length(form.code) != 16 {
             return;
         }
         let reply = self.send(form, NDOB, self.first + 8, 4, &[]);
