@@ -401,6 +401,7 @@ fn without_valgrind_bench_says_how_to_get_it() {
         .args(["bench", "virtio", "--root"])
         .arg(tree())
         .env("PATH", computer.path("bin"))
+        .env("CARGO_TARGET_DIR", computer.path("target"))
         .output()
         .unwrap();
 
