@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use adapter::Protocol;
 use host_tests::cdb::{read10, write10};
 use host_tests::{Bench, DiskBench, HbaBench, Machine, pattern, reading, writing};
-use storport::fake::{Channels, run_on};
+use storport::fake::{Channels, SrbBuilder, run_on};
 use storport::{DpcKind, Interrupts, Miniport, Port, SrbFunction, SrbStatus};
-use virtio::fake::disk::Disk;
+use virtio::fake::disk::{Disk, RangeLimits};
 use virtio::fake::hba::{Hba, Unit};
 use virtio::fake::{Interrupt, Lie, Model, Options};
 use virtio::spec::Features;
@@ -581,5 +581,41 @@ fn a_stop_while_requests_come_from_everywhere_loses_none() {
     bench.port.issue_dpc(DpcKind::Configuration);
     bench.settle();
     assert!(!all.is_empty());
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_request_that_goes_on_in_another_queue_leaves_the_scratch_memory_of_others_there_alone() {
+    let mut disk = disk(4);
+    disk.discard = Some(RangeLimits { max_sectors: 1000, max_seg: 4, alignment: 1 });
+    // For ever, because what happens in between must not borrow it.
+    let bench: &'static DiskBench = Box::leak(Box::new(DiskBench::running_on(4, disk, vectors(5))));
+    let unmap = |block: u8| {
+        let mut list = [0; 24];
+        (list[1], list[3], list[15], list[19]) = (22, 16, block, 1);
+        SrbBuilder::execute(&[0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]).with_data_out(&list)
+    };
+    bench.port.at_next_choice(move || {
+        bench.adapter.stop();
+        bench.adapter.initialize(Interrupts::Messages(2)).expect("the device starts");
+        bench.device.hold();
+        bench.submit(unmap(1));
+        bench.device.run();
+    });
+
+    run_on(3);
+    bench.submit(unmap(2));
+    run_on(0);
+    bench.device.run();
+    bench.device.release_all();
+    bench.settle();
+
+    let completed = bench.port.take_completed();
+    assert_eq!(completed.len(), 2);
+    assert!(completed.iter().all(|one| one.completion.status == SrbStatus::SUCCESS), "{completed:?}");
+    let mut blocks: Vec<_> =
+        bench.device.model(|disk| disk.ranges().iter().map(|(_, range)| range.sector.get()).collect());
+    blocks.sort_unstable();
+    assert_eq!(blocks, [1, 2]);
     bench.device.assert_no_violations();
 }

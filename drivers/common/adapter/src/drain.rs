@@ -60,10 +60,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                         }
                     }
                 }
-                let drained = batch.finished.remaining_capacity() > 1;
                 if batch.fault.is_none() {
                     notification = path.refill(&self.protocol, again, &mut batch.finished).or(notification);
                 }
+                // A refill that has filled the batch with requests that were refused may have left more of them.
+                let drained = batch.finished.remaining_capacity() > 1;
                 // Requests that wait while the device has none would never be announced by an interrupt.
                 let stranded = !path.backlog.is_empty() && path.ring.in_flight() == 0;
                 // Re-arming tells whether more came in meanwhile; out of budget, interrupts stay off until the next DPC.

@@ -241,9 +241,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         self.ring.close();
         for waiting in [&mut self.backlog, &mut self.starved] {
             while let Some(mut srb) = waiting.pop_front() {
-                if let Some(Command::Request(command, Some(_))) = srb.command() {
-                    srb.set_command(Command::Request(command, None));
-                }
+                forget_scratch(&mut srb);
                 to.backlog.push_back(srb);
             }
         }
@@ -332,6 +330,13 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             Notify::Device { next } => self.doorbell.map(|doorbell| Notification { doorbell, next }),
             Notify::Suppressed => None,
         }
+    }
+}
+
+/// Scratch memory is a queue's: a request that goes on in another one has none there.
+pub(crate) fn forget_scratch<C: Copy>(srb: &mut impl Srb<Command<C>>) {
+    if let Some(Command::Request(command, Some(_))) = srb.command() {
+        srb.set_command(Command::Request(command, None));
     }
 }
 

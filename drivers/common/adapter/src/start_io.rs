@@ -5,7 +5,7 @@ use storport::{Completion, Port, Srb, SrbStatus};
 use crate::build_io::Command;
 use crate::protocol::Protocol;
 use crate::queues::Path;
-use crate::request_path::{Notification, Started, UNUSED};
+use crate::request_path::{Notification, Started, UNUSED, forget_scratch};
 use crate::reset::Reason;
 use crate::state::State;
 use crate::{Adapter, Request};
@@ -50,7 +50,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    /// On a device that does not run nothing is written, and the request ends as any other does there.
+    /// On a device that does not run nothing is written. The request waits or ends as any other does there; when it ends well
+    /// the protocol looks whether what it asked for was done.
     #[cold]
     fn configure(&self, mut srb: Request<P, D>, command: D::Command) {
         // Every start and every reset of the device needs this lock too.
@@ -94,7 +95,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// A request that was refused, unless that was for a reset that has ended since, or because a start with fewer interrupts
     /// took the queue out of use between the choice and its lock. The first queue is in use whenever the device is.
     #[cold]
-    fn refuse_or_start_again(&self, srb: Request<P, D>, refusal: Completion) {
+    fn refuse_or_start_again(&self, mut srb: Request<P, D>, refusal: Completion) {
+        forget_scratch(&mut srb);
         let path = self.queues.first();
         let started = if refusal == UNUSED || self.comes_back() {
             path.lock().start(&self.protocol, self.state.get(), srb)
