@@ -132,7 +132,9 @@ pub(crate) fn write_same(
         return Err(Sense::invalid_cdb_byte(if sixteen { 10 } else { 7 }));
     }
     let block = u64::from(disk.block_size.bytes());
-    if !how.no_data_out && !has_data(srb, block) {
+    // With NDOB zeroes are meant (SBC-4, 5.50); data with it would be taken for the block that is written.
+    let agrees = if how.no_data_out { srb.data_length() == 0 } else { has_data(srb, block) };
+    if !agrees {
         return Ok(CONTRADICTION);
     }
     let zeroes = how.no_data_out || srb.data().iter().all(|byte| *byte == 0);

@@ -14,6 +14,7 @@ use crate::config::Disk;
 use crate::identity::{self, Location, Serial};
 use crate::lifetime;
 use crate::limits::RangeLimits;
+use crate::live::Live;
 use crate::steps::{self, Comparison, Piece, Remaining};
 use crate::translate;
 use crate::units::{SECTOR_BYTES, Sectors};
@@ -22,7 +23,7 @@ type Request = adapter::Command<Command>;
 
 /// `most`: how often scratch memory may be named in one request.
 pub(crate) fn complete(
-    (disk, most): (&Disk, u16),
+    (disk, live, most): (&Disk, &Live, u16),
     srb: &mut impl Srb<Request>,
     command: Command,
     response: &[u8],
@@ -51,6 +52,10 @@ pub(crate) fn complete(
         }
         Command::FlushThenVerify(first) if status == Status::OK => {
             return Step::Next(Command::Verify(written(srb, first), Comparison::None));
+        }
+        // Who switches the cache off relies on it. The device may have ignored that, or have stood still.
+        Command::SetWriteCache(on) if status == Status::OK && live.write_cache() != on => {
+            refuse(srb, Sense::INTERNAL_TARGET_FAILURE)
         }
         Command::Write(_)
         | Command::WriteThrough(_)

@@ -135,7 +135,8 @@ impl Protocol for Viostor {
         command: Command,
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
-        fill::fill(&self.disk, self.repeats, srb, command, scratch)
+        // The size may have changed since the disk was found.
+        fill::fill(&self.live.apply(&self.disk), self.repeats, srb, command, scratch)
     }
 
     fn response_rest(_head: &[u8]) -> usize {
@@ -150,6 +151,13 @@ impl Protocol for Viostor {
         used_bytes: u32,
         scratch: Option<&Region>,
     ) -> Step<Command> {
-        complete::complete((&self.disk, self.repeats), srb, command, response, used_bytes, scratch)
+        complete::complete(
+            (&self.disk, &self.live, self.repeats),
+            srb,
+            command,
+            response,
+            used_bytes,
+            scratch,
+        )
     }
 }

@@ -233,6 +233,20 @@ fn a_cache_that_cannot_be_flushed_when_it_is_switched_off_is_an_error() {
 }
 
 #[test]
+fn a_cache_that_was_not_switched_because_the_device_stood_still_is_an_error() {
+    let bench = with(Options::default(), |disk| disk.writeback = Some(1));
+    bench.adapter.stop();
+    bench.submit(mode_select(0));
+
+    assert!(bench.adapter.restart());
+    bench.settle();
+
+    let [off] = &bench.port.take_completed()[..] else { panic!("one request") };
+    assert_sense(off, Sense::INTERNAL_TARGET_FAILURE);
+    assert_eq!(bench.execute(mode_select(0)).completion.status, SrbStatus::SUCCESS, "now it runs");
+}
+
+#[test]
 fn the_host_may_switch_the_cache_while_it_is_used() {
     let bench = with(Options::default(), |disk| disk.writeback = Some(1));
 

@@ -475,3 +475,56 @@ fn several_serial_numbers_at_once_are_each_their_own() {
     assert_eq!(completed.len(), 10);
     assert!(completed.iter().all(|completed| completed.data[4..13] == *b"FAKE-0001"), "{completed:?}");
 }
+
+#[test]
+fn what_a_grown_disk_has_gained_can_be_unmapped() {
+    let bench = disk(|disk| disk.discard = Some(LIMITS));
+    let blocks = bench.device.model(|disk| disk.sectors);
+    bench.device.change_config(|disk| disk.sectors = 2 * blocks);
+    bench.settle();
+    bench.execute(SrbBuilder::execute(&[0; 6]));
+
+    let (cdb, list) = unmap(&[(0, 8), (blocks, 8)]);
+    let unmapped = bench.execute(sending(&cdb, &list));
+
+    assert_done(&unmapped, list.len());
+    assert_eq!(discarded(&bench), [(0, 8), (blocks, 8)]);
+}
+
+#[test]
+fn unmaps_that_wait_while_the_disk_shrinks_all_end() {
+    let bench = disk(|disk| disk.discard = Some(LIMITS));
+    let blocks = bench.device.model(|disk| disk.sectors);
+    bench.device.hold();
+    let (cdb, list) = unmap(&[(blocks - 8, 8)]);
+    for tag in 0..60 {
+        bench.submit(sending(&cdb, &list).tagged(tag));
+    }
+    bench.settle();
+    bench.device.change_config(|disk| disk.sectors = blocks / 2);
+    bench.settle();
+
+    bench.device.release_all();
+    // One interrupt for all of them; none follows, since the device has nothing then.
+    bench.device.take_interrupts();
+    bench.port.interrupt(&bench.adapter, Some(1));
+    bench.port.run_dpcs(&bench.adapter);
+
+    // More of them are refused than end at once in a queue.
+    let completed = bench.port.take_completed();
+    assert_eq!(completed.len(), 60);
+    let refused = completed.iter().filter(|one| one.completion.status != SrbStatus::SUCCESS).count();
+    assert!(refused >= 60 - 8, "{refused}");
+}
+
+#[test]
+fn write_same_without_a_block_that_comes_with_one_writes_nothing() {
+    let bench = disk(|_| {});
+    let content = pattern(7, 50 * 512);
+    fill(&bench, 0, &content);
+
+    let both = bench.execute(sending(&sixteen(0x93, 0x01, 30, 20), &[0xEE; 512]));
+
+    assert_eq!(both.completion.status, SrbStatus::INVALID_REQUEST);
+    assert_eq!(bench.sectors(30, 20), content[30 * 512..]);
+}
