@@ -77,6 +77,21 @@ pub(crate) fn make_durable(disk: &Disk) -> BuildIo<Command> {
     }
 }
 
+/// Whether the driver writes the answer to a command into the request's buffer.
+pub(crate) fn returns_data(command: Scsi) -> bool {
+    matches!(
+        command,
+        Scsi::Inquiry(_)
+            | Scsi::LogSense { .. }
+            | Scsi::ModeSense(_)
+            | Scsi::ReadCapacity10
+            | Scsi::ReadCapacity16 { .. }
+            | Scsi::ReportLuns { .. }
+            | Scsi::ReportSupportedOperationCodes { .. }
+            | Scsi::RequestSense { .. }
+    )
+}
+
 fn answer(disk: &Disk, command: Scsi, buffer: &mut [u8]) -> Result<BuildIo<Command>, Sense> {
     let mut data = ParameterData::new(buffer, allocation_length(command));
     write(disk, command, &mut data)?;

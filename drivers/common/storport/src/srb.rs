@@ -140,6 +140,43 @@ pub enum DataDirection {
     Out,
 }
 
+impl DataDirection {
+    /// Which way a command's data goes when its sender does not say (`SRB_FLAGS_UNSPECIFIED_DIRECTION`): what the command
+    /// standards say of the operation code. A command that nobody has heard of returns data: then nothing that its sender
+    /// keeps for itself goes to the device.
+    #[cold]
+    pub fn of_cdb(cdb: &[u8]) -> Self {
+        /// Variable-length CDB, with a service action in bytes 8 and 9 (SPC-4, 4.2.3).
+        const VARIABLE_LENGTH: u8 = 0x7f;
+        /// ATA PASS-THROUGH(12) and (16), with T_DIR in bit 3 of byte 2 (SAT-3, 12.2.2).
+        const ATA_PASS_THROUGH: [u8; 2] = [0x85, 0xa1];
+        let byte = |at: usize| cdb.get(at).copied().unwrap_or(0);
+        let out = match byte(0) {
+            VARIABLE_LENGTH => SENDING_SERVICE_ACTIONS.contains(&u16::from_be_bytes([byte(8), byte(9)])),
+            code if ATA_PASS_THROUGH.contains(&code) => byte(2) & 0x08 == 0,
+            code => SENDING_COMMANDS.contains(&code),
+        };
+        if out { Self::Out } else { Self::In }
+    }
+}
+
+/// Operation codes of commands whose data goes to the device: FORMAT UNIT, REASSIGN BLOCKS, WRITE(6), PRINT and SEND, MODE
+/// SELECT(6), RESERVE(6), COPY, SEND DIAGNOSTIC, WRITE(10), WRITE AND VERIFY(10), VERIFY(10), WRITE BUFFER, WRITE LONG(10),
+/// WRITE SAME(10), UNMAP, SANITIZE, LOG SELECT, SEND OPC INFORMATION, MODE SELECT(10), RESERVE(10), SEND CUE SHEET,
+/// PERSISTENT RESERVE OUT, EXTENDED COPY, ACCESS CONTROL OUT, COMPARE AND WRITE, WRITE(16), ORWRITE, WRITE ATTRIBUTE, WRITE
+/// AND VERIFY(16), VERIFY(16), WRITE SAME(16), WRITE ATOMIC(16), SERVICE ACTION OUT(16), MAINTENANCE OUT, SERVICE
+/// ACTION OUT(12), WRITE(12), WRITE AND VERIFY(12), VERIFY(12), SECURITY PROTOCOL OUT, SET STREAMING, SEND DVD STRUCTURE
+/// (SPC-4, annex E; SBC-3; SSC-4; MMC-6). A3h is MAINTENANCE IN here; MMC's SEND KEY shares the code.
+#[rustfmt::skip]
+const SENDING_COMMANDS: &[u8] = &[
+    0x04, 0x07, 0x0a, 0x15, 0x16, 0x18, 0x1d, 0x2a, 0x2e, 0x2f, 0x3b, 0x3f, 0x41, 0x42, 0x48, 0x4c, 0x54, 0x55, 0x56, 0x5d,
+    0x5f, 0x83, 0x87, 0x89, 0x8a, 0x8b, 0x8d, 0x8e, 0x8f, 0x93, 0x9c, 0x9f, 0xa4, 0xa9, 0xaa, 0xae, 0xaf, 0xb5, 0xb6, 0xbf,
+];
+
+/// Service actions of variable-length CDBs likewise: VERIFY(32), WRITE(32), WRITE AND VERIFY(32), WRITE SAME(32), WRITE
+/// ATOMIC(32) (SBC-3, table 13; SBC-4).
+const SENDING_SERVICE_ACTIONS: [u16; 5] = [0x000a, 0x000b, 0x000c, 0x000d, 0x000f];
+
 bitflags! {
     /// Parts of an SRB that `SrbStatus` carries besides the code.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,6 +302,43 @@ mod tests {
             (Completion::failed(SrbStatus::BUSY), 4096),
         ] {
             assert_eq!(completion.data_transfer_length(4096), expected, "{completion:?}");
+        }
+    }
+
+    #[test]
+    fn an_unspecified_direction_is_the_commands() {
+        let write_32 = [0x7f, 0, 0, 0, 0, 0, 0, 0x18, 0x00, 0x0b];
+        let read_32 = [0x7f, 0, 0, 0, 0, 0, 0, 0x18, 0x00, 0x09];
+        let ata = |code: u8, from_device: bool| [code, 0, if from_device { 0x0e } else { 0x06 }];
+        let out: [&[u8]; 9] = [
+            &[0x2a],
+            &[0x8a],
+            &[0x2f],
+            &[0x42],
+            &[0x55],
+            &[0x5f],
+            &write_32,
+            &ata(0x85, false),
+            &ata(0xa1, false),
+        ];
+        let back: [&[u8]; 10] = [
+            &[0x12],
+            &[0x28],
+            &[0x88],
+            &[0x5a],
+            &[0x5e],
+            &[0xa3, 0x0c],
+            &[0xc1],
+            &read_32,
+            &ata(0x85, true),
+            &[],
+        ];
+
+        for cdb in out {
+            assert_eq!(DataDirection::of_cdb(cdb), DataDirection::Out, "{cdb:02x?}");
+        }
+        for cdb in back {
+            assert_eq!(DataDirection::of_cdb(cdb), DataDirection::In, "{cdb:02x?}");
         }
     }
 

@@ -81,6 +81,13 @@ impl SrbBuilder {
         self
     }
 
+    /// With both flags of a direction (`SRB_FLAGS_UNSPECIFIED_DIRECTION`).
+    #[must_use]
+    pub fn with_unspecified_direction(mut self) -> Self {
+        self.direction = DataDirection::of_cdb(&self.cdb);
+        self
+    }
+
     /// With room for this many bytes of sense data.
     #[must_use]
     pub fn with_sense_room(mut self, bytes: usize) -> Self {

@@ -295,17 +295,18 @@ pub(super) const fn data_length(code: u32, length: u32) -> u32 {
     if code == SRB_FUNCTION_EXECUTE_SCSI { length } else { 0 }
 }
 
-/// Which way `length` bytes of data go.
+/// Which way `length` bytes of data go. Both flags together (SRB_FLAGS_UNSPECIFIED_DIRECTION) leave that to the CDB
+/// (ns-srb-_scsi_request_block.md).
 #[inline]
-pub(super) const fn direction(length: u32, flags: u32) -> DataDirection {
-    if length == 0 {
-        DataDirection::None
-    } else if flags & SRB_FLAGS_DATA_OUT != 0 {
-        DataDirection::Out
-    } else if flags & SRB_FLAGS_DATA_IN != 0 {
-        DataDirection::In
-    } else {
-        DataDirection::None
+pub(super) fn direction<'a>(length: u32, flags: u32, cdb: impl FnOnce() -> &'a [u8]) -> DataDirection {
+    let out = flags & SRB_FLAGS_DATA_OUT != 0;
+    let back = flags & SRB_FLAGS_DATA_IN != 0;
+    match (out, back) {
+        _ if length == 0 => DataDirection::None,
+        (true, true) => DataDirection::of_cdb(cdb()),
+        (true, false) => DataDirection::Out,
+        (false, true) => DataDirection::In,
+        (false, false) => DataDirection::None,
     }
 }
 
@@ -405,7 +406,7 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
 
     fn direction(&self) -> DataDirection {
         let block = self.block();
-        direction(self.data_length(), block.SrbFlags)
+        direction(self.data_length(), block.SrbFlags, || self.cdb())
     }
 
     fn data_length(&self) -> u32 {

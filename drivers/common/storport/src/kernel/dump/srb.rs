@@ -49,7 +49,7 @@ struct Request {
     address: Address,
     parts: Parts,
     /// Of functions that have no data for the device, none.
-    direction: DataDirection,
+    flags: u32,
     data: *mut u8,
     data_length: u32,
     /// `DataTransferLength`, where the number of bytes that were moved goes.
@@ -105,7 +105,7 @@ impl Request {
             function,
             address: Address { path: block.PathId, target: block.TargetId, lun: block.Lun },
             parts,
-            direction: srb::direction(data_length, block.SrbFlags),
+            flags: block.SrbFlags,
             data: block.DataBuffer.cast(),
             data_length,
             length: &raw mut block.DataTransferLength,
@@ -128,7 +128,7 @@ impl Request {
             function: srb::function(code),
             address,
             parts,
-            direction: srb::direction(data_length, block.SrbFlags),
+            flags: block.SrbFlags,
             data: block.DataBuffer.cast(),
             data_length,
             length: &raw mut block.DataTransferLength,
@@ -231,7 +231,8 @@ impl<C: Copy + Send + 'static> Srb<C> for DumpSrb<C> {
     }
 
     fn direction(&self) -> DataDirection {
-        self.extension().request.direction
+        let Request { data_length, flags, .. } = self.extension().request;
+        srb::direction(data_length, flags, || self.cdb())
     }
 
     fn data_length(&self) -> u32 {
