@@ -46,6 +46,16 @@ pub enum DumpTrial {
     Hiber,
 }
 
+/// Where Storport starts the next request when one is completed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Starts {
+    /// In a DPC of its own, after RequestComplete has returned.
+    #[default]
+    Dpc,
+    /// Before RequestComplete returns: harder than any known Windows.
+    Inside,
+}
+
 /// What to do in this run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -71,6 +81,8 @@ pub struct Options {
     pub resets: u32,
     /// Whether the driver's instructions are counted, on the first processor.
     pub trace: bool,
+    /// Where Storport starts the next request when one is completed.
+    pub starts: Starts,
     /// Name of the driver's service: the last part of the registry path that DriverEntry gets.
     pub service: String,
     /// What is wrong with the disks, for the suite `faults`.
@@ -109,6 +121,7 @@ impl Default for Options {
             moment: MOMENT as u32,
             resets: 0,
             trace: false,
+            starts: Starts::Dpc,
             service: "stand".to_owned(),
             faults: Faults::None,
             dump: DumpTrial::Crash,
@@ -173,6 +186,13 @@ pub fn parse(line: &str) -> Result<Options, String> {
             "moment" => options.moment = number(value).ok_or_else(bad)?,
             "lie" => options.lie = Some(value.to_owned()),
             "trace" => options.trace = number(value).ok_or_else(bad)? != 0,
+            "starts" => {
+                options.starts = match value {
+                    "dpc" => Starts::Dpc,
+                    "inside" => Starts::Inside,
+                    _ => return Err(bad()),
+                }
+            }
             "service" => options.service = value.to_owned(),
             "faults" => {
                 options.faults = match value {
@@ -225,7 +245,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone moment=9 resets=3 trace=1 service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone moment=9 resets=3 trace=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -237,7 +257,7 @@ mod tests {
         );
         assert_eq!((options.moment, options.resets), (9, 3));
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
-        assert_eq!(options.dump, DumpTrial::Hiber);
+        assert_eq!((options.dump, options.starts), (DumpTrial::Hiber, Starts::Inside));
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
         assert!(options.go_on && options.no_cache);
@@ -265,6 +285,7 @@ mod tests {
             "seed=xyz",
             "inflight=0",
             "cache=on",
+            "starts=soon",
             "param.X=y",
             "novalue",
         ] {

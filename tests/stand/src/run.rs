@@ -74,6 +74,7 @@ pub fn run(boot: BootInfo) -> ! {
         table.map_or(0, |table| table.size)
     );
     storport::port().parameters.clone_from(&options.parameters);
+    storport::port().starts = options.starts;
     start::driver_entry(entry, &options.service);
     loader::discard();
     start::assign(function, &bars, table);

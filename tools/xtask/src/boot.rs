@@ -40,6 +40,10 @@ pub struct Options {
     /// Go on after a broken rule, to collect more than one
     #[arg(long)]
     pub go_on: bool,
+    /// Where StorPort starts the next request when one is completed; by default in a DPC of its own for a driver that is
+    /// given with --driver, and inside RequestComplete for those of this tree
+    #[arg(long, value_name = "WHERE")]
+    pub starts: Option<Starts>,
     /// A value of the driver's `Parameters\Device` registry key; may be given several times
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
@@ -47,7 +51,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { qemu: None, timeout: 60, smp: 2, seed: SEED, go_on: false, parameters: Vec::new() }
+        Self {
+            qemu: None,
+            timeout: 60,
+            smp: 2,
+            seed: SEED,
+            go_on: false,
+            starts: None,
+            parameters: Vec::new(),
+        }
     }
 }
 
@@ -64,6 +76,15 @@ impl Options {
 fn seed(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     u64::from_str_radix(digits, 16).map_err(|_| "not a hexadecimal number of at most 16 digits".to_owned())
+}
+
+/// Where StorPort starts the next request when one is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Starts {
+    /// In a DPC of its own, after RequestComplete has returned, as on Windows
+    Dpc,
+    /// Before RequestComplete returns, while the miniport may hold a lock: harder
+    Inside,
 }
 
 /// How much of the machine is tried.
@@ -220,6 +241,10 @@ pub fn attempt(
     if options.go_on {
         words.push("go-on=1".to_owned());
     }
+    words.push(match options.starts {
+        Some(Starts::Dpc) => "starts=dpc".to_owned(),
+        Some(Starts::Inside) | None => "starts=inside".to_owned(),
+    });
     words.extend(trial.suite.iter().map(|suite| format!("suite={suite}")));
     words.extend(trial.words.iter().cloned());
     words.extend(options.parameters.iter().map(|parameter| format!("param.{parameter}")));

@@ -10,7 +10,7 @@
 //!
 //! Disk images are not kept: the recipe says how they are made.
 
-use crate::boot::{self, Attempt, Io, Options, Show, Trial};
+use crate::boot::{self, Attempt, Io, Options, Show, Starts, Trial};
 use crate::command::Stream;
 use crate::machine::{Kind, Machine};
 use crate::protocol::Report;
@@ -50,6 +50,7 @@ pub struct Recipe {
     /// Hexadecimal.
     seed: String,
     timeout: u64,
+    starts: Option<Starts>,
     parameters: Vec<String>,
     /// How the disk images were made, for a person.
     disks: Vec<String>,
@@ -82,6 +83,7 @@ impl Recipe {
         Ok(Options {
             qemu: Some(self.qemu.clone()),
             timeout: self.timeout,
+            starts: self.starts,
             smp: self.smp,
             seed,
             parameters,
@@ -148,6 +150,7 @@ fn keep(
         smp: options.smp,
         seed: format!("{:x}", options.seed),
         timeout: options.timeout,
+        starts: options.starts,
         parameters: options.parameters.clone(),
         disks: attempt.disks.clone(),
     };
@@ -265,7 +268,7 @@ mod tests {
             disks: vec!["disk0".to_owned()],
             qmp_log: log,
         };
-        let options = Options { seed: 0xABC, smp: 3, ..Options::default() };
+        let options = Options { seed: 0xABC, smp: 3, starts: Some(Starts::Dpc), ..Options::default() };
 
         let kept =
             keep(&workspace, "hotplug viostor, a", (Path::new("/q"), "10.0"), &options, (&trial, &attempt))
@@ -279,6 +282,7 @@ mod tests {
         assert_eq!(recipe.machine, machine);
         let again = recipe.options().unwrap();
         assert_eq!((again.seed, again.smp, again.timeout), (0xABC, 3, 60));
+        assert_eq!(again.starts, Some(Starts::Dpc));
         let copy = recipe.driver(&kept);
         let replayed = recipe.trial(&copy);
         assert_eq!(

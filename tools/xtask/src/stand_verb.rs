@@ -16,7 +16,7 @@ use packaging::driver;
 use std::path::{Path, PathBuf};
 
 /// What to boot.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Arguments {
     /// The driver image; without it, suites run on both drivers of this tree
     #[arg(long, value_name = "FILE.sys", required_unless_present_any = ["suite", "replay"])]
@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, requires = "suite")]
     pub long: bool,
     /// Run again what left this folder when it failed
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["driver", "suite", "device", "pci", "io", "smp", "seed", "timeout", "parameters"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["driver", "suite", "device", "pci", "io", "smp", "seed", "timeout", "starts", "parameters"])]
     pub replay: Option<PathBuf>,
     /// A device: virtio-blk or virtio-scsi (with disks), or a QEMU -device string, which may name the drives disk0,
     /// disk1, disk2 (raw, 128, 64 and 64 MiB) and cd0; may be given several times; all of the first two if left out
@@ -67,6 +67,12 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
         }
         return Ok(true);
     }
+    // A driver that is not of this tree is judged by what Windows does, not by what is harder.
+    let mut arguments = arguments.clone();
+    if arguments.driver.is_some() {
+        arguments.boot.starts.get_or_insert(boot::Starts::Dpc);
+    }
+    let arguments = &arguments;
     if !arguments.suite.is_empty() {
         return run_suites(workspace, screen, arguments);
     }

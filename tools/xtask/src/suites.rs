@@ -109,6 +109,7 @@ pub const SUITES: &[Suite] = &[
         about: "random sizes, places, alignments and depths from every processor, each block verified",
         trials: &[
             Setting { name: "4 CPUs", smp: 4, ..BLK },
+            Setting { name: "4 CPUs, starts in DPCs", words: &["starts=dpc"], smp: 4, ..BLK },
             Setting {
                 name: "I/O thread, packed ring, 3 CPUs",
                 controller: Some(",disable-legacy=on,packed=on,iothread=io0"),
@@ -126,6 +127,7 @@ pub const SUITES: &[Suite] = &[
                 ..BLK
             },
             Setting { name: "4 CPUs", smp: 4, ..SCSI },
+            Setting { name: "4 CPUs, starts in DPCs", words: &["starts=dpc"], smp: 4, ..SCSI },
             Setting {
                 name: "I/O thread, packed ring, 3 CPUs",
                 controller: Some(",disable-legacy=on,packed=on,iothread=io0"),

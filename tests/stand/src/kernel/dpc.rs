@@ -8,7 +8,10 @@ use crate::cpu::interrupt::DPC_VECTOR;
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::{self, PROCESSORS, Stack};
 use crate::cpu::{apic, irql, smp};
-use crate::storport::lock;
+use crate::storport::{lock, queue};
+
+/// First object number of Storport's own DPCs, one for each processor.
+const COMPLETION: u64 = 0x1_0000;
 
 /// A call to be made at DISPATCH_LEVEL.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +20,7 @@ pub struct Item {
     pub name: &'static str,
     /// DPC object or timer; an object is queued once at most.
     pub object: u64,
-    /// Function.
+    /// Function; 0 is Storport itself.
     pub routine: u64,
     /// Its arguments.
     pub arguments: [u64; 4],
@@ -40,6 +43,14 @@ pub fn queue(item: Item, processor: u32) -> bool {
     true
 }
 
+/// Queues Storport's own DPC after completions on this processor, once. Its object is a number that is no address.
+pub fn queue_completion(processor: u32) {
+    let object = COMPLETION + u64::from(processor);
+    let item =
+        Item { name: "Storport's completion DPC", object, routine: 0, arguments: [0; 4], locked: false };
+    queue(item, processor);
+}
+
 /// Whether an object is not queued.
 pub fn is_idle(object: u64) -> bool {
     QUEUES.lock().iter().flatten().all(|item| item.object != object)
@@ -51,6 +62,10 @@ pub fn run() {
     loop {
         let item = QUEUES.lock()[percpu::number() as usize].pop_front();
         let Some(item) = item else { break };
+        if item.routine == 0 {
+            queue::completion_dpc();
+            continue;
+        }
         let locks = item.locked.then(lock::acquire_callback);
         call::driver(item.name, Stack::Dpc, item.routine, &item.arguments);
         if let Some(locks) = locks {

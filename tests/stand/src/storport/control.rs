@@ -78,9 +78,12 @@ fn let_go() {
     kernel::wake();
 }
 
-/// SRB_FUNCTION_FLUSH to each unit, as Storport does before it stops the adapter
-/// (ne-storport-scsi_adapter_control_type.md).
+/// SRB_FUNCTION_FLUSH to each unit, as Storport does before it stops the adapter. Only a miniport that set CachesData gets
+/// it (ns-srb-_storage_request_block.md, nc-storport-hw_buildio.md).
 fn flush_units() {
+    if port().config.caches_data == 0 {
+        return;
+    }
     let addresses: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
     for address in addresses {
         let timeout = if port().ladder.lenient { 2 } else { 30 };

@@ -283,7 +283,7 @@ pub fn summary() -> alloc::string::String {
     let s = port.statistics;
     format!(
         "{} requests, {} busy, at most {} at once, {} scatter/gather elements, {} DPCs, {} interrupts, {} unclaimed, \
-         {} started from a completion",
+         {} started after a completion",
         s.requests,
         s.busy,
         s.most_active,
@@ -291,6 +291,6 @@ pub fn summary() -> alloc::string::String {
         s.dpcs,
         crate::cpu::interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed),
         s.unclaimed,
-        s.reentered
+        s.after_completion
     )
 }

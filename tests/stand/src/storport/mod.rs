@@ -25,6 +25,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use stand::cmdline::Starts;
 use stand::wdk::config::{HwInitializationData, PortConfiguration};
 
 use crate::cpu::lock::{Guard, Lock};
@@ -136,6 +137,8 @@ pub struct Port {
     pub held: bool,
     /// Late requests and resets.
     pub ladder: ladder::Ladder,
+    /// Where the next request starts after a completion.
+    pub starts: Starts,
     /// Most requests given to the miniport at once; 0 is no limit.
     pub limit: usize,
     /// The miniport asked for a new bus scan.
@@ -159,8 +162,8 @@ pub struct Statistics {
     pub unclaimed: u64,
     /// DPCs issued.
     pub dpcs: u64,
-    /// Requests started from inside a completion.
-    pub reentered: u64,
+    /// Requests started because others had completed: inside RequestComplete or in Storport's DPC.
+    pub after_completion: u64,
     /// Most requests with the miniport at once.
     pub most_active: usize,
 }

@@ -77,7 +77,7 @@ fn request_complete(a: Arguments) {
         crate::not_ok!("complete-before-running", "RequestComplete in {}", call::current_name());
     }
     request::complete(a.get(2));
-    queue::reenter();
+    queue::completed();
 }
 
 /// RequestTimerCall(HwDeviceExtension, HwStorTimer, MiniportTimerValue): 0 cancels (nf-storport-storportnotification.md).

@@ -3,12 +3,14 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
+use stand::cmdline::Starts;
 use stand::wdk::codes::*;
 
 use super::request::Request;
 use super::{Address, Phase, Port, Unit, control, ladder, lock};
 use crate::cpu::percpu::{self, Stack};
 use crate::cpu::{call, clock, irql, smp};
+use crate::kernel::dpc;
 
 /// Queue depth of a unit before StorPortSetDeviceQueueDepth. The documentation says there is a default; the field
 /// InitialLunQueueDepth of PORT_CONFIGURATION_INFORMATION gives it.
@@ -33,11 +35,37 @@ pub fn submit(mut request: Box<Request>) -> u32 {
     tag
 }
 
-/// Starts the next request from inside a completion, on the stack the miniport is on: Storport ends the request towards the
-/// class driver at once, whose completion routine may send the next one before RequestComplete returns. So a miniport
-/// must not hold what its own HwStorStartIo needs. Not when the completion itself came from HwStorStartIo, and not under a
-/// lock that HwStorStartIo is called with.
-pub fn reenter() {
+/// After a completion: the next request may start.
+///
+/// Storport ends completed requests towards the class driver in a routine of its own at DISPATCH_LEVEL, several in turn
+/// (learn.microsoft.com, "Avoiding DPC Watchdog timeout problems in StorPort Miniports"), and starts the next ones from
+/// there: stacks published with crashes show its HwStorBuildIo path below RaidpAdapterRedirectDpcRoutine and
+/// KiRetireDpcList, with no miniport in between. So StorPortNotification(RequestComplete) queues that DPC and returns, and a
+/// miniport may complete requests under a DPC lock that its HwStorStartIo takes, as drivers in production do.
+///
+/// With `starts=inside` the next request starts before RequestComplete returns, which no document rules out for other
+/// versions: then a miniport must not hold what its own HwStorStartIo needs.
+pub fn completed() {
+    if super::port().starts == Starts::Inside {
+        reenter();
+    } else {
+        dpc::queue_completion(percpu::number());
+    }
+}
+
+/// Storport's own DPC after completions: starts what this processor may start. At DISPATCH_LEVEL, no miniport code below.
+pub fn completion_dpc() {
+    loop {
+        let mut port = super::port();
+        let Some(request) = next(&mut port) else { break };
+        port.statistics.after_completion += 1;
+        hand_over(port, request, Stack::Dpc);
+    }
+}
+
+/// Starts the next request from inside a completion, on the stack the miniport is on. Not when the completion itself came
+/// from HwStorStartIo, and not under a lock that HwStorStartIo is called with.
+fn reenter() {
     let held = {
         let cpu = percpu::current();
         let outer = cpu.in_isr || !cpu.in_dpc || call::current_name() != "HwStorDpcRoutine";
@@ -48,7 +76,7 @@ pub fn reenter() {
     }
     let mut port = super::port();
     if let Some(request) = next(&mut port) {
-        port.statistics.reentered += 1;
+        port.statistics.after_completion += 1;
         hand_over(port, request, Stack::Nested);
     }
 }
