@@ -3,20 +3,18 @@
 //! Every routine here is called by StorPort and by nobody else, with arguments as storport.h documents them: that is
 //! what each `unsafe` block below relies on.
 
-use wdk_sys::storage::{StorPortExtendedFunction, StorPortNotification};
 use wdk_sys::{
-    _SCSI_ADAPTER_CONTROL_STATUS, _SCSI_ADAPTER_CONTROL_TYPE, _SCSI_NOTIFICATION_TYPE,
-    _STORPORT_FUNCTION_CODE, BOOLEAN, LONG, MESSAGE_INTERRUPT_INFORMATION, PBOOLEAN, PCHAR,
-    PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSI_ADAPTER_CONTROL_STATUS,
-    SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST, SP_RETURN_ERROR, SP_RETURN_FOUND, STOR_DPC,
-    STOR_STATUS_SUCCESS, ULONG,
+    _SCSI_ADAPTER_CONTROL_STATUS, _SCSI_ADAPTER_CONTROL_TYPE, BOOLEAN, MESSAGE_INTERRUPT_INFORMATION,
+    PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID,
+    SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST,
+    SP_RETURN_ERROR, SP_RETURN_FOUND, STOR_DPC, STOR_STATUS_SUCCESS, ULONG,
 };
 
 use super::entry;
 use super::extension::{DeviceExtension, Header};
 use super::resources::{KernelResources, Mode};
 use super::srb::{self, KernelSrb};
-use super::{HwDeviceExtension, KernelPort};
+use super::{HwDeviceExtension, KernelPort, calls};
 use crate::miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
 use crate::port::{Port, TraceLevel};
 use crate::srb::{Completion, SrbStatus};
@@ -75,33 +73,17 @@ pub(super) unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(exten
         KernelPort::new(hw).log(event);
         return FALSE;
     }
-    // Four bytes, although it is a yes or no.
-    let mut enabled: LONG = 0;
-    // SAFETY: EnablePassiveInitialization takes the routine and where to put the result ("StorPortEnablePassiveInitialization").
-    unsafe {
-        StorPortNotification(
-            _SCSI_NOTIFICATION_TYPE::EnablePassiveInitialization,
-            extension,
-            passive_initialize::<M> as unsafe extern "C" fn(PVOID) -> BOOLEAN,
-            &raw mut enabled,
-        );
-    }
-    BOOLEAN::from(enabled != 0)
+    // SAFETY: the routine is for this miniport's adapters.
+    let enabled = unsafe { calls::enable_passive_initialization(hw, Some(passive_initialize::<M>)) };
+    BOOLEAN::from(enabled)
 }
 
 /// How many messages we were given. Asking ends with the first number that does not exist.
 fn interrupts(hw: HwDeviceExtension) -> Interrupts {
     let messages = (0..MAX_MESSAGES).take_while(|message| {
         let mut information = MESSAGE_INTERRUPT_INFORMATION::default();
-        // SAFETY: GetMessageInterruptInformation takes the message's number and a structure to fill ("StorPortGetMSIInfo").
-        let status = unsafe {
-            StorPortExtendedFunction(
-                _STORPORT_FUNCTION_CODE::ExtFunctionGetMessageInterruptInformation,
-                hw.0,
-                ULONG::from(*message),
-                &raw mut information,
-            )
-        };
+        // SAFETY: the structure is ours to have filled.
+        let status = unsafe { calls::get_msi_info(hw, ULONG::from(*message), &raw mut information) };
         status == STOR_STATUS_SUCCESS
     });
     match messages.count() {
@@ -112,18 +94,12 @@ fn interrupts(hw: HwDeviceExtension) -> Interrupts {
 
 /// `HwStorPassiveInitializeRoutine`: DPC objects can be made ready at PASSIVE_LEVEL only.
 unsafe extern "C" fn passive_initialize<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
+    let hw = HwDeviceExtension(extension);
     // SAFETY: StorPort's device extension.
-    let header = unsafe { Header::of(HwDeviceExtension(extension)) };
+    let header = unsafe { Header::of(hw) };
     for index in 0..header.dpcs() {
-        // SAFETY: InitializeDpc takes the DPC object, which lives as long as the adapter, and its routine ("StorPortInitializeDpc").
-        unsafe {
-            StorPortNotification(
-                _SCSI_NOTIFICATION_TYPE::InitializeDpc,
-                extension,
-                header.dpc(index),
-                dpc::<M> as unsafe extern "C" fn(*mut STOR_DPC, PVOID, PVOID, PVOID),
-            );
-        }
+        // SAFETY: the object lives as long as the adapter.
+        unsafe { calls::initialize_dpc(hw, header.dpc(index), Some(dpc::<M>)) };
     }
     header.set_dpcs_ready();
     TRUE

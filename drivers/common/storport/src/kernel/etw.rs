@@ -2,13 +2,12 @@
 
 use core::ptr;
 
-use wdk_sys::storage::StorPortExtendedFunction;
 use wdk_sys::{
-    _STORPORT_ETW_EVENT_OPCODE, _STORPORT_FUNCTION_CODE, PVOID, STORPORT_ETW_EVENT_KEYWORD_ENUMERATION,
-    STORPORT_ETW_EVENT_KEYWORD_IO, STORPORT_ETW_MAX_DESCRIPTION_LENGTH, ULONG, ULONGLONG,
+    _STORPORT_ETW_EVENT_OPCODE, STORPORT_ETW_EVENT_KEYWORD_ENUMERATION, STORPORT_ETW_EVENT_KEYWORD_IO,
+    STORPORT_ETW_MAX_DESCRIPTION_LENGTH, ULONG, ULONGLONG,
 };
 
-use super::HwDeviceExtension;
+use super::{HwDeviceExtension, calls};
 use crate::port::{LogEvent, LogPart, TraceLevel};
 
 /// Names of an event's two values; each with its zero below STORPORT_ETW_MAX_PARAM_NAME_LENGTH.
@@ -42,22 +41,20 @@ pub(super) fn write(hw: HwDeviceExtension, event: LogEvent, level: TraceLevel) {
         }
         LogPart::Queue | LogPart::Reset => STORPORT_ETW_EVENT_KEYWORD_IO,
     };
-    // SAFETY: MiniportEtwEvent2 takes the unit's address, which an adapter has none of, the event's number and description,
-    // keywords, level and opcode, the request, of which there is none, and two names with their values. Texts end with zeros.
+    // SAFETY: an adapter has no unit's address and there is no request. The texts end with zeros; StorPort reads them only.
     unsafe {
-        StorPortExtendedFunction(
-            _STORPORT_FUNCTION_CODE::ExtFunctionMiniportEtwEvent2,
-            hw.0,
-            ptr::null_mut::<core::ffi::c_void>() as PVOID,
+        calls::etw_event2(
+            hw,
+            ptr::null_mut(),
             event.code() as ULONG,
-            description.as_ptr(),
+            description.as_mut_ptr(),
             ULONGLONG::from(keywords),
             level as i32,
             _STORPORT_ETW_EVENT_OPCODE::StorportEtwEventOpcodeInfo,
-            ptr::null_mut::<core::ffi::c_void>() as PVOID,
-            PART.as_ptr(),
+            ptr::null_mut(),
+            PART.as_ptr().cast_mut(),
             event.part as ULONGLONG,
-            NUMBER.as_ptr(),
+            NUMBER.as_ptr().cast_mut(),
             ULONGLONG::from(event.number),
         );
     }

@@ -4,6 +4,7 @@
 //!
 //! - [`entry`]: DriverEntry and the table of callbacks.
 //! - [`callbacks`]: the `HwStor*` routines; each finds the adapter in the device extension and calls one `Miniport` method.
+//! - [`calls`]: StorPort's functions with variable arguments, each with its own.
 //! - [`extension`]: what lives in the device extension.
 //! - [`port`], [`resources`], [`registers`]: the `Port` and `Resources` traits over StorPort's exports;
 //!   configuration space, once the adapter is found, over the HAL's.
@@ -14,6 +15,7 @@
 #![expect(unsafe_code, reason = "the boundary to the C interface of StorPort")]
 
 mod callbacks;
+mod calls;
 mod dump;
 pub mod entry;
 mod etw;

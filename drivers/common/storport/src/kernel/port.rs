@@ -3,18 +3,17 @@
 use core::ptr;
 
 use wdk_sys::ntddk::KeGetCurrentProcessorNumberEx;
-use wdk_sys::storage::{
-    StorPortExtendedFunction, StorPortLogError, StorPortNotification, StorPortStallExecution,
-};
+use wdk_sys::storage::{StorPortLogError, StorPortStallExecution};
 use wdk_sys::{
-    _SCSI_NOTIFICATION_TYPE, _STORPORT_FUNCTION_CODE, LONG, PERF_CONFIGURATION_DATA, PVOID,
-    SP_INTERNAL_ADAPTER_ERROR, STARTIO_PERFORMANCE_PARAMETERS, STATE_CHANGE_LUN,
-    STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION,
-    STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
+    PERF_CONFIGURATION_DATA, PVOID, SP_INTERNAL_ADAPTER_ERROR, STARTIO_PERFORMANCE_PARAMETERS,
+    STATE_CHANGE_LUN, STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS,
+    STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS,
+    ULONG,
 };
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
 
+use super::calls;
 use super::etw;
 use super::extension::Header;
 use super::registers::{ConfigSpaceAtRuntime, KernelBar};
@@ -64,16 +63,8 @@ impl KernelPort {
 
 impl KernelPort {
     fn performance_options(&self, query: bool, data: &mut PERF_CONFIGURATION_DATA) -> bool {
-        // SAFETY: InitializePerformanceOptimizations takes a yes or no and a structure that is whole
-        // ("StorPortInitializePerfOpts").
-        let status = unsafe {
-            StorPortExtendedFunction(
-                _STORPORT_FUNCTION_CODE::ExtFunctionInitializePerformanceOptimizations,
-                self.hw.0,
-                ULONG::from(query),
-                ptr::from_mut(data),
-            )
-        };
+        // SAFETY: the structure is whole.
+        let status = unsafe { calls::initialize_perf_opts(self.hw, ULONG::from(query), ptr::from_mut(data)) };
         status == STOR_STATUS_SUCCESS
     }
 }
@@ -94,19 +85,18 @@ impl Port for KernelPort {
     fn unit_changed(&self) {
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
-        // SAFETY: StateChangeDetectedCall takes what has changed, its address, which stays as long as the adapter, no
-        // attributes, and no routine to call afterwards ("StorPortStateChangeDetected").
-        unsafe {
-            StorPortNotification(
-                _SCSI_NOTIFICATION_TYPE::StateChangeDetectedCall,
-                self.hw.0,
+        // While an earlier change is being worked on, this one is refused; the unit's unit attention tells of it all the same.
+        // SAFETY: the address stays as long as the adapter.
+        let _status = unsafe {
+            calls::state_change_detected(
+                self.hw,
                 STATE_CHANGE_LUN,
-                header.unit(),
-                0 as ULONG,
-                ptr::null_mut::<core::ffi::c_void>() as PVOID,
-                ptr::null_mut::<core::ffi::c_void>() as PVOID,
-            );
-        }
+                header.unit().cast(),
+                0,
+                None,
+                ptr::null_mut(),
+            )
+        };
     }
 
     fn issue_dpc(&self, kind: DpcKind) {
@@ -116,19 +106,9 @@ impl Port for KernelPort {
         let Some(dpc) = header.ready_dpc(kind) else {
             return;
         };
-        let mut queued: LONG = 0;
-        // SAFETY: IssueDpc takes an initialised DPC object, its two arguments and where to put the result
-        // ("StorPortIssueDpc").
-        unsafe {
-            StorPortNotification(
-                _SCSI_NOTIFICATION_TYPE::IssueDpc,
-                self.hw.0,
-                dpc,
-                ptr::without_provenance_mut::<core::ffi::c_void>(kind.index()) as PVOID,
-                ptr::null_mut::<core::ffi::c_void>() as PVOID,
-                &raw mut queued,
-            );
-        }
+        let number: PVOID = ptr::without_provenance_mut(kind.index());
+        // SAFETY: the object is initialised.
+        unsafe { calls::issue_dpc(self.hw, dpc, number, ptr::null_mut()) };
     }
 
     /// Only what StorPort says it can do is asked for: one flag that it does not know fails them all
@@ -184,16 +164,9 @@ impl Port for KernelPort {
             MessageNumber: 0,
             ChannelNumber: 0,
         };
-        // SAFETY: GetStartIoPerformanceParameters takes a request that is being started and a structure to fill
-        // ("StorPortGetStartIoPerfParams").
-        let status = unsafe {
-            StorPortExtendedFunction(
-                _STORPORT_FUNCTION_CODE::ExtFunctionGetStartIoPerformanceParameters,
-                self.hw.0,
-                srb.as_raw(),
-                &raw mut parameters,
-            )
-        };
+        // SAFETY: the request is being started, and the structure is whole.
+        let status =
+            unsafe { calls::get_start_io_perf_params(self.hw, srb.as_raw().cast(), &raw mut parameters) };
         (status == STOR_STATUS_SUCCESS).then_some(parameters.MessageNumber)
     }
 

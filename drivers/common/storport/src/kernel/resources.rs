@@ -1,18 +1,16 @@
 //! [`Resources`] over `PORT_CONFIGURATION_INFORMATION`.
 
-use core::ffi::{CStr, c_void};
+use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::Ordering;
 
 use wdk_sys::ntddk::KeQueryActiveProcessorCountEx;
-use wdk_sys::storage::{
-    StorPortExtendedFunction, StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension,
-};
+use wdk_sys::storage::{StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension};
 use wdk_sys::{
-    _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, _STORPORT_FUNCTION_CODE, ACCESS_RANGE,
-    BOOLEAN, PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
+    _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN,
+    PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
     SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG, ULONG_PTR,
 };
 
@@ -20,6 +18,7 @@ use virtio::memory::Region;
 use virtio::transport::{ConfigSpace, FunctionIdentity};
 
 use super::HwDeviceExtension;
+use super::calls;
 use super::entry::{ALL_PROCESSOR_GROUPS, BASE_ADDRESS_REGISTERS};
 use super::extension::Header;
 use super::port::StorPort;
@@ -281,16 +280,8 @@ impl<P> KernelResources<'_, P> {
     /// Has memory kept in the hibernation file, so that it is the same after the resume ("StorPortMarkDumpMemory").
     fn mark_dump_memory(&self, base: NonNull<u8>, bytes: usize) {
         // Whether it was marked changes nothing here: a crash dump has no resume.
-        // SAFETY: MarkDumpMemory takes an address, a length and flags; nothing is written there.
-        unsafe {
-            StorPortExtendedFunction(
-                _STORPORT_FUNCTION_CODE::ExtFunctionMarkDumpMemory,
-                self.hw.0,
-                base.as_ptr().cast::<c_void>() as PVOID,
-                bytes as ULONG_PTR,
-                0 as ULONG,
-            );
-        }
+        // SAFETY: the range is memory; nothing is written there.
+        unsafe { calls::mark_dump_memory(self.hw, base.as_ptr().cast(), bytes as ULONG_PTR, 0) };
     }
 
     /// The device's address of a byte in the uncached extension.

@@ -4,22 +4,21 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use wdk_sys::storage::{StorPortGetScatterGatherList, StorPortNotification};
+use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
-    _SCSI_NOTIFICATION_TYPE, _SRBEXDATATYPE, DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS,
-    PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FUNCTION_DUMP_POINTERS,
-    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL,
-    SRB_FUNCTION_PNP, SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE,
-    SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK,
-    SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR,
-    SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8, STOR_ADDRESS_TYPE_BTL8,
-    STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST,
-    STORAGE_REQUEST_BLOCK,
+    _SRBEXDATATYPE, DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS, PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN,
+    SRB_FLAGS_DATA_OUT, SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
+    SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
+    SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
+    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA,
+    SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
+    STOR_ADDRESS_TYPE_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT,
+    STOR_SCATTER_GATHER_LIST, STORAGE_REQUEST_BLOCK,
 };
 
 use virtio::memory::Segment;
 
-use super::HwDeviceExtension;
+use super::{HwDeviceExtension, calls};
 use crate::srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, Srb, SrbFunction, SrbStatus};
 
 /// A request that StorPort handed over.
@@ -143,8 +142,8 @@ impl<C: Copy + Send + 'static> KernelSrb<C> {
         unsafe { (*srb).DataTransferLength = completion.data_transfer_length(asked) };
         // SAFETY: as above.
         unsafe { (*srb).SrbStatus = completion.srb_status_byte() };
-        // SAFETY: RequestComplete takes the request ("StorPortNotification"); `self` ends here, so it is not used again.
-        unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::RequestComplete, hw.0, srb) };
+        // SAFETY: the request was not completed before, and `self` ends here, so it is not used again.
+        unsafe { calls::request_complete(hw, srb.cast()) };
     }
 
     fn extension(&self) -> &SrbExtension<Self, C> {
@@ -170,8 +169,8 @@ impl<C: Copy + Send + 'static> KernelSrb<C> {
 pub(super) unsafe fn complete_undecoded(hw: HwDeviceExtension, srb: PSCSI_REQUEST_BLOCK, status: SrbStatus) {
     // SAFETY: both kinds of request have this byte in the same place.
     unsafe { (*srb).SrbStatus = status.0 };
-    // SAFETY: RequestComplete takes the request ("StorPortNotification").
-    unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::RequestComplete, hw.0, srb) };
+    // SAFETY: the caller's promise.
+    unsafe { calls::request_complete(hw, srb) };
 }
 
 /// The extended data block of one of these types, if the request has one.

@@ -1,11 +1,8 @@
 //! What StorPort is told of a logical unit.
 
-use wdk_sys::storage::StorPortExtendedFunction;
-use wdk_sys::{
-    _STORPORT_FUNCTION_CODE, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, ULONG,
-};
+use wdk_sys::{STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, ULONG};
 
-use super::HwDeviceExtension;
+use super::{HwDeviceExtension, calls};
 use crate::port::UnitAttributes;
 use crate::srb::Address;
 
@@ -19,13 +16,6 @@ pub(super) fn set_attributes(hw: HwDeviceExtension, unit: Address, attributes: U
         Lun: unit.lun,
         ..Default::default()
     };
-    // SAFETY: SetUnitAttributes takes the unit's address and the attributes by value, a structure of one word.
-    unsafe {
-        StorPortExtendedFunction(
-            _STORPORT_FUNCTION_CODE::ExtFunctionSetUnitAttributes,
-            hw.0,
-            &raw mut address,
-            attributes.bits() as ULONG,
-        );
-    }
+    // SAFETY: the address is whole.
+    unsafe { calls::set_unit_attributes(hw, (&raw mut address).cast(), attributes.bits() as ULONG) };
 }

@@ -6,16 +6,16 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use wdk_sys::storage::{StorPortGetScatterGatherList, StorPortNotification};
+use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
-    _SCSI_NOTIFICATION_TYPE, PSCSI_REQUEST_BLOCK, PVOID, SCSI_REQUEST_BLOCK,
-    SRB_FUNCTION_STORAGE_REQUEST_BLOCK, STOR_SCATTER_GATHER_LIST, STORAGE_REQUEST_BLOCK,
+    PSCSI_REQUEST_BLOCK, PVOID, SCSI_REQUEST_BLOCK, SRB_FUNCTION_STORAGE_REQUEST_BLOCK,
+    STOR_SCATTER_GATHER_LIST, STORAGE_REQUEST_BLOCK,
 };
 
 use virtio::memory::Segment;
 
-use crate::kernel::HwDeviceExtension;
 use crate::kernel::srb::{self, Parts};
+use crate::kernel::{HwDeviceExtension, calls};
 use crate::srb::{Address, Completion, DataDirection, DumpLimits, Srb, SrbFunction};
 
 /// A request that the dump port driver handed over.
@@ -197,8 +197,8 @@ impl<C: Copy + Send + 'static> DumpSrb<C> {
         unsafe { length.write(completion.data_transfer_length(asked)) };
         // SAFETY: as above; both kinds of request have this byte in the same place.
         unsafe { (*srb).SrbStatus = completion.srb_status_byte() };
-        // SAFETY: RequestComplete takes the request ("StorPortNotification"); `self` ends here, so it is not used again.
-        unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::RequestComplete, hw.0, srb) };
+        // SAFETY: the request was not completed before, and `self` ends here, so it is not used again.
+        unsafe { calls::request_complete(hw, srb) };
     }
 
     fn extension(&self) -> &Extension<C> {
