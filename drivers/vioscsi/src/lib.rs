@@ -46,8 +46,6 @@ impl Format for Vioscsi {
     const RESPONSE_BYTES: u16 = size_of::<wire::CmdResponse>() as u16;
     const RESPONSE_BEFORE_DATA_IN: bool = true;
     const INLINE_SEGMENTS: u16 = 2;
-    // QEMU's virtio-scsi does.
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
 }
 
 impl Protocol for Vioscsi {
@@ -90,7 +88,6 @@ impl Protocol for Vioscsi {
         srb: &mut impl Srb<adapter::Command<Command>>,
         _command: Command,
         response: &[u8],
-        _used_bytes: u32,
         _scratch: Option<&Region>,
     ) -> Step<Command> {
         Step::Done(complete::complete(srb, response))

@@ -27,18 +27,12 @@ pub(crate) fn complete(
     srb: &mut impl Srb<Request>,
     command: Command,
     response: &[u8],
-    used_bytes: u32,
     scratch: Option<&Region>,
 ) -> Step<Command> {
     let status = response.first().map_or(Status::IOERR, |byte| Status(*byte));
     let completion = match command {
         Command::Read(_) => match status {
-            // The device says how much it wrote; a read that came back short must not be taken for a whole one. Devices
-            // that leave the status out of the count, or do not count at all, are believed.
-            Status::OK if used_bytes == 0 || used_bytes >= srb.data_length() => {
-                Completion::success(srb.data_length())
-            }
-            Status::OK => refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
+            Status::OK => Completion::success(srb.data_length()),
             other => refuse(srb, sense(other, Sense::UNRECOVERED_READ_ERROR)),
         },
         // A flush makes durable what was completed before it was sent (virtio 1.3, 5.2.6.2), so it waits for the write's
@@ -74,16 +68,13 @@ pub(crate) fn complete(
         Command::Lifetime { allocation_length } => lifetime(scratch, srb, allocation_length, status),
         Command::Verify(range, comparison) => {
             let piece = translate::verified(range, comparison, most);
-            // As for a read: a piece that came back short was not read.
-            let whole = used_bytes == 0 || u64::from(used_bytes) >= piece.total();
             match status {
-                Status::OK if whole && agrees(srb, scratch, range, comparison, piece) => {
+                Status::OK if agrees(srb, scratch, range, comparison, piece) => {
                     return go_on(srb, range.after(piece.sectors()), |range| {
                         Command::Verify(range, comparison)
                     });
                 }
-                Status::OK if whole => refuse(srb, Sense::MISCOMPARE),
-                Status::OK => refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
+                Status::OK => refuse(srb, Sense::MISCOMPARE),
                 other => refuse(srb, sense(other, Sense::UNRECOVERED_READ_ERROR)),
             }
         }

@@ -73,9 +73,6 @@ impl Format for Viostor {
     const RESPONSE_BYTES: u16 = 1;
     const RESPONSE_BEFORE_DATA_IN: bool = false;
     const INLINE_SEGMENTS: u16 = 2;
-    // Cloud Hypervisor's asynchronous disks report the bytes that were moved, which for a write are none of the device's
-    // to write.
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
 }
 
 impl Protocol for Viostor {
@@ -148,16 +145,8 @@ impl Protocol for Viostor {
         srb: &mut impl Srb<adapter::Command<Command>>,
         command: Command,
         response: &[u8],
-        used_bytes: u32,
         scratch: Option<&Region>,
     ) -> Step<Command> {
-        complete::complete(
-            (&self.disk, &self.live, self.repeats),
-            srb,
-            command,
-            response,
-            used_bytes,
-            scratch,
-        )
+        complete::complete((&self.disk, &self.live, self.repeats), srb, command, response, scratch)
     }
 }

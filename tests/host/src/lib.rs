@@ -21,7 +21,7 @@ use vioscsi::Vioscsi;
 use viostor::Viostor;
 use virtio::fake::disk::Disk;
 use virtio::fake::hba::Hba;
-use virtio::fake::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Model, Options, Ram};
+use virtio::fake::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Manner, Model, Options, Ram};
 use virtio::memory::{Segment, SharedMemory};
 
 /// Memory of a test machine. Most of it is never touched.
@@ -55,6 +55,17 @@ impl<M: Model> Machine<M> {
     pub fn new(model: M, options: Options) -> Self {
         let ram = Ram::new(RAM_BYTES);
         let device = FakeDevice::new(model, &ram, options);
+        Self::around(ram, device)
+    }
+
+    /// A machine with a device of this manner.
+    pub fn with_manner(manner: &Manner<M>, model: M, options: Options) -> Self {
+        let ram = Ram::new(RAM_BYTES);
+        let device = FakeDevice::with_manner(manner, model, &ram, options);
+        Self::around(ram, device)
+    }
+
+    fn around(ram: Ram, device: FakeDevice<M>) -> Self {
         let port = PortOf::<M>::default();
         port.connect(device.config_access());
         Self { ram, device, port, processors: 1, private_room: None }

@@ -29,7 +29,6 @@ impl Format for Hooked {
     const RESPONSE_BYTES: u16 = Viostor::RESPONSE_BYTES;
     const RESPONSE_BEFORE_DATA_IN: bool = Viostor::RESPONSE_BEFORE_DATA_IN;
     const INLINE_SEGMENTS: u16 = Viostor::INLINE_SEGMENTS;
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = Viostor::USED_LENGTH_COUNTS_DATA_OUT;
 }
 
 impl Protocol for Hooked {
@@ -70,10 +69,9 @@ impl Protocol for Hooked {
         srb: &mut impl Srb<Command<Self::Command>>,
         command: Self::Command,
         response: &[u8],
-        used_bytes: u32,
         scratch: Option<&Region>,
     ) -> Step<Self::Command> {
-        self.0.complete(srb, command, response, used_bytes, scratch)
+        self.0.complete(srb, command, response, scratch)
     }
 }
 

@@ -88,14 +88,13 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// How many bytes of the response follow its head.
     fn response_rest(head: &[u8]) -> usize;
 
-    /// Translates the device's answer. `used_bytes` is what the device says it wrote: response and data together;
-    /// `scratch` is the request's scratch memory, if it has any.
+    /// Translates the device's answer, from which alone it follows how the request ends: how much the device says it wrote is
+    /// not known here ([`Used::length`](virtio::queue::Used::length)). `scratch` is the request's scratch memory, if it has any.
     fn complete(
         &self,
         srb: &mut impl Srb<Command<Self::Command>>,
         command: Self::Command,
         response: &[u8],
-        used_bytes: u32,
         scratch: Option<&Region>,
     ) -> Step<Self::Command>;
 }

@@ -175,7 +175,6 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let rest = D::response_rest(&response[..D::RESPONSE_HEAD]).min(whole - D::RESPONSE_HEAD);
         let length = D::RESPONSE_HEAD + rest;
         used.read_response(D::RESPONSE_HEAD, &mut response[D::RESPONSE_HEAD..length]);
-        let used_bytes = used.length();
         used.spoil_response(D::RESPONSE_HEAD);
         let mut srb = used.take();
         // Only requests are ever submitted.
@@ -184,7 +183,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             return Ok(Found::Done);
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
-        match protocol.complete(&mut srb, command, &response[..length], used_bytes, memory) {
+        match protocol.complete(&mut srb, command, &response[..length], memory) {
             Step::Done(completion) => {
                 self.give_back(scratch);
                 finished.push((srb, completion));

@@ -145,6 +145,7 @@ impl DataDirection {
     /// standards say of the operation code. A command that nobody has heard of returns data: then nothing that its sender
     /// keeps for itself goes to the device.
     #[cold]
+    #[inline(never)]
     pub fn of_cdb(cdb: &[u8]) -> Self {
         /// Variable-length CDB, with a service action in bytes 8 and 9 (SPC-4, 4.2.3).
         const VARIABLE_LENGTH: u8 = 0x7f;

@@ -26,7 +26,6 @@ impl Format for Blk {
     const RESPONSE_BYTES: u16 = 1;
     const RESPONSE_BEFORE_DATA_IN: bool = false;
     const INLINE_SEGMENTS: u16 = 2;
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
 }
 
 type Queue<R> = RequestQueue<Blk, R, u64, Vec<Slot<u64>>>;

@@ -29,7 +29,6 @@ impl Format for Tiny {
     const RESPONSE_BYTES: u16 = 1;
     const RESPONSE_BEFORE_DATA_IN: bool = false;
     const INLINE_SEGMENTS: u16 = 1;
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = false;
 }
 
 /// Where the parts of a queue of four entries lie; `model` checks it against the queue's own areas.

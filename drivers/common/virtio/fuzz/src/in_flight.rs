@@ -16,8 +16,6 @@ const GONE: usize = 8;
 pub struct Request {
     /// Bytes the device may write
     pub writable: u32,
-    /// Bytes it may say it wrote
-    pub claimable: u32,
     /// Descriptors of the ring that it takes
     pub descriptors: u16,
     /// It has a large table.
@@ -83,7 +81,6 @@ impl InFlight {
         let bytes = segments.iter().map(|segment| segment.length).sum();
         let request = Request {
             writable: self.choice.writable(direction, bytes),
-            claimable: self.choice.claimable(direction, bytes),
             descriptors: descriptors as u16,
             large,
             ticket,

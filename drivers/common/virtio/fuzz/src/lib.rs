@@ -36,7 +36,6 @@ impl Format for Blk {
     const RESPONSE_BYTES: u16 = 1;
     const RESPONSE_BEFORE_DATA_IN: bool = false;
     const INLINE_SEGMENTS: u16 = INLINE_SEGMENTS;
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = false;
 }
 
 /// virtio-scsi's, likewise.
@@ -48,7 +47,6 @@ impl Format for Scsi {
     const RESPONSE_BYTES: u16 = 108;
     const RESPONSE_BEFORE_DATA_IN: bool = true;
     const INLINE_SEGMENTS: u16 = INLINE_SEGMENTS;
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
 }
 
 const INLINE_SEGMENTS: u16 = 2;
@@ -190,12 +188,6 @@ impl Choice {
     /// Bytes of the response.
     pub fn response_bytes(self) -> u32 {
         u32::from(if self.scsi { Scsi::RESPONSE_BYTES } else { Blk::RESPONSE_BYTES })
-    }
-
-    /// Bytes that the device may say it wrote; more than it may write only where devices are known to count what they
-    /// read.
-    pub fn claimable(self, direction: Direction, data_bytes: u32) -> u32 {
-        self.writable(if self.scsi { Direction::FromDevice } else { direction }, data_bytes)
     }
 
     /// Bytes that the device may write for a request with so many bytes of data.

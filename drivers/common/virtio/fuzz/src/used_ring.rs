@@ -229,7 +229,7 @@ impl Play {
         let count = self.in_flight.requests.len();
         let named = |request: &Request| request.id.map(u32::from) == Some(claim.id);
         let known = self.in_flight.requests.iter().find(|(_, request)| named(request));
-        let known = known.map(|(token, request)| (*token, request.claimable));
+        let known = known.map(|(token, _)| *token);
         let popped = self.queue.pop();
         match popped {
             Popped::Nothing => {
@@ -247,9 +247,8 @@ impl Play {
                 } else {
                     let possible = (1..=count).contains(&usize::from(claim.waiting));
                     assert!(possible && claim.id < u32::from(self.choice.slots()), "{claim:?} passed");
-                    assert!(claim.length <= request.claimable, "{claim:?} of {} bytes", request.claimable);
                     assert_eq!(length, claim.length.min(request.writable), "{claim:?}");
-                    assert!(known.is_none_or(|(known, _)| known == token), "{claim:?} is another's");
+                    assert!(known.is_none_or(|known| known == token), "{claim:?} is another's");
                     assert!(request.id.is_none_or(|id| claim.id == u32::from(id)), "{claim:?} is another's");
                 }
                 if self.honest {
@@ -262,8 +261,7 @@ impl Play {
             Popped::Fault(fault) => {
                 assert!(!self.honest, "an honest device is blamed: {fault:?}");
                 assert!(!self.in_flight.faulted, "a fault is told once");
-                let possible = (1..=count).contains(&usize::from(claim.waiting))
-                    && known.is_some_and(|(_, claimable)| claim.length <= claimable);
+                let possible = (1..=count).contains(&usize::from(claim.waiting)) && known.is_some();
                 assert!(self.choice.in_order || !possible, "{claim:?} is possible: {fault:?}");
                 self.in_flight.faulted = true;
                 self.story.faults.push(fault);

@@ -8,7 +8,7 @@ use super::config_space::{Contents, FakeConfigSpace};
 use super::queue::{Queue, Used};
 use super::queue_resets::QueueResets;
 use super::registers::{self, FakeBar, Windows};
-use super::{Chain, Lie, Model, Ram, Request, Served, Violation, legacy_registers};
+use super::{Answered, Chain, Lie, Manner, Model, Ram, Request, Served, Violation, legacy_registers};
 use crate::spec::pci::{NO_VECTOR, config_space};
 use crate::spec::{DeviceStatus, Features};
 
@@ -88,6 +88,8 @@ pub(super) struct State<M> {
     pub(super) options: Options,
     pub(super) lies: Vec<Lie>,
     used_lie: Option<Lie>,
+    /// What it says of the bytes it has written, when that is a manner.
+    used_length: Option<fn(Answered) -> u32>,
     pub(super) removed: bool,
     /// The command register of configuration space.
     pub(super) command: u16,
@@ -273,8 +275,20 @@ impl<M: Model> State<M> {
 
     /// Answers one request.
     fn answer_one(&mut self, index: usize) {
-        let Self { queues, ram, violations, accepted, model, options, order, trace, lies, used_lie, .. } =
-            self;
+        let Self {
+            queues,
+            ram,
+            violations,
+            accepted,
+            model,
+            options,
+            order,
+            trace,
+            lies,
+            used_lie,
+            used_length,
+            ..
+        } = self;
         let queue = &mut queues[index];
         let in_order = accepted.contains(Features::IN_ORDER);
         let position = if in_order { 0 } else { order.pick(queue.in_hand.len()) };
@@ -296,7 +310,18 @@ impl<M: Model> State<M> {
         let written = match lies.as_slice() {
             [Lie::NoUsedLength, ..] => 0,
             [Lie::UsedLengthOneShort, ..] => (request.written as u32).saturating_sub(1),
-            _ => request.written as u32,
+            _ => {
+                let told = used_length.map(|told| {
+                    told(Answered {
+                        first: chain.pieces.first().map_or(0, |piece| piece.length),
+                        readable: request.readable().len() as u32,
+                        writable,
+                        written: request.written as u32,
+                        failed: request.failed,
+                    })
+                });
+                told.unwrap_or(request.written as u32)
+            }
         };
         violations.append(&mut request.violations);
         let used = Used::new(&chain, written, request.written > 0);
@@ -376,6 +401,7 @@ impl<M: Model> FakeDevice<M> {
             options,
             lies: Vec::new(),
             used_lie: None,
+            used_length: None,
             removed: false,
             command: COMMAND,
             status: DeviceStatus::empty(),
@@ -403,6 +429,14 @@ impl<M: Model> FakeDevice<M> {
             order: Order::Arrival,
             trace: None,
         })))
+    }
+
+    /// A device of this manner that was just switched on. `model` and `options` are what it is apart from that.
+    pub fn with_manner(manner: &Manner<M>, model: M, ram: &Ram, options: Options) -> Self {
+        let (model, options) = manner.apply(model, options);
+        let device = Self::new(model, ram, options);
+        device.state().used_length = manner.used_length;
+        device
     }
 
     fn state(&self) -> MutexGuard<'_, State<M>> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use zerocopy::FromBytes;
 
+pub use super::disk_manners::MANNERS;
 use super::{Chain, Model, Request, Served};
 use crate::spec::Features;
 use crate::spec::blk::{RangeFlags, RequestHeader, RequestType, SectorRange, Status, config};
@@ -76,6 +77,10 @@ pub struct Disk {
     pub zoned: Option<u8>,
     /// What GET_ID answers; `None` plays a device that does not know the request
     pub serial: Option<[u8; ID_BYTES]>,
+    /// Bytes of that which are written; the device says so of all 20 all the same.
+    pub id_bytes: usize,
+    /// Bytes that the status is written with: more than one go past the buffer that it has.
+    pub status_bytes: usize,
     /// Request queues; with one, nothing is said of them.
     pub queues: u16,
     /// Features offered besides, that this model gives no meaning to
@@ -110,6 +115,8 @@ impl Disk {
             lifetime: None,
             zoned: None,
             serial: Some(serial),
+            id_bytes: ID_BYTES,
+            status_bytes: 1,
             queues: 1,
             other_features: Features::empty(),
             content: HashMap::new(),
@@ -177,8 +184,9 @@ impl Disk {
             request.rule(data.len() <= most as usize, "5.2.4: a request has at most seg_max segments");
         }
         if features.contains(Features::BLK_SIZE_MAX)
-            && let Some(most) = self.size_max
+            && let Some(most @ 1..) = self.size_max
         {
+            // A limit of nothing is none.
             let kept = data.iter().all(|bytes| *bytes <= most);
             request.rule(kept, "5.2.4: a segment has at most size_max bytes");
         }
@@ -326,7 +334,7 @@ impl Disk {
             },
             RequestType::GET_ID => match self.serial {
                 Some(serial) => {
-                    request.write(0, &serial[..ID_BYTES.min(room)]);
+                    request.write(0, &serial[..self.id_bytes.min(room)]);
                     (Status::OK, room)
                 }
                 None => (Status::UNSUPP, room),
@@ -487,7 +495,11 @@ impl Model for Disk {
         }
         self.check_rules(request, &header);
         let (status, bytes) = self.execute(request, &header, out);
-        request.write(room - 1, &[status.0]);
+        let mut word = u64::from(status.0).to_le_bytes().to_vec();
+        word.truncate(self.status_bytes);
+        request.write(room - 1, &word[..1]);
+        request.write_past_the_end(&word[1..]);
+        request.failed = status != Status::OK;
         self.log.push(Entry {
             kind: RequestType(header.kind.get()),
             sector: header.sector.get(),

@@ -14,16 +14,19 @@
 //! until the test calls [`run`](FakeDevice::run), and interrupts are collected until the test takes them, so every
 //! order of events can be played, and a forgotten notification shows as a request that never ends.
 //!
-//! It lies when told to ([`Lie`]): then the question is what the driver makes of it.
+//! It lies when told to ([`Lie`]): then the question is what the driver makes of it. And it can have the habits of a device
+//! in the field ([`Manner`], [`disk::MANNERS`]): those have to make no difference.
 
 mod chain;
 mod config_access;
 mod config_space;
 mod device;
 pub mod disk;
+mod disk_manners;
 pub mod hba;
 mod legacy_registers;
 mod lie;
+mod manner;
 mod model;
 mod packed_ring;
 mod queue;
@@ -38,6 +41,7 @@ pub use config_access::FakeConfigAccess;
 pub use config_space::FakeConfigSpace;
 pub use device::{FakeDevice, Interrupt, Options, Order};
 pub use lie::Lie;
+pub use manner::{Answered, Manner};
 pub use model::{Model, Request, Served};
 pub use ram::Ram;
 pub use registers::FakeBar;

@@ -59,11 +59,13 @@ pub struct Request<'a> {
     /// Bytes from the start of the writable part on that were written.
     pub(super) written: usize,
     pub(super) violations: Vec<Violation>,
+    /// The model answered with an error.
+    pub failed: bool,
 }
 
 impl<'a> Request<'a> {
     pub(super) fn new(ram: &'a Ram, chain: &'a Chain, features: Features) -> Self {
-        Self { ram, chain, features, written: 0, violations: Vec::new() }
+        Self { ram, chain, features, written: 0, violations: Vec::new(), failed: false }
     }
 
     /// The features that were negotiated.
@@ -107,6 +109,15 @@ impl<'a> Request<'a> {
                 self.written = self.written.max(to);
             }
             start = end;
+        }
+    }
+
+    /// Writes behind the last buffer, where nothing of this request is.
+    pub fn write_past_the_end(&mut self, bytes: &[u8]) {
+        if let Some(last) = self.chain.pieces.last() {
+            let address = last.address + u64::from(last.length);
+            // There may be nothing at all.
+            let _ = self.ram.write(address, bytes);
         }
     }
 

@@ -17,10 +17,6 @@ pub trait Format: Sized {
 
     /// Data segments that a slot's own table has room for.
     const INLINE_SEGMENTS: u16;
-
-    /// The device may count data it has read as if it had written it. QEMU's virtio-scsi does: for a write, its used
-    /// length is the response and the data together, which 2.7.8.2 does not allow but every guest has to live with.
-    const USED_LENGTH_COUNTS_DATA_OUT: bool;
 }
 
 /// Entries of a table that are not data: header and response.
@@ -47,10 +43,13 @@ impl<F: Format> Sizes<F> {
     /// The same where there are no tables.
     pub(crate) const SLOT_WITHOUT_TABLE: usize = Self::HEADER.next_multiple_of(16);
 
-    /// From one slot's response to the next one's. Responses are packed, so that one line holds many of virtio-blk's,
-    /// but words that are read whole are aligned.
+    /// From one slot's response to the next one's. What a device writes for one request must not reach what it wrote for
+    /// another, and devices write more than there is: Cloud Hypervisor wrote virtio-blk's status byte as a 32-bit word
+    /// (cloud-hypervisor/cloud-hypervisor, virtio-devices/src/block.rs: `write_obj` of `ExecuteError::status`, a `u32`). So
+    /// a short response has a word of the largest size, aligned, and one line still holds eight of them; a long one is
+    /// written as it is. They are apart from what the device reads, so that a write that is too long spoils no table.
     pub(crate) const RESPONSE: usize = match F::RESPONSE_BYTES {
-        1 => 1,
+        0..=8 => 8,
         bytes => (bytes as usize).next_multiple_of(4),
     };
 }

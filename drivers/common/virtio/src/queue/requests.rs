@@ -202,7 +202,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
 
     /// The next request that the device is done with, and its slot free again.
     ///
-    /// Guaranteed of a `Used`: its slot was in flight, and the length lies within what the device was allowed to write.
+    /// Guaranteed of a `Used`: its slot was in flight.
     ///
     /// # Errors
     /// The device wrote something it must not; the queue is broken from now on.
@@ -249,11 +249,6 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
             return Err(self.break_with(DeviceFault::UsedIdOutOfRange { id, size }));
         };
         let (writable, place) = (slot.writable, slot.place);
-        // Of a request that claims too much the token stays: the device has it until it is reset.
-        if length > slot.claimable && slot.token.is_some() {
-            let fault = DeviceFault::UsedLengthTooLong { id: id as u16, length, writable };
-            return Err(self.break_with(fault));
-        }
         let Some(token) = slot.token.take() else {
             return Err(self.break_with(DeviceFault::UsedIdNotInFlight { id }));
         };

@@ -33,8 +33,6 @@ pub struct Slot<T> {
     pub(crate) token: Option<T>,
     /// Bytes the device may write: response and data.
     pub(crate) writable: u32,
-    /// Bytes the device may say it wrote; more than `writable` only where the format says so.
-    pub(crate) claimable: u32,
     /// How many requests have had the slot; wraps.
     pub(crate) generation: u32,
     /// Where the descriptors of the request are.
@@ -52,7 +50,6 @@ impl<T> Default for Slot<T> {
         Self {
             token: None,
             writable: 0,
-            claimable: 0,
             generation: 0,
             place: Place::Inline,
             next_free: NONE,

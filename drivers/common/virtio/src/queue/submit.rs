@@ -52,8 +52,6 @@ impl<T, D: Data<T> + ?Sized> Data<T> for &D {
 struct Written {
     /// Bytes the device may write.
     writable: u32,
-    /// Bytes the device may say it wrote.
-    claimable: u32,
     /// Buffers that the device reads, header included.
     readable: u16,
 }
@@ -98,7 +96,6 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         slot.generation = ticket.generation;
         slot.place = Place::Inline;
         slot.writable = written.writable;
-        slot.claimable = written.claimable;
         slot.token = Some(token);
         if self.order.is_some() {
             self.append_in_order(id);
@@ -146,7 +143,6 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
             slot.generation = ticket.generation;
             slot.place = place;
             slot.writable = written.writable;
-            slot.claimable = written.claimable;
             slot.redirected = true;
             slot.token = Some(token);
         }
@@ -312,9 +308,5 @@ fn each_buffer<F: Format>(
     }
     let with_data = with_data as u32;
     let writable = if from_device { with_data } else { response_bytes };
-    Some(Written {
-        writable,
-        claimable: if F::USED_LENGTH_COUNTS_DATA_OUT { with_data } else { writable },
-        readable: if from_device { 1 } else { 1 + count },
-    })
+    Some(Written { writable, readable: if from_device { 1 } else { 1 + count } })
 }

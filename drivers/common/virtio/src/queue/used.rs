@@ -21,8 +21,15 @@ impl<'a, F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Used<'a,
         Self { queue, id, token, length }
     }
 
-    /// Bytes the device says it wrote, response and data together; never more than it was
-    /// allowed to.
+    /// Bytes the device says it wrote, response and data together, cut to what it was allowed to.
+    ///
+    /// It says nothing that may be acted on. Many devices set it wrong (2.7.8.1, and 5.2.6.3 for virtio-blk): bhyve, SmartOS
+    /// and ACRN say 1 for every request of virtio-blk, OpenBSD's vmd the length of the header, SPDK the data of reads and
+    /// writes alike without the status, kvmtool all-ones for a request that failed. So neither whether a request is done, nor
+    /// how, nor how much data came is taken from it, and no value is a fault: a device that wrote past its buffers has done
+    /// so whatever it says. What decides is the response, which is made a value that no device answers before the device gets
+    /// the slot ([`spoil_response`](Self::spoil_response)); data that a driver looks at itself lies in memory that was made
+    /// blank. What is left for the length is to be shown to people.
     pub fn length(&self) -> u32 {
         self.length
     }

@@ -27,7 +27,6 @@ impl Format for Blk {
     const RESPONSE_BYTES: u16 = 1;
     const RESPONSE_BEFORE_DATA_IN: bool = false;
     const INLINE_SEGMENTS: u16 = 2;
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = false;
 }
 
 /// virtio-scsi, likewise.
@@ -38,7 +37,6 @@ impl Format for Scsi {
     const RESPONSE_BYTES: u16 = size_of::<CmdResponse>() as u16;
     const RESPONSE_BEFORE_DATA_IN: bool = true;
     const INLINE_SEGMENTS: u16 = 2;
-    const USED_LENGTH_COUNTS_DATA_OUT: bool = true;
 }
 
 pub const LARGE_TABLES: u16 = 4;
