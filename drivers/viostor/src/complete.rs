@@ -137,7 +137,8 @@ fn agrees(
     }
 }
 
-/// A device that knows no GET_ID has no serial number; the pages exist all the same.
+/// A device that does not tell its serial number, for whatever reason, has none that could be told; the pages are mandatory
+/// for a disk, and exist all the same.
 fn identify(
     location: Option<Location>,
     scratch: Option<&Region>,
@@ -147,8 +148,7 @@ fn identify(
 ) -> Completion {
     let serial = match (status, scratch) {
         (Status::OK, Some(memory)) => Serial::load(memory),
-        (Status::UNSUPP, _) | (Status::OK, None) => Serial::new([0; identity::BYTES]),
-        (other, _) => return refuse(srb, sense(other, Sense::INTERNAL_TARGET_FAILURE)),
+        _ => Serial::new([0; identity::BYTES]),
     };
     match identity::answer(&serial, location, request, srb.data()) {
         Ok(transferred) => Completion::success(transferred),
@@ -156,7 +156,7 @@ fn identify(
     }
 }
 
-/// A device that knows no GET_LIFETIME after all knows nothing of its lifetime; the page exists all the same.
+/// A device that does not answer GET_LIFETIME after all knows nothing of its lifetime; the page exists all the same.
 fn lifetime(
     scratch: Option<&Region>,
     srb: &mut impl Srb<Request>,
@@ -165,8 +165,7 @@ fn lifetime(
 ) -> Completion {
     let used = match (status, scratch) {
         (Status::OK, Some(memory)) => lifetime::percentage_used(lifetime::load(memory)),
-        (Status::UNSUPP, _) | (Status::OK, None) => None,
-        (other, _) => return refuse(srb, sense(other, Sense::INTERNAL_TARGET_FAILURE)),
+        _ => None,
     };
     let mut data = ParameterData::new(srb.data(), u32::from(allocation_length));
     log::solid_state_media(&mut data, used);

@@ -148,7 +148,7 @@ pub enum ChainData {
     None,
     /// The request's own buffer.
     Srb(Direction),
-    /// The device writes so many bytes to the scratch memory, so many times over each other.
+    /// The device writes so many bytes to the scratch memory, which is zeroed beforehand, so many times over each other.
     ScratchIn {
         /// Bytes, at most [`Protocol::SCRATCH_BYTES`].
         bytes: u32,

@@ -12,7 +12,7 @@ use virtio::transport::Doorbell;
 
 use crate::build_io::Command;
 use crate::protocol::{Chain, ChainData, Protocol, Step};
-use crate::scratch::{Repeated, ScratchId, ScratchPool};
+use crate::scratch::{Repeated, ScratchId, ScratchPool, blank};
 use crate::state::State;
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
@@ -285,6 +285,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         };
         let (direction, data) = match chain.data {
             ChainData::ScratchIn { bytes, times } => {
+                blank(memory, bytes);
                 (Direction::FromDevice, Repeated::new(memory, bytes, times))
             }
             ChainData::ScratchOut { times } => match protocol.fill(&mut srb, command, memory) {

@@ -79,6 +79,19 @@ impl ScratchPool {
     }
 }
 
+/// Zeroes the first `bytes` bytes of a buffer, which the device is to write: what it leaves out must not be what an earlier
+/// request has left there.
+pub(crate) fn blank(memory: &Region, bytes: u32) {
+    const AT_ONCE: usize = ALIGNMENT;
+    let length = (bytes as usize).min(memory.len()).next_multiple_of(AT_ONCE);
+    let Some(block) = memory.block(0, length) else {
+        return;
+    };
+    for at in (0..length).step_by(AT_ONCE) {
+        block.write(at, &[0; AT_ONCE]);
+    }
+}
+
 /// The same piece of a buffer, several times in a row: what the device reads again and again, or writes over and over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Repeated {
@@ -132,6 +145,20 @@ mod tests {
 
         assert_eq!(pool.take(), Some(ids[3]));
         assert_eq!(pool.take(), None);
+    }
+
+    #[test]
+    fn as_much_of_a_buffer_is_blank_as_the_device_may_write() {
+        let memory = Region::leak(64, 0x1000);
+        for bytes in [0, 1, 20, 64, 1000] {
+            memory.block(0, 64).expect("it is as long").write(0, &[0xee; 64]);
+
+            blank(&memory, bytes);
+
+            let mut content = [0; 64];
+            memory.read_bytes(0, &mut content);
+            assert!(content[..64.min(bytes as usize)].iter().all(|byte| *byte == 0), "{bytes}");
+        }
     }
 
     #[test]

@@ -77,7 +77,9 @@ pub struct Disk {
     pub zoned: Option<u8>,
     /// What GET_ID answers; `None` plays a device that does not know the request
     pub serial: Option<[u8; ID_BYTES]>,
-    /// Bytes of that which are written; the device says so of all 20 all the same.
+    /// How GET_ID and GET_LIFETIME end; what is not OK answers nothing.
+    pub question_status: Status,
+    /// Bytes of the serial number that are written; the device says so of all 20 all the same.
     pub id_bytes: usize,
     /// Bytes that the status is written with: more than one go past the buffer that it has.
     pub status_bytes: usize,
@@ -115,6 +117,7 @@ impl Disk {
             lifetime: None,
             zoned: None,
             serial: Some(serial),
+            question_status: Status::OK,
             id_bytes: ID_BYTES,
             status_bytes: 1,
             queues: 1,
@@ -332,6 +335,9 @@ impl Disk {
                     (Status::OK, 0)
                 }
             },
+            RequestType::GET_ID | RequestType::GET_LIFETIME if self.question_status != Status::OK => {
+                (self.question_status, room)
+            }
             RequestType::GET_ID => match self.serial {
                 Some(serial) => {
                     request.write(0, &serial[..self.id_bytes.min(room)]);
