@@ -21,6 +21,9 @@ use crate::units::{SECTOR_BYTES, Sectors};
 
 type Request = adapter::Command<Command>;
 
+/// What a status is before the device writes it ([`virtio::queue::Used::spoil_response`]).
+const UNANSWERED: Status = Status(u8::MAX);
+
 /// `most`: how often scratch memory may be named in one request.
 pub(crate) fn complete(
     (disk, live, most): (&Disk, &Live, u16),
@@ -137,8 +140,8 @@ fn agrees(
     }
 }
 
-/// A device that does not tell its serial number, for whatever reason, has none that could be told; the pages are mandatory
-/// for a disk, and exist all the same.
+/// A device that answers with an error tells no serial number; the pages are mandatory for a disk, and exist all the same.
+/// One that has not answered at all has not said that it has none, and a disk does not become another one for that.
 fn identify(
     location: Option<Location>,
     scratch: Option<&Region>,
@@ -148,6 +151,7 @@ fn identify(
 ) -> Completion {
     let serial = match (status, scratch) {
         (Status::OK, Some(memory)) => Serial::load(memory),
+        (UNANSWERED, _) => return refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
         _ => Serial::new([0; identity::BYTES]),
     };
     match identity::answer(&serial, location, request, srb.data()) {
@@ -156,7 +160,7 @@ fn identify(
     }
 }
 
-/// A device that does not answer GET_LIFETIME after all knows nothing of its lifetime; the page exists all the same.
+/// A device that answers GET_LIFETIME with an error knows nothing of its lifetime; the page exists all the same.
 fn lifetime(
     scratch: Option<&Region>,
     srb: &mut impl Srb<Request>,
@@ -165,6 +169,7 @@ fn lifetime(
 ) -> Completion {
     let used = match (status, scratch) {
         (Status::OK, Some(memory)) => lifetime::percentage_used(lifetime::load(memory)),
+        (UNANSWERED, _) => return refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
         _ => None,
     };
     let mut data = ParameterData::new(srb.data(), u32::from(allocation_length));

@@ -77,14 +77,16 @@ fn a_serial_number_that_came_short_shows_nothing_of_earlier_requests() {
 }
 
 #[test]
-fn an_answer_that_did_not_come_is_not_an_earlier_one() {
-    let bench = with(|_| ());
-    let whole = page(&bench, 0x80);
-    assert_eq!(whole.data[4..13], *b"FAKE-0001");
-    verify_a_sector_of_letters(&bench);
-    bench.device.lie(Lie::NothingWritten);
+fn a_device_that_does_not_answer_has_not_said_that_it_has_no_number() {
+    let bench = with(|disk| disk.lifetime = Some([1, 2, 3]));
+    let questions: [fn(&DiskBench) -> Completed; 3] =
+        [|bench| page(bench, 0x80), |bench| page(bench, 0x83), wear];
+    for question in questions {
+        bench.device.lie(Lie::NothingWritten);
 
-    let answer = page(&bench, 0x80);
+        let answer = question(&bench);
 
-    assert_eq!((answer.completion.status, answer.data[3]), (SrbStatus::SUCCESS, 0));
+        assert_eq!((answer.sense[2], answer.sense[12]), (0x04, 0x44));
+    }
+    assert_eq!(page(&bench, 0x80).data[4..13], *b"FAKE-0001");
 }
