@@ -4,6 +4,7 @@
 
 use crate::bench_driver;
 use crate::command::{Stream, step};
+use crate::needs::{self, Need};
 use crate::screen::Screen;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +20,17 @@ pub struct Arguments {
     what: Option<What>,
     #[command(flatten)]
     driver: bench_driver::Arguments,
+}
+
+impl Arguments {
+    /// What has to be on the machine.
+    pub fn needs(&self) -> &'static [Need] {
+        match self.what {
+            Some(What::Virtio) => &[needs::VALGRIND],
+            None if self.driver.brings_driver() => needs::TO_BOOT,
+            None => needs::TO_RUN,
+        }
+    }
 }
 
 /// What can be measured.

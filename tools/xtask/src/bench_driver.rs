@@ -35,6 +35,13 @@ pub struct Arguments {
     json: Option<PathBuf>,
 }
 
+impl Arguments {
+    /// Whether the caller gives the driver, so that none has to be built.
+    pub fn brings_driver(&self) -> bool {
+        self.driver.is_some()
+    }
+}
+
 /// Callbacks with a column of their own, and what it is called. The interrupt routine has two names.
 const CALLBACKS: [(&str, &[&str]); 4] = [
     ("BuildIo", &["HwStorBuildIo"]),

@@ -13,10 +13,13 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
+use crate::command::{Stream, status_text, stream};
+use crate::needs;
 use anyhow::{Context, Result, bail, ensure};
 
 /// The drivers, by the name that their packages, images and services have.
@@ -126,7 +129,7 @@ pub fn run(root: &Path, target: &Path, options: &Options) -> Result<Vec<Image>> 
     fs::create_dir_all(target).with_context(|| format!("cannot create {}", target.display()))?;
     let target = &fs::canonicalize(target)?;
     driver_version(root)?;
-    require_libclang()?;
+    needs::libclang()?;
     let toolchain = Toolchain::find(root, options.architecture)?;
     let kit = kit_content_root(root, target, options.architecture, &toolchain)?;
     let content_root = match &options.wdk_root {
@@ -164,48 +167,6 @@ pub fn driver_version(root: &Path) -> Result<String> {
         "the version in drivers/image/Cargo.toml is {images}, the one in Cargo.toml {tree}: they must be the same"
     );
     Ok(tree)
-}
-
-/// Finds libclang where bindgen will look for it, to say early and clearly when there is none.
-pub fn require_libclang() -> Result<()> {
-    let is_libclang = |folder: &Path| {
-        fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            (name.starts_with("libclang.so") || name.starts_with("libclang-"))
-                && (name.ends_with(".so") || name.contains(".so."))
-        })
-    };
-    if let Some(path) = env::var_os("LIBCLANG_PATH") {
-        let path = PathBuf::from(path);
-        ensure!(
-            path.is_file() || is_libclang(&path),
-            "LIBCLANG_PATH is {}, but there is no libclang there",
-            path.display()
-        );
-        return Ok(());
-    }
-    let mut folders: Vec<PathBuf> =
-        ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib64"].map(Into::into).into();
-    for (parent, end) in [("/usr/lib", "-linux-gnu"), ("/usr/lib", "")] {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !end.is_empty() && name.ends_with(end) {
-                folders.push(entry.path());
-            } else if name.starts_with("llvm") {
-                folders.push(entry.path().join("lib"));
-            }
-        }
-    }
-    // What llvm-config says is the first place that bindgen asks.
-    if let Ok(output) = Command::new("llvm-config").arg("--libdir").stderr(Stdio::null()).output() {
-        folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
-    }
-    ensure!(
-        folders.iter().any(|folder| is_libclang(folder)),
-        "libclang is not installed: it reads the kit's headers. Run `./x setup`, or install it (Debian, Ubuntu: \
-         libclang-dev; Fedora: clang-libs; elsewhere: set LIBCLANG_PATH to the folder that has libclang.so)"
-    );
-    Ok(())
 }
 
 impl Toolchain {
@@ -400,13 +361,42 @@ fn compile(
         .env("WDKContentRoot", content_root)
         .env_remove("Version_Number")
         .env_remove("CARGO_TARGET_DIR");
-    // Warnings and errors of the compiler go to the user as they are.
-    let status = command.status().context("cannot start cargo")?;
-    ensure!(status.success(), "{driver} does not compile (the compiler's messages are above)");
+    // A build script that fails with an error would add a backtrace to it when the caller has asked for some.
+    command.env("RUST_BACKTRACE", "0").env("RUST_LIB_BACKTRACE", "0");
+    if std::io::stderr().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let log = target.join("drivers").join(format!("{driver}-build.log"));
+    let ended = stream(&mut command, None, |_| ())?;
+    fs::create_dir_all(target.join("drivers"))?;
+    fs::write(&log, ended.tail(usize::MAX))?;
+    for line in compiler_lines(ended.of(Stream::Err)) {
+        eprintln!("{line}");
+    }
+    ensure!(
+        ended.success(),
+        "{driver} does not compile ({}); the compiler's messages are above, all output is in {}",
+        status_text(&ended),
+        log.display()
+    );
     let library =
         build_folder.join(architecture.target()).join("release").join(format!("{driver}_image.lib"));
     ensure!(library.is_file(), "cargo did not make {}", library.display());
     Ok(library)
+}
+
+/// What a person needs of cargo's output: the compiler's lines as they are. Of a build script that failed, what it said
+/// is wrong, without the instructions to cargo that it had printed before.
+fn compiler_lines<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut for_cargo = false;
+    lines.filter(move |line| {
+        match line.trim() {
+            "--- stdout" => for_cargo = true,
+            "--- stderr" => for_cargo = false,
+            _ => return !for_cargo,
+        }
+        false
+    })
 }
 
 /// What all links have in common.
@@ -575,6 +565,24 @@ mod tests {
         let mut library = text.to_vec();
         erase_unit_number(&mut library, "viostor");
         assert_eq!(library, text);
+    }
+
+    #[test]
+    fn of_a_build_script_that_failed_its_error_is_shown_and_not_what_it_told_cargo() {
+        let output = [
+            "error: failed to run custom build command for `wdk-sys v0.5.2`",
+            "",
+            "Caused by:",
+            "  process didn't exit successfully: `build-script-build` (exit status: 1)",
+            "  --- stdout",
+            "  cargo:rerun-if-env-changed=A",
+            "  --- stderr",
+            "  Error: no headers",
+        ];
+
+        let shown: Vec<&str> = compiler_lines(output.into_iter()).collect();
+
+        assert_eq!(shown, [&output[..4], &output[7..]].concat());
     }
 
     #[test]

@@ -28,6 +28,8 @@ mod host;
 mod hygiene;
 mod machine;
 mod misdeeds;
+mod needs;
+mod newcomer;
 mod nightly;
 mod package;
 mod protocol;
@@ -46,6 +48,7 @@ mod workspace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use needs::Need;
 use screen::Screen;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +61,9 @@ struct Arguments {
     /// The work tree, if not the one this program is in
     #[arg(long, global = true, hide = true)]
     root: Option<PathBuf>,
+    /// Do nothing but name the Debian packages of what this verb needs and the machine lacks; `x` asks so
+    #[arg(long, global = true, hide = true)]
+    missing: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -84,11 +90,29 @@ enum Verb {
     Bench(bench::Arguments),
     /// Try any StorPort miniport image for a virtio storage device on QEMU's disks
     Stand(stand_verb::Arguments),
+    /// Run the README's commands on a bare Debian, as a newcomer does
+    Fresh(newcomer::Arguments),
     /// Formatting, lints and the rules of this tree
     Check(check::Arguments),
 }
 
 impl Verb {
+    /// What has to be on the machine besides Rust, and whether the caller brings the QEMU.
+    fn needs(&self) -> (&'static [Need], bool) {
+        match self {
+            Self::Build(_) => (needs::TO_BUILD, false),
+            Self::Package(_) => (needs::TO_PACKAGE, false),
+            Self::Setup | Self::Test(_) => (needs::TO_RUN, false),
+            Self::Run(options) => (needs::TO_RUN, options.boot.qemu.is_some()),
+            Self::Stand(options) => options.needs(),
+            Self::Bench(options) => (options.needs(), false),
+            Self::Fuzz(_) => (&[needs::CXX], false),
+            Self::Check(_) => (needs::TO_CHECK, false),
+            Self::Fresh(_) => (&[needs::DEBOOTSTRAP], false),
+            Self::Loom | Self::Miri => (&[], false),
+        }
+    }
+
     /// Whether it starts machines.
     fn boots(&self) -> bool {
         match self {
@@ -117,6 +141,11 @@ fn main() -> ExitCode {
 
 /// Does what was asked for. The answer says whether all is well; what is not has been printed then.
 fn act(arguments: &Arguments, screen: &mut Screen) -> Result<bool> {
+    if arguments.missing {
+        let (needs, own_qemu) = arguments.verb.needs();
+        screen.line(&needs::missing(needs, own_qemu).join(" "));
+        return Ok(true);
+    }
     let workspace = Workspace::find(arguments.root.as_deref())?;
     let _machines = arguments.verb.boots().then(|| workspace.occupy()).transpose()?;
     match &arguments.verb {
@@ -130,6 +159,7 @@ fn act(arguments: &Arguments, screen: &mut Screen) -> Result<bool> {
         Verb::Fuzz(options) => fuzz::verb(&workspace, screen, options),
         Verb::Bench(options) => bench::verb(&workspace, screen, options),
         Verb::Stand(options) => stand_verb::verb(&workspace, screen, options),
+        Verb::Fresh(options) => newcomer::verb(&workspace, screen, options),
         Verb::Check(options) => check::verb(&workspace, screen, options),
     }
 }

@@ -4,6 +4,7 @@ use crate::boot::{self, Io, Show, Trial};
 use crate::drivers;
 use crate::failed;
 use crate::machine::{Kind, Machine};
+use crate::needs::{self, Need};
 use crate::package;
 use crate::qemu::Qemu;
 use crate::run::{image_from_iso, kind as kind_of};
@@ -42,6 +43,19 @@ pub struct Arguments {
     pub io: Io,
     #[command(flatten)]
     boot: boot::Options,
+}
+
+impl Arguments {
+    /// What has to be on the machine, and whether the caller brings the QEMU.
+    pub fn needs(&self) -> (&'static [Need], bool) {
+        let needs = match &self.driver {
+            _ if self.suite == ["list"] => &[],
+            // Suites run on the drivers of this tree, which have to be built and packaged first.
+            None if !self.suite.is_empty() => needs::TO_RUN,
+            _ => needs::TO_BOOT,
+        };
+        (needs, self.boot.qemu.is_some())
+    }
 }
 
 fn pci(text: &str) -> Result<String, String> {

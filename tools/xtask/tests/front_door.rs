@@ -8,9 +8,9 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// What every system has, as far as the script uses it.
-const BASIC: [&str; 16] = [
-    "sh", "awk", "cat", "chmod", "cut", "df", "dirname", "env", "grep", "head", "id", "mkdir", "sed", "tail",
-    "tr", "uname",
+const BASIC: [&str; 17] = [
+    "sh", "awk", "cat", "chmod", "cut", "df", "dirname", "env", "grep", "head", "id", "mkdir", "rm", "sed",
+    "tail", "tr", "uname",
 ];
 
 struct Computer {
@@ -37,24 +37,9 @@ impl Computer {
         computer.with("df", "echo head; echo x 1 1 99999999 1% /")
     }
 
-    /// One with Rust and every program that a verb may need.
+    /// One with Rust, what that needs to link, and whatever a verb asks for.
     fn complete() -> Self {
-        let computer = Self::bare().with_rust("1.95.0");
-        [
-            "cc",
-            "c++",
-            "valgrind",
-            "git",
-            "llvm-rc",
-            "osslsigncode",
-            "openssl",
-            "xorriso",
-            "7z",
-            "qemu-system-x86_64",
-            "shellcheck",
-        ]
-        .iter()
-        .fold(computer, |computer, name| computer.with(name, ""))
+        Self::bare().with_rust("1.95.0").with("cc", "").with("git", "")
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -75,7 +60,13 @@ impl Computer {
         self
     }
 
-    /// Rust with all targets, and a cargo that only says how it was called.
+    /// The verb will find that it lacks these packages.
+    fn lacking(self, packages: &str) -> Self {
+        fs::write(self.path("home/missing"), packages).unwrap();
+        self
+    }
+
+    /// Rust with all targets, and a cargo that says what is missing, or else only how it was called.
     fn with_rust(self, version: &str) -> Self {
         for target in ["x86_64-pc-windows-msvc", "aarch64-pc-windows-msvc", "x86_64-unknown-none"] {
             fs::create_dir_all(self.path("sysroot/lib/rustlib").join(target)).unwrap();
@@ -86,7 +77,11 @@ impl Computer {
             &format!("case $1 in --print) echo {sysroot};; *) echo 'rustc {version} (x 2026-01-01)';; esac"),
         )
         .with("rustup", "echo \"rustup $*\" >&2; exit 1")
-        .with("cargo", "echo \"cargo $*\"")
+        .with(
+            "cargo",
+            "case \"$*\" in\n\"xtask --missing \"*) [ ! -e \"$HOME/missing\" ] || cat \"$HOME/missing\" ;;\n\
+             *) echo \"cargo $*\" ;;\nesac",
+        )
     }
 
     fn x(&self, arguments: &[&str]) -> Answer {
@@ -96,19 +91,11 @@ impl Computer {
             .env_clear()
             .env("PATH", self.path("bin"))
             .env("HOME", self.path("home"))
-            .env("LIBCLANG_PATH", self.libclang())
             .env("CARGO_TARGET_DIR", self.path("target"))
             .current_dir(self.folder.path())
             .output()
             .unwrap();
         Answer::new(&output)
-    }
-
-    fn libclang(&self) -> PathBuf {
-        let folder = self.path("llvm");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("libclang.so"), "").unwrap();
-        folder
     }
 }
 
@@ -128,14 +115,16 @@ impl Answer {
         }
     }
 
-    /// It failed with one line that has all the words.
+    /// It failed with one line that has all the words; a line may come before that says what is being done.
     #[track_caller]
     fn is_refusal(&self, words: &[&str]) {
         assert_eq!(self.code, Some(1), "{self:?}");
-        assert_eq!(self.err.lines().count(), 1, "{self:?}");
-        assert!(self.err.starts_with("x: "), "{self:?}");
+        let mut lines = self.err.lines().filter(|line| !line.starts_with("x: building the tool behind ./x"));
+        let line = lines.next().unwrap_or_default();
+        assert_eq!(lines.next(), None, "{self:?}");
+        assert!(line.starts_with("x: "), "{self:?}");
         for word in words {
-            assert!(self.err.contains(word), "{word}: {self:?}");
+            assert!(line.contains(word), "{word}: {self:?}");
         }
     }
 }
@@ -146,9 +135,10 @@ fn without_a_verb_the_verbs_are_listed() {
         let answer = Computer::bare().x(arguments);
 
         assert_eq!(answer.code, Some(0), "{answer:?}");
-        for verb in
-            ["setup", "build", "package", "run", "test", "loom", "miri", "fuzz", "bench", "stand", "check"]
-        {
+        for verb in [
+            "setup", "build", "package", "run", "test", "loom", "miri", "fuzz", "bench", "stand", "fresh",
+            "check",
+        ] {
             assert_eq!(
                 answer.out.lines().filter(|line| line.starts_with(&format!("  {verb} "))).count(),
                 1,
@@ -220,29 +210,24 @@ fn without_room_it_says_how_much_is_needed_and_where() {
 
 #[test]
 fn without_apt_the_packages_are_listed() {
-    let computer = Computer::complete().without("qemu-system-x86_64").without("xorriso");
+    let answer = Computer::complete().lacking("xorriso qemu-system-x86").x(&["run"]);
 
-    let answer = computer.x(&["run"]);
-
-    assert_eq!(answer.code, Some(1), "{answer:?}");
-    assert!(answer.err.contains("Debian packages contain: xorriso qemu-system-x86\n"), "{answer:?}");
-    assert!(answer.err.contains("no apt-get"), "{answer:?}");
+    answer.is_refusal(&["missing: xorriso qemu-system-x86 ", "no apt-get"]);
 }
 
 #[test]
-fn what_a_verb_does_not_need_may_be_missing() {
-    let computer = Computer::complete().without("qemu-system-x86_64").without("xorriso");
+fn without_a_linker_its_package_is_listed_before_anything_is_built() {
+    let computer = Computer::complete().with("cc", "echo 'cannot find crt1.o' >&2; exit 1");
 
-    assert_eq!(computer.x(&["build"]).code, Some(0));
-    assert_eq!(computer.x(&["stand", "--qemu=/somewhere/qemu"]).code, Some(0));
+    computer.x(&["run"]).is_refusal(&["missing: gcc libc6-dev "]);
 }
 
 #[test]
 fn apt_is_asked_for_what_is_missing_and_only_for_that() {
     // `install` brings the program; every call is noted.
-    let computer = Computer::complete().without("xorriso").with("id", "echo 0").with(
+    let computer = Computer::complete().lacking("xorriso").with("id", "echo 0").with(
         "apt-get",
-        "echo \"$*\" >> \"$HOME/apt.log\"\ncase $* in *install*) echo '#!/bin/sh' > \"${0%/*}/xorriso\"; chmod +x \"${0%/*}/xorriso\";; esac",
+        "echo \"$*\" >> \"$HOME/apt.log\"\ncase $* in *install*) rm \"$HOME/missing\" ;; esac",
     );
 
     let answer = computer.x(&["package"]);
@@ -254,13 +239,24 @@ fn apt_is_asked_for_what_is_missing_and_only_for_that() {
 }
 
 #[test]
+fn what_is_missing_after_an_install_that_went_well_is_said_last() {
+    let computer = Computer::complete().lacking("libclang-dev").with("id", "echo 0").with("apt-get", "");
+
+    let answer = computer.x(&["build"]);
+
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(answer.err.lines().last().unwrap().starts_with("x: missing: libclang-dev, also"), "{answer:?}");
+}
+
+#[test]
 fn a_machine_that_has_all_is_not_touched() {
     let touch = "echo \"$*\" >> \"$HOME/touched\"; exit 1";
     let computer = Computer::complete().with("apt-get", touch).with("sudo", touch).with("rustup", touch);
 
-    for verb in
-        ["setup", "build", "package", "run", "test", "loom", "miri", "fuzz", "bench", "stand", "check"]
-    {
+    for verb in [
+        "setup", "build", "package", "run", "test", "loom", "miri", "fuzz", "bench", "stand", "fresh",
+        "check",
+    ] {
         let answer = computer.x(&[verb]);
 
         assert_eq!(answer.code, Some(0), "{verb}: {answer:?}");
@@ -271,7 +267,7 @@ fn a_machine_that_has_all_is_not_touched() {
 #[test]
 fn an_apt_that_fails_is_reported_with_its_words() {
     let computer = Computer::complete()
-        .without("xorriso")
+        .lacking("xorriso")
         .with("id", "echo 0")
         .with("apt-get", "echo 'E: Unable to locate package xorriso' >&2; exit 100");
 
@@ -280,16 +276,16 @@ fn an_apt_that_fails_is_reported_with_its_words() {
     assert_eq!(answer.code, Some(1), "{answer:?}");
     assert!(answer.err.contains("E: Unable to locate package xorriso"), "{answer:?}");
     assert!(
-        answer.err.lines().last().unwrap().starts_with("x: apt-get could not install: xorriso"),
+        answer.err.lines().last().unwrap().starts_with("x: missing: xorriso. apt-get could not install"),
         "{answer:?}"
     );
 }
 
 #[test]
 fn without_root_and_sudo_the_command_is_given() {
-    let computer = Computer::complete().without("xorriso").with("apt-get", "exit 1").with("id", "echo 1000");
+    let computer = Computer::complete().lacking("xorriso").with("apt-get", "exit 1").with("id", "echo 1000");
 
-    computer.x(&["package"]).is_refusal(&["not root", "apt-get install xorriso"]);
+    computer.x(&["package"]).is_refusal(&["missing: xorriso", "Not root", "apt-get install xorriso"]);
 }
 
 #[test]
@@ -302,13 +298,53 @@ fn the_arguments_reach_cargo_as_they_are() {
 #[test]
 fn help_of_a_verb_needs_nothing_but_rust() {
     let computer =
-        Computer::complete().without("qemu-system-x86_64").with("df", "echo head; echo x 9 9 1 99% /");
+        Computer::complete().lacking("qemu-system-x86").with("df", "echo head; echo x 9 9 1 99% /");
 
     assert_eq!(computer.x(&["run", "--help"]).code, Some(0));
 }
 
 fn tree() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+/// What the program behind the script finds to be missing for a verb, on a machine with nothing on its search path.
+fn missing(words: &[&str], libclang: &Path) -> Vec<String> {
+    let computer = Computer::bare();
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("--missing")
+        .args(words)
+        .env("PATH", computer.path("bin"))
+        .env("LIBCLANG_PATH", libclang)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_file_with_the_name_of_libclang_is_no_libclang() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("libclang.so");
+    fs::write(&library, "").unwrap();
+
+    assert!(missing(&["build"], &library).contains(&"libclang-dev".to_owned()));
+}
+
+#[test]
+fn only_what_the_verb_uses_is_missing() {
+    let nowhere = Path::new("/nowhere");
+    let run = missing(&["run"], nowhere);
+
+    for package in ["osslsigncode", "openssl", "xorriso", "p7zip-full", "qemu-system-x86"] {
+        assert!(run.contains(&package.to_owned()), "{package}: {run:?}");
+    }
+    assert!(!missing(&["package"], nowhere).contains(&"qemu-system-x86".to_owned()));
+    assert_eq!(missing(&["stand", "--driver", "a.sys"], nowhere), ["qemu-system-x86"]);
+    assert_eq!(missing(&["stand", "--driver", "a.sys", "--qemu=/a/qemu"], nowhere), [""; 0]);
+    assert_eq!(missing(&["stand", "--suite", "list"], nowhere), [""; 0]);
+    assert_eq!(missing(&["bench", "virtio"], nowhere), ["valgrind"]);
+    assert_eq!(missing(&["fuzz", "used_ring"], nowhere), ["g++"]);
+    assert!(missing(&["check"], nowhere).contains(&"shellcheck".to_owned()));
 }
 
 /// The program behind the script, in this tree, with a target folder of its own.
