@@ -12,6 +12,7 @@
 //! certificates for the network, no C compiler. What the tree needs besides, `./x` has to find out and to install.
 
 use crate::command::{Event, Stream, status_text, stream};
+use crate::needs;
 use crate::screen::{Screen, seconds};
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -112,6 +113,14 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
                 failed += 1;
             }
         }
+        // What the first command installed can be lost again, one package at a time.
+        for need in if failed == 0 { needs::TO_RUN } else { &[] } {
+            if machine.finds_again(screen, need.package)? {
+                passed += 1;
+            } else {
+                failed += 1;
+            }
+        }
         if failed == 0 {
             machine.remove()?;
         }
@@ -175,6 +184,7 @@ impl Machine {
             rustup: place("RUSTUP_HOME", ".rustup"),
             programs: place("CARGO_HOME", ".cargo").join("bin"),
         };
+        let _ = fs::remove_file(&machine.log);
         let base = machine.base(screen, &folder)?;
         machine.remove()?;
         let mut copy = Command::new("cp");
@@ -183,11 +193,12 @@ impl Machine {
         let mut clone = Command::new("git");
         clone.args(["clone", "--quiet", "--no-hardlinks"]).args([&workspace.root, &tree]);
         machine.step(screen, "git clone", &mut clone)?;
-        // Names and where to get crates are this machine's, as every network has its own.
-        let cargo = place("CARGO_HOME", ".cargo").join("config.toml");
-        for (from, to) in
-            [(Path::new("/etc/resolv.conf"), "etc/resolv.conf"), (&cargo, "root/.cargo/config.toml")]
-        {
+        // How the network is reached is this machine's affair: names, authorities, where crates come from.
+        for (from, to) in [
+            (Path::new("/etc/resolv.conf"), "etc/resolv.conf"),
+            (Path::new("/etc/ssl/certs/ca-certificates.crt"), "etc/ssl/certs/ca-certificates.crt"),
+            (&place("CARGO_HOME", ".cargo").join("config.toml"), "root/.cargo/config.toml"),
+        ] {
             let to = machine.root.join(to);
             if from.is_file() {
                 fs::create_dir_all(to.parent().context("no folder")?)?;
@@ -246,6 +257,23 @@ impl Machine {
                 self.log.display()
             ));
         }
+        Ok(ended.success())
+    }
+
+    /// Takes a package away, with what came for it alone, and tries whether `./x setup` sees that and gets it again. dpkg is
+    /// the judge. Files with names like those of the package may stay behind: they belong to others.
+    fn finds_again(&self, screen: &mut Screen, package: &str) -> Result<bool> {
+        let script = format!(
+            "apt-get remove -y -q --auto-remove {package} && cd tree && ./x setup && dpkg-query -s {package}"
+        );
+        let ended = self.enter(screen, &script, &format!("without {package}"))?;
+        let (word, what) = if ended.success() {
+            ("ok  ", "is missed and installed again")
+        } else {
+            screen.line(&ended.tail(SHOWN));
+            ("FAIL", "was taken away, and ./x setup did not bring it back")
+        };
+        screen.line(&format!("  {word} {package} {what}"));
         Ok(ended.success())
     }
 
