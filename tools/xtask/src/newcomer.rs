@@ -66,6 +66,10 @@ impl Release {
 const NOT_THERE: [&str; 8] =
     ["cc", "gcc", "clang", "llvm-rc", "xorriso", "7z", "osslsigncode", "qemu-system-x86_64"];
 
+/// What LLVM's users have, and Debian installs with llvm where recommended packages are wanted: its libclang-cpp.so has been
+/// taken for libclang.
+const NEIGHBOUR: &str = "llvm-dev";
+
 /// Variables that a machine needs to reach the network, as far as this one has them.
 const NETWORK: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
@@ -113,7 +117,10 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
                 failed += 1;
             }
         }
-        // What the first command installed can be lost again, one package at a time.
+        // What the first command installed can be lost again, one package at a time, on a machine that has more of LLVM.
+        if failed == 0 {
+            machine.install(screen, NEIGHBOUR)?;
+        }
         for need in if failed == 0 { needs::TO_RUN } else { &[] } {
             if machine.finds_again(screen, need.package)? {
                 passed += 1;
@@ -258,6 +265,17 @@ impl Machine {
             ));
         }
         Ok(ended.success())
+    }
+
+    fn install(&self, screen: &mut Screen, package: &str) -> Result<()> {
+        let script = format!("apt-get install -y -q --no-install-recommends {package}");
+        let ended = self.enter(screen, &script, &script)?;
+        ensure!(
+            ended.success(),
+            "{package} cannot be installed; apt-get's words are in {}",
+            self.log.display()
+        );
+        Ok(())
     }
 
     /// Takes a package away, with what came for it alone, and tries whether `./x setup` sees that and gets it again. dpkg is
