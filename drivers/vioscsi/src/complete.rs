@@ -1,11 +1,11 @@
 //! The device's answer → how the request ends: status, residual, sense.
 
 use storport::srb::ScsiStatus;
-use storport::{Completion, Srb, SrbStatus};
+use storport::{Completion, DataDirection, Srb, SrbStatus};
 use virtio::spec::scsi::{CmdResponse, Response, config};
 use zerocopy::FromBytes;
 
-use crate::status::srb_status;
+use crate::status::{Verdict, srb_status};
 
 /// Bytes of the response before the sense data.
 pub(crate) const HEAD_BYTES: usize = size_of::<CmdResponse>() - config::DEFAULT_SENSE_SIZE as usize;
@@ -44,31 +44,34 @@ pub(crate) fn sense_bytes(head: &[u8]) -> usize {
 
 /// The used length says nothing here: Linux's vhost-scsi always reports 0. A response that the device did not write has
 /// an unknown code, because the last one was spoilt when it was read.
+///
+/// How the command ended is the status' to say. The residual only counts, and is a claim: more than was asked for cannot be
+/// missing. Linux's target counts against the CDB's allocation length where that is longer than the buffer
+/// (drivers/target/target_core_transport.c, target_cmd_size_check), so such a number says nothing, and all of it was moved.
 pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8]) -> Completion {
     let Some(head) = Head::new(response) else {
         return Completion::failed(SrbStatus::INTERNAL_ERROR);
     };
-    let asked = srb.data_length();
     if let Some(status) = srb_status(head.response) {
         return Completion::failed(status);
     }
-    // The residual is the device's claim; more than was asked for cannot be missing. QEMU claims that of a write that it
-    // tried again after the machine had stopped for a full disk. What was moved is unknown then: a success of nothing
-    // would be a lost write to whoever sent it, so it is sent again.
-    if head.status == ScsiStatus::GOOD && head.residual > asked {
+    let asked = srb.data_length();
+    let verdict = Verdict::of(head.status);
+    // QEMU claims it of a write that it tried again after the machine had stopped for a full disk. What was moved is unknown
+    // then: a success of nothing would be a lost write to whoever sent it, so it is sent again.
+    if head.residual > asked && verdict == Verdict::Done && srb.direction() == DataDirection::Out {
         return Completion::failed(SrbStatus::ABORTED);
     }
-    let transferred = asked - head.residual.min(asked);
-    if head.status == ScsiStatus::GOOD {
-        let status = if transferred < asked { SrbStatus::DATA_OVERRUN } else { SrbStatus::SUCCESS };
-        return Completion { status, scsi_status: head.status, transferred, autosense: false };
-    }
+    let transferred = asked.checked_sub(head.residual).unwrap_or(asked);
     let autosense = head.status == ScsiStatus::CHECK_CONDITION
         && response.len() > HEAD_BYTES
         && srb.write_sense(&response[HEAD_BYTES..]) > 0;
-    // Both mean that the command was not begun: StorPort sends it again, the same SRB with the same length
-    // (registry-entries-for-storport-miniport-drivers.md counts them as one).
-    let again = matches!(head.status, ScsiStatus::BUSY | ScsiStatus::TASK_SET_FULL);
-    let status = if again { SrbStatus::BUSY } else { SrbStatus::ERROR };
+    let status = match verdict {
+        Verdict::Done if transferred < asked => SrbStatus::DATA_OVERRUN,
+        Verdict::Done => SrbStatus::SUCCESS,
+        Verdict::NotBegun => SrbStatus::BUSY,
+        Verdict::Aborted => SrbStatus::ABORTED,
+        Verdict::Failed => SrbStatus::ERROR,
+    };
     Completion { status, scsi_status: head.status, transferred, autosense }
 }

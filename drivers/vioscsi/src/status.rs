@@ -1,6 +1,7 @@
-//! The one table from virtio-scsi response codes to `SrbStatus` (virtio 1.3, 5.6.6.1).
+//! The tables from virtio-scsi response codes to `SrbStatus` (virtio 1.3, 5.6.6.1), and from SCSI status to what it means.
 
 use storport::SrbStatus;
+use storport::srb::ScsiStatus;
 use virtio::spec::scsi::Response;
 
 /// How a request ends for which the device has no SCSI status; `None` when it has one.
@@ -20,6 +21,36 @@ pub(crate) fn srb_status(response: Response) -> Option<SrbStatus> {
         | Response::FAILURE => Some(SrbStatus::ERROR),
         // A code that the specification does not have.
         _ => Some(SrbStatus::ERROR),
+    }
+}
+
+/// What a unit's status says of the command (SAM-5, 5.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was done.
+    Done,
+    /// It was not begun. StorPort sends it again, the same SRB with the same length
+    /// (registry-entries-for-storport-miniport-drivers.md counts both kinds as one).
+    NotBegun,
+    /// Somebody else ended it.
+    Aborted,
+    /// It failed; sense data may say why.
+    Failed,
+}
+
+impl Verdict {
+    /// Four of them are good, as in Linux's `scsi_status_is_good`: an answer of "condition met" is what PRE-FETCH and SEARCH
+    /// DATA are sent for, and the intermediate ones are those of linked commands, of before SAM-4.
+    pub(crate) const fn of(status: ScsiStatus) -> Self {
+        match status {
+            ScsiStatus::GOOD
+            | ScsiStatus::CONDITION_MET
+            | ScsiStatus::INTERMEDIATE
+            | ScsiStatus::INTERMEDIATE_CONDITION_MET => Self::Done,
+            ScsiStatus::BUSY | ScsiStatus::TASK_SET_FULL => Self::NotBegun,
+            ScsiStatus::TASK_ABORTED => Self::Aborted,
+            _ => Self::Failed,
+        }
     }
 }
 

@@ -231,10 +231,18 @@ impl ScsiStatus {
     pub const GOOD: Self = Self(0x00);
     /// Sense data says what went wrong.
     pub const CHECK_CONDITION: Self = Self(0x02);
+    /// The command is done, and what it asked about holds.
+    pub const CONDITION_MET: Self = Self(0x04);
     /// The unit is busy.
     pub const BUSY: Self = Self(0x08);
+    /// A linked command is done (before SAM-4).
+    pub const INTERMEDIATE: Self = Self(0x10);
+    /// A linked command is done, and what it asked about holds (before SAM-4).
+    pub const INTERMEDIATE_CONDITION_MET: Self = Self(0x14);
     /// The unit has no room for another command.
     pub const TASK_SET_FULL: Self = Self(0x28);
+    /// Another initiator ended the command.
+    pub const TASK_ABORTED: Self = Self(0x40);
 }
 
 /// How one request ends.

@@ -37,6 +37,8 @@ pub struct Entry {
 pub enum Override {
     /// With CHECK CONDITION and this sense data.
     Sense(Vec<u8>),
+    /// Likewise, and the device claims that so many bytes are missing.
+    SenseAndResidual(Vec<u8>, u32),
     /// With this SCSI status and nothing else.
     Status(u8),
     /// The transport ends the command with this code.
@@ -262,6 +264,9 @@ impl Hba {
         match unit.instead.clone() {
             None => unit.execute(cdb, out, room),
             Some(Override::Sense(sense)) => Answer::sense(sense),
+            Some(Override::SenseAndResidual(sense, claimed)) => {
+                Answer { residual: Some(claimed), ..Answer::sense(sense) }
+            }
             Some(Override::Status(status)) => Answer { status, ..Answer::good(Vec::new()) },
             Some(Override::Response(response)) => Answer { response, ..Answer::good(Vec::new()) },
             Some(Override::Residual(claimed)) => {
