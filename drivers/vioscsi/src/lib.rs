@@ -76,7 +76,11 @@ impl Protocol for Vioscsi {
             DataDirection::In => ChainData::Srb(Direction::FromDevice),
             DataDirection::Out => ChainData::Srb(Direction::ToDevice),
         };
-        Chain { header: wire::CmdRequest::new(command.lun, srb.cdb()), data }
+        Chain { header: command.header(srb.cdb()), data }
+    }
+
+    fn number(header: &mut wire::CmdRequest, number: u32) {
+        header.tag = u64::from(number).into();
     }
 
     fn response_rest(head: &[u8]) -> usize {

@@ -183,14 +183,16 @@ impl<D: Protocol> Plan<D> {
         for _ in 0..self.queues {
             slots.try_push(resources.private(self.layout.slots(), |_| Some(Slot::default()))?).ok()?;
         }
-        let all = resources
-            .private(usize::from(self.queues), |_| self.build_one(shared, slots.pop()?, features))?;
+        let all = resources.private(usize::from(self.queues), |queue| {
+            self.build_one(queue as u16, shared, slots.pop()?, features)
+        })?;
         Queues::new(all)
     }
 
     #[inline(never)]
     fn build_one<S: Srb<Command<D::Command>>>(
         &self,
+        queue: u16,
         shared: &mut Region,
         slots: &'static mut [Slot<S>],
         features: Features,
@@ -198,7 +200,7 @@ impl<D: Protocol> Plan<D> {
         let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
         let scratch = ScratchPool::new(shared, D::SCRATCH_BYTES, self.share.scratch_buffers)?;
         let ring = RequestQueue::new(memory, self.layout, slots, features).ok()?;
-        Some(Path::new(RequestPath::new(ring, scratch)))
+        Some(Path::new(RequestPath::new(queue, ring, scratch)))
     }
 }
 

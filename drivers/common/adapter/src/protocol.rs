@@ -71,6 +71,10 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// The chain for a request, or for its next step.
     fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header>;
 
+    /// Notes in a header which command it is, if the protocol says so: no other command that the device has bears this number,
+    /// in whichever queue, and neither does the one before it in the same place.
+    fn number(_header: &mut Self::Header, _number: u32) {}
+
     /// Puts what the device is to read into the scratch memory of a request with [`ChainData::ScratchOut`]. Comes again for
     /// the same step when the ring had no place for it.
     ///

@@ -11,7 +11,9 @@ use virtio::queue::{
 use virtio::transport::Doorbell;
 
 use crate::build_io::Command;
+use crate::extent::Extent;
 use crate::protocol::{Chain, ChainData, Protocol, Step};
+use crate::queues::MAX_QUEUES;
 use crate::scratch::{Repeated, ScratchId, ScratchPool, blank};
 use crate::state::State;
 
@@ -29,6 +31,8 @@ pub(crate) type Ring<S, D> = RequestQueue<D, AnyRing<Region>, S, &'static mut [S
 
 /// A request queue and the requests that wait.
 pub(crate) struct RequestPath<S: 'static, D: Protocol> {
+    /// Which queue it is.
+    queue: u16,
     pub(crate) ring: Ring<S, D>,
     /// They wait for a place in the ring.
     pub(crate) backlog: Backlog<S, Command<D::Command>>,
@@ -79,8 +83,8 @@ enum Kept<S> {
 }
 
 impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
-    pub(crate) const fn new(ring: Ring<S, D>, scratch: ScratchPool) -> Self {
-        Self { ring, backlog: Backlog::new(), starved: Backlog::new(), scratch, doorbell: None }
+    pub(crate) const fn new(queue: u16, ring: Ring<S, D>, scratch: ScratchPool) -> Self {
+        Self { queue, ring, backlog: Backlog::new(), starved: Backlog::new(), scratch, doorbell: None }
     }
 
     /// Puts a request into the ring, or behind those that wait already.
@@ -251,7 +255,8 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let Some(Command::Request(command, scratch)) = srb.command() else {
             return Err(Kept::Refused(srb, refusal(Reason::Broken)));
         };
-        let chain = protocol.chain(&srb, command);
+        let mut chain = protocol.chain(&srb, command);
+        D::number(&mut chain.header, self.next_number());
         let header = &chain.header;
         let submitted = match chain.data {
             ChainData::None => self.ring.submit(srb, header, Direction::None, NoData),
@@ -266,6 +271,21 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             Ok(_) => Ok(()),
             Err(rejected) => Err(self.keep(rejected, scratch)),
         }
+    }
+
+    /// The number of the command that goes into the ring next: its place, and how many had it before. There are devices that
+    /// look at 32 bits of a tag (FreeBSD's bhyve, usr.sbin/bhyve/pci_virtio_scsi.c), so it has no more.
+    #[inline]
+    fn next_number(&self) -> u32 {
+        const SLOT_BITS: u32 = 10;
+        const QUEUE_BITS: u32 = 6;
+        const { assert!(MAX_QUEUES as u32 <= 1 << QUEUE_BITS) };
+        const { assert!(Extent::NORMAL.entries as u32 <= 1 << SLOT_BITS) };
+        // Without a place it is not sent.
+        self.ring.next_ticket().map_or(0, |ticket| {
+            let place = u32::from(self.queue) << SLOT_BITS | u32::from(ticket.slot());
+            ticket.generation() << (SLOT_BITS + QUEUE_BITS) | place
+        })
     }
 
     /// A request whose data, in this step, is scratch memory.

@@ -23,6 +23,9 @@ pub trait Srb<C: Copy>: Sized + Send {
     /// Which way the data goes.
     fn direction(&self) -> DataDirection;
 
+    /// How the unit is to queue the command.
+    fn queueing(&self) -> Queueing;
+
     /// Length of the data buffer, in bytes.
     fn data_length(&self) -> u32;
 
@@ -118,6 +121,70 @@ pub struct Address {
     pub target: u8,
     /// Logical unit of that target.
     pub lun: u8,
+}
+
+/// How a unit is to queue a command, among others that it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queueing {
+    /// The tagged-queuing message.
+    pub attribute: TaskAttribute,
+    /// How urgent it is.
+    pub priority: Priority,
+}
+
+/// The tagged-queuing message of a command. There is none for ACA in an SRB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TaskAttribute {
+    /// `SRB_SIMPLE_TAG_REQUEST`, and what a command has that comes without a message.
+    #[default]
+    Simple,
+    /// `SRB_HEAD_OF_QUEUE_TAG_REQUEST`
+    HeadOfQueue,
+    /// `SRB_ORDERED_QUEUE_TAG_REQUEST`
+    Ordered,
+}
+
+/// `StorIoPriority*` of a command, as far as it asks for something.
+///
+/// The lower ones are not told from a normal one: the lowest is 0, which is also what stands in an SRB that says nothing
+/// (classpnp's do not), and in a SCSI_REQUEST_BLOCK, which has no such field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Very low, low, normal, or not said.
+    #[default]
+    Usual,
+    /// `StorIoPriorityHigh`
+    High,
+    /// `StorIoPriorityCritical`
+    Critical,
+}
+
+impl Queueing {
+    /// `SRB_HEAD_OF_QUEUE_TAG_REQUEST`
+    pub const HEAD_OF_QUEUE: u16 = 0x21;
+    /// `SRB_ORDERED_QUEUE_TAG_REQUEST`
+    pub const ORDERED: u16 = 0x22;
+    /// `StorIoPriorityHigh`
+    pub const HIGH: u16 = 3;
+    /// `StorIoPriorityCritical`
+    pub const CRITICAL: u16 = 4;
+
+    /// From an SRB's fields. The message counts only with `SRB_FLAGS_QUEUE_ACTION_ENABLE`
+    /// (ns-storport-_storage_request_block.md).
+    #[inline]
+    pub const fn new(enabled: bool, attribute: u16, priority: u16) -> Self {
+        let attribute = match attribute {
+            Self::HEAD_OF_QUEUE if enabled => TaskAttribute::HeadOfQueue,
+            Self::ORDERED if enabled => TaskAttribute::Ordered,
+            _ => TaskAttribute::Simple,
+        };
+        let priority = match priority {
+            Self::HIGH => Priority::High,
+            Self::CRITICAL => Priority::Critical,
+            _ => Priority::Usual,
+        };
+        Self { attribute, priority }
+    }
 }
 
 /// What the driver can do in dump mode (`MINIPORT_DUMP_POINTERS`).
@@ -349,6 +416,27 @@ mod tests {
         for cdb in back {
             assert_eq!(DataDirection::of_cdb(cdb), DataDirection::In, "{cdb:02x?}");
         }
+    }
+
+    #[test]
+    fn a_tagged_queuing_message_counts_only_when_it_is_enabled() {
+        let attribute = |enabled, attribute| Queueing::new(enabled, attribute, 2).attribute;
+
+        assert_eq!(attribute(true, 0x20), TaskAttribute::Simple);
+        assert_eq!(attribute(true, 0x21), TaskAttribute::HeadOfQueue);
+        assert_eq!(attribute(true, 0x22), TaskAttribute::Ordered);
+        for message in [0, 0x20, 0x21, 0x22, 0xff] {
+            assert_eq!(attribute(false, message), TaskAttribute::Simple);
+        }
+        assert_eq!(attribute(true, 0), TaskAttribute::Simple);
+    }
+
+    #[test]
+    fn only_a_priority_above_the_normal_one_is_told() {
+        let priorities = [0, 1, 2, 3, 4, 5, u16::MAX].map(|value| Queueing::new(true, 0x20, value).priority);
+
+        use Priority::{Critical, High, Usual};
+        assert_eq!(priorities, [Usual, Usual, Usual, High, Critical, Usual, Usual]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::thread;
 use virtio::memory::Segment;
 
 use super::port::Completed;
-use crate::srb::{Address, Completion, DataDirection, DumpLimits, Srb, SrbFunction};
+use crate::srb::{Address, Completion, DataDirection, DumpLimits, Queueing, Srb, SrbFunction};
 
 /// Describes a request before it is handed to a miniport.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub struct SrbBuilder {
     address: Address,
     cdb: Vec<u8>,
     direction: DataDirection,
+    queueing: Queueing,
     segments: Vec<Segment>,
     data: Vec<u8>,
     data_length: u32,
@@ -34,6 +35,7 @@ impl SrbBuilder {
             address: Address::default(),
             cdb: Vec::new(),
             direction: DataDirection::None,
+            queueing: Queueing::default(),
             segments: Vec::new(),
             data: Vec::new(),
             data_length: 0,
@@ -51,6 +53,13 @@ impl SrbBuilder {
     #[must_use]
     pub fn to(mut self, path: u8, target: u8, lun: u8) -> Self {
         self.address = Address { path, target, lun };
+        self
+    }
+
+    /// To be queued like this.
+    #[must_use]
+    pub fn queued(mut self, queueing: Queueing) -> Self {
+        self.queueing = queueing;
         self
     }
 
@@ -181,6 +190,10 @@ impl<C: Copy + Send> Srb<C> for FakeSrb<C> {
 
     fn direction(&self) -> DataDirection {
         self.0.request.direction
+    }
+
+    fn queueing(&self) -> Queueing {
+        self.0.request.queueing
     }
 
     fn data_length(&self) -> u32 {

@@ -6,12 +6,14 @@ use core::slice;
 
 use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
-    _SRBEXDATATYPE, DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS, PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN,
-    SRB_FLAGS_DATA_OUT, SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
+    _SRBEXDATATYPE, _STOR_IO_PRIORITY_HINT, DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS,
+    PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE,
+    SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
     SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
     SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
-    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA,
-    SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
+    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_HEAD_OF_QUEUE_TAG_REQUEST,
+    SRB_ORDERED_QUEUE_TAG_REQUEST, SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP,
+    SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
     STOR_ADDRESS_TYPE_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT,
     STOR_SCATTER_GATHER_LIST, STORAGE_REQUEST_BLOCK,
 };
@@ -19,7 +21,9 @@ use wdk_sys::{
 use virtio::memory::Segment;
 
 use super::{HwDeviceExtension, calls};
-use crate::srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, Srb, SrbFunction, SrbStatus};
+use crate::srb::{
+    Address, Completion, DataDirection, DumpLimits, PnpAction, Queueing, Srb, SrbFunction, SrbStatus,
+};
 
 /// A request that StorPort handed over.
 #[derive(Debug)]
@@ -309,6 +313,19 @@ pub(super) fn direction<'a>(length: u32, flags: u32, cdb: impl FnOnce() -> &'a [
     }
 }
 
+const _: () = assert!(
+    Queueing::HEAD_OF_QUEUE as u32 == SRB_HEAD_OF_QUEUE_TAG_REQUEST
+        && Queueing::ORDERED as u32 == SRB_ORDERED_QUEUE_TAG_REQUEST
+        && Queueing::HIGH as i32 == _STOR_IO_PRIORITY_HINT::StorIoPriorityHigh as i32
+        && Queueing::CRITICAL as i32 == _STOR_IO_PRIORITY_HINT::StorIoPriorityCritical as i32
+);
+
+/// How a command is to be queued that comes with these flags, message and priority.
+#[inline]
+pub(super) const fn queueing(flags: u32, attribute: u16, priority: u16) -> Queueing {
+    Queueing::new(flags & SRB_FLAGS_QUEUE_ACTION_ENABLE != 0, attribute, priority)
+}
+
 /// The logical unit that a STORAGE_REQUEST_BLOCK is for.
 ///
 /// # Safety
@@ -406,6 +423,12 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
     fn direction(&self) -> DataDirection {
         let block = self.block();
         direction(self.data_length(), block.SrbFlags, || self.cdb())
+    }
+
+    #[inline]
+    fn queueing(&self) -> Queueing {
+        let block = self.block();
+        queueing(block.SrbFlags, block.RequestAttribute, block.RequestPriority)
     }
 
     fn data_length(&self) -> u32 {

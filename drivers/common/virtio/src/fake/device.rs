@@ -228,7 +228,7 @@ impl<M: Model> State<M> {
         if !self.is_running() {
             return 0;
         }
-        let Self { queues, ram, violations, accepted, polling, .. } = self;
+        let Self { queues, ram, violations, accepted, polling, model, .. } = self;
         let mut fetched = 0;
         for queue in queues.iter_mut().filter(|queue| queue.enabled) {
             if !core::mem::take(&mut queue.notified) && !*polling {
@@ -242,6 +242,11 @@ impl<M: Model> State<M> {
                 if !queue.has_more(ram) {
                     break;
                 }
+            }
+            for chain in queue.in_hand.range(before..) {
+                let mut request = Request::new(ram, chain, *accepted);
+                model.arrives(queue.number, &mut request);
+                violations.append(&mut request.violations);
             }
             fetched += queue.in_hand.len() - before;
         }

@@ -18,6 +18,7 @@ const GOOD: u8 = 0x00;
 const CHECK_CONDITION: u8 = 0x02;
 
 const ILLEGAL_REQUEST: u8 = 0x05;
+const ABORTED_COMMAND: u8 = 0x0b;
 
 /// One command, in the order in which the units got them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub struct Entry {
     pub lun: u16,
     /// The CDB, all 32 bytes
     pub cdb: [u8; 32],
+    /// What identifies the command
+    pub tag: u64,
+    /// Task attribute, priority and command reference number
+    pub queueing: [u8; 3],
     /// Bytes of data that were moved
     pub moved: usize,
 }
@@ -113,11 +118,17 @@ impl Answer {
     }
 
     fn illegal(code: u8) -> Self {
+        Self::fixed(ILLEGAL_REQUEST, code, 0)
+    }
+
+    /// TAGGED OVERLAPPED COMMANDS, with the tag in the qualifier (SAM-5, 5.12).
+    fn overlapped(tag: u64) -> Self {
+        Self::fixed(ABORTED_COMMAND, 0x4d, tag as u8)
+    }
+
+    fn fixed(key: u8, code: u8, qualifier: u8) -> Self {
         let mut sense = vec![0; 18];
-        sense[0] = 0x70;
-        sense[2] = ILLEGAL_REQUEST;
-        sense[7] = 10;
-        sense[12] = code;
+        (sense[0], sense[2], sense[7], sense[12], sense[13]) = (0x70, key, 10, code, qualifier);
         Self::sense(sense)
     }
 }
@@ -145,6 +156,10 @@ pub struct Hba {
     pub features: Features,
     units: BTreeMap<(u8, u16), Unit>,
     log: Vec<Entry>,
+    /// The commands that it has, by target, unit and the part of the tag that counts.
+    tags: BTreeMap<(u8, u16, u32), u32>,
+    /// Those that came with the tag of another one: queue and id of the request.
+    overlapped: Vec<(u16, u16)>,
     task_management: Vec<Vec<u8>>,
 }
 
@@ -162,6 +177,8 @@ impl Default for Hba {
             features: Features::empty(),
             units: BTreeMap::new(),
             log: Vec::new(),
+            tags: BTreeMap::new(),
+            overlapped: Vec::new(),
             task_management: Vec::new(),
         }
     }
@@ -205,7 +222,13 @@ impl Hba {
         &self.task_management
     }
 
-    fn serve_command(&mut self, request: &mut Request<'_>) {
+    /// The nexus of a command and its tag, of which FreeBSD's bhyve takes 32 bits (usr.sbin/bhyve/pci_virtio_scsi.c).
+    fn place_and_tag(command: &CmdRequest) -> (u8, u16, u32) {
+        let [_, target, high, low, ..] = command.lun.0;
+        (target, u16::from(high & 0x3f) << 8 | u16::from(low), command.tag.get() as u32)
+    }
+
+    fn serve_command(&mut self, queue: u16, request: &mut Request<'_>) {
         let readable = request.readable();
         let Ok((command, out)) = CmdRequest::read_from_prefix(&readable) else {
             request.rule(false, "5.6.6.1: a command starts with a header of 51 bytes");
@@ -218,9 +241,17 @@ impl Hba {
         }
         self.check_rules(request, &command, out.len());
         let room = request.writable_bytes() - response_bytes;
-        let [_, target, high, low, ..] = command.lun.0;
-        let lun = u16::from(high & 0x3f) << 8 | u16::from(low);
-        let answer = self.answer(target, lun, &command.cdb, out, room);
+        let place = Self::place_and_tag(&command);
+        let (target, lun, _) = place;
+        if let Some(count) = self.tags.get_mut(&place) {
+            *count = count.saturating_sub(1);
+        }
+        let id = (queue, request.chain().head);
+        let overlapped = self.overlapped.iter().position(|place| *place == id);
+        let answer = match overlapped.map(|at| self.overlapped.swap_remove(at)) {
+            Some(_) => Answer::overlapped(command.tag.get()),
+            None => self.answer(target, lun, &command.cdb, out, room),
+        };
 
         let moved = answer.data_in.len().min(room) + answer.taken;
         let mut response = CmdResponse::read_from_bytes(&[0; size_of::<CmdResponse>()]).expect("of its size");
@@ -232,7 +263,8 @@ impl Hba {
         response.sense[..sense_bytes].copy_from_slice(&answer.sense[..sense_bytes]);
         request.write(0, response.as_bytes());
         request.write(response_bytes, &answer.data_in[..answer.data_in.len().min(room)]);
-        self.log.push(Entry { target, lun, cdb: command.cdb, moved });
+        let queueing = [command.task_attribute, command.priority, command.command_reference];
+        self.log.push(Entry { target, lun, cdb: command.cdb, tag: command.tag.get(), queueing, moved });
     }
 
     fn check_rules(&self, request: &mut Request<'_>, command: &CmdRequest, out: usize) {
@@ -240,6 +272,7 @@ impl Hba {
         let flat = first == 1 && (high & 0xc0 == 0x40 || high == 0) && rest == [0; 4];
         request.rule(flat, "5.6.6.1: a logical unit is addressed as 1, target, 4000h | unit, 0");
         request.rule(command.task_attribute <= 3, "5.6.6.1: the task attribute is one of four");
+        request.rule(command.priority <= 15, "SAM-5, 8.7: a command priority has four bits");
         let data_in = request.writable_bytes() - size_of::<CmdResponse>();
         request.rule(data_in == 0 || out == 0, "5.6.3: data in both directions needs VIRTIO_SCSI_F_INOUT");
         let segments = request.chain().pieces.len().saturating_sub(2);
@@ -417,6 +450,25 @@ impl Model for Hba {
         bytes
     }
 
+    fn arrives(&mut self, queue: u16, request: &mut Request<'_>) {
+        let readable = request.readable();
+        let Ok((command, _)) = CmdRequest::read_from_prefix(&readable) else { return };
+        if queue < 2 {
+            return;
+        }
+        let count = self.tags.entry(Self::place_and_tag(&command)).or_insert(0);
+        *count += 1;
+        if *count > 1 {
+            self.overlapped.push((queue, request.chain().head));
+        }
+        request.rule(*count == 1, "5.6.6.1, SAM-5 4.8: no two commands of a nexus have the same tag at once");
+    }
+
+    fn reset(&mut self) {
+        self.tags.clear();
+        self.overlapped.clear();
+    }
+
     fn serve(&mut self, queue: u16, request: &mut Request<'_>) -> Served {
         match queue {
             0 => {
@@ -432,7 +484,7 @@ impl Model for Hba {
             }
             1 => Served::Kept,
             _ => {
-                self.serve_command(request);
+                self.serve_command(queue, request);
                 Served::Done
             }
         }

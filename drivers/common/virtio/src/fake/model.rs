@@ -30,6 +30,9 @@ pub trait Model: Send + 'static {
         false
     }
 
+    /// The device has taken a request, which it will answer later.
+    fn arrives(&mut self, _queue: u16, _request: &mut Request<'_>) {}
+
     /// Answers a request.
     fn serve(&mut self, queue: u16, request: &mut Request<'_>) -> Served;
 

@@ -182,6 +182,13 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         self.in_flight >= self.room || self.free_descriptors() < least
     }
 
+    /// The ticket that the next request gets, if there is a place for one.
+    #[inline]
+    pub fn next_ticket(&self) -> Option<Ticket> {
+        let slot = self.slots.as_ref().get(usize::from(self.free))?;
+        Some(Ticket { slot: self.free, generation: slot.generation.wrapping_add(1) })
+    }
+
     /// The request of a ticket, while the device has it.
     pub fn get(&self, ticket: Ticket) -> Option<&T> {
         let slot = self.slots.as_ref().get(usize::from(ticket.slot))?;

@@ -65,3 +65,17 @@ pub struct Ticket {
     pub(crate) slot: u16,
     pub(crate) generation: u32,
 }
+
+impl Ticket {
+    /// The slot: no two requests of a queue have the same one at once.
+    #[inline]
+    pub const fn slot(self) -> u16 {
+        self.slot
+    }
+
+    /// How many requests have had the slot; wraps.
+    #[inline]
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+}

@@ -17,6 +17,22 @@ impl Lun {
     }
 }
 
+/// Task attribute (5.6.6.1).
+#[doc(alias = "VIRTIO_SCSI_S")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskAttribute(pub u8);
+
+impl TaskAttribute {
+    /// In any order with others that are simple
+    pub const SIMPLE: Self = Self(0);
+    /// After all that came before, and before all that comes after
+    pub const ORDERED: Self = Self(1);
+    /// Before all others
+    pub const HEAD: Self = Self(2);
+    /// In spite of an auto contingent allegiance
+    pub const ACA: Self = Self(3);
+}
+
 /// A command as the device reads it, with the default CDB size (5.6.6.1).
 #[doc(alias = "virtio_scsi_req_cmd")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -24,11 +40,11 @@ impl Lun {
 pub struct CmdRequest {
     /// Logical unit
     pub lun: Lun,
-    /// Command identifier
+    /// Command identifier, another one for each command that the device has
     pub tag: U64,
-    /// Task attribute; 0 is SIMPLE
+    /// [`TaskAttribute`]
     pub task_attribute: u8,
-    /// SAM command priority
+    /// SAM command priority: 1 is the highest, 15 the lowest, 0 none of its own
     pub priority: u8,
     /// Command reference number
     pub command_reference: u8,
@@ -39,7 +55,7 @@ pub struct CmdRequest {
 static_assertions::const_assert_eq!(size_of::<CmdRequest>(), 51);
 
 impl CmdRequest {
-    /// A simple command. What does not fit of a longer CDB is left out; the caller checks.
+    /// A simple command without a tag. What does not fit of a longer CDB is left out; the caller checks.
     pub fn new(lun: Lun, cdb: &[u8]) -> Self {
         let mut request = Self {
             lun,

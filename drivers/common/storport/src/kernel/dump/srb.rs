@@ -16,7 +16,7 @@ use virtio::memory::Segment;
 
 use crate::kernel::srb::{self, Parts};
 use crate::kernel::{HwDeviceExtension, calls};
-use crate::srb::{Address, Completion, DataDirection, DumpLimits, Srb, SrbFunction};
+use crate::srb::{Address, Completion, DataDirection, DumpLimits, Queueing, Srb, SrbFunction};
 
 /// A request that the dump port driver handed over.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ struct Request {
     parts: Parts,
     /// Of functions that have no data for the device, none.
     flags: u32,
+    queueing: Queueing,
     data: *mut u8,
     data_length: u32,
     /// `DataTransferLength`, where the number of bytes that were moved goes.
@@ -106,6 +107,8 @@ impl Request {
             address: Address { path: block.PathId, target: block.TargetId, lun: block.Lun },
             parts,
             flags: block.SrbFlags,
+            // The old kind has no priority.
+            queueing: srb::queueing(block.SrbFlags, block.QueueAction.into(), 0),
             data: block.DataBuffer.cast(),
             data_length,
             length: &raw mut block.DataTransferLength,
@@ -129,6 +132,7 @@ impl Request {
             address,
             parts,
             flags: block.SrbFlags,
+            queueing: srb::queueing(block.SrbFlags, block.RequestAttribute, block.RequestPriority),
             data: block.DataBuffer.cast(),
             data_length,
             length: &raw mut block.DataTransferLength,
@@ -233,6 +237,10 @@ impl<C: Copy + Send + 'static> Srb<C> for DumpSrb<C> {
     fn direction(&self) -> DataDirection {
         let Request { data_length, flags, .. } = self.extension().request;
         srb::direction(data_length, flags, || self.cdb())
+    }
+
+    fn queueing(&self) -> Queueing {
+        self.extension().request.queueing
     }
 
     fn data_length(&self) -> u32 {
