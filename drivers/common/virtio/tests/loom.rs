@@ -35,16 +35,28 @@ impl Format for Tiny {
 const DESCRIPTORS: usize = 0;
 const DRIVER: usize = 64;
 const DEVICE: usize = 128;
-const HEADER: usize = 192 + 48;
-const RESPONSE: usize = 192 + 4 * 64;
+/// The used ring's entries begin a line.
+const USED: usize = 192 - 4;
+
+const fn slots(packed: bool) -> usize {
+    if packed { 192 } else { 256 }
+}
+
+const fn header_at(packed: bool) -> usize {
+    slots(packed) + 48
+}
+
+const fn response_at(packed: bool) -> usize {
+    slots(packed) + 4 * 64
+}
 
 /// A split ring's words.
 const AVAILABLE_FLAGS: usize = DRIVER;
 const AVAILABLE_INDEX: usize = DRIVER + 2;
 const USED_EVENT: usize = DRIVER + 4 + 2 * 4;
-const USED_FLAGS: usize = DEVICE;
-const USED_INDEX: usize = DEVICE + 2;
-const AVAIL_EVENT: usize = DEVICE + 4 + 8 * 4;
+const USED_FLAGS: usize = USED;
+const USED_INDEX: usize = USED + 2;
+const AVAIL_EVENT: usize = USED + 4 + 8 * 4;
 
 /// A packed ring's: length, id and flags of descriptor 0; that of the next one is 16 bytes on.
 const DESCRIPTOR: usize = DESCRIPTORS + 8;
@@ -93,10 +105,11 @@ impl Memory {
         let split = [AVAILABLE_FLAGS, AVAILABLE_INDEX, USED_EVENT, USED_FLAGS, USED_INDEX, AVAIL_EVENT];
         let sixteen: &[usize] = if packed { &[] } else { &split };
         let thirty_two: &[usize] = if packed { &[DRIVER, DEVICE] } else { &[] };
-        let sixty_four: &[usize] = if packed { &[HEADER, DESCRIPTOR, DESCRIPTOR + 16] } else { &[HEADER] };
+        let header = header_at(packed);
+        let sixty_four: &[usize] = if packed { &[header, DESCRIPTOR, DESCRIPTOR + 16] } else { &[header] };
         let words = Meeting {
             plain: Mutex::new(vec![0; bytes]),
-            eight: vec![(RESPONSE, AtomicU8::new(0))],
+            eight: vec![(response_at(packed), AtomicU8::new(0))],
             sixteen: sixteen.iter().map(|at| (*at, AtomicU16::new(0))).collect(),
             thirty_two: thirty_two.iter().map(|at| (*at, AtomicU32::new(0))).collect(),
             sixty_four: sixty_four.iter().map(|at| (*at, AtomicU64::new(0))).collect(),
@@ -218,7 +231,8 @@ fn model(features: Features, without: Without) -> (Queue, Device) {
     let slots = (0..layout.slots()).map(|_| Slot::default()).collect();
     let queue = Queue::new(memory, layout, slots, features).expect("memory and slots are enough");
     let areas = queue.areas();
-    assert_eq!((areas.driver_area, areas.device_area), (DRIVER as u64, DEVICE as u64));
+    let device_area = if packed { DEVICE } else { USED };
+    assert_eq!((areas.driver_area, areas.device_area), (DRIVER as u64, device_area as u64));
     (queue, Device { memory: device, packed, event_idx: features.contains(Features::RING_EVENT_IDX) })
 }
 
@@ -267,7 +281,7 @@ impl Device {
 
     /// Uses the request in slot 0 as the one number `old`, and says whether it interrupts.
     fn complete(&self, old: u16) -> bool {
-        self.memory.store8(RESPONSE, 7, Ordering::Relaxed);
+        self.memory.store8(response_at(self.packed), 7, Ordering::Relaxed);
         if self.packed {
             let at = DESCRIPTOR + 16 * usize::from(old);
             self.memory.store64(at, FLAG_WRITE | FLAG_AVAIL | FLAG_USED | 1, Ordering::Release);
@@ -280,7 +294,7 @@ impl Device {
                 _ => false,
             };
         }
-        let entry = DEVICE + 4 + 8 * usize::from(old % SIZE);
+        let entry = USED + 4 + 8 * usize::from(old % SIZE);
         self.memory.store32(entry, 0, Ordering::Relaxed);
         self.memory.store32(entry + 4, 1, Ordering::Relaxed);
         self.memory.store16(USED_INDEX, old + 1, Ordering::Release);
@@ -333,7 +347,7 @@ fn header(features: Features, without: Without) {
         let driver = thread::spawn(move || submit(&mut queue, 0x1122));
 
         if device.sees_the_first_request() {
-            let header = device.memory.load64(HEADER, Ordering::Relaxed);
+            let header = device.memory.load64(header_at(device.packed), Ordering::Relaxed);
             assert_eq!(header, 0x1122, "the device sees an old header");
         }
 
@@ -382,7 +396,7 @@ fn batch(features: Features, without: Without) {
             let second = device.memory.load64(DESCRIPTOR + 16, Ordering::Relaxed);
             assert_ne!(second & FLAG_AVAIL, 0, "the device sees half a batch");
             assert_eq!(
-                device.memory.load64(HEADER, Ordering::Relaxed),
+                device.memory.load64(header_at(device.packed), Ordering::Relaxed),
                 0x11,
                 "the device sees an old header"
             );

@@ -19,6 +19,8 @@ pub struct SplitRing<M> {
     descriptors: M,
     available: M,
     used: M,
+    /// Where the used ring begins in its memory.
+    used_start: usize,
     /// The size, which is a power of two, less one.
     mask: u16,
     event_idx: bool,
@@ -46,7 +48,7 @@ impl<M: SharedMemory> SplitRing<M> {
     /// Where the device says from which available entry on it wants a notification (2.7.10).
     #[inline]
     fn avail_event(&self) -> usize {
-        used::RING + 8 * self.size()
+        self.used_start + used::RING + 8 * self.size()
     }
 
     #[inline]
@@ -66,7 +68,7 @@ impl<M: SharedMemory> SplitRing<M> {
     /// Looks at the used index; how many entries there are now that were not taken.
     fn look(&mut self, in_flight: u16) -> Result<u16, DeviceFault> {
         // Acquire: the entries, the responses and the data are read after the index that covers them.
-        self.seen = self.used.load16(used::INDEX, Ordering::Acquire);
+        self.seen = self.used.load16(self.used_start + used::INDEX, Ordering::Acquire);
         let waiting = self.seen.wrapping_sub(self.next_used);
         if waiting > in_flight {
             return Err(DeviceFault::UsedIndexJumped {
@@ -94,6 +96,7 @@ impl<M: SharedMemory> Mechanics for SplitRing<M> {
             descriptors: parts.descriptors,
             available: parts.driver,
             used: parts.device,
+            used_start: layout.used_start(),
             mask: layout.options.size - 1,
             event_idx: features.contains(Features::RING_EVENT_IDX),
             next_available: 0,
@@ -119,7 +122,7 @@ impl<M: SharedMemory> Mechanics for SplitRing<M> {
         QueueAreas {
             descriptor_area: self.descriptors.device_address(),
             driver_area: self.available.device_address(),
-            device_area: self.used.device_address(),
+            device_area: self.used.device_address() + self.used_start as u64,
         }
     }
 
@@ -162,7 +165,7 @@ impl<M: SharedMemory> Mechanics for SplitRing<M> {
             let event = self.used.load16(self.avail_event(), Ordering::Relaxed);
             need_event(event, new, old)
         } else {
-            let flags = self.used.load16(used::FLAGS, Ordering::Relaxed);
+            let flags = self.used.load16(self.used_start + used::FLAGS, Ordering::Relaxed);
             flags & USED_NO_NOTIFY == 0
         };
         if notify { Notify::Device { next: new } } else { Notify::Suppressed }
@@ -177,7 +180,7 @@ impl<M: SharedMemory> Mechanics for SplitRing<M> {
         if self.seen == self.next_used && self.look(in_flight)? == 0 {
             return Ok(None);
         }
-        let entry = used::RING + 8 * usize::from(self.next_used & self.mask);
+        let entry = self.used_start + used::RING + 8 * usize::from(self.next_used & self.mask);
         let (id, length) = self.used.load32_pair(entry);
         Ok(Some(Claim { id, length }))
     }
@@ -210,6 +213,6 @@ impl<M: SharedMemory> Mechanics for SplitRing<M> {
         // old index, and neither an interrupt nor this drain takes the buffer (2.7.14).
         self.available.fence(Ordering::SeqCst);
         // Acquire is not needed to know that there is something; whoever takes it looks again.
-        self.used.load16(used::INDEX, Ordering::Relaxed) != self.next_used
+        self.used.load16(self.used_start + used::INDEX, Ordering::Relaxed) != self.next_used
     }
 }
