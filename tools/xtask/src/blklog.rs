@@ -206,7 +206,7 @@ impl Replay {
 }
 
 /// Replays the log. Each batch that was acknowledged must be durable before the first block that was written only after
-/// the acknowledgement. There must be such a block: QEMU flushes at its own end.
+/// the acknowledgement. There must be such a block: the stand flushes at its end, and QEMU may at its own.
 fn prove(entries: &[Entry], said: &[Durable]) -> Result<String> {
     ensure!(!said.is_empty(), "the stand said nothing was durable");
     let mut open: Vec<&Durable> = said.iter().collect();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flush_of_qemus_end_proves_nothing() {
+    fn the_flush_of_the_end_proves_nothing() {
         let entries = [write(1, &[1]), Entry::Flush];
 
         let error = prove(&entries, &[durable(1, 1, "SYNCHRONIZE-CACHE")]).unwrap_err();

@@ -4,7 +4,9 @@
 //! acknowledged. QEMU's `blklogwrites` keeps everything the disk was told, in its order, so the host can prove from that
 //! log alone that all blocks of batch K reached the disk and that a flush came after the last of them and before the first
 //! of batch K+2. For writes with FUA, and with the write cache off, the same holds for batch K and batch K+1. A block's
-//! generation is its batch. What was acknowledged last is followed by one more batch, because QEMU flushes when it ends.
+//! generation is its batch. What was acknowledged last is followed by one more batch, and that by one more flush: QEMU counts
+//! the log's entries at a flush (block/blklogwrites.c, `blk_log_writes_co_do_log`), and 7.2, which leaves by exit() when the
+//! stand tells it to (hw/misc/debugexit.c), has no flush of its own at the end.
 //!
 //! Each acknowledged batch is a line `# durable: owner=O block-size=B batch=K blocks=N by=HOW`.
 //!
@@ -149,6 +151,7 @@ pub fn run(units: &[Unit], options: &Options) {
             writer.held_writes("held-fua", next, true);
         }
     }
+    writer.end();
     let faults = &writer.faults;
     crate::console::check(
         faults.is_empty(),
@@ -194,6 +197,11 @@ impl Writer<'_> {
         self.start(batch);
         self.finish();
         batch + 1
+    }
+
+    /// Everything is on the disk and in its log. Whether there is a write cache or not, this is flushed.
+    fn end(&mut self) {
+        self.flush(&[Way::Command]);
     }
 
     /// Whether the device takes FUA: one write of batch `batch`.
