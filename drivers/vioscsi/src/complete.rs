@@ -50,7 +50,7 @@ pub(crate) fn sense_bytes(head: &[u8]) -> usize {
 /// (drivers/target/target_core_transport.c, target_cmd_size_check), so such a number says nothing, and all of it was moved.
 pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8]) -> Completion {
     let Some(head) = Head::new(response) else {
-        return Completion::failed(SrbStatus::INTERNAL_ERROR);
+        return Completion::failed(SrbStatus::BUS_RESET);
     };
     if let Some(status) = srb_status(head.response) {
         return Completion::failed(status);

@@ -52,6 +52,11 @@ pub const RULES: &[Rule] = &[
         "ns-srb-_scsi_request_block.md",
     ),
     rule(
+        "srb-internal-error",
+        "SRB_STATUS_INTERNAL_ERROR is for the port driver, whose system status counts then",
+        "ns-srb-_storage_request_block.md",
+    ),
+    rule(
         "srb-damaged",
         "the miniport leaves Function and Signature alone",
         "ns-srb-_storage_request_block.md",

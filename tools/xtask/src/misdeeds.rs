@@ -111,6 +111,7 @@ const MISDEEDS: &[Misdeed] = &[
     with(63, "does much in its interrupt routine", "over-budget", &["trace=1"]),
     misdeed(64, "looks at configuration space while requests flow", "bus-data-late"),
     misdeed(65, "answers BUSY and says that nothing was moved", "busy-length"),
+    misdeed(66, "completes with the status that is StorPort's own", "srb-internal-error"),
     dma(80, "has the device write to memory that is not for devices"),
     dma(81, "has the device read what it is to write"),
     dma(82, "has the device read the data of a completed request"),

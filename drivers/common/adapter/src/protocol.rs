@@ -86,7 +86,7 @@ pub trait Protocol: Format + Send + Sync + 'static {
         _command: Self::Command,
         _scratch: &Region,
     ) -> Result<Filled<Self::Command>, Completion> {
-        Err(Completion::failed(SrbStatus::INTERNAL_ERROR))
+        Err(Completion::failed(SrbStatus::INVALID_REQUEST))
     }
 
     /// How many bytes of the response follow its head.

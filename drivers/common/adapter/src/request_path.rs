@@ -183,7 +183,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let mut srb = used.take();
         // Only requests are ever submitted.
         let Some(Command::Request(command, scratch)) = srb.command() else {
-            finished.push((srb, Completion::failed(SrbStatus::INTERNAL_ERROR)));
+            finished.push((srb, Completion::failed(SrbStatus::INVALID_REQUEST)));
             return Ok(Found::Done);
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
@@ -374,6 +374,7 @@ fn refusal(reason: Reason) -> Completion {
     match reason {
         // StorPort keeps to NumberOfPhysicalBreaks and MaximumTransferLength, so this is a request that broke the rules.
         Reason::TooManySegments | Reason::TooLarge => Completion::failed(SrbStatus::INVALID_REQUEST),
-        Reason::Full | Reason::Broken => Completion::failed(SrbStatus::INTERNAL_ERROR),
+        // The ring is about to be reset; what could not get into it comes again, as what is in it does.
+        Reason::Full | Reason::Broken => Completion::failed(SrbStatus::BUS_RESET),
     }
 }

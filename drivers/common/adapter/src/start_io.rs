@@ -28,7 +28,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 self.port.complete(srb, Completion::success(0));
             }
             // The port driver starts what `build_io` let through only.
-            None => self.port.complete(srb, Completion::failed(SrbStatus::INTERNAL_ERROR)),
+            None => self.port.complete(srb, Completion::failed(SrbStatus::INVALID_REQUEST)),
         }
     }
 

@@ -256,7 +256,9 @@ bitflags! {
 
 /// How a request ended (`SRB_STATUS_*`), without the flag bits.
 ///
-/// Not an `enum`: the codes are the header's, and new ones may come.
+/// Not an `enum`: the codes are the header's, and new ones may come. SRB_STATUS_INTERNAL_ERROR (30h) is not among them: it
+/// is StorPort's, and says that the system status in the request counts (ns-srb-_storage_request_block.md). A class driver
+/// believes that status, which may well be success (classpnp's ClassInterpretSenseInfo), and does not try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SrbStatus(pub u8);
 
@@ -279,8 +281,6 @@ impl SrbStatus {
     pub const SELECTION_TIMEOUT: Self = Self(0x0a);
     /// A bus reset ended the request.
     pub const BUS_RESET: Self = Self(0x0e);
-    /// The adapter failed.
-    pub const INTERNAL_ERROR: Self = Self(0x30);
     /// Less (or more) data than asked for was moved; the length says how much.
     pub const DATA_OVERRUN: Self = Self(0x12);
     /// The logical unit does not exist.

@@ -11,7 +11,7 @@ use wdk_sys::storage::{
 use wdk_sys::{
     _BUS_DATA_TYPE, _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
     HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHYSICAL_ADDRESS, PORT_CONFIGURATION_INFORMATION,
-    PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY, SRB_STATUS_PENDING, STOR_DPC,
+    PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR, SRB_STATUS_PENDING, STOR_DPC,
     STOR_LOCK_HANDLE,
 };
 
@@ -192,6 +192,8 @@ misdeeds! {
     LateBusData = 64 at StartIo,
     /// Answers BUSY as if all of the data were missing.
     BusyWithoutLength = 65 at StartIo,
+    /// Gives a request back with the status that is StorPort's own.
+    InternalError = 66 at StartIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -259,6 +261,7 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 (*srb).ScsiStatus = SCSISTAT_CHECK_CONDITION as u8;
             }
             Misdeed::CompletesPending => (*srb).SrbStatus = SRB_STATUS_PENDING as u8,
+            Misdeed::InternalError => (*srb).SrbStatus = SRB_STATUS_INTERNAL_ERROR as u8,
             Misdeed::BusyForEver => {
                 (*srb).SrbStatus = SRB_STATUS_BUSY as u8;
                 (*srb).DataTransferLength = own.asked;

@@ -337,6 +337,9 @@ impl Request {
             SRB_STATUS_PENDING => {
                 crate::not_ok!("srb-completed-pending", "{text}: SRB status is still PENDING")
             }
+            SRB_STATUS_INTERNAL_ERROR => {
+                crate::not_ok!("srb-internal-error", "{text}: SRB_STATUS_INTERNAL_ERROR is Storport's own")
+            }
             SRB_STATUS_SUCCESS if answer.scsi_status != 0 => {
                 crate::not_ok!("srb-status", "{text}: SUCCESS with SCSI status {:#04x}", answer.scsi_status);
             }

@@ -19,6 +19,8 @@ pub const SRB_STATUS_ERROR: u8 = 0x4;
 pub const SRB_STATUS_BUSY: u8 = 0x5;
 pub const SRB_STATUS_INVALID_REQUEST: u8 = 0x6;
 pub const SRB_STATUS_NO_DEVICE: u8 = 0x8;
+/// Storport could not deliver the request; no miniport's.
+pub const SRB_STATUS_INTERNAL_ERROR: u8 = 0x30;
 pub const SRB_STATUS_TIMEOUT: u8 = 0x9;
 pub const SRB_STATUS_SELECTION_TIMEOUT: u8 = 0xA;
 pub const SRB_STATUS_BUS_RESET: u8 = 0xE;

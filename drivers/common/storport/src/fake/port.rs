@@ -262,6 +262,7 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         record.completed.push(completed);
         let step = record.at_completion.take();
         drop(record);
+        assert_ne!(completion.status.0 & 0x3f, 0x30, "SRB_STATUS_INTERNAL_ERROR is StorPort's");
         if let Some(Step(step)) = step {
             step();
         }

@@ -127,8 +127,8 @@ pub(super) unsafe extern "C" fn build_io<M: Miniport<Port = KernelPort>>(
             if request.prepare(hw, command) {
                 return TRUE;
             }
-            // A request with data and without a scatter/gather list cannot be given to the device.
-            Completion::failed(SrbStatus::INTERNAL_ERROR)
+            // Without a scatter/gather list the data cannot be given to the device. Another attempt may get one.
+            Completion::failed(SrbStatus::BUS_RESET)
         }
     };
     KernelPort::new(hw).complete(request, completion);

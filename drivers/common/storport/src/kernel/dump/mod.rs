@@ -96,8 +96,8 @@ unsafe extern "C" fn build_io<M: Miniport<Port = DumpPort>>(
                 if request.prepare(hw, command) {
                     return TRUE;
                 }
-                // A request with data and without a scatter/gather list cannot be given to the device.
-                Completion::failed(SrbStatus::INTERNAL_ERROR)
+                // Without a scatter/gather list the data cannot be given to the device. Another attempt may get one.
+                Completion::failed(SrbStatus::BUS_RESET)
             }
         },
     };
