@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use scsi::Sense;
 use scsi::cdb::Inquiry;
-use scsi::inquiry;
+use scsi::inquiry::{self, Designator};
 use scsi::parameter_data::ParameterData;
 use virtio::memory::{Region, SharedMemory};
 use virtio::spec::PCI_VENDOR_ID;
@@ -63,12 +63,36 @@ pub struct Location {
 impl Location {
     /// What tells a disk without a serial number from others of this machine: who made it, which bus, which function.
     ///
-    /// It is locally assigned on purpose. The C driver makes an EUI-64 of the same parts, but such a name would be one for
-    /// the whole world, and a disk at the same place in another virtual machine has the same: a cluster would take the two
-    /// for one. A place is kept over reboots by every hypervisor that gives its devices addresses; a disk that is plugged
+    /// It is locally assigned on purpose. The C driver makes an EUI-64 of the same parts ([`eui_64`](Self::eui_64)), but such a
+    /// name would be one for the whole world, and a disk at the same place in another virtual machine has the same: a cluster
+    /// would take the two for one. A place is kept over reboots by every hypervisor that gives its devices addresses; a disk that is plugged
     /// into another slot becomes another one, which only a serial number can prevent.
     fn naa(self) -> u64 {
         u64::from(PCI_VENDOR_ID) << 44 | u64::from(self.bus) << 12 | u64::from(self.function)
+    }
+
+    /// What virtio-win's viostor makes of SystemIoBusNumber and SlotNumber, the lower 16 bits of each: four bits in each byte
+    /// (ReportDeviceIdentifier in its virtio_stor.c).
+    fn eui_64(self) -> [u8; 8] {
+        let digits = |word: u32| [12, 8, 4, 0].map(|shift| (word >> shift & 0xf) as u8);
+        let ([a, b, c, d], [e, f, g, h]) = (digits(self.bus), digits(self.function.into()));
+        [a, b, c, d, e, f, g, h]
+    }
+}
+
+/// The names of a disk: the one that virtio-win's viostor gives it, which is its only one there, and ours.
+///
+/// Theirs is known to who has known the disk under that driver, and is found again under this one, and the other way round.
+/// Who compares all names (CompareStorageDuids, device-unique-identifiers--duids--for-storage-devices.md) finds it wherever it
+/// is, as does who goes by its type (MSFT_Disk's UniqueId takes type 3 before 2 before 1 before 0, msft-disk.md, whatever
+/// the order). So the order is for those who take the first one: for them nothing changes, in neither direction.
+fn name<T>(serial: &Serial, location: Option<Location>, tell: impl FnOnce(&[Designator<'_>]) -> T) -> T {
+    let serial = serial.as_bytes();
+    let t10 = Designator::T10VendorId { vendor: VENDOR, product: &PRODUCT, serial };
+    match location {
+        _ if !serial.is_empty() => tell(&[Designator::VendorSpecific(serial), t10]),
+        Some(place) => tell(&[Designator::Eui64(place.eui_64()), Designator::LocallyAssigned(place.naa())]),
+        None => tell(&[t10]),
     }
 }
 
@@ -84,10 +108,9 @@ pub(crate) fn answer(
     let mut data = ParameterData::new(buffer, u32::from(request.allocation_length));
     match request.page {
         Some(inquiry::page::UNIT_SERIAL_NUMBER) => inquiry::unit_serial_number(&mut data, serial.as_bytes()),
-        Some(inquiry::page::DEVICE_IDENTIFICATION) => match location {
-            Some(location) if serial.length == 0 => inquiry::local_identification(&mut data, location.naa()),
-            _ => inquiry::device_identification(&mut data, VENDOR, &PRODUCT, serial.as_bytes()),
-        },
+        Some(inquiry::page::DEVICE_IDENTIFICATION) => {
+            name(serial, location, |names| inquiry::device_identification(&mut data, names));
+        }
         _ => return Err(Sense::invalid_cdb_byte(2)),
     }
     Ok(data.transferred())
@@ -142,9 +165,25 @@ mod tests {
         let (length, unnamed) = page(b"", Some(place));
         let (_, elsewhere) = page(b"", Some(Location { function: 0x0b, ..place }));
         let naa = [0x31, 0xaf, 0x40, 0x20, 0x30, 0x40, 0x50, 0x0a];
-        assert_eq!(unnamed[..8], [0, 0x83, 0, 12, 0x01, 0x03, 0, 8]);
-        assert_eq!((length, &unnamed[8..16]), (16, &naa[..]));
+        // As virtio-win's viostor has it, the low digits of bus and slot.
+        let eui = [0, 4, 0, 5, 0, 0, 0, 0x0a];
+        assert_eq!(unnamed[..8], [0, 0x83, 0, 24, 0x01, 0x02, 0, 8]);
+        assert_eq!(unnamed[8..16], eui);
+        assert_eq!(unnamed[16..20], [0x01, 0x03, 0, 8]);
+        assert_eq!((length, &unnamed[20..28]), (28, &naa[..]));
         assert_ne!(unnamed, elsewhere);
         assert_eq!(page(b"SN", Some(place)), page(b"SN", None), "a serial number does not move");
+    }
+
+    #[test]
+    fn a_serial_number_alone_is_the_first_name_as_it_is_the_only_one_of_virtio_wins_viostor() {
+        let request = Inquiry { page: Some(0x83), allocation_length: 255 };
+        let mut buffer = [0; 64];
+
+        let length = answer(&serial(b"S-42"), None, request, &mut buffer).expect("page 83 exists");
+
+        assert_eq!(buffer[4..12], *b"\x02\0\0\x04S-42");
+        assert_eq!(buffer[12..16], [0x02, 0x01, 0, (8 + PRODUCT.len() + 4) as u8]);
+        assert!(buffer[16..length as usize].ends_with(b"S-42"));
     }
 }

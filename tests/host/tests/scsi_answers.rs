@@ -121,13 +121,15 @@ fn the_serial_number_page_carries_the_devices_serial_number() {
 }
 
 #[test]
-fn the_identification_page_has_a_designator_with_the_serial_number() {
+fn the_identification_page_has_the_serial_number_alone_as_virtio_win_and_with_vendor_and_product() {
     let bench = bench();
 
     let data = answer(&bench, &inquiry_page(0x83, 255), 255);
 
-    assert_eq!(data[..8], [0x00, 0x83, 0, 37, 0x02, 0x01, 0x00, 33]);
-    assert_eq!(&data[8..], b"Red Hat VirtIO          FAKE-0001");
+    assert_eq!(data[..8], [0x00, 0x83, 0, 50, 0x02, 0x00, 0x00, 9]);
+    assert_eq!(&data[8..17], b"FAKE-0001");
+    assert_eq!(data[17..21], [0x02, 0x01, 0x00, 33]);
+    assert_eq!(&data[21..], b"Red Hat VirtIO          FAKE-0001");
 }
 
 #[test]
@@ -137,8 +139,10 @@ fn a_disk_without_a_serial_number_is_named_by_its_place() {
 
     for bench in [unknown, empty] {
         assert_eq!(answer(&bench, &inquiry_page(0x80, 255), 255), [0x00, 0x80, 0, 0]);
-        let named = [0, 0x83, 0, 12, 1, 3, 0, 8, 0x31, 0xaf, 0x40, 0, 0, 0, 0x30, 0x1f];
-        assert_eq!(answer(&bench, &inquiry_page(0x83, 255), 255), named);
+        let page = answer(&bench, &inquiry_page(0x83, 255), 255);
+        // Bus 3, slot 1Fh: an EUI-64 as virtio-win's, then a locally assigned name.
+        assert_eq!(page[..16], [0, 0x83, 0, 24, 1, 2, 0, 8, 0, 0, 0, 3, 0, 0, 1, 0xf]);
+        assert_eq!(page[16..], [1, 3, 0, 8, 0x31, 0xaf, 0x40, 0, 0, 0, 0x30, 0x1f]);
     }
 }
 

@@ -112,24 +112,66 @@ pub fn unit_serial_number(data: &mut ParameterData<'_>, serial: &[u8]) {
     data.push(serial);
 }
 
-/// One T10 vendor ID based designator in ASCII for the logical unit: vendor, then what tells it from others of that
-/// vendor (SPC-4, 7.8.6.4).
-pub fn device_identification(data: &mut ParameterData<'_>, vendor: [u8; 8], product: &[u8], serial: &[u8]) {
-    /// Designator header: CODE SET 2 (ASCII), ASSOCIATION 0 (logical unit), DESIGNATOR TYPE 1 (T10 vendor ID).
-    const ASCII_T10_VENDOR_ID: [u8; 3] = [0x02, 0x01, 0x00];
-    let designator = vendor.len() + product.len() + serial.len();
-    vpd_page(data, page::DEVICE_IDENTIFICATION, 4 + designator);
-    data.push(&ASCII_T10_VENDOR_ID).push(&[designator as u8]).push(&vendor).push(product).push(serial);
+/// One name of the logical unit in the Device Identification page (SPC-4, 7.8.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Designator<'a> {
+    /// Anything, in ASCII: unique as far as its maker takes care.
+    VendorSpecific(&'a [u8]),
+    /// T10 vendor ID based, in ASCII: vendor, then what tells it from others of that vendor.
+    T10VendorId {
+        /// T10 VENDOR IDENTIFICATION
+        vendor: [u8; 8],
+        /// What comes next.
+        product: &'a [u8],
+        /// And what comes last.
+        serial: &'a [u8],
+    },
+    /// EUI-64
+    Eui64([u8; 8]),
+    /// NAA Locally Assigned: unique in this machine and nowhere else. The value has 60 bits.
+    LocallyAssigned(u64),
 }
 
-/// One NAA designator of the format Locally Assigned (SPC-4, 7.8.6.6): unique in this machine and nowhere else. `value` has
-/// 60 bits.
-pub fn local_identification(data: &mut ParameterData<'_>, value: u64) {
-    /// Designator header: CODE SET 1 (binary), ASSOCIATION 0 (logical unit), DESIGNATOR TYPE 3 (NAA), 8 bytes.
-    const BINARY_NAA: [u8; 4] = [0x01, 0x03, 0x00, 8];
-    const LOCALLY_ASSIGNED: u64 = 3;
-    vpd_page(data, page::DEVICE_IDENTIFICATION, 12);
-    data.push(&BINARY_NAA).push(&(LOCALLY_ASSIGNED << 60 | value & u64::MAX >> 4).to_be_bytes());
+impl Designator<'_> {
+    const fn length(&self) -> usize {
+        match self {
+            Self::VendorSpecific(name) => name.len(),
+            Self::T10VendorId { vendor, product, serial } => vendor.len() + product.len() + serial.len(),
+            Self::Eui64(_) | Self::LocallyAssigned(_) => 8,
+        }
+    }
+
+    /// Header, with ASSOCIATION 0 (logical unit), and designator.
+    fn push(&self, data: &mut ParameterData<'_>) {
+        const BINARY: u8 = 1;
+        const ASCII: u8 = 2;
+        const NAA_LOCALLY_ASSIGNED: u64 = 3;
+        let (code_set, kind) = match self {
+            Self::VendorSpecific(_) => (ASCII, 0),
+            Self::T10VendorId { .. } => (ASCII, 1),
+            Self::Eui64(_) => (BINARY, 2),
+            Self::LocallyAssigned(_) => (BINARY, 3),
+        };
+        data.push(&[code_set, kind, 0, self.length() as u8]);
+        match self {
+            Self::VendorSpecific(name) => data.push(name),
+            Self::T10VendorId { vendor, product, serial } => data.push(vendor).push(product).push(serial),
+            Self::Eui64(name) => data.push(name),
+            Self::LocallyAssigned(value) => {
+                data.push(&(NAA_LOCALLY_ASSIGNED << 60 | value & u64::MAX >> 4).to_be_bytes())
+            }
+        };
+    }
+}
+
+/// The names of the logical unit (SPC-4, 7.8.6).
+pub fn device_identification(data: &mut ParameterData<'_>, designators: &[Designator<'_>]) {
+    const HEADER_BYTES: usize = 4;
+    let length = designators.iter().map(|designator| HEADER_BYTES + designator.length()).sum();
+    vpd_page(data, page::DEVICE_IDENTIFICATION, length);
+    for designator in designators {
+        designator.push(data);
+    }
 }
 
 /// The Block Limits page (SBC-3, 6.5.3), without its header. Counts are of logical blocks; 0 says nothing, but for the
@@ -262,20 +304,29 @@ mod tests {
     }
 
     #[test]
-    fn device_identification_has_one_t10_vendor_designator() {
-        let data = collect(|data| device_identification(data, *b"VENDOR  ", b"P ", b"SN1"));
+    fn device_identification_has_the_designators_one_behind_the_other() {
+        let designators = [
+            Designator::VendorSpecific(b"SN1"),
+            Designator::T10VendorId { vendor: *b"VENDOR  ", product: b"P ", serial: b"SN1" },
+            Designator::Eui64([1, 2, 3, 4, 5, 6, 7, 8]),
+            Designator::LocallyAssigned(0xf123_4567_89ab_cdef),
+        ];
 
-        assert_eq!(data[..8], [0, 0x83, 0, 17, 0x02, 0x01, 0x00, 13]);
-        assert_eq!(&data[8..], b"VENDOR  P SN1");
-    }
+        let data = collect(|data| device_identification(data, &designators));
 
-    #[test]
-    fn local_identification_has_one_naa_3_designator() {
-        let data = collect(|data| local_identification(data, 0xf123_4567_89ab_cdef));
-
-        let naa = [0x31, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
-        assert_eq!(data[..8], [0, 0x83, 0, 12, 0x01, 0x03, 0x00, 8]);
-        assert_eq!(data[8..], naa);
+        let expected: [&[u8]; 9] = [
+            &[0, 0x83, 0, 48],
+            &[0x02, 0x00, 0x00, 3],
+            b"SN1",
+            &[0x02, 0x01, 0x00, 13],
+            b"VENDOR  P SN1",
+            &[0x01, 0x02, 0x00, 8],
+            &[1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x01, 0x03, 0x00, 8],
+            &[0x31, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef],
+        ];
+        assert_eq!(data, expected.concat());
+        assert_eq!(collect(|data| device_identification(data, &[])), [0, 0x83, 0, 0]);
     }
 
     #[test]

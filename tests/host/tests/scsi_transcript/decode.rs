@@ -125,7 +125,9 @@ pub fn designators(data: &[u8]) -> String {
             _ => hex(&designator[4..]),
         };
         let kind = match kind & 0x3f {
+            0 => "vendor specific",
             1 => "T10 vendor ID",
+            2 => "EUI-64",
             3 => "NAA",
             _ => "?",
         };
