@@ -37,6 +37,20 @@ fn a_disk_cannot_be_ejected_but_may_be_gone_at_any_time() {
 }
 
 #[test]
+fn what_the_bus_says_of_the_adapter_stays() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    // UniqueID and Removable, as in a hot-plug slot; address and number.
+    let mut structure = vec![1, 0, 24, 0, 0x50, 0, 0, 0, 3, 0, 5, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let query = SrbBuilder::function(SrbFunction::Pnp(PnpAction::QueryAdapterCapabilities));
+
+    let answer = bench.execute(query.with_data_out(&structure));
+
+    // SurpriseRemovalOK
+    structure[5] = 0x02;
+    assert_eq!(answer.data, structure);
+}
+
+#[test]
 fn the_capabilities_tell_of_a_write_cache_that_the_disk_has() {
     let cached = DiskBench::with_disk(Disk::new(64));
     let hba = hba();

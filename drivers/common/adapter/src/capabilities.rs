@@ -14,10 +14,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         unit: bool,
     ) -> BuildIo<Command<D::Command>> {
         let capabilities = if unit {
-            DeviceCapabilities::Unit {
-                address: srb.address(),
-                write_cache: self.protocol.write_cache_at_start(),
-            }
+            DeviceCapabilities::Unit { write_cache: self.protocol.write_cache_at_start() }
         } else {
             DeviceCapabilities::Adapter
         };

@@ -2,12 +2,11 @@
 //!
 //! The structure is `STOR_DEVICE_CAPABILITIES_EX` where DriverEntry asked for it
 //! (STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES, ns-storport-_stor_device_capabilities_ex.md), and a port driver of before
-//! Windows 8 has the shorter `STOR_DEVICE_CAPABILITIES` (ns-storport-_stor_device_capabilities.md). Who asks has filled in
-//! version and size; the rest is the miniport's to say.
+//! Windows 8 has the shorter `STOR_DEVICE_CAPABILITIES` (ns-storport-_stor_device_capabilities.md). Who asks has filled it in
+//! with what is known below: of an adapter, what its PCI bus says, its address and number, whether its instance ID is unique,
+//! whether it lies in a hot-plug slot. So only single bits are changed, those that are the miniport's to know.
 
 use bitflags::bitflags;
-
-use crate::srb::Address;
 
 /// `sizeof(STOR_DEVICE_CAPABILITIES_EX)`
 pub const FULL_BYTES: usize = 24;
@@ -16,15 +15,8 @@ const SHORT_BYTES: usize = 8;
 
 /// Where the flags lie in both structures.
 const FLAGS: usize = 4;
-/// Where `Address` lies in the full one.
-const ADDRESS: usize = 8;
-/// Where `UINumber` lies in the full one.
-const UI_NUMBER: usize = 12;
-/// No number to show in the user interface.
-const NO_UI_NUMBER: u32 = u32::MAX;
-
 bitflags! {
-    /// Flags of `STOR_DEVICE_CAPABILITIES_EX`, of those that are ever set here.
+    /// Flags of `STOR_DEVICE_CAPABILITIES_EX` that are ever changed here.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct FullFlags: u32 {
         const RAW_DEVICE_OK = 1 << 8;
@@ -32,67 +24,72 @@ bitflags! {
         const DEFAULT_WRITE_CACHE_ENABLED = 1 << 11;
     }
 
-    /// Flags of `STOR_DEVICE_CAPABILITIES`.
+    /// Flags of `STOR_DEVICE_CAPABILITIES` likewise.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct ShortFlags: u32 {
         const SURPRISE_REMOVAL_OK = 1 << 8;
+    }
+
+    /// Flags that are in the same place in both.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Flags: u32 {
+        const LOCK_SUPPORTED = 1 << 2;
+        const EJECT_SUPPORTED = 1 << 3;
+        const REMOVABLE = 1 << 4;
     }
 }
 
 /// What can be done with an adapter or a logical unit.
 ///
-/// None of ours can be locked or ejected, and none is `Removable`: with that flag a fixed disk, be it the one that Windows runs
-/// from, is offered under "Eject". All may go at any time.
+/// No unit of ours can be locked or ejected, and none is `Removable`: with that flag a fixed disk, be it the one that Windows
+/// runs from, is offered under "Eject". All may go at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceCapabilities {
     /// Of the adapter.
     Adapter,
     /// Of a logical unit.
     Unit {
-        /// Which one.
-        address: Address,
         /// Its write cache is on when it is found.
         write_cache: bool,
     },
 }
 
 impl DeviceCapabilities {
-    /// Fills in the structure that the request came with, and returns how much of it that is; `None` when it is too short.
+    /// Changes what the miniport knows better in the structure that the request came with, and returns how much of it there is;
+    /// `None` when it is too short.
     pub fn fill(&self, structure: &mut [u8]) -> Option<u32> {
-        let (used, flags) = if structure.len() < FULL_BYTES {
-            (SHORT_BYTES, ShortFlags::SURPRISE_REMOVAL_OK.bits())
-        } else {
-            (FULL_BYTES, self.flags().bits())
-        };
+        let full = structure.len() >= FULL_BYTES;
+        let used = if full { FULL_BYTES } else { SHORT_BYTES };
         let structure = structure.get_mut(..used)?;
-        let (_, rest) = structure.split_at_mut(FLAGS);
-        rest.fill(0);
-        write32(structure, FLAGS, flags);
-        if used == FULL_BYTES {
-            let lun = match self {
-                Self::Adapter => 0,
-                Self::Unit { address, .. } => address.lun,
-            };
-            write32(structure, ADDRESS, u32::from(lun));
-            write32(structure, UI_NUMBER, NO_UI_NUMBER);
-        }
+        let flags = structure.get_mut(FLAGS..FLAGS + 4)?;
+        let before = flags.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        let after = before & !self.not_so().bits() | self.so(full);
+        flags.copy_from_slice(&after.to_le_bytes());
         Some(used as u32)
     }
 
-    fn flags(&self) -> FullFlags {
-        let mut flags = FullFlags::SURPRISE_REMOVAL_OK;
-        if let Self::Unit { write_cache, .. } = self {
-            // A unit that no class driver wants is still reached by pass-through.
-            flags |= FullFlags::RAW_DEVICE_OK;
-            flags.set(FullFlags::DEFAULT_WRITE_CACHE_ENABLED, *write_cache);
+    /// What is true of it.
+    const fn so(&self, full: bool) -> u32 {
+        if !full {
+            return ShortFlags::SURPRISE_REMOVAL_OK.bits();
         }
-        flags
+        let flags = match self {
+            Self::Adapter => FullFlags::SURPRISE_REMOVAL_OK,
+            // A unit that no class driver wants is still reached by pass-through.
+            Self::Unit { write_cache: false } => {
+                FullFlags::SURPRISE_REMOVAL_OK.union(FullFlags::RAW_DEVICE_OK)
+            }
+            Self::Unit { write_cache: true } => FullFlags::all(),
+        };
+        flags.bits()
     }
-}
 
-fn write32(structure: &mut [u8], offset: usize, value: u32) {
-    if let Some(field) = structure.get_mut(offset..offset + 4) {
-        field.copy_from_slice(&value.to_le_bytes());
+    /// What is not.
+    const fn not_so(&self) -> Flags {
+        match self {
+            Self::Adapter => Flags::empty(),
+            Self::Unit { .. } => Flags::all(),
+        }
     }
 }
 
@@ -100,45 +97,50 @@ fn write32(structure: &mut [u8], offset: usize, value: u32) {
 mod tests {
     use super::*;
 
-    const UNIT: DeviceCapabilities =
-        DeviceCapabilities::Unit { address: Address { path: 0, target: 2, lun: 3 }, write_cache: true };
+    const UNIT: DeviceCapabilities = DeviceCapabilities::Unit { write_cache: true };
 
-    /// Bit `Removable` of both structures.
-    const REMOVABLE: u8 = 1 << 4;
-    /// Bit `EjectSupported` of both structures.
-    const EJECT: u8 = 1 << 3;
-
-    #[test]
-    fn a_unit_stays_where_it_is_may_go_at_any_time_and_keeps_version_and_size() {
+    /// As the port driver hands it over: version and size, `flags`, an address, a number for the user.
+    fn filled(flags: u32) -> [u8; FULL_BYTES] {
         let mut structure = [0; FULL_BYTES];
         structure[..4].copy_from_slice(&[1, 0, 24, 0]);
-
-        let used = UNIT.fill(&mut structure);
-
-        assert_eq!(used, Some(24));
-        let mut expected = [0; FULL_BYTES];
-        expected[..16].copy_from_slice(&[1, 0, 24, 0, 0, 0x0b, 0, 0, 3, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
-        assert_eq!(structure, expected);
-        assert_eq!(structure[4] & (REMOVABLE | EJECT), 0);
+        structure[4..8].copy_from_slice(&flags.to_le_bytes());
+        structure[8..16].copy_from_slice(&[3, 0, 5, 0, 7, 0, 0, 0]);
+        structure
     }
 
     #[test]
-    fn an_adapter_has_no_write_cache_and_is_driven_by_its_driver_only() {
-        let mut structure = [0; FULL_BYTES];
+    fn a_unit_stays_where_it_is_may_go_at_any_time_and_the_rest_is_left_alone() {
+        // UniqueID, with Removable, EjectSupported and LockSupported.
+        let mut structure = filled(0x5c);
 
-        assert_eq!(DeviceCapabilities::Adapter.fill(&mut structure), Some(24));
+        assert_eq!(UNIT.fill(&mut structure), Some(24));
 
-        assert_eq!(structure[4..8], [0, 0x02, 0, 0]);
+        assert_eq!(structure, filled(0x0b40));
+        let without_cache = DeviceCapabilities::Unit { write_cache: false };
+        structure = filled(0);
+        assert_eq!(without_cache.fill(&mut structure), Some(24));
+        assert_eq!(structure, filled(0x0300));
     }
 
     #[test]
-    fn the_short_structure_is_filled_to_its_end_and_not_beyond() {
-        let mut structure = [0xee; FULL_BYTES - 1];
+    fn of_an_adapter_all_stays_that_its_bus_has_said() {
+        for bus in [0, 0x50, 0x0450, u32::MAX] {
+            let mut structure = filled(bus);
+
+            assert_eq!(DeviceCapabilities::Adapter.fill(&mut structure), Some(24));
+
+            assert_eq!(structure, filled(bus | 0x0200));
+        }
+    }
+
+    #[test]
+    fn the_short_structure_is_changed_to_its_end_and_not_beyond() {
+        let mut structure = [0x08; FULL_BYTES - 1];
 
         assert_eq!(UNIT.fill(&mut structure), Some(8));
 
-        assert_eq!(structure[4..8], [0, 0x01, 0, 0]);
-        assert!(structure[8..].iter().all(|byte| *byte == 0xee));
+        assert_eq!(structure[4..8], [0x00, 0x09, 0x08, 0x08]);
+        assert!(structure[..4].iter().chain(&structure[8..]).all(|byte| *byte == 0x08));
     }
 
     #[test]

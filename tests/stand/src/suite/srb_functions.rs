@@ -139,24 +139,38 @@ fn plug_and_play(address: Address) {
 }
 
 /// What may be done with a unit or the adapter. A miniport that asked for the full structure at StorPortInitialize gets it
-/// (ns-storport-_stor_device_capabilities_ex.md). The structure ends where its page ends.
+/// (ns-storport-_stor_device_capabilities_ex.md). Storport has filled it in with what it knows, of an adapter what the bus says,
+/// and takes back what the miniport changed: only flags that are the miniport's to know. The structure ends where its page
+/// ends.
 fn query_capabilities(address: Address, adapter: bool) {
-    /// DeviceD1 and DeviceD2 are not for a miniport to set.
-    const NOT_TO_BE_SET: u32 = 0b11;
+    /// UniqueID, and Removable as a slot has it that devices are plugged into.
+    const KNOWN: u32 = 1 << 6 | 1 << 4;
+    /// What a miniport says of a unit: LockSupported, EjectSupported, Removable, RawDeviceOK, SurpriseRemovalOK,
+    /// DefaultWriteCacheEnabled.
+    const OF_A_UNIT: u32 = 0b111 << 2 | 0b11 << 8 | 1 << 11;
+    /// Of an adapter, that it may go without notice; before the full structure the bit was another one.
+    const OF_AN_ADAPTER: u32 = 0b11 << 8;
+    /// Address and UINumber.
+    const REST: [u32; 4] = [0x0005_0003, 7, 0, 0];
     let full = port().hw.feature_support & STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES != 0;
     let (length, head) =
         if full { (FULL_CAPABILITIES_BYTES, FULL_CAPABILITIES_HEAD) } else { (CAPABILITIES_BYTES, 1) };
     let Some(range) = arena::scattered(PAGE) else { return };
     let place = range.address + PAGE - u64::from(length);
     driver::fill("class", place, 0, length as usize);
-    driver::write("class", place, head);
+    driver::write("class", place, [head, KNOWN]);
+    if full {
+        driver::write("class", place + 8, REST);
+    }
     let extra = Extra::Pnp { action: STOR_QUERY_CAPABILITIES, adapter };
     let answer = send(address, SRB_FUNCTION_PNP, extra, Data { address: place, length });
     let done = status(&answer) == SRB_STATUS_SUCCESS;
     let [head_after, flags]: [u32; 2] = driver::read("class", place);
     let text = if done { format!("{length} bytes, flags {flags:#x}") } else { answer.text() };
     let fine = if done {
-        head_after == head && flags & NOT_TO_BE_SET == 0
+        let open = if adapter { OF_AN_ADAPTER } else { OF_A_UNIT };
+        let kept = !full || driver::read::<[u32; 4]>("class", place + 8) == REST;
+        head_after == head && (flags ^ KNOWN) & !open == 0 && kept
     } else {
         // Who asked for the full structure fills it in.
         is_refusal(status(&answer)) && !full
