@@ -287,6 +287,22 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
     Ok((disk, limits))
 }
 
+impl Disk {
+    /// Tells of no longer transfers than so many segments allow: what the Block Limits page says is what StorPort is told
+    /// (MaximumTransferLength).
+    pub(crate) fn limit_transfers(&mut self, max_segments: u32) {
+        let blocks = longest_transfer(max_segments, u32::MAX) / self.block_size.bytes();
+        let limited = match self.max_transfer_blocks {
+            0 => blocks,
+            told => told.min(blocks),
+        };
+        self.max_transfer_blocks = limited;
+        if self.topology.optimal_blocks > limited {
+            self.topology.optimal_blocks = 0;
+        }
+    }
+}
+
 /// Whether a completed write may still be in a volatile cache; `None`: the field that says so cannot be read.
 pub(crate) fn write_cache(features: Features, writeback: impl FnOnce() -> Option<[u8; 1]>) -> Option<bool> {
     if !features.contains(Features::BLK_FLUSH) {

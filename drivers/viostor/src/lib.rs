@@ -91,6 +91,7 @@ impl Protocol for Viostor {
     }
 
     fn limited(&mut self, max_segments: u16) {
+        self.disk.limit_transfers(max_segments.into());
         self.repeats = max_segments.clamp(1, MAX_REPEATS);
     }
 

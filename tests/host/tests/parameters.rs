@@ -50,6 +50,19 @@ fn physical_breaks_limit_segments_and_transfers_as_in_vioscsi() {
 }
 
 #[test]
+fn the_block_limits_page_has_the_longest_transfer_that_storport_is_told() {
+    for breaks in [2, 32, 512] {
+        let bench = disk_with(&[("PhysicalBreaks", breaks)]);
+
+        let inquiry = SrbBuilder::execute(&host_tests::cdb::inquiry_page(0xb0, 64)).with_data_in(64);
+        let page = bench.execute(inquiry).data;
+
+        let blocks = u32::from_be_bytes([8, 9, 10, 11].map(|byte| page[byte]));
+        assert_eq!(blocks * 512, bench.configuration.max_transfer_bytes, "{breaks} breaks");
+    }
+}
+
+#[test]
 fn physical_breaks_beyond_what_the_device_takes_change_nothing() {
     assert_eq!(configuration_with(&[("PhysicalBreaks", 512)]), configuration_with(&[]));
     assert_eq!(logged_with(&[("PhysicalBreaks", 512)]), []);

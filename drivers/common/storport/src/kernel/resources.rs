@@ -226,8 +226,11 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
         configuration.MaximumNumberOfTargets = limits.targets;
         configuration.MaximumNumberOfLogicalUnits = limits.logical_units;
         configuration.MaximumTransferLength = limits.max_transfer_bytes;
-        // Breaks are what lies between the segments, so one less.
-        configuration.NumberOfPhysicalBreaks = limits.max_segments.saturating_sub(1);
+        // In spite of its name the number of pages, says its page (ns-storport-_port_configuration_information.md), and so it is
+        // used: classpnp takes one off, for a buffer that starts inside a page, and storahci adds one for that.
+        configuration.NumberOfPhysicalBreaks = limits.max_segments;
+        // A reset has ended when it is told to have: nothing has to be waited for after it.
+        configuration.BusResetHoldTime = 0;
         configuration.MaxNumberOfIO = limits.max_requests;
         configuration.MaxIOsPerLun = limits.max_requests_per_lun;
         configuration.InitialLunQueueDepth = limits.max_requests_per_lun;
