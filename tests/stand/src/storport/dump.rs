@@ -166,6 +166,7 @@ pub fn ask_for_pointers(address: Address) -> Result<Pointers, String> {
     }
     let Some(range) = arena::scattered(u64::from(SIZE)) else { crate::stop!("no memory") };
     let at = range.address;
+    ask_shortly(address, at)?;
     driver::write("Storport", at + 72, [config.system_io_bus_number, config.adapter_interface_type]);
     driver::write("Storport", at + 80, [SP_UNINITIALIZED_VALUE, config.number_of_physical_breaks]);
     driver::write("Storport", at + 88, [config.alignment_mask, config.number_of_access_ranges]);
@@ -185,6 +186,20 @@ pub fn ask_for_pointers(address: Address) -> Result<Pointers, String> {
         return Err(alloc::format!("{}, version {version:#x}, size {size}", answer.text()));
     }
     Ok(pointers)
+}
+
+/// Asks with a structure that ends behind MiniportPrivateDumpData, which is enough for storahci (AhciHwStorBuildIo); nothing may
+/// be written behind that.
+fn ask_shortly(address: Address, at: u64) -> Result<(), String> {
+    const SHORT: u32 = 72;
+    let data = Data { address: at, length: SHORT };
+    let answer =
+        queue::execute(Request::other(address, SRB_FUNCTION_DUMP_POINTERS, Extra::None, data, 10)).answer;
+    let behind: [u64; 5] = driver::read("Storport", at + u64::from(SHORT));
+    if answer.srb_status & 0x3F != SRB_STATUS_SUCCESS || behind != [0; 5] {
+        return Err(alloc::format!("{SHORT} bytes: {}, behind them {behind:x?}", answer.text()));
+    }
+    Ok(())
 }
 
 /// DriverEntry, HwStorFindAdapter and HwStorInitialize of the second copy. The error says why it declined.

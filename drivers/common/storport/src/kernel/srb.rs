@@ -1,13 +1,14 @@
 //! The request: STORAGE_REQUEST_BLOCK and the extension that StorPort gives every request.
 
 use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
     _SRBEXDATATYPE, _STOR_IO_PRIORITY_HINT, DUMP_MINIPORT_VERSION_1, MINIPORT_DUMP_POINTERS,
-    PSCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE,
+    PSCSI_REQUEST_BLOCK, PVOID, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE,
     SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
     SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
     SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
@@ -61,6 +62,8 @@ pub(super) struct Parts {
     pub(super) scsi_status: *mut u8,
     pub(super) cdb: *const u8,
     pub(super) sense: *mut u8,
+    /// `SenseInfoBufferLength`, where the number of bytes of sense data goes.
+    pub(super) sense_length: *mut u8,
     pub(super) cdb_bytes: u8,
     pub(super) sense_bytes: u8,
 }
@@ -70,9 +73,27 @@ impl Parts {
         scsi_status: ptr::null_mut(),
         cdb: ptr::null(),
         sense: ptr::null_mut(),
+        sense_length: ptr::null_mut(),
         cdb_bytes: 0,
         sense_bytes: 0,
     };
+
+    /// Copies as much sense data as there is room for, and says in the request how much that is
+    /// (ns-storport-_srbex_data_scsi_cdb16.md: an underrun is to be told).
+    ///
+    /// # Safety
+    /// These must be the parts of a request that is not completed yet.
+    pub(super) unsafe fn write_sense(&self, sense: &[u8]) -> usize {
+        if self.sense.is_null() || self.sense_length.is_null() {
+            return 0;
+        }
+        let length = sense.len().min(usize::from(self.sense_bytes));
+        // SAFETY: the request's sense buffer has room for `sense_bytes`, and it is not part of `sense`.
+        unsafe { ptr::copy_nonoverlapping(sense.as_ptr(), self.sense, length) };
+        // SAFETY: the address of the length in this request.
+        unsafe { self.sense_length.write(length as u8) };
+        length
+    }
 }
 
 impl<C: Copy + Send + 'static> KernelSrb<C> {
@@ -221,6 +242,7 @@ pub(super) unsafe fn find_parts(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Parts {
                 scsi_status: &raw mut data.ScsiStatus,
                 cdb: (&raw const data.Cdb).cast(),
                 sense: data.SenseInfoBuffer.cast(),
+                sense_length: &raw mut data.SenseInfoBufferLength,
                 cdb_bytes: u8::try_from(data.$length).unwrap_or(u8::MAX).min($longest),
                 sense_bytes: data.SenseInfoBufferLength,
             }
@@ -379,22 +401,30 @@ pub(super) fn is_mapped(cdb: &[u8]) -> bool {
     !cdb.first().is_some_and(|code| UNMAPPED_OPERATIONS.contains(code))
 }
 
-/// Fills in what a driver says for itself in dump mode, and returns how much that is; `None` when `data` is too short. What is
-/// not said here is as in normal operation, or as StorPort put it there.
+/// Fills in what a driver says for itself in dump mode, and returns how much there is of it; `None` when `data` is too short.
+/// What is not said here is as in normal operation, or as StorPort put it there.
+///
+/// A structure that ends behind MiniportPrivateDumpData is enough for a physical miniport, as storahci's
+/// AhciHwStorBuildIo has it; it cannot be told the limits then, which are those of normal operation.
 fn fill_dump_pointers(data: &mut [u8], limits: &DumpLimits) -> Option<u32> {
-    const BYTES: usize = size_of::<MINIPORT_DUMP_POINTERS>();
-    let data = data.first_chunk_mut::<BYTES>()?;
-    let place = data.as_mut_ptr().cast::<MINIPORT_DUMP_POINTERS>();
-    // SAFETY: the place has the structure's size, and any bytes are one.
-    let mut pointers = unsafe { place.read_unaligned() };
-    pointers.Version = DUMP_MINIPORT_VERSION_1 as u16;
-    pointers.Size = BYTES as u16;
-    pointers.MaximumTransferLength = limits.max_transfer_bytes;
-    // Breaks are what lies between the segments, so one less.
-    pointers.NumberOfPhysicalBreaks = limits.max_segments.saturating_sub(1);
-    // SAFETY: as above.
-    unsafe { place.write_unaligned(pointers) };
-    Some(BYTES as u32)
+    const WHOLE: usize = size_of::<MINIPORT_DUMP_POINTERS>();
+    const LEAST: usize = offset_of!(MINIPORT_DUMP_POINTERS, MiniportPrivateDumpData) + size_of::<PVOID>();
+    if data.len() < LEAST {
+        return None;
+    }
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(place) = data.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    put(offset_of!(MINIPORT_DUMP_POINTERS, Version), &(DUMP_MINIPORT_VERSION_1 as u16).to_ne_bytes());
+    put(offset_of!(MINIPORT_DUMP_POINTERS, Size), &(WHOLE as u16).to_ne_bytes());
+    let transfer = limits.max_transfer_bytes.to_ne_bytes();
+    put(offset_of!(MINIPORT_DUMP_POINTERS, MaximumTransferLength), &transfer);
+    // Entries of a scatter/gather list minus one, says this structure's page (ns-storport-_miniport_dump_pointers.md).
+    let breaks = limits.max_segments.saturating_sub(1).to_ne_bytes();
+    put(offset_of!(MINIPORT_DUMP_POINTERS, NumberOfPhysicalBreaks), &breaks);
+    Some(data.len().min(WHOLE) as u32)
 }
 
 impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
@@ -479,13 +509,8 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
 
     fn write_sense(&mut self, sense: &[u8]) -> usize {
         let parts = self.extension().parts;
-        if parts.sense.is_null() {
-            return 0;
-        }
-        let length = sense.len().min(usize::from(parts.sense_bytes));
-        // SAFETY: the request's sense buffer has room for `sense_bytes`, and it is not part of `sense`.
-        unsafe { ptr::copy_nonoverlapping(sense.as_ptr(), parts.sense, length) };
-        length
+        // SAFETY: the parts of this request, which is not completed as long as it is borrowed.
+        unsafe { parts.write_sense(sense) }
     }
 
     fn write_dump_pointers(&mut self, limits: &DumpLimits) -> Option<u32> {

@@ -195,6 +195,12 @@ impl Reply {
         if self.answer.scsi_status != 2 || status != SRB_STATUS_ERROR | SRB_STATUS_AUTOSENSE_VALID {
             return Err(self.text());
         }
+        // SenseInfoBufferLength says how much there is (ns-storport-_srbex_data_scsi_cdb16.md).
+        let claimed = self.answer.sense.len();
+        let there = 8 + self.answer.sense.get(7).map_or(0, |more| usize::from(*more));
+        if claimed > there {
+            return Err(format!("{}: {there} bytes of sense data, called {claimed}", self.command.name));
+        }
         spc::sense(&self.answer.sense, self.command.length)
             .map_err(|text| format!("{}: sense data: {text}", self.command.name))
     }

@@ -94,6 +94,7 @@ impl Request {
                 scsi_status: &raw mut block.ScsiStatus,
                 cdb: (&raw const block.Cdb).cast(),
                 sense: block.SenseInfoBuffer.cast(),
+                sense_length: &raw mut block.SenseInfoBufferLength,
                 cdb_bytes: block.CdbLength.min(block.Cdb.len() as u8),
                 sense_bytes: block.SenseInfoBufferLength,
             }
@@ -276,13 +277,8 @@ impl<C: Copy + Send + 'static> Srb<C> for DumpSrb<C> {
 
     fn write_sense(&mut self, sense: &[u8]) -> usize {
         let parts = self.extension().request.parts;
-        if parts.sense.is_null() {
-            return 0;
-        }
-        let length = sense.len().min(usize::from(parts.sense_bytes));
-        // SAFETY: the request's sense buffer has room for `sense_bytes`, and it is not part of `sense`.
-        unsafe { ptr::copy_nonoverlapping(sense.as_ptr(), parts.sense, length) };
-        length
+        // SAFETY: the parts of this request, which is not completed as long as it is borrowed.
+        unsafe { parts.write_sense(sense) }
     }
 
     /// The copy that writes the dump is not asked.
