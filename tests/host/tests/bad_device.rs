@@ -57,7 +57,7 @@ fn a_device_that_cannot_be_driven_is_declined_with_the_reason() {
 }
 
 #[test]
-fn a_reset_that_never_ends_is_given_up_after_a_second() {
+fn a_reset_that_never_ends_is_given_up_after_five_seconds() {
     let machine = Machine::new(Disk::new(64), Options::default());
     machine.device.lie(Lie::ResetNeverEnds);
     let port = machine.port.clone();
@@ -66,7 +66,7 @@ fn a_reset_that_never_ends_is_given_up_after_a_second() {
 
     let event = found.err().expect("the device does not come up").0;
     assert_eq!((event.part, event.number >> 16), (LogPart::Transport, 6));
-    assert_eq!(port.stalled_microseconds(), 1_000_000);
+    assert_eq!(port.stalled_microseconds(), 5_000_000);
 }
 
 #[test]
@@ -146,8 +146,9 @@ fn every_lie_about_a_used_buffer_is_logged_and_answered_with_a_reset() {
 
             let log = bench.port.log_entries();
             assert_eq!((log[0].part, log[0].number >> 16), (LogPart::Queue, code), "{lie:?}");
-            assert_eq!(log[1], LogEvent { part: LogPart::Reset, number: 2 });
-            assert_eq!(bench.port.traces(), [(log[0], TraceLevel::Error), (log[1], TraceLevel::Warning)]);
+            assert_eq!(log.len(), 1, "the reset that follows is no news of its own");
+            let reset = LogEvent { part: LogPart::Reset, number: 2 };
+            assert_eq!(bench.port.traces(), [(log[0], TraceLevel::Error), (reset, TraceLevel::Warning)]);
             let completed = bench.port.take_completed();
             let mut tags: Vec<u64> = completed.iter().map(|one| one.tag).collect();
             tags.sort_unstable();

@@ -138,11 +138,13 @@ fn an_hba_writes_the_dump_to_the_unit_it_is_told() {
 #[test]
 fn the_device_is_reset_before_anything_else_and_waited_for() {
     let (machine, _) = crashed(Options::default(), 1);
-    machine.device.set_slow_reset(20);
+    // The time of one that takes some seconds.
+    machine.device.set_slow_reset(600);
 
     let bench: DiskBench = dump(machine);
 
-    assert!(bench.port.stalled_microseconds() >= 20_000);
+    let waited = bench.port.stalled_microseconds();
+    assert!((3_000_000..3_500_000).contains(&waited), "{waited}");
     bench.device.assert_no_violations();
 }
 
@@ -155,7 +157,7 @@ fn a_device_that_does_not_end_its_reset_is_declined_within_bounds() {
     let found = machine.find::<viostor::Viostor>();
 
     assert!(found.is_err());
-    assert!(port.stalled_microseconds() <= 2_000_000);
+    assert!(port.stalled_microseconds() <= 6_000_000);
 }
 
 #[test]

@@ -244,7 +244,7 @@ pub const RULES: &[Rule] = &[
         "interrupt routines and DPCs are short, counted in instructions",
         "guidelines-for-writing-dpc-routines.md",
     ),
-    rule("stall-too-long", "a stall is short", "nf-storport-storportstallexecution.md"),
+    rule("stall-too-long", "a stall is shorter than a millisecond", "nf-storport-storportstallexecution.md"),
     rule("interrupt-storm", "an interrupt of the device is claimed", "nc-storport-hw_interrupt.md"),
     rule("time-limit", "a run comes to its end", ""),
     // Others.
@@ -260,6 +260,11 @@ pub const RULES: &[Rule] = &[
     ),
     rule("unknown-notification", "the notification exists", "nf-storport-storportnotification.md"),
     rule("unknown-lock", "the lock exists", "nf-storport-storportacquirespinlock.md"),
+    rule(
+        "log-event-details",
+        "what goes to the system log says what it is",
+        "ns-storport-_stor_log_event_details.md",
+    ),
     rule("lock-count", "few locks are held at once", ""),
 ];
 

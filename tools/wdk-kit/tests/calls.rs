@@ -46,6 +46,10 @@ fn facts() -> BTreeMap<(String, String), Vec<String>> {
         functions.into_values().flatten().map(|fact| ((fact.through, fact.code), fact.arguments)).collect();
     // No inline function: miniports call it themselves (nf-storport-storportnotification.md).
     facts.insert((VARIADIC[0].into(), "RequestComplete".into()), vec!["PSCSI_REQUEST_BLOCK Srb".into()]);
+    facts.insert(
+        (VARIADIC[0].into(), "RequestTimerCall".into()),
+        vec!["PHW_TIMER HwStorTimer".into(), "ULONG MiniportTimerValue".into()],
+    );
     facts
 }
 

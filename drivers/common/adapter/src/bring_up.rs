@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use storport::port::LogPart;
 use storport::{DpcKind, Interrupts, LogEvent, Port};
-use virtio::transport::TransportError;
+use virtio::transport::{Acknowledged, TransportError};
 
 use crate::protocol::Protocol;
 use crate::queues::AllPaths;
@@ -12,8 +12,9 @@ use crate::routing::Routing;
 use crate::state::State;
 use crate::{Adapter, Request};
 
-/// Time between two looks at the status register during a reset, in microseconds.
-const RESET_POLL_MICROSECONDS: u32 = 1000;
+/// Time between two looks at the status register during a reset, in microseconds: less than a millisecond
+/// (nf-storport-storportstallexecution.md).
+pub(crate) const RESET_POLL_MICROSECONDS: u32 = 500;
 
 /// How often a callback at DIRQL tries for the queues' locks, and how long it waits in between, in microseconds.
 const LOCK_TRIES: u32 = 1000;
@@ -44,7 +45,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if self.state.set(State::Stopped)
             && let Err(error) = self.reset_device()
         {
-            self.port.log(LogEvent { part: LogPart::Transport, number: error.code() });
+            self.note(LogEvent { part: LogPart::Transport, number: error.code() });
             // Of a device that is gone, whoever looks at it next finds out.
             if error != TransportError::Removed {
                 let _ = self.cut_off();
@@ -56,13 +57,14 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         match self.start_at_dirql(None) {
             Ok(()) => true,
             Err(event) => {
-                self.port.log(event);
+                self.note(event);
                 false
             }
         }
     }
 
-    /// Starts the device, with other interrupts if there are any.
+    /// Starts the device, with other interrupts if there are any. One that is still in its reset is started when that has
+    /// ended, and until then requests wait: for the port driver the adapter is there.
     fn start_at_dirql(&self, routing: Option<Routing>) -> Result<(), LogEvent> {
         let mut paths =
             self.try_lock_all().ok_or(LogEvent { part: LogPart::Reset, number: LOCK_NOT_FREE })?;
@@ -71,14 +73,28 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
         // The port driver's own word ends the stop.
         self.state.set(State::Failed);
-        self.bring_up(&mut paths)?;
-        // Requests that came while the device was stopped wait in the backlog.
+        match self.bring_up(&mut paths) {
+            Ok(()) => self.start_waiting(&paths),
+            Err(event) if self.is_reset_under_way() => {
+                // The DPC that reports it looks at the device as well.
+                self.note(event);
+            }
+            Err(event) => return Err(event),
+        }
+        Ok(())
+    }
+
+    /// Requests that came while the device did not run wait in the backlog.
+    pub(crate) fn start_waiting(&self, paths: &AllPaths<'_, Request<P, D>, D>) {
+        // In dump mode the next poll starts them.
+        if self.polled {
+            return;
+        }
         for (queue, path) in (0..).zip(paths.iter()) {
             if !path.backlog.is_empty() {
                 self.port.issue_dpc(DpcKind::RequestQueue(queue));
             }
         }
-        Ok(())
     }
 
     /// Tries for the queues' locks, within bounds. Waiting for them without a bound could be for ever: this runs under
@@ -92,8 +108,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     /// Resets the device and waits, within bounds, until it says that it is done.
-    pub(crate) fn reset_device(&self) -> Result<(), TransportError> {
-        self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS)).map(drop)
+    pub(crate) fn reset_device(&self) -> Result<Acknowledged<'_, P::Bar>, TransportError> {
+        let reset = self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS));
+        let under_way = matches!(reset, Err(TransportError::ResetTimedOut { .. }));
+        self.reset_under_way.store(under_way, Ordering::Release);
+        reset
     }
 
     /// Starts the device from scratch. Requests still in the ring go to the backlog.
@@ -102,7 +121,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         let state = if started.is_ok() { State::Running } else { State::Failed };
         // A stop that came meanwhile may have been done with its own reset before this one's DRIVER_OK.
         if !self.state.set_unless_stopped(state) && started.is_ok() && self.state.get() == State::Stopped {
-            let _ = self.reset_device();
+            let _ = self.reset_device().map(drop);
         }
         started
     }
@@ -118,15 +137,14 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if !self.polled {
             self.device.set_messages_in_use(plan.configuration().is_some());
         }
-        let device =
-            self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS)).map_err(|error| {
-                // It may still have requests that were ended without it, and whoever gave it its power or its resources
-                // again may have given it memory as well.
-                if error != TransportError::Removed {
-                    let _ = self.cut_off();
-                }
-                transport(error)
-            })?;
+        let device = self.reset_device().map_err(|error| {
+            // It may still have requests that were ended without it, and whoever gave it its power or its resources
+            // again may have given it memory as well.
+            if error != TransportError::Removed {
+                let _ = self.cut_off();
+            }
+            transport(error)
+        })?;
         self.give_memory_back()?;
         let device = device.negotiate(self.features | D::CHANGEABLE).map_err(transport)?;
         let features = device.features();

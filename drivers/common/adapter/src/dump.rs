@@ -19,12 +19,16 @@ use crate::{Adapter, Request};
 impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Completes what the device has finished.
     pub(crate) fn take_finished(&self) {
-        if self.state.get() == State::Gone {
-            self.device_gone();
-        } else {
-            // What is not there yet is found by the next call.
-            self.drain_and(0, |_| false);
+        match self.state.get() {
+            State::Gone => {
+                self.device_gone();
+                return;
+            }
+            State::Failed => self.come_back(),
+            State::Stopped | State::Running | State::Faulty => {}
         }
+        // What is not there yet is found by the next call.
+        self.drain_and(0, |_| false);
     }
 
     /// Says what another copy of the driver will be able to do in dump mode.

@@ -10,11 +10,13 @@ use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat, Slot};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
+use crate::bring_up::RESET_POLL_MICROSECONDS;
 use crate::build_io::Command;
 use crate::extent::{Extent, Share};
 use crate::parameters::Parameters;
 use crate::protocol::{Limits, Probe, Protocol};
 use crate::queues::{MAX_QUEUES, Path, Queues};
+use crate::report::Noted;
 use crate::request_path::RequestPath;
 use crate::routing::{Routing, RoutingCell};
 use crate::scratch::ScratchPool;
@@ -26,6 +28,9 @@ const WORD_BYTES: usize = 8;
 
 /// A buffer of one page that starts inside a page is two segments; a device that takes fewer cannot be served.
 const MIN_SEGMENTS: u16 = 2;
+
+/// How much longer than elsewhere a reset is waited for between two looks when the adapter is being found.
+const STALLS_WHEN_FOUND: u32 = 10;
 
 /// Log numbers of [`LogPart::Configuration`] that the adapter itself gives; protocols count from 100.
 mod declined {
@@ -69,6 +74,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             routing: RoutingCell::new(Routing::NONE),
             state: StateCell::new(State::Stopped),
             bus_master_off: AtomicBool::new(!is_bus_master(&config_space)),
+            reset_under_way: AtomicBool::new(false),
+            noted: Noted::new(),
             queues,
         })
     }
@@ -229,7 +236,9 @@ fn look_at<P: Port, D: Protocol>(
     extent: &Extent,
     (wanted_queues, place): (u16, (u32, u32)),
 ) -> Result<Found<D>, Declined> {
-    let negotiating = device.reset(&mut || port.stall(1000)).map_err(transport)?;
+    // At PASSIVE_LEVEL there is time: a device is waited for that takes some seconds, as only now it tells what it is.
+    let mut wait = || (0..STALLS_WHEN_FOUND).for_each(|_| port.stall(RESET_POLL_MICROSECONDS));
+    let negotiating = device.reset(&mut wait).map_err(transport)?;
     let wanted = negotiating.offered() & (extent.features | D::FEATURES);
     let ready = negotiating.negotiate(wanted).map_err(transport)?;
     let features = ready.features();

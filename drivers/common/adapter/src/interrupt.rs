@@ -34,6 +34,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// The configuration or the device status changed, or the device was found to be gone.
     pub(crate) fn configuration_changed(&self) {
+        self.report_noted();
         match self.state.get() {
             State::Gone => {
                 self.device_gone();
@@ -41,7 +42,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             }
             // The DPC is later than the stop: the device may be without power, or its registers without an address.
             State::Stopped => return,
-            State::Running | State::Faulty | State::Failed => {}
+            State::Failed => {
+                self.come_back();
+                return;
+            }
+            State::Running | State::Faulty => {}
         }
         let status = self.device.status();
         if status.is_removed() {

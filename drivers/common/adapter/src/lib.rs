@@ -59,6 +59,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use extent::Extent;
 use queues::Queues;
+use report::Noted;
 use routing::RoutingCell;
 use state::StateCell;
 use storport::{
@@ -87,6 +88,10 @@ pub struct Adapter<P: Port, D: Protocol> {
     /// Bus Master is off: the device was kept from memory because it does not end its reset, or was found so. Changed by
     /// what resets or starts the device only, of which the port driver lets one run at a time.
     bus_master_off: AtomicBool,
+    /// The device was told to reset itself, and had not done so when it was looked at last.
+    reset_under_way: AtomicBool,
+    /// What is to be told as soon as that can be done.
+    noted: Noted,
     queues: Queues<Request<P, D>, D>,
 }
 

@@ -92,13 +92,13 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         match state {
             State::Running => {}
             // The port driver starts nothing on a stopped adapter; a request that slips in waits for the restart. What comes
-            // before the reset of a faulty device ends with it, and is sent again: no class driver does that for a device
-            // that is not there.
-            State::Stopped | State::Faulty => {
+            // before the reset of a faulty device ends with it, and is sent again. What comes to one that failed waits until
+            // it is back.
+            State::Stopped | State::Faulty | State::Failed => {
                 self.backlog.push_back(srb);
                 return Started::Taken(None);
             }
-            State::Failed | State::Gone => {
+            State::Gone => {
                 return Started::Refused(srb, Completion::failed(SrbStatus::NO_DEVICE));
             }
         }

@@ -5,11 +5,17 @@
 //! First the device, then the requests: until the device has been reset it may still write to their memory. A device
 //! that does not come back from its reset is kept from memory by other means: with Bus Master off, its PCI function issues
 //! no memory request, whatever its virtio side is doing. Then the requests end as well, which is what StorPort expects of
-//! HwStorResetBus (nc-storport-hw_reset_bus.md), and the adapter stays failed. That the device still believes to have them
-//! does no harm: of a failed adapter nobody looks at the ring, and the reset that puts an end to that empties it.
+//! HwStorResetBus (nc-storport-hw_reset_bus.md), and the adapter is failed. That the device still believes to have them
+//! does no harm: of a failed adapter nobody looks at the ring, and the start that puts an end to that empties it.
 //!
 //! Should Bus Master not go off either, the requests stay where they are: losing them would be forgetting memory that is
 //! still being written to. The port driver's next reset tries again.
+//!
+//! A failed adapter comes back by itself: a timer has the device looked at until it can be started. The requests that a
+//! reset ended come again, as BUS_RESET tells their senders, and they do so at once and four times only (classpnp's
+//! ClassInterpretSenseInfo and MAXIMUM_RETRIES). So those that come to a failed adapter are not sent back again: they wait
+//! here until the device runs, or until their own time is over and the port driver resets the bus. That way a device may
+//! take minutes.
 
 use core::sync::atomic::Ordering;
 
@@ -36,6 +42,9 @@ pub(crate) enum Reason {
     /// An earlier reset, which was given up, has ended after all.
     EarlierResetEnded = 4,
 }
+
+/// Time between two looks at a device that has failed, in microseconds.
+const LOOK_AGAIN_MICROSECONDS: u32 = 100_000;
 
 /// Log numbers of [`LogPart::Reset`] about a device that does not end its reset; reasons count from 1.
 mod number {
@@ -69,7 +78,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             return false;
         }
         match self.reset_device() {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(TransportError::Removed) => {
                 drop(paths);
                 self.device_found_gone();
@@ -78,6 +87,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             Err(error) => {
                 self.report(LogEvent { part: LogPart::Transport, number: error.code() });
                 self.end_without_reset(paths);
+                self.look_later();
                 return false;
             }
         }
@@ -89,6 +99,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             Ok(()) => true,
             Err(event) => {
                 self.report(event);
+                self.look_later();
                 false
             }
         }
@@ -113,7 +124,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Keeps a device from memory that does not end its reset. Also when that was done before: whoever gave it its power
     /// or its resources meanwhile may have set the bit again.
     pub(crate) fn cut_off(&self) -> CutOff {
-        let log = |number| self.port.log(LogEvent { part: LogPart::Reset, number });
+        let log = |number| self.note(LogEvent { part: LogPart::Reset, number });
         match self.port.bus_master(false) {
             Ok(()) => {
                 self.bus_master_off.store(true, Ordering::Release);
@@ -131,13 +142,48 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    /// Starts a device whose reset was given up and has ended since; returns whether it works. Nobody else asks after it: its
-    /// requests have ended, so none of them is late any more, and StorPort has no reason for another reset.
-    pub(crate) fn comes_back(&self) -> bool {
-        self.state.get() == State::Failed
-            && self.bus_master_off.load(Ordering::Acquire)
-            && self.device.status().is_empty()
-            && self.reset(Reason::EarlierResetEnded)
+    /// Whether the device has not ended a reset that it was told to do.
+    pub(crate) fn is_reset_under_way(&self) -> bool {
+        self.reset_under_way.load(Ordering::Acquire)
+    }
+
+    /// Starts a failed device, if that works by now, and the requests that have waited for it.
+    pub(crate) fn come_back(&self) {
+        let status = self.device.status();
+        if status.is_removed() {
+            self.device_found_gone();
+            return;
+        }
+        // A reset that is under way is not begun anew.
+        if self.is_reset_under_way() && !status.is_empty() {
+            self.look_later();
+            return;
+        }
+        let mut paths = self.queues.lock_all();
+        // Meanwhile the port driver may have reset or stopped it.
+        if self.state.get() != State::Failed {
+            return;
+        }
+        let started = self.bring_up(&mut paths);
+        if started.is_ok() {
+            self.start_waiting(&paths);
+        }
+        drop(paths);
+        match started {
+            Ok(()) => {
+                let number = Reason::EarlierResetEnded as u32;
+                self.report(LogEvent { part: LogPart::Reset, number });
+            }
+            // Why is in the log since the first time.
+            Err(_) => self.look_later(),
+        }
+    }
+
+    /// Has the configuration DPC run after a while, which then finds a failed adapter.
+    fn look_later(&self) {
+        if !self.polled {
+            self.port.look_later(LOOK_AGAIN_MICROSECONDS);
+        }
     }
 
     /// Gives the device memory again. Only after it has ended its reset: before, it may still have the requests that

@@ -92,13 +92,13 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         self.queues.get(queue).unwrap_or(self.queues.first())
     }
 
-    /// A request that was refused, unless that was for a reset that has ended since, or because a start with fewer interrupts
-    /// took the queue out of use between the choice and its lock. The first queue is in use whenever the device is.
+    /// A request that was refused, unless that was because a start with fewer interrupts took the queue out of use between
+    /// the choice and its lock. The first queue is in use whenever the device is.
     #[cold]
     fn refuse_or_start_again(&self, mut srb: Request<P, D>, refusal: Completion) {
         forget_scratch(&mut srb);
         let path = self.queues.first();
-        let started = if refusal == UNUSED || self.comes_back() {
+        let started = if refusal == UNUSED {
             path.lock().start(&self.protocol, self.state.get(), srb)
         } else {
             Started::Refused(srb, refusal)

@@ -12,9 +12,10 @@ pub(crate) enum State {
     Running = 1,
     /// The device broke its rules, and the reset that follows has not begun: requests wait for it.
     Faulty = 2,
-    /// The device did not come back from a reset; requests are refused until a reset helps.
+    /// The device has not come back from a reset or a start yet. It is looked at again and again, and requests wait for it.
     Failed = 3,
-    /// The device is gone: requests are refused, for ever.
+    /// The device is gone: requests are refused, for ever. Nothing else may end one so: a class driver does not try again
+    /// what ended with NO_DEVICE (classpnp's ClassInterpretSenseInfo), and Windows ends when it is told so of its boot disk.
     Gone = 4,
 }
 

@@ -21,7 +21,7 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// `start_io` before this returns.
     fn complete<C: Copy + Send + 'static>(&self, srb: Self::Srb<C>, completion: Completion);
 
-    /// Busy-waits. IRQL: any. Meant for waits of up to a millisecond between two looks at a register.
+    /// Busy-waits, for less than a millisecond (nf-storport-storportstallexecution.md). IRQL: any.
     fn stall(&self, microseconds: u32);
 
     /// Says that the state of logical unit 0 of target 0 has changed, so that Windows looks at it again
@@ -30,6 +30,10 @@ pub trait Port: Clone + Send + Sync + 'static {
 
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);
+
+    /// Queues the DPC of [`DpcKind::Configuration`] after some time, of which there is one at a time: another one takes its
+    /// place. Not in dump mode. IRQL: up to DISPATCH_LEVEL.
+    fn look_later(&self, microseconds: u32);
 
     /// Has requests started on as many processors at once as there are request queues, and each announced by the message of
     /// its queue where it was started, as far as the port driver can do that. Only in
@@ -56,7 +60,8 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// (nf-storport-storportsetunitattributes.md). IRQL: any.
     fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes);
 
-    /// Writes an entry to the system event log. IRQL: any up to the interrupt's.
+    /// Writes an entry to the system event log: something is wrong. IRQL: up to DISPATCH_LEVEL
+    /// (nf-storport-storportlogsystemevent.md).
     fn log(&self, event: LogEvent);
 
     /// Tells those who trace the port driver (ETW, channel "Microsoft-Windows-Storage-Storport/Diagnose"); does nothing when
@@ -122,9 +127,24 @@ impl LogEvent {
     pub const fn code(&self) -> u32 {
         ((self.part as u32) << 24) | (self.number & 0x00ff_ffff)
     }
+
+    /// The entry with this unique id.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        let part = match code >> 24 {
+            1 => LogPart::Transport,
+            2 => LogPart::Queue,
+            3 => LogPart::Configuration,
+            4 => LogPart::Reset,
+            5 => LogPart::Parameter,
+            _ => return None,
+        };
+        Some(Self { part, number: code & 0x00ff_ffff })
+    }
 }
 
 /// Part of a driver that writes log entries.
+///
+/// None has the number 0: then a code of 0 is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LogPart {
@@ -159,9 +179,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_descriptions_are_short_enough_for_a_trace() {
+    fn the_descriptions_are_short_enough_for_a_trace_and_each_code_is_one_event() {
         use LogPart::{Configuration, Parameter, Queue, Reset, Transport};
+        assert_eq!(LogEvent::from_code(0), None);
         for part in [Transport, Queue, Configuration, Reset, Parameter] {
+            let event = LogEvent { part, number: 0x12_3456 };
+            assert_eq!(LogEvent::from_code(event.code()), Some(event));
             assert!(part.description().is_ascii());
             assert!(part.description().len() < 32, "{}", part.description());
         }

@@ -96,8 +96,8 @@ misdeeds! {
     ForeignRegisters = 16 at FindAdapter,
     /// Does not come back.
     RunsForEver = 17 at StartIo,
-    /// Waits for ten seconds without letting go.
-    StallsForTenSeconds = 18 at StartIo,
+    /// Waits for a whole millisecond without letting go.
+    StallsForAMillisecond = 18 at StartIo,
     /// Asks StorPort for something that there is not.
     UnknownNotification = 19 at StartIo,
     /// Sets a queue depth of nothing.
@@ -194,6 +194,8 @@ misdeeds! {
     BusyWithoutLength = 65 at StartIo,
     /// Gives a request back with the status that is StorPort's own.
     InternalError = 66 at StartIo,
+    /// Logs something that does not say what it is.
+    EmptyLogEvent = 67 at StartIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -261,6 +263,15 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 (*srb).ScsiStatus = SCSISTAT_CHECK_CONDITION as u8;
             }
             Misdeed::CompletesPending => (*srb).SrbStatus = SRB_STATUS_PENDING as u8,
+            Misdeed::EmptyLogEvent => {
+                let mut details = [0_u64; 9];
+                StorPortExtendedFunction(
+                    _STORPORT_FUNCTION_CODE::ExtFunctionLogSystemEvent,
+                    extension,
+                    details.as_mut_ptr(),
+                    core::ptr::null_mut::<wdk_sys::ULONG>(),
+                );
+            }
             Misdeed::InternalError => (*srb).SrbStatus = SRB_STATUS_INTERNAL_ERROR as u8,
             Misdeed::BusyForEver => {
                 (*srb).SrbStatus = SRB_STATUS_BUSY as u8;
@@ -313,7 +324,7 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
             Misdeed::RunsForEver => loop {
                 core::hint::spin_loop();
             },
-            Misdeed::StallsForTenSeconds => StorPortStallExecution(10_000_000),
+            Misdeed::StallsForAMillisecond => StorPortStallExecution(1000),
             Misdeed::UnknownNotification => StorPortNotification(9999, extension),
             Misdeed::QueueDepthZero => {
                 StorPortSetDeviceQueueDepth(extension, 0, 0, 0, 0);
@@ -476,24 +487,24 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 let target = physical(extension, srb, (*srb).SrbExtension);
                 copy_later(extension, target, edu::TO_MEMORY);
                 complete(extension, srb);
-                wait_for_copy();
+                wait_for_copy(extension);
                 return true;
             }
             Misdeed::DmaToForeignMemory => {
                 let target = physical(extension, core::ptr::null_mut(), (&raw mut own.space).cast());
                 copy_later(extension, target, edu::TO_MEMORY);
-                wait_for_copy();
+                wait_for_copy(extension);
             }
             Misdeed::DmaAgainstDirection => {
                 let source = physical(extension, srb, (*srb).DataBuffer);
                 copy_later(extension, source, edu::FROM_MEMORY);
-                wait_for_copy();
+                wait_for_copy(extension);
             }
             Misdeed::DmaFromCompleted => {
                 let source = physical(extension, srb, (*srb).DataBuffer);
                 copy_later(extension, source, edu::FROM_MEMORY);
                 complete(extension, srb);
-                wait_for_copy();
+                wait_for_copy(extension);
                 return true;
             }
             Misdeed::KeepsRequest | Misdeed::ForgetsDump => return true,
@@ -594,10 +605,14 @@ unsafe fn copy_later(extension: PVOID, memory: u64, command: u64) {
     }
 }
 
-/// Until the device has done it.
-unsafe fn wait_for_copy() {
-    for _ in 0..3 {
-        unsafe { StorPortStallExecution(90_000) };
+/// Until the device has done it. Many short stalls would be the last that the stand's report has to tell.
+unsafe fn wait_for_copy(extension: PVOID) {
+    unsafe {
+        let own = &*extension.cast::<Extension>();
+        let command = own.registers.cast::<u8>().wrapping_add(edu::COMMAND).cast::<u64>();
+        while command.read_volatile() & edu::FROM_MEMORY != 0 {
+            core::hint::spin_loop();
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub const TABLE: &[(&str, Export)] = &[
     ("StorPortLogError", log_error),
     ("StorPortStallExecution", |a| {
         let time = a.get(0) & 0xFFFF_FFFF;
-        if time > 100_000 {
+        if time >= 1000 {
             crate::not_ok!(
                 "stall-too-long",
                 "StorPortStallExecution of {time} us in {}",

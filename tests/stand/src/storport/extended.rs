@@ -257,7 +257,24 @@ fn start_io_parameters(a: Arguments) -> u32 {
 /// LogSystemEvent(LogDetails, MaximumSize): STOR_LOG_EVENT_DETAILS.
 fn log_event(a: Arguments) -> u32 {
     const EVENT: &str = "StorPortLogSystemEvent";
+    /// STOR_CURRENT_LOG_INTERFACE_REVISION; its low byte may be a later one's.
+    const REVISION: u32 = 0x100;
+    /// `sizeof(STOR_LOG_EVENT_DETAILS)`, and what data and texts may be together (ns-storport-_stor_log_event_details.md).
+    const SIZE: u32 = 72;
+    const MOST_DATA: u32 = 150;
+    kernel::at_most(EVENT, irql::DISPATCH);
     let details: [u32; 11] = driver::read(EVENT, a.get(2));
+    let [revision, size, flags, association] = [0, 1, 2, 3].map(|field| details[field]);
+    if revision & !0xFF != REVISION || size != SIZE || flags != 0 || association > 2 {
+        crate::not_ok!(
+            "log-event-details",
+            "revision {revision:#x}, {size} bytes, flags {flags:#x}, association {association}"
+        );
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    if details[10] > MOST_DATA {
+        crate::not_ok!("log-event-details", "{} bytes of data", details[10]);
+    }
     let mut text = alloc::string::String::new();
     let count = driver::read::<u32>(EVENT, a.get(2) + 56).min(16);
     let list = driver::read::<u64>(EVENT, a.get(2) + 64);

@@ -764,7 +764,7 @@ typedef struct _STOR_LOG_EVENT_DETAILS {
     ULONG PathId;
     ULONG TargetId;
     ULONG LunId;
-    ULONG StorportSpecificErrorCode;
+    BOOLEAN StorportSpecificErrorCode;
     ULONG ErrorCode;
     ULONG UniqueId;
     ULONG DumpDataSize;

@@ -48,6 +48,7 @@ struct Record {
     traces: Vec<(LogEvent, TraceLevel)>,
     unit_attributes: Vec<(Address, UnitAttributes)>,
     stalls: u64,
+    timer: Option<u32>,
     unit_changes: usize,
     dump_mode: bool,
     parameters: Vec<(String, u32)>,
@@ -239,6 +240,15 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().unit_attributes.clone()
     }
 
+    /// Lets the time pass that the miniport wanted to be over before it looks again, and runs the DPCs that follow; returns the
+    /// time, if it was waiting for any.
+    pub fn run_timer<M: Miniport<Port = Self>>(&self, adapter: &M) -> Option<u32> {
+        let microseconds = self.record().timer.take()?;
+        self.issue_dpc(DpcKind::Configuration);
+        self.run_dpcs(adapter);
+        Some(microseconds)
+    }
+
     /// How long the miniport has busy-waited, in microseconds.
     pub fn stalled_microseconds(&self) -> u64 {
         self.record().stalls
@@ -252,6 +262,7 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     fn complete<C: Copy + Send + 'static>(&self, srb: FakeSrb<C>, completion: Completion) {
         use crate::srb::Srb;
         assert!(completion.transferred <= srb.data_length(), "more was transferred than asked for");
+        assert_ne!(completion.status.0 & 0x3f, 0x30, "SRB_STATUS_INTERNAL_ERROR is StorPort's");
         let completed = srb.finish(completion);
         assert_eq!(
             completion.autosense,
@@ -262,13 +273,13 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         record.completed.push(completed);
         let step = record.at_completion.take();
         drop(record);
-        assert_ne!(completion.status.0 & 0x3f, 0x30, "SRB_STATUS_INTERNAL_ERROR is StorPort's");
         if let Some(Step(step)) = step {
             step();
         }
     }
 
     fn stall(&self, microseconds: u32) {
+        assert!(microseconds < 1000, "a stall is shorter than a millisecond");
         let mut record = self.record();
         record.stalls += u64::from(microseconds);
         let step = record.at_stall.take();
@@ -290,6 +301,12 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         if !record.dpcs.contains(&kind) {
             record.dpcs.push(kind);
         }
+    }
+
+    fn look_later(&self, microseconds: u32) {
+        let mut record = self.record();
+        assert!(!record.dump_mode, "there are no timers in dump mode");
+        record.timer = Some(microseconds);
     }
 
     fn spread(&self, spread: &Spread) -> bool {

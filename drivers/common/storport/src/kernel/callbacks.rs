@@ -70,7 +70,7 @@ pub(super) unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(exten
     };
     let hw = HwDeviceExtension(extension);
     if let Err(event) = adapter.initialize(interrupts(hw)) {
-        KernelPort::new(hw).log(event);
+        KernelPort::new(hw).log_failed_start(event);
         return FALSE;
     }
     // SAFETY: the routine is for this miniport's adapters.
@@ -101,7 +101,9 @@ unsafe extern "C" fn passive_initialize<M: Miniport<Port = KernelPort>>(extensio
         // SAFETY: the object lives as long as the adapter.
         unsafe { calls::initialize_dpc(hw, header.dpc(index), Some(dpc::<M>)) };
     }
-    header.set_dpcs_ready();
+    if header.set_dpcs_ready() {
+        KernelPort::new(hw).issue_dpc(DpcKind::Configuration);
+    }
     TRUE
 }
 

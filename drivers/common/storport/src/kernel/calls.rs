@@ -10,9 +10,10 @@
 use wdk_sys::storage::{StorPortExtendedFunction, StorPortNotification};
 use wdk_sys::{
     _SCSI_NOTIFICATION_TYPE, _STORPORT_FUNCTION_CODE, LONG, PHW_DPC_ROUTINE, PHW_PASSIVE_INITIALIZE_ROUTINE,
-    PHW_STATE_CHANGE, PMESSAGE_INTERRUPT_INFORMATION, PPERF_CONFIGURATION_DATA, PSCSI_REQUEST_BLOCK,
-    PSTARTIO_PERFORMANCE_PARAMETERS, PSTOR_ADDRESS, PSTOR_DPC, PVOID, PWSTR, STOR_STATUS_NOT_IMPLEMENTED,
-    STORPORT_ETW_EVENT_OPCODE, STORPORT_ETW_LEVEL, ULONG, ULONG_PTR, ULONGLONG,
+    PHW_STATE_CHANGE, PHW_TIMER, PMESSAGE_INTERRUPT_INFORMATION, PPERF_CONFIGURATION_DATA,
+    PSCSI_REQUEST_BLOCK, PSTARTIO_PERFORMANCE_PARAMETERS, PSTOR_ADDRESS, PSTOR_DPC, PSTOR_LOG_EVENT_DETAILS,
+    PULONG, PVOID, PWSTR, STOR_STATUS_NOT_IMPLEMENTED, STORPORT_ETW_EVENT_OPCODE, STORPORT_ETW_LEVEL, ULONG,
+    ULONG_PTR, ULONGLONG,
 };
 
 use super::HwDeviceExtension;
@@ -25,6 +26,27 @@ use super::HwDeviceExtension;
 pub(super) unsafe fn request_complete(hw: HwDeviceExtension, srb: PSCSI_REQUEST_BLOCK) {
     // SAFETY: the caller's promise.
     unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::RequestComplete, hw.0, srb) };
+}
+
+/// `StorPortNotification` with `RequestTimerCall`, which has no function of its own in the header either: the routine is
+/// called once, after so many microseconds; 0 is never (nf-storport-storportnotification.md).
+///
+/// # Safety
+/// The routine must be right for this adapter.
+pub(super) unsafe fn request_timer(
+    hw: HwDeviceExtension,
+    hw_stor_timer: PHW_TIMER,
+    miniport_timer_value: ULONG,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        StorPortNotification(
+            _SCSI_NOTIFICATION_TYPE::RequestTimerCall,
+            hw.0,
+            hw_stor_timer,
+            miniport_timer_value,
+        );
+    }
 }
 
 /// `StorPortEnablePassiveInitialization`: whether the routine will be called. Only in `HwStorInitialize`.
@@ -213,6 +235,26 @@ pub(super) unsafe fn set_unit_attributes(
             hw.0,
             address,
             attributes,
+        )
+    }
+}
+
+/// `StorPortLogSystemEvent`. IRQL: up to DISPATCH_LEVEL.
+///
+/// # Safety
+/// The structure must be as large as it says, and what it points to must be there; the size may be null.
+pub(super) unsafe fn log_system_event(
+    hw: HwDeviceExtension,
+    log_details: PSTOR_LOG_EVENT_DETAILS,
+    maximum_size: PULONG,
+) -> ULONG {
+    // SAFETY: the caller's promise.
+    unsafe {
+        StorPortExtendedFunction(
+            _STORPORT_FUNCTION_CODE::ExtFunctionLogSystemEvent,
+            hw.0,
+            log_details,
+            maximum_size,
         )
     }
 }

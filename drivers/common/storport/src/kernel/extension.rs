@@ -39,6 +39,8 @@ pub(super) struct Header {
     found: AtomicBool,
     /// How many DPC objects are initialised: none, or all.
     dpcs_ready: AtomicUsize,
+    /// The configuration DPC was wanted before there was any.
+    early: AtomicBool,
     /// For how many request queues there are DPC objects; set when the adapter is about to be found.
     queues: AtomicUsize,
     dpcs: AtomicPtr<Dpc>,
@@ -88,8 +90,18 @@ impl Header {
         self.unit.get()
     }
 
-    pub(super) fn set_dpcs_ready(&self) {
-        self.dpcs_ready.store(self.dpcs(), Ordering::Release);
+    /// Returns whether the configuration DPC was wanted before.
+    pub(super) fn set_dpcs_ready(&self) -> bool {
+        self.dpcs_ready.store(self.dpcs(), Ordering::SeqCst);
+        self.early.swap(false, Ordering::SeqCst)
+    }
+
+    /// Notes that the configuration DPC is wanted, when there is none yet; it may have been made ready meanwhile.
+    pub(super) fn want_configuration_dpc(&self) -> Option<*mut STOR_DPC> {
+        self.early.store(true, Ordering::SeqCst);
+        // Either this sees that they are ready, or who made them ready sees that one is wanted.
+        let index = DpcKind::Configuration.index();
+        (index < self.dpcs_ready.load(Ordering::SeqCst)).then(|| self.dpc(index))
     }
 }
 
@@ -172,6 +184,7 @@ impl<M: Miniport> DeviceExtension<M> {
         // SAFETY: StorPort allocated the extension with this type's size, and no other callback runs.
         let this = unsafe { &mut *extension.cast::<Self>() };
         this.header.dpcs_ready.store(0, Ordering::Release);
+        this.header.early.store(false, Ordering::Release);
         if this.header.found.swap(false, Ordering::AcqRel) {
             // SAFETY: `found` was set, so the adapter is there; it no longer is, so it is not dropped twice.
             unsafe { this.adapter.assume_init_drop() };

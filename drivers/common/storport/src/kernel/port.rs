@@ -5,8 +5,9 @@ use core::ptr;
 use wdk_sys::ntddk::KeGetCurrentProcessorNumberEx;
 use wdk_sys::storage::{StorPortLogError, StorPortStallExecution};
 use wdk_sys::{
-    PERF_CONFIGURATION_DATA, PVOID, SP_INTERNAL_ADAPTER_ERROR, STARTIO_PERFORMANCE_PARAMETERS,
-    STATE_CHANGE_LUN, STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS,
+    _STOR_EVENT_ASSOCIATION_ENUM, BOOLEAN, PERF_CONFIGURATION_DATA, PVOID, SP_INTERNAL_ADAPTER_ERROR,
+    SP_PROTOCOL_ERROR, STARTIO_PERFORMANCE_PARAMETERS, STATE_CHANGE_LUN, STOR_CURRENT_LOG_INTERFACE_REVISION,
+    STOR_LOG_EVENT_DETAILS, STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS,
     STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS,
     ULONG,
 };
@@ -21,7 +22,7 @@ use super::srb::KernelSrb;
 use super::units;
 use super::{HwDeviceExtension, size_of_ulong};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port, Spread, TraceLevel, UnitAttributes};
+use crate::port::{LogEvent, LogPart, Port, Spread, TraceLevel, UnitAttributes};
 use crate::srb::{Address, Completion};
 
 /// STARTIO_PERFORMANCE_PARAMETERS as far as the channel's number ("STARTIO_PERFORMANCE_PARAMETERS").
@@ -59,6 +60,33 @@ impl KernelPort {
     pub(super) const fn new(hw: HwDeviceExtension) -> Self {
         Self { hw, function: None }
     }
+
+    /// Logs why HwStorInitialize failed. That is at DIRQL, where StorPortLogSystemEvent cannot be called, and nothing comes
+    /// after it in which it could: this is what StorPortLogError is still for.
+    pub(super) fn log_failed_start(&self, event: LogEvent) {
+        // SAFETY: the request may be null; address and codes are plain numbers.
+        unsafe {
+            StorPortLogError(self.hw.0, ptr::null_mut(), 0, 0, 0, SP_INTERNAL_ADAPTER_ERROR, event.code());
+        }
+    }
+}
+
+/// The text that the log shows, one of IoLogMsg.dll's: as one of StorPort's codes (`SP_*`) if the first is true, or the message
+/// itself.
+const fn error_code(part: LogPart) -> (bool, ULONG) {
+    /// IO_ERR_CONFIGURATION_ERROR of ntiologc.h: driver or hardware configuration error.
+    const CONFIGURATION_ERROR: ULONG = 0xc004_0003;
+    match part {
+        LogPart::Transport | LogPart::Reset => (true, SP_INTERNAL_ADAPTER_ERROR),
+        LogPart::Queue => (true, SP_PROTOCOL_ERROR),
+        LogPart::Configuration | LogPart::Parameter => (false, CONFIGURATION_ERROR),
+    }
+}
+
+/// `HwStorTimer`. StorPort holds the StartIo lock around it or does not, so it leaves the work to the DPC
+/// (nc-storport-hw_timer.md).
+unsafe extern "C" fn look_now(extension: PVOID) {
+    KernelPort::new(HwDeviceExtension(extension)).issue_dpc(DpcKind::Configuration);
 }
 
 impl KernelPort {
@@ -102,13 +130,23 @@ impl Port for KernelPort {
     fn issue_dpc(&self, kind: DpcKind) {
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
-        // A device may interrupt before there is anything to do; the work is found when the first request is started.
-        let Some(dpc) = header.ready_dpc(kind) else {
+        // Before the passive initialisation there are none. A request that is answered then was not StorPort's; what changed in
+        // the configuration, or that the device has to be looked at, is not said twice.
+        let ready = header.ready_dpc(kind).or_else(|| match kind {
+            DpcKind::Configuration => header.want_configuration_dpc(),
+            DpcKind::RequestQueue(_) => None,
+        });
+        let Some(dpc) = ready else {
             return;
         };
         let number: PVOID = ptr::without_provenance_mut(kind.index());
         // SAFETY: the object is initialised.
         unsafe { calls::issue_dpc(self.hw, dpc, number, ptr::null_mut()) };
+    }
+
+    fn look_later(&self, microseconds: u32) {
+        // SAFETY: the routine is for every adapter of ours.
+        unsafe { calls::request_timer(self.hw, Some(look_now), microseconds) };
     }
 
     /// Only what StorPort says it can do is asked for: one flag that it does not know fails them all
@@ -181,10 +219,18 @@ impl Port for KernelPort {
     }
 
     fn log(&self, event: LogEvent) {
-        // SAFETY: the request may be null; address and codes are plain numbers.
-        unsafe {
-            StorPortLogError(self.hw.0, ptr::null_mut(), 0, 0, 0, SP_INTERNAL_ADAPTER_ERROR, event.code());
-        }
+        let (of_storport, code) = error_code(event.part);
+        let mut details = STOR_LOG_EVENT_DETAILS {
+            InterfaceRevision: STOR_CURRENT_LOG_INTERFACE_REVISION,
+            Size: size_of_ulong::<STOR_LOG_EVENT_DETAILS>(),
+            EventAssociation: _STOR_EVENT_ASSOCIATION_ENUM::StorEventAdapterAssociation,
+            StorportSpecificErrorCode: BOOLEAN::from(of_storport),
+            ErrorCode: code,
+            UniqueId: event.code(),
+            ..Default::default()
+        };
+        // SAFETY: the structure is whole and has neither data nor texts; nobody wants to know how long those might be.
+        let _status = unsafe { calls::log_system_event(self.hw, &raw mut details, ptr::null_mut()) };
     }
 
     fn trace(&self, event: LogEvent, level: TraceLevel) {

@@ -8,7 +8,7 @@ use crate::spec::{DeviceStatus, Features};
 pub const RESET_POLLS: u32 = 1000;
 
 impl<B: Bar> Device<B> {
-    /// Resets the device (2.4) and acknowledges it. `stall` waits for about a millisecond; it is called at most
+    /// Resets the device (2.4) and acknowledges it. `stall` waits for some time; it is called at most
     /// [`RESET_POLLS`] times.
     ///
     /// # Errors

@@ -55,6 +55,9 @@ impl Port for DumpPort {
     /// There are none; the next poll finds the work.
     fn issue_dpc(&self, _kind: DpcKind) {}
 
+    /// Each poll looks.
+    fn look_later(&self, _microseconds: u32) {}
+
     /// There is one queue.
     fn spread(&self, _spread: &Spread) -> bool {
         false
