@@ -84,6 +84,11 @@ pub fn synchronize_cache() -> Command {
     command("SYNCHRONIZE CACHE", Direction::None, [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
+/// START STOP UNIT: start.
+pub fn start_unit() -> Command {
+    command("START STOP UNIT", Direction::None, [0x1B, 0, 0, 0, 1, 0])
+}
+
 /// READ or WRITE: the 10-byte form as class drivers do, the 16-byte form where the address or `wide` asks for it.
 pub fn transfer(write: bool, lba: u64, blocks: u32, wide: bool) -> Command {
     let direction = if write { Direction::Out } else { Direction::In };

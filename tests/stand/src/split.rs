@@ -1,5 +1,5 @@
-//! How a transfer is cut into requests, as the disk class driver does it: no longer than the adapter's maximum transfer
-//! length, no more pages than it has scatter/gather elements, whole logical blocks.
+//! How a transfer is cut into requests, as the class driver does it: no longer than the adapter's maximum transfer length,
+//! no more pages than it has scatter/gather elements, whole logical blocks.
 
 /// Limits of an adapter (PORT_CONFIGURATION_INFORMATION after HwStorFindAdapter).
 #[derive(Clone, Copy, Debug)]
@@ -21,25 +21,31 @@ pub struct Piece {
     pub length: u32,
 }
 
-/// Cuts `length` bytes at buffer offset `start` (within its first page) into pieces of whole blocks. Every page of a
-/// buffer may lie anywhere, so a piece has as many elements as it touches pages. `None` when not even one block fits.
+/// Most bytes of one request for a buffer that starts `start` bytes into a page. As classpnp has it (`HwMaxXferLen` in
+/// xferpkt.c, `ServiceTransferRequest` in class.c): one page less than the adapter can take, for a buffer may touch one more
+/// than it fills, and that page again for one that starts with a page.
+fn most(start: u32, limits: Limits) -> u64 {
+    let bytes = u64::from(limits.bytes);
+    let crossing = bytes.min(u64::from(limits.pages.saturating_sub(1)) * PAGE).max(PAGE);
+    if u64::from(start) % PAGE == 0 { bytes.min(crossing + PAGE) } else { crossing }
+}
+
+/// Cuts `length` bytes at buffer offset `start` (within its first page) into pieces of whole blocks, all of one length but
+/// the last. Every page of a buffer may lie anywhere, so a piece has as many elements as it touches pages. `None` when not
+/// even one block fits.
 pub fn pieces(start: u32, length: u32, block: u32, limits: Limits) -> Option<impl Iterator<Item = Piece>> {
-    let next = move |offset: u32| {
-        let first = u64::from(start) + u64::from(offset);
-        let room = (first / PAGE + u64::from(limits.pages)) * PAGE - first;
-        let most = room.min(u64::from(limits.bytes)).min(u64::from(length - offset)) as u32;
-        most - most % block
-    };
-    // A block at the worst place of a page must still fit.
+    // A block at the worst place of a page must still fit, and classpnp sends a page at once whatever the adapter says.
     let worst = u64::from(block).div_ceil(PAGE) + u64::from(u64::from(block) % PAGE != 1);
-    if block == 0 || limits.bytes < block || u64::from(limits.pages) < worst || !length.is_multiple_of(block)
+    let bytes = block.max(PAGE as u32);
+    if block == 0 || limits.bytes < bytes || u64::from(limits.pages) < worst || !length.is_multiple_of(block)
     {
         return None;
     }
+    let most = most(start, limits) / u64::from(block) * u64::from(block);
     let mut offset = 0;
     Some(core::iter::from_fn(move || {
         (offset < length).then(|| {
-            let piece = Piece { offset, length: next(offset) };
+            let piece = Piece { offset, length: most.min(u64::from(length - offset)) as u32 };
             offset += piece.length;
             piece
         })
@@ -60,9 +66,18 @@ mod tests {
     }
 
     #[test]
-    fn an_unaligned_buffer_needs_one_page_more() {
+    fn a_buffer_across_pages_has_a_page_less() {
         let found = all(512, 65536, 512, 1 << 20, 16).unwrap();
-        assert_eq!(found, [Piece { offset: 0, length: 65024 }, Piece { offset: 65024, length: 512 }]);
+        assert_eq!(found, [Piece { offset: 0, length: 61440 }, Piece { offset: 61440, length: 4096 }]);
+    }
+
+    #[test]
+    fn a_transfer_length_below_the_pages_decides() {
+        let lengths = |start| -> Vec<_> {
+            all(start, 20480, 512, 8192, 64).unwrap().iter().map(|piece| piece.length).collect()
+        };
+        assert_eq!(lengths(0), [8192, 8192, 4096]);
+        assert_eq!(lengths(4), [8192, 8192, 4096]);
     }
 
     #[test]
@@ -84,8 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn limits_too_small_for_one_block_are_refused() {
-        assert!(all(0, 4096, 4096, 2048, 8).is_none());
+    fn limits_too_small_for_a_block_or_a_page_are_refused() {
+        assert!(all(0, 8192, 8192, 4096, 8).is_none());
+        assert!(all(0, 4096, 512, 2048, 8).is_none());
         assert!(all(0, 4096, 4096, 8192, 1).is_none());
     }
 }

@@ -23,6 +23,7 @@ pub fn pass(unit: &Unit, options: &Options, random: u64) {
     let name = class::name(unit.address);
     let mut random = SplitMix64(random);
     let mut flights = Flights::new(unit.address, capacity.block_size, 1);
+    flights.capacity = Some(capacity);
     let step = port().config.alignment_mask + 1;
     let blocks = capacity.blocks.min(MOST);
     let (mut at, mut faults, mut text) = (0, 0u32, String::new());

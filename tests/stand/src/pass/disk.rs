@@ -90,6 +90,8 @@ impl<'a> Disk<'a> {
         }
         let inflight = options.inflight as usize;
         let alignment = port().config.alignment_mask;
+        let mut flights = Flights::new(unit.address, block, inflight);
+        flights.capacity = Some(capacity);
         Some(Disk {
             unit,
             name,
@@ -101,7 +103,7 @@ impl<'a> Disk<'a> {
             random: SplitMix64(random),
             generation: 0,
             areas,
-            flights: Flights::new(unit.address, block, inflight),
+            flights,
             inflight,
         })
     }

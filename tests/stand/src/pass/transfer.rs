@@ -1,4 +1,5 @@
-//! Transfers: a read or write of any size, split into requests as the class driver splits it, many at once.
+//! Transfers: a read or write of any size, many at once. The class driver splits it into requests, sends them again as often as
+//! Windows' does, and fails it otherwise ([`stand::class`], [`stand::split`]).
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -6,29 +7,15 @@ use alloc::vec::Vec;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use stand::scsi;
+use stand::class::{Next, Packet, RETRIES};
+use stand::scsi::{self, Capacity};
 use stand::split::{self, Limits};
-use stand::wdk::codes::*;
 
 use super::buffer::Buffer;
-use crate::scan::class::{Outcome, TIMEOUT};
+use crate::cpu::clock;
+use crate::scan::class::TIMEOUT;
 use crate::storport::request::Request;
 use crate::storport::{Address, port, queue};
-
-/// Times a request is sent again after a unit attention or a reset. The disk class driver stops after 8; it never meets
-/// resets as often as the suite `faults` sends them.
-const ATTEMPTS: u32 = 40;
-
-/// Whether an outcome says that something happened to the unit (a restart, a reset), not that the command failed.
-fn is_news(outcome: &Outcome, request: &Request) -> bool {
-    match outcome {
-        Outcome::Sense(sense) => sense.key == scsi::UNIT_ATTENTION,
-        _ => matches!(
-            request.answer.srb_status & 0x3F,
-            SRB_STATUS_BUS_RESET | SRB_STATUS_ABORTED | SRB_STATUS_TIMEOUT
-        ),
-    }
-}
 
 /// A transfer under way or done.
 pub struct Transfer {
@@ -52,8 +39,10 @@ pub struct Flights {
     limits: Limits,
     /// Seconds a request may take.
     pub timeout: u32,
-    /// Times a request is sent again after news.
-    pub attempts: u32,
+    /// Times a request is sent again at most; the class driver's [`RETRIES`] unless a suite wants fewer.
+    pub retries: u8,
+    /// What the unit said of its size.
+    pub capacity: Option<Capacity>,
     slots: Vec<Option<Transfer>>,
 }
 
@@ -73,7 +62,8 @@ impl Flights {
             block,
             limits,
             timeout: TIMEOUT,
-            attempts: ATTEMPTS,
+            retries: RETRIES,
+            capacity: None,
             slots: (0..slots).map(|_| None).collect(),
         }
     }
@@ -97,6 +87,7 @@ impl Flights {
             let data = buffer.part(piece.offset, piece.length);
             let mut request = Request::new(self.address, command, data, self.timeout);
             request.cookie = self.id << 32 | slot as u64;
+            request.packet = Packet::new(self.retries);
             requests.push(request);
             left += 1;
         }
@@ -133,20 +124,28 @@ impl Flights {
         for mut request in queue::take_done(|cookie| cookie >> 32 == self.id) {
             let slot = request.cookie as u32 as usize;
             let Some(transfer) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
-            let outcome = Outcome::of(&request.answer);
-            if is_news(&outcome, &request) && request.attempts < self.attempts {
-                request.attempts += 1;
-                queue::submit(request);
-                continue;
-            }
+            let next = {
+                let mut packet = request.packet;
+                let next = packet.ended(&request.ending(self.capacity));
+                request.packet = packet;
+                next
+            };
+            let status = match next {
+                Next::Again(seconds) => {
+                    request.not_before = clock::ticks() + u64::from(seconds) * 1000;
+                    queue::submit(request);
+                    continue;
+                }
+                Next::Ended(status) => status,
+            };
             transfer.left -= 1;
-            if !matches!(outcome, Outcome::Good) {
-                transfer.error.get_or_insert_with(|| alloc::format!("{}: {outcome}", request.text()));
-            } else if request.answer.transferred != request.data.length {
-                let text = request.text();
+            let text = || alloc::format!("{}: {}", request.text(), request.answer.text());
+            if !status.is_success() {
                 transfer.error.get_or_insert_with(|| {
-                    alloc::format!("{text}: only {} bytes moved", request.answer.transferred)
+                    alloc::format!("the class driver fails it with {:#010x}: {}", status.0, text())
                 });
+            } else if request.answer.transferred != request.data.length {
+                transfer.error.get_or_insert_with(|| alloc::format!("not all of it moved: {}", text()));
             }
             if transfer.left == 0 {
                 ended.extend(self.slots[slot].take().map(|transfer| (slot, transfer)));

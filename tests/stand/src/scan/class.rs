@@ -1,20 +1,19 @@
-//! One command at a time, as class drivers send them: unit attentions are cleared, "becoming ready" is waited for.
+//! One command at a time, as class drivers send them: again as often, and after as long, as [`stand::class`] has it.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use stand::class::{Next, Packet, RETRIES};
 use stand::scsi::{self, Command, Sense};
 use stand::wdk::codes::*;
 
-use crate::cpu::clock;
 use crate::memory::arena;
 use crate::storport::request::{Answer, Data, Request};
-use crate::storport::{Address, queue};
+use crate::storport::{Address, port, queue};
 
 /// Time-out of a command in seconds.
 pub const TIMEOUT: u32 = 8;
-const ATTEMPTS: u32 = 6;
 
 /// How a command ended.
 #[derive(Clone, Debug)]
@@ -71,9 +70,15 @@ pub fn send(address: Address, command: Command, length: u32) -> (Outcome, Vec<u8
         crate::stop!("no memory for a buffer")
     };
     let data = if length == 0 { Data::default() } else { Data { address: range.address, length } };
-    let mut result = (Outcome::Failed("not sent".into()), Vec::new());
-    for _ in 0..ATTEMPTS {
-        let request = queue::execute(Request::new(address, command, data, TIMEOUT));
+    let mut packet = Packet::default();
+    let result = loop {
+        let mut request = Request::new(address, command, data, TIMEOUT);
+        request.packet = packet;
+        let request = queue::execute(request);
+        if let Next::Again(seconds) = packet.ended(&request.ending(None)) {
+            queue::wait(u64::from(seconds) * 1000, || seconds == 0);
+            continue;
+        }
         let outcome = Outcome::of(&request.answer);
         let bytes = if matches!(outcome, Outcome::Good) && length > 0 {
             crate::memory::driver::bytes(
@@ -84,19 +89,8 @@ pub fn send(address: Address, command: Command, length: u32) -> (Outcome, Vec<u8
         } else {
             Vec::new()
         };
-        let again = match &outcome {
-            Outcome::Sense(sense) if sense.key == scsi::UNIT_ATTENTION => true,
-            Outcome::Sense(sense) if sense.key == scsi::NOT_READY && (sense.asc, sense.ascq) == (4, 1) => {
-                clock::stall(10_000);
-                true
-            }
-            _ => request.answer.srb_status & 0x3F == SRB_STATUS_BUS_RESET,
-        };
-        result = (outcome, bytes);
-        if !again {
-            break;
-        }
-    }
+        break (outcome, bytes);
+    };
     arena::release(range);
     result
 }
@@ -104,4 +98,32 @@ pub fn send(address: Address, command: Command, length: u32) -> (Outcome, Vec<u8
 /// TEST UNIT READY until the unit has no news.
 pub fn ready(address: Address) -> Outcome {
     send(address, scsi::test_unit_ready(), 0).0
+}
+
+/// One command to each disk while the queues are held: what the disk class driver does around a change of power (classpnp's
+/// power.c). Going down it is SYNCHRONIZE CACHE, coming up START STOP UNIT, which is also what meets the unit attention of a
+/// unit that was without power: no application's request does.
+pub fn to_all_disks(command: Command) {
+    let (disks, lenient) = {
+        let port = port();
+        (port.disks.clone(), port.ladder.lenient)
+    };
+    for address in disks {
+        // A device that is at fault may be as late as it likes; nobody waits for that again and again.
+        let (retries, timeout) = if lenient { (0, 2) } else { (RETRIES, TIMEOUT) };
+        let mut packet = Packet::new(retries);
+        let request = loop {
+            let mut request = Request::new(address, command, Data::default(), timeout);
+            (request.packet, request.urgent) = (packet, true);
+            let request = queue::execute(request);
+            match packet.ended(&request.ending(None)) {
+                Next::Again(seconds) => queue::wait(u64::from(seconds) * 1000, || seconds == 0),
+                Next::Ended(_) => break request,
+            };
+        };
+        let good = matches!(Outcome::of(&request.answer), Outcome::Good | Outcome::NoDevice);
+        if !good && !lenient {
+            crate::not_ok!("power-command", "{}: {}", request.text(), request.answer.text());
+        }
+    }
 }

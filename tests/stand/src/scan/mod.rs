@@ -43,6 +43,8 @@ pub fn scan() -> Vec<Unit> {
             }
         }
     }
+    port().disks =
+        units.iter().filter(|unit| unit.inquiry.device_type == DISK).map(|unit| unit.address).collect();
     crate::console::check(
         !units.is_empty(),
         "bus-scan",

@@ -1,7 +1,7 @@
 //! Stopping, restarting and resetting the adapter, and work for a passive moment.
 
+use stand::scsi;
 use stand::wdk::codes::*;
-
 use stand::wdk::srb::Extra;
 
 use super::request::{Data, Request};
@@ -12,7 +12,7 @@ use crate::cpu::{call, clock};
 use crate::kernel;
 use crate::memory::{PAGE, arena, driver};
 use crate::pci::{command, virtio};
-use crate::scan::class::name;
+use crate::scan::class::{self, name};
 
 const TYPES: u32 = 20;
 static SUPPORTED: Lock<[bool; TYPES as usize]> = Lock::new([false; TYPES as usize]);
@@ -132,9 +132,10 @@ fn give_power() {
     }
 }
 
-/// Power down: requests are drained and flushed, units and adapter told, the adapter stopped, and its power cut.
+/// Power down: requests are drained, disks and adapter flushed, units and adapter told, the adapter stopped, and its power cut.
 pub fn power_down() -> bool {
     hold();
+    class::to_all_disks(scsi::synchronize_cache());
     flush_units();
     tell_power(STOR_POWER_DEVICE_D3, STOR_POWER_ACTION_SLEEP);
     let good = stop();
@@ -163,6 +164,7 @@ pub fn power_up() -> bool {
     let good = restart();
     if good {
         tell_power(STOR_POWER_DEVICE_D0, STOR_POWER_ACTION_NONE);
+        class::to_all_disks(scsi::start_unit());
         let_go();
     }
     good

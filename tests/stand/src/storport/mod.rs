@@ -117,6 +117,8 @@ pub struct Port {
     pub work: VecDeque<(u64, u64, u64)>,
     /// Units seen.
     pub units: BTreeMap<Address, Unit>,
+    /// Units that the last bus scan found to be disks.
+    pub disks: Vec<Address>,
     /// Adapter paused until this tick; 0 when it is not.
     pub paused_until: u64,
     /// Adapter busy until this many requests have completed.

@@ -7,7 +7,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use stand::scsi::{self, Command, Direction};
+use stand::class::{Ending, Packet};
+use stand::scsi::{self, Capacity, Command, Direction};
 use stand::wdk::codes::*;
 use stand::wdk::config::{SCATTER_GATHER_HEADER, ScatterGatherElement};
 use stand::wdk::names;
@@ -44,6 +45,8 @@ pub struct Answer {
     pub srb_status: u8,
     /// SCSI status.
     pub scsi_status: u8,
+    /// SystemStatus, InternalStatus in the old block.
+    pub system_status: u32,
     /// DataTransferLength at completion.
     pub transferred: u32,
     /// Sense bytes, when AUTOSENSE_VALID is set.
@@ -111,8 +114,8 @@ pub struct Request {
     pub not_before: u64,
     /// Times it came back busy.
     pub retries: u32,
-    /// Times the class driver sent it again.
-    pub attempts: u32,
+    /// What the class driver has left for it.
+    pub packet: Packet,
     /// The time-out was noticed.
     pub overdue: bool,
     /// Storport's own, for no class driver.
@@ -142,7 +145,7 @@ impl Request {
             deadline: 0,
             not_before: 0,
             retries: 0,
-            attempts: 0,
+            packet: Packet::default(),
             overdue: false,
             internal: false,
             urgent: false,
@@ -167,6 +170,18 @@ impl Request {
     /// Address of the scatter/gather list.
     pub fn list(&self) -> u64 {
         self.srb() + LIST_AT
+    }
+
+    /// What came back, for the class driver.
+    pub fn ending(&self, capacity: Option<Capacity>) -> Ending<'_> {
+        Ending {
+            cdb: &self.command.cdb,
+            srb_status: self.answer.srb_status,
+            scsi_status: self.answer.scsi_status,
+            system_status: self.answer.system_status,
+            sense: self.answer.sense(),
+            capacity,
+        }
     }
 
     /// Whether an address lies in the memory that came with the request: SRB, sense buffer, list, extension.
@@ -260,18 +275,24 @@ impl Request {
         } else {
             (self.data.length, if mapped { self.data.address } else { 0 })
         };
+        // The class driver's last try asks for less (RetryTransferPacket in classpnp's retry.c).
+        let (queueing, tag) = if self.packet.plain {
+            (SRB_FLAGS_DISABLE_DISCONNECT | SRB_FLAGS_DISABLE_SYNCH_TRANSFER, u32::from(SP_UNTAGGED))
+        } else {
+            (SRB_FLAGS_QUEUE_ACTION_ENABLE, self.tag)
+        };
         let fill = Fill {
             function: self.function,
             address: self.address,
             cdb: self.command.cdb,
             cdb_length: if scsi { self.command.length } else { 0 },
-            flags: direction | SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE,
+            flags: direction | queueing | SRB_FLAGS_NO_QUEUE_FREEZE,
             length,
             data_buffer,
             sense_buffer: if scsi { self.srb() + SENSE_AT } else { 0 },
             sense_length: if scsi { SENSE } else { 0 },
             extension,
-            tag: self.tag,
+            tag,
             timeout: self.timeout,
             extra: self.extra,
         };
@@ -291,7 +312,7 @@ impl Request {
     /// Reads the miniport's answer out of the SRB and checks it, then takes the memory away.
     pub fn finish(&mut self, port: &mut Port) {
         let srb = self.srb();
-        let (status, scsi_status, transferred, sense_length, function) = if extended(port) {
+        let (status, scsi_status, transferred, sense_length, function, system_status) = if extended(port) {
             let block: StorageRequestBlock = driver::read("Storport", srb);
             if block.signature != SRB_SIGNATURE || block.srb_function != u32::from(self.function) {
                 crate::not_ok!(
@@ -301,11 +322,13 @@ impl Request {
                 );
             }
             let length = block.cdb.sense_info_buffer_length;
-            (block.srb_status, block.cdb.scsi_status, block.data_transfer_length, length, block.function)
+            let status = (block.srb_status, block.cdb.scsi_status);
+            (status.0, status.1, block.data_transfer_length, length, block.function, block.system_status)
         } else {
             let block: ScsiRequestBlock = driver::read("Storport", srb);
             let length = block.sense_info_buffer_length;
-            (block.srb_status, block.scsi_status, block.data_transfer_length, length, block.function)
+            let status = (block.srb_status, block.scsi_status);
+            (status.0, status.1, block.data_transfer_length, length, block.function, block.internal_status)
         };
         let expected = if extended(port) { SRB_FUNCTION_STORAGE_REQUEST_BLOCK } else { self.function };
         if function != expected {
@@ -315,7 +338,8 @@ impl Request {
         let scsi = self.function == SRB_FUNCTION_EXECUTE_SCSI;
         let scsi_status = if scsi { scsi_status } else { 0 };
         crate::report::completed(self.tag, status, transferred);
-        let mut answer = Answer { srb_status: status, scsi_status, transferred, sense: Vec::new() };
+        let mut answer =
+            Answer { srb_status: status, scsi_status, system_status, transferred, sense: Vec::new() };
         if scsi && status & SRB_STATUS_AUTOSENSE_VALID != 0 {
             answer.sense = driver::bytes("Storport", srb + SENSE_AT, usize::from(sense_length.min(SENSE)));
         }

@@ -57,9 +57,9 @@ pub fn run(_units: &[Unit], options: &Options) {
     let mut flights = Flights::new(UNIT, BLOCK, DEPTH);
     flights.timeout = TIMEOUT;
     // Where every request fails for ever, nobody waits for more than some of them.
-    let (attempts, count) =
+    let (retries, count) =
         if lasts { (0, COUNT / 4) } else { (3, COUNT.max(u64::from(options.moment) + WHILE)) };
-    flights.attempts = attempts;
+    flights.retries = retries;
     let mut random = SplitMix64(options.seed);
     let (mut started, mut good, mut failed, mut wrong) = (0, 0u64, 0u64, 0u64);
     let mut written = [[0u32; 64]; DEPTH];

@@ -71,6 +71,8 @@ impl Load {
                 .map(|slot| Slot { first: slot * share, generations: vec![0; share as usize], last: None })
                 .collect();
             let (path, target, lun) = unit.address;
+            let mut flights = Flights::new(unit.address, capacity.block_size, depth);
+            flights.capacity = Some(capacity);
             lanes.push(Lane {
                 name: class::name(unit.address),
                 block: capacity.block_size,
@@ -79,7 +81,7 @@ impl Load {
                 random: SplitMix64(random.word()),
                 generation: 0,
                 slots,
-                flights: Flights::new(unit.address, capacity.block_size, depth),
+                flights,
             });
         }
         let alignment = u64::from(port().config.alignment_mask) + 1;
@@ -96,7 +98,7 @@ impl Load {
     /// Sends no request a second time.
     pub fn try_once(&mut self) {
         for lane in &mut self.lanes {
-            lane.flights.attempts = 0;
+            lane.flights.retries = 0;
         }
     }
 
