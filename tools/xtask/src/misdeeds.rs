@@ -113,6 +113,7 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(65, "answers BUSY and says that nothing was moved", "busy-length"),
     misdeed(66, "completes with the status that is StorPort's own", "srb-internal-error"),
     misdeed(67, "logs something that does not say what it is", "log-event-details"),
+    with(70, "believes its extension when it starts again", "access-outside-allocation", &["suite=power"]),
     dma(80, "has the device write to memory that is not for devices"),
     dma(81, "has the device read what it is to write"),
     dma(82, "has the device read the data of a completed request"),
@@ -183,7 +184,13 @@ pub fn stage(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<
             Trial { words, ..Trial::new(&image, pci, None, if iommu { &behind_iommu } else { &machine }) };
         boot::boot(workspace, screen, (qemu, &options), &trial, Show::Progress)
     };
-    for (words, iommu) in [(&[][..], false), (&[], true), (&["suite=dump"], false), (&["suite=dump"], true)] {
+    for (words, iommu) in [
+        (&[][..], false),
+        (&[], true),
+        (&["suite=dump"], false),
+        (&["suite=dump"], true),
+        (&["suite=power"], false),
+    ] {
         let honest = commit(0, words, iommu)?;
         tally.expect(
             &format!("without a misdeed, {words:?}, IOMMU {iommu}: {:?} {:?}", honest.failed, honest.broken),

@@ -1,5 +1,6 @@
-//! A disk of 64 KiB that answers what a bus scan asks.
+//! A disk of 64 KiB that answers what a bus scan asks, and keeps what is written to it.
 
+use core::cell::UnsafeCell;
 use core::{ptr, slice};
 
 use wdk_sys::{
@@ -13,6 +14,14 @@ use crate::GOOD;
 
 const BLOCK: u32 = 512;
 const BLOCKS: u32 = 128;
+
+/// What is on the disk.
+struct Medium(UnsafeCell<[u8; (BLOCK * BLOCKS) as usize]>);
+
+// Requests come one after the other, in HwStorStartIo under StorPort's lock.
+unsafe impl Sync for Medium {}
+
+static MEDIUM: Medium = Medium(UnsafeCell::new([0; (BLOCK * BLOCKS) as usize]));
 
 /// Puts the answer into the request: data, lengths and status. The copy of the image that writes the dump is told the
 /// misdeed.
@@ -46,8 +55,8 @@ pub(crate) unsafe fn answer(srb: PSCSI_REQUEST_BLOCK, misdeed: u32) {
     let cdb = srb.Cdb;
     let mut page = [0_u8; 96];
     let length = match cdb[0] {
-        // TEST UNIT READY, SYNCHRONIZE CACHE
-        0x00 | 0x35 | 0x91 => 0,
+        // TEST UNIT READY, START STOP UNIT, SYNCHRONIZE CACHE
+        0x00 | 0x1b | 0x35 | 0x91 => 0,
         0x12 if cdb[1] & 1 == 0 => {
             page[..8].copy_from_slice(&[0, 0, 6, 2, 31, 0, 0, 2]);
             page[8..36].copy_from_slice(b"MISDEED Disk            0001");
@@ -95,11 +104,32 @@ pub(crate) unsafe fn answer(srb: PSCSI_REQUEST_BLOCK, misdeed: u32) {
             page[3] = 8;
             16
         }
-        // READ(10) and (16): zeros
-        0x28 | 0x88 => srb.DataTransferLength as usize,
+        0x28 | 0x2a | 0x88 | 0x8a => return unsafe { transfer(srb) },
         _ => return refuse(srb),
     };
     unsafe { give(srb, &page, length) };
+}
+
+/// READ and WRITE, (10) and (16), of blocks whose number has no more than 32 bits.
+unsafe fn transfer(srb: &mut wdk_sys::SCSI_REQUEST_BLOCK) {
+    let cdb = srb.Cdb;
+    let at = if cdb[0] < 0x80 { 2 } else { 6 };
+    let first = u32::from_be_bytes([cdb[at], cdb[at + 1], cdb[at + 2], cdb[at + 3]]);
+    let blocks = srb.DataTransferLength / BLOCK;
+    if first.checked_add(blocks).is_none_or(|end| end > BLOCKS) {
+        return refuse(srb);
+    }
+    // A crash leaves nobody who maps buffers.
+    if !srb.DataBuffer.is_null() {
+        unsafe {
+            let medium = MEDIUM.0.get().cast::<u8>().add((first * BLOCK) as usize);
+            let buffer = srb.DataBuffer.cast::<u8>();
+            let (from, to) = if cdb[0] & 2 == 0 { (medium, buffer) } else { (buffer, medium) };
+            ptr::copy(from, to, (blocks * BLOCK) as usize);
+        }
+    }
+    srb.ScsiStatus = SCSISTAT_GOOD as u8;
+    srb.SrbStatus = GOOD;
 }
 
 /// Copies an answer of `length` bytes, as much as was asked for.

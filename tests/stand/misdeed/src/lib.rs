@@ -49,6 +49,8 @@ struct Extension {
     asked: u32,
     /// Memory that is nothing.
     space: [u64; 64],
+    /// What an earlier start left here; null in a blank extension.
+    kept: PVOID,
     dpc: wdk_sys::STOR_DPC,
 }
 
@@ -75,7 +77,7 @@ pub unsafe extern "system" fn driver_entry(
         SrbExtensionSize: 64,
         NumberOfAccessRanges: 6,
         FeatureSupport: wdk_sys::STOR_FEATURE_DUMP_POINTERS,
-        MapBuffers: wdk_sys::STOR_MAP_ALL_BUFFERS as u8,
+        MapBuffers: wdk_sys::STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE as u8,
         NeedPhysicalAddresses: 1,
         TaggedQueuing: 1,
         AutoRequestSense: 1,
@@ -113,7 +115,10 @@ unsafe extern "C" fn find_adapter(
         let dump = (*configuration).DumpMode != 0;
         // The copy that ran before the crash says it: the registry is out of reach.
         let misdeed = if dump { (*configuration).MiniportDumpData as u32 } else { registry_value(extension) };
+        // In a dump the extension is another copy's.
+        let kept = if dump { ptr::null_mut() } else { (*extension.cast::<Extension>()).kept };
         extension.cast::<Extension>().write(Extension {
+            kept,
             misdeed,
             dump,
             registers: map_registers(extension, configuration),

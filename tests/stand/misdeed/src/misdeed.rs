@@ -196,6 +196,8 @@ misdeeds! {
     InternalError = 66 at StartIo,
     /// Logs something that does not say what it is.
     EmptyLogEvent = 67 at StartIo,
+    /// Finds its extension as it left it when it starts again, and believes all of it.
+    BelievesExtension = 70 at FindAdapter,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -301,6 +303,12 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
             }
             Misdeed::Recurses => {
                 recurse(core::hint::black_box(1_000_000));
+            }
+            Misdeed::BelievesExtension => {
+                if own.kept.is_null() {
+                    own.kept = StorPortGetUncachedExtension(extension, srb.cast(), 4096);
+                }
+                own.kept.cast::<u32>().write_volatile(1);
             }
             Misdeed::LateUncachedExtension => {
                 StorPortGetUncachedExtension(extension, core::ptr::null_mut(), 4096);

@@ -194,8 +194,8 @@ fn restart() -> bool {
     good
 }
 
-/// PnP takes the adapter's resources away and gives it others, here fewer messages: the miniport is stopped, everything
-/// that Storport gave it is gone, and it starts from HwStorFindAdapter on.
+/// PnP takes the adapter's resources away and gives it others, here fewer messages: the miniport is stopped, what Storport gave
+/// it is gone but for the device extension, and it starts from HwStorFindAdapter on.
 pub fn rebalance(messages: u16) {
     hold();
     flush_units();

@@ -157,13 +157,23 @@ pub(super) fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfi
     }
 }
 
+/// The device extension: allocated with the device, and freed when it is removed (any page of the interface, for instance
+/// nf-storport-storportpause.md). So it is there, as the miniport left it, when an adapter starts again.
+fn device_extension(hw: &HwInitializationData) -> u64 {
+    let kept = port().extension;
+    if kept != 0 {
+        return kept;
+    }
+    let size = u64::from(hw.device_extension_size).next_multiple_of(16).max(16);
+    let Some(range) = arena::scattered(size) else { crate::stop!("no memory for the device extension") };
+    // It ends where its pages end, so that the byte after it faults.
+    range.address + range.pages * PAGE - size
+}
+
 /// HwStorFindAdapter at PASSIVE_LEVEL (nc-storport-hw_find_adapter.md).
 pub fn find_adapter() {
     let hw = port().hw;
-    let size = u64::from(hw.device_extension_size).next_multiple_of(16).max(16);
-    let Some(range) = arena::scattered(size) else { crate::stop!("no memory for the device extension") };
-    // The extension ends where its pages end, so that the byte after it faults.
-    let extension = range.address + range.pages * PAGE - size;
+    let extension = device_extension(&hw);
     let Some(page) = arena::scattered(2 * PAGE) else { crate::stop!("no memory") };
     let (config_at, ranges, text, again) =
         (page.address + 64, page.address + 512, page.address + PAGE, page.address + PAGE + 512);
@@ -323,14 +333,11 @@ pub fn initialize_passively() {
     }
 }
 
-/// Takes away what Storport gave the miniport: extensions, DPCs, timers, performance options. Whoever touches them after
-/// this is caught.
+/// Takes away what belongs to the adapter's resources: uncached extension, DPCs, timers, performance options
+/// (ne-storport-scsi_adapter_control_type.md, ScsiStopAdapter). Whoever touches them after this is caught. The device
+/// extension stays.
 pub fn release() {
     let mut port = port();
-    let (extension, size) = (port.extension, u64::from(port.hw.device_extension_size));
-    let end = extension + size.next_multiple_of(16).max(16);
-    let first = extension & !(PAGE - 1);
-    arena::release(arena::Range { address: first, pages: (end - first).div_ceil(PAGE) });
     port.uncached_grant = Grant::default();
     if let Some((range, _, _)) = port.uncached.take() {
         arena::release(range);

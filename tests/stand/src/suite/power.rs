@@ -40,12 +40,13 @@ pub fn run(units: &[Unit], options: &Options) {
     load.report("data-after-power-transitions", "stamped writes and reads around all transitions");
 
     let most = port().messages;
-    if most < 2 {
-        crate::skip!("rebalance", "the device has {most} message(s)");
-        return;
-    }
-    let mut fewer: Vec<u16> = [most - 1, 2, 1, 0].into_iter().filter(|messages| *messages < most).collect();
+    let mut fewer: Vec<u16> =
+        [most.saturating_sub(1), 2, 1, 0].into_iter().filter(|messages| *messages < most).collect();
     fewer.dedup();
+    if fewer.is_empty() {
+        // Other addresses are as good a reason.
+        fewer.push(0);
+    }
     for messages in fewer {
         crate::progress!("rebalance to {messages} message(s)");
         let mut load = Load::new(units, options, 8);
