@@ -5,6 +5,7 @@ use storport::{BuildIo, Completion, Srb, SrbStatus};
 use virtio::spec::scsi::{self, CmdRequest, Lun, config};
 
 use crate::config::Hba;
+use crate::steps::{self, Way};
 
 /// What a request needs besides itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Command {
     pub lun: Lun,
     /// How that one is to queue it.
     pub queueing: Queueing,
+    /// How its data gets to the device.
+    pub way: Way,
 }
 
 impl Command {
@@ -58,5 +61,5 @@ pub(crate) fn build(hba: &Hba, srb: &mut impl Srb<adapter::Command<Command>>) ->
         return BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST));
     }
     let lun = Lun::new(address.target, u16::from(address.lun));
-    BuildIo::Start(Command { lun, queueing: srb.queueing() })
+    BuildIo::Start(Command { lun, queueing: srb.queueing(), way: steps::way(hba, srb) })
 }

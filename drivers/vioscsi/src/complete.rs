@@ -1,11 +1,16 @@
 //! The device's answer → how the request ends: status, residual, sense.
 
+use adapter::Step;
 use storport::srb::ScsiStatus;
 use storport::{Completion, DataDirection, Srb, SrbStatus};
+use virtio::memory::{Region, SharedMemory};
 use virtio::spec::scsi::{CmdResponse, Response, config};
 use zerocopy::FromBytes;
 
+use crate::build_io::Command;
+use crate::config::Hba;
 use crate::status::{Verdict, srb_status};
+use crate::steps::{self, Progress, Way};
 
 /// Bytes of the response before the sense data.
 pub(crate) const HEAD_BYTES: usize = size_of::<CmdResponse>() - config::DEFAULT_SENSE_SIZE as usize;
@@ -48,14 +53,16 @@ pub(crate) fn sense_bytes(head: &[u8]) -> usize {
 /// How the command ended is the status' to say. The residual only counts, and is a claim: more than was asked for cannot be
 /// missing. Linux's target counts against the CDB's allocation length where that is longer than the buffer
 /// (drivers/target/target_core_transport.c, target_cmd_size_check), so such a number says nothing, and all of it was moved.
-pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8]) -> Completion {
+///
+/// `asked` is how many bytes the command was for.
+#[inline]
+pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8], asked: u32) -> Completion {
     let Some(head) = Head::new(response) else {
         return Completion::failed(SrbStatus::BUS_RESET);
     };
     if let Some(status) = srb_status(head.response) {
         return Completion::failed(status);
     }
-    let asked = srb.data_length();
     let verdict = Verdict::of(head.status);
     // QEMU claims it of a write that it tried again after the machine had stopped for a full disk. What was moved is unknown
     // then: a success of nothing would be a lost write to whoever sent it, so it is sent again.
@@ -74,4 +81,48 @@ pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8]) -> Compl
         Verdict::Failed => SrbStatus::ERROR,
     };
     Completion { status, scsi_status: head.status, transferred, autosense }
+}
+
+/// A part of a READ or WRITE is done: the next one follows, unless that was the last or something went wrong. As far as it
+/// got, it was moved.
+#[cold]
+pub(crate) fn complete_part<C: Copy>(
+    hba: &Hba,
+    srb: &mut impl Srb<C>,
+    (command, progress): (Command, Progress),
+    response: &[u8],
+) -> Step<Command> {
+    let (part, blocks) = steps::part(hba, srb, progress);
+    let completion = complete(srb, response, part.bytes);
+    let before = part.offset;
+    let moved = before.saturating_add(part.bytes);
+    match completion.status {
+        SrbStatus::SUCCESS if moved < srb.data_length() => {
+            let done = progress.done.saturating_add(blocks);
+            Step::Next(Command { way: Way::Blocks(Progress { done, ..progress }), ..command })
+        }
+        SrbStatus::SUCCESS | SrbStatus::DATA_OVERRUN | SrbStatus::ERROR => Step::Done(Completion {
+            transferred: before.saturating_add(completion.transferred),
+            ..completion
+        }),
+        _ => Step::Done(completion),
+    }
+}
+
+/// The data of a command is in scratch memory.
+#[cold]
+pub(crate) fn complete_copy<C: Copy>(
+    srb: &mut impl Srb<C>,
+    response: &[u8],
+    scratch: Option<&Region>,
+) -> Completion {
+    let completion = complete(srb, response, srb.data_length());
+    if srb.direction() == DataDirection::In
+        && let Some(scratch) = scratch
+    {
+        let data = srb.data();
+        let length = data.len().min(completion.transferred as usize).min(scratch.len());
+        scratch.read_bytes(0, &mut data[..length]);
+    }
+    completion
 }

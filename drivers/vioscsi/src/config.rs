@@ -9,12 +9,11 @@ pub mod declined {
     pub const CONFIG_TOO_SHORT: u32 = 100;
     /// The device's CDB or sense field is not of the default size.
     pub const FIELD_SIZES: u32 = 101;
-    /// Transfers may not even move a page.
-    pub const TRANSFER_SIZE: u32 = 102;
 }
 
-/// Most targets StorPort addresses on a bus (`SCSI_MAXIMUM_TARGETS_PER_BUS`).
-const MAX_TARGETS: u32 = 128;
+/// Most targets StorPort addresses on a bus: numbers 0 to 254 (ns-storport-_port_configuration_information.md,
+/// `MaximumNumberOfTargets`; `SCSI_MAXIMUM_TARGETS_PER_BUS` is only what it starts with).
+const MAX_TARGETS: u32 = 255;
 /// Most logical units StorPort addresses on a target (`SCSI_MAXIMUM_LUNS_PER_TARGET`).
 const MAX_LOGICAL_UNITS: u32 = 255;
 /// `max_sectors` counts these, whatever a unit's block size is.
@@ -29,6 +28,22 @@ pub struct Hba {
     pub targets: u8,
     /// Logical units per target that can be addressed.
     pub logical_units: u8,
+    /// The device may have more targets than can be addressed.
+    pub leaves_out: bool,
+    /// Most bytes of a command's data.
+    pub step_bytes: u32,
+    /// Most segments of it, as far as the device or its queues say so.
+    pub segments: u16,
+    /// The device takes less than a page at once, or one segment only.
+    pub in_steps: bool,
+}
+
+impl Hba {
+    /// The queues may take fewer segments than the device would.
+    pub(crate) fn limit_segments(&mut self, segments: u16) {
+        self.segments = self.segments.min(segments);
+        self.in_steps = self.segments < 2 || self.step_bytes < PAGE_BYTES;
+    }
 }
 
 pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), u32> {
@@ -43,21 +58,32 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), u32> {
     {
         return Err(declined::FIELD_SIZES);
     }
-    let hba = Hba {
-        // Both fields name the last number, not how many there are.
-        targets: count(u32::from(half(config::MAX_TARGET)?), MAX_TARGETS),
-        logical_units: count(word(config::MAX_LUN)?, MAX_LOGICAL_UNITS),
+    // Nothing is not what is meant where there is a limit of nothing, and Linux (drivers/scsi/virtio_scsi.c) takes it so: no
+    // limit of `max_sectors` but its own of FFFFh, one segment, one command of a unit.
+    let max_sectors = match word(config::MAX_SECTORS)? {
+        0 => 0xffff,
+        sectors => sectors,
     };
-    let max_sectors = word(config::MAX_SECTORS)?;
-    let max_transfer_bytes = max_sectors.saturating_mul(SECTOR_BYTES);
-    let max_transfer_bytes = max_transfer_bytes - max_transfer_bytes % PAGE_BYTES;
-    if max_transfer_bytes == 0 {
-        return Err(declined::TRANSFER_SIZE);
-    }
+    let max_segments = word(config::SEG_MAX)?.max(1);
+    let step_bytes = max_sectors.saturating_mul(SECTOR_BYTES);
+    // Whole pages where there is one, else whole sectors.
+    let max_transfer_bytes =
+        step_bytes - step_bytes % if step_bytes < PAGE_BYTES { SECTOR_BYTES } else { PAGE_BYTES };
+    let last_target = u32::from(half(config::MAX_TARGET)?);
+    let mut hba = Hba {
+        // Both fields name the last number, not how many there are.
+        targets: count(last_target, MAX_TARGETS),
+        logical_units: count(word(config::MAX_LUN)?, MAX_LOGICAL_UNITS),
+        leaves_out: last_target >= MAX_TARGETS,
+        step_bytes: max_transfer_bytes,
+        segments: u16::MAX,
+        in_steps: false,
+    };
+    hba.limit_segments(u16::try_from(max_segments).unwrap_or(u16::MAX));
     let limits = Limits {
         targets: hba.targets,
         logical_units: hba.logical_units,
-        max_segments: word(config::SEG_MAX)?,
+        max_segments,
         max_transfer_bytes,
         max_requests_per_lun: word(config::CMD_PER_LUN)?,
         caches_data: false,
@@ -116,7 +142,7 @@ mod tests {
     fn limits_are_cut_to_what_storport_addresses() {
         let (hba, limits) = read(&FakeConfig::like_qemu()).expect("QEMU's configuration is usable");
 
-        assert_eq!((hba.targets, hba.logical_units), (128, 255));
+        assert_eq!((hba.targets, hba.logical_units, hba.in_steps), (255, 255, false));
         assert_eq!(limits.max_transfer_bytes, (0xffff * 512) & !4095);
         assert_eq!(limits.max_requests_per_lun, 128);
     }
@@ -131,14 +157,39 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_nothing_is_what_linux_takes_it_for() {
+        let probe = FakeConfig::like_qemu()
+            .with(config::SEG_MAX, 0)
+            .with(config::MAX_SECTORS, 0)
+            .with(config::CMD_PER_LUN, 0);
+
+        let (hba, limits) = read(&probe).expect("a usable configuration");
+
+        assert_eq!((limits.max_segments, limits.max_transfer_bytes), (1, (0xffff * 512) & !4095));
+        assert_eq!((hba.segments, hba.in_steps), (1, true));
+    }
+
+    #[test]
+    fn a_transfer_is_whole_pages_or_below_that_whole_sectors() {
+        let table = [(1, 512, true), (2, 1024, true), (7, 3584, true), (8, 4096, false), (15, 4096, false)];
+        for (sectors, bytes, in_steps) in table {
+            let probe = FakeConfig::like_qemu().with(config::MAX_SECTORS, sectors);
+
+            let (hba, limits) = read(&probe).expect("a usable configuration");
+
+            assert_eq!((limits.max_transfer_bytes, hba.in_steps), (bytes, in_steps), "{sectors} sectors");
+        }
+    }
+
+    #[test]
     fn configurations_that_make_no_sense_are_declined() {
         let other_sense = FakeConfig::like_qemu().with(config::SENSE_SIZE, 252);
-        let no_transfer = FakeConfig::like_qemu().with(config::MAX_SECTORS, 7);
+        let other_cdb = FakeConfig::like_qemu().with(config::CDB_SIZE, 16);
         let mut short = FakeConfig::like_qemu();
         short.length = 20;
 
         assert_eq!(read(&other_sense), Err(declined::FIELD_SIZES));
-        assert_eq!(read(&no_transfer), Err(declined::TRANSFER_SIZE));
+        assert_eq!(read(&other_cdb), Err(declined::FIELD_SIZES));
         assert_eq!(read(&short), Err(declined::CONFIG_TOO_SHORT));
     }
 }

@@ -22,13 +22,15 @@ mod build_io;
 mod complete;
 mod config;
 mod status;
+mod steps;
 
 pub use build_io::Command;
 pub use config::{Hba, declined};
+pub use steps::{Progress, Way};
 
-use adapter::{Chain, ChainData, Limits, Probe, Protocol, Step};
-use storport::{BuildIo, DataDirection, Srb};
-use virtio::memory::Region;
+use adapter::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
+use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
+use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Direction, Format};
 use virtio::spec::{Features, scsi as wire};
 
@@ -53,12 +55,25 @@ impl Protocol for Vioscsi {
 
     const FEATURES: Features = Features::empty();
     const REQUEST_QUEUE: u16 = 2;
-    const SCRATCH_BYTES: usize = 0;
+    const SCRATCH_BYTES: usize = steps::SCRATCH_BYTES;
+    const SPLITS: bool = true;
     const RESPONSE_HEAD: usize = complete::HEAD_BYTES;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
         let (hba, limits) = config::read(probe)?;
         Ok((Self { hba }, limits))
+    }
+
+    fn limited(&mut self, max_segments: u16) {
+        self.hba.limit_segments(max_segments);
+    }
+
+    fn leaves_out(&self) -> bool {
+        self.hba.leaves_out
+    }
+
+    fn scratch_bytes(&self, max_segments: u16) -> usize {
+        if max_segments < 2 { steps::SCRATCH_BYTES } else { 0 }
     }
 
     fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
@@ -71,12 +86,34 @@ impl Protocol for Vioscsi {
     }
 
     fn chain(&self, srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
-        let data = match srb.direction() {
-            DataDirection::None => ChainData::None,
-            DataDirection::In => ChainData::Srb(Direction::FromDevice),
-            DataDirection::Out => ChainData::Srb(Direction::ToDevice),
+        let direction = match srb.direction() {
+            DataDirection::None => Direction::None,
+            DataDirection::In => Direction::FromDevice,
+            DataDirection::Out => Direction::ToDevice,
         };
-        Chain { header: command.header(srb.cdb()), data }
+        match command.way {
+            _ if direction == Direction::None => {
+                Chain { header: command.header(srb.cdb()), data: ChainData::None }
+            }
+            Way::Whole => Chain { header: command.header(srb.cdb()), data: ChainData::Srb(direction) },
+            Way::Blocks(_) | Way::Scratch => self.chain_of_step(srb, command, direction),
+        }
+    }
+
+    fn fill(
+        &self,
+        srb: &mut impl Srb<adapter::Command<Command>>,
+        command: Command,
+        scratch: &Region,
+    ) -> Result<Filled<Command>, Completion> {
+        let data = srb.data();
+        match scratch.block(0, steps::SCRATCH_BYTES) {
+            Some(block) if data.len() <= steps::SCRATCH_BYTES && !data.is_empty() => {
+                block.write(0, data);
+                Ok(Filled { bytes: data.len() as u32, command })
+            }
+            _ => Err(Completion::failed(SrbStatus::INVALID_REQUEST)),
+        }
     }
 
     fn number(header: &mut wire::CmdRequest, number: u32) {
@@ -90,10 +127,42 @@ impl Protocol for Vioscsi {
     fn complete(
         &self,
         srb: &mut impl Srb<adapter::Command<Command>>,
-        _command: Command,
+        command: Command,
         response: &[u8],
-        _scratch: Option<&Region>,
+        scratch: Option<&Region>,
     ) -> Step<Command> {
-        Step::Done(complete::complete(srb, response))
+        match command.way {
+            Way::Whole => Step::Done(complete::complete(srb, response, srb.data_length())),
+            Way::Blocks(progress) => complete::complete_part(&self.hba, srb, (command, progress), response),
+            Way::Scratch => Step::Done(complete::complete_copy(srb, response, scratch)),
+        }
+    }
+}
+
+impl Vioscsi {
+    /// The chain of a command, or of its next step, for a device that takes little at once.
+    #[cold]
+    fn chain_of_step(
+        &self,
+        srb: &impl Srb<adapter::Command<Command>>,
+        command: Command,
+        direction: Direction,
+    ) -> Chain<wire::CmdRequest> {
+        match command.way {
+            Way::Blocks(progress) => {
+                let (part, blocks) = steps::part(&self.hba, srb, progress);
+                let cdb = steps::cut(srb.cdb(), progress.done, blocks);
+                let length = srb.cdb().len().min(cdb.len());
+                Chain { header: command.header(&cdb[..length]), data: ChainData::Part(direction, part) }
+            }
+            Way::Whole | Way::Scratch => {
+                let data = if direction == Direction::FromDevice {
+                    ChainData::ScratchIn { bytes: srb.data_length(), times: 1 }
+                } else {
+                    ChainData::ScratchOut { times: 1 }
+                };
+                Chain { header: command.header(srb.cdb()), data }
+            }
+        }
     }
 }

@@ -3,7 +3,8 @@
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
 use storport::fake::SrbBuilder;
-use storport::{SrbFunction, SrbStatus};
+use storport::port::LogPart;
+use storport::{SrbFunction, SrbStatus, TraceLevel};
 use virtio::fake::hba::{Hba, Override, Unit};
 use virtio::spec::scsi::Response;
 
@@ -258,6 +259,49 @@ fn addresses_outside_the_adapter_never_reach_it() {
         assert_eq!(completed.completion.status, SrbStatus::NO_DEVICE);
     }
     assert_eq!(bench.device.notifications(2), 0);
+}
+
+#[test]
+fn disks_at_all_targets_that_storport_addresses_work() {
+    // PORT_CONFIGURATION_INFORMATION.MaximumNumberOfTargets is 255 at most.
+    let ends = [0, 127, 128, 200, 254, 255];
+    let hba = ends.iter().fold(Hba::default(), |hba, target| hba.with(*target, 0, Unit::disk(64, 512)));
+    let bench = HbaBench::with_hba(hba);
+    assert_eq!(bench.configuration.targets, 255);
+    let data = pattern(4, 512);
+    for target in [0, 127, 128, 200, 254] {
+        let (out, back) = (bench.filled(&data), bench.buffer(512));
+
+        let written = bench.execute(writing(&write10(9, 1), &[out]).to(0, target, 0));
+        let read = bench.execute(reading(&read10(9, 1), &[back]).to(0, target, 0));
+
+        assert_eq!(
+            (written.completion.status, read.completion.status),
+            (SrbStatus::SUCCESS, SrbStatus::SUCCESS)
+        );
+        assert_eq!(content(&bench, target, 0)[9 * 512..10 * 512], data, "target {target}");
+        assert_eq!(bench.content(back), data, "target {target}");
+    }
+    let beyond = bench.execute(SrbBuilder::execute(&[0; 6]).to(0, 255, 0));
+    assert_eq!(beyond.completion.status, SrbStatus::NO_DEVICE);
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_target_beyond_storports_addresses_is_told_to_who_traces_and_alarms_nobody() {
+    let told = |max_target| {
+        let mut hba = Hba::default();
+        hba.max_target = max_target;
+        let bench = HbaBench::with_hba(hba);
+        assert_eq!(bench.port.log_entries(), []);
+        bench.port.traces()
+    };
+
+    assert_eq!(told(254), []);
+    let traces = told(255);
+    assert_eq!(traces.len(), 1);
+    assert_eq!((traces[0].0.part, traces[0].0.number), (LogPart::Configuration, 11));
+    assert_eq!(traces[0].1, TraceLevel::Information);
 }
 
 #[test]

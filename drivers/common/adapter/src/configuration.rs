@@ -14,6 +14,9 @@ use crate::state::State;
 /// Log number of [`LogPart::Configuration`]: something changed that Windows was told of.
 pub(crate) const CHANGED: u32 = 10;
 
+/// Another number of it: the device may have units that cannot be addressed. No reason to log anything, as most have none there.
+pub(crate) const LEFT_OUT: u32 = 11;
+
 /// A running device, as its protocol sees it.
 pub(crate) struct RunningProbe<'a, B: Bar> {
     device: &'a Device<B>,

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use arrayvec::ArrayVec;
 use storport::port::{LogPart, SHARED_ALIGNMENT};
-use storport::{Configuration, Declined, DumpLimits, LogEvent, Port, Resources, Srb};
+use storport::{Configuration, Declined, DumpLimits, LogEvent, Port, Resources, Srb, TraceLevel};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat, Slot};
 use virtio::spec::Features;
@@ -12,6 +12,7 @@ use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is
 
 use crate::bring_up::RESET_POLL_MICROSECONDS;
 use crate::build_io::Command;
+use crate::configuration::LEFT_OUT;
 use crate::extent::{Extent, Share};
 use crate::parameters::Parameters;
 use crate::protocol::{Limits, Probe, Protocol};
@@ -26,7 +27,8 @@ use crate::{Adapter, Request};
 /// Shared memory is accessed in words of up to this; what is left over at its end would be out of reach.
 const WORD_BYTES: usize = 8;
 
-/// A buffer of one page that starts inside a page is two segments; a device that takes fewer cannot be served.
+/// A buffer of one page that starts inside a page is two segments. A device that takes fewer can only be served by a
+/// protocol that does a request in several steps.
 const MIN_SEGMENTS: u16 = 2;
 
 /// How much longer than elsewhere a reset is waited for between two looks when the adapter is being found.
@@ -62,6 +64,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         let Prepared { features, protocol, queues, dump } = found
             .and_then(|found| prepare(found, &extent, &parameters, resources))
             .inspect_err(|_| device.fail())?;
+        if protocol.leaves_out() && !polled {
+            let event = LogEvent { part: LogPart::Configuration, number: LEFT_OUT };
+            port.trace(event, TraceLevel::Information);
+        }
 
         Ok(Self {
             port,
@@ -106,13 +112,18 @@ fn prepare<P: Port, D: Protocol>(
     loop {
         let plan = Plan::<D>::new(&found, extent, queues)?;
         if Queues::<Request<P, D>, D>::private_bytes(queues, plan.layout.slots() as u16) <= room {
-            let whole = port_configuration(&found.limits, plan.max_segments, plan.requests());
+            let whole = port_configuration(&found.limits, plan.max_segments, plan.requests(), D::SPLITS);
             resources.configure(&parameters.configuration(whole));
             if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
                 let Found { features, queue_size, mut protocol, limits, .. } = found;
                 protocol.limited(plan.max_segments);
                 let queues = plan.build(&mut shared, features, resources).ok_or(no_memory)?;
-                return Ok(Prepared { features, protocol, queues, dump: dump_limits(&limits, queue_size) });
+                return Ok(Prepared {
+                    features,
+                    protocol,
+                    queues,
+                    dump: dump_limits(&limits, queue_size, D::SPLITS),
+                });
             }
         }
         if queues == 1 {
@@ -127,6 +138,8 @@ struct Plan<D> {
     queues: u16,
     share: Share,
     max_segments: u16,
+    /// Bytes of a scratch buffer.
+    scratch_bytes: usize,
     layout: Layout<D>,
 }
 
@@ -142,9 +155,10 @@ impl<D: Protocol> Plan<D> {
         // A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1).
         let max_segments =
             max_segments(if indirect { found.queue_size } else { requests }, extent, &found.limits);
-        if max_segments < MIN_SEGMENTS {
+        if max_segments < if D::SPLITS { 1 } else { MIN_SEGMENTS } {
             return Err(too_small);
         }
+        let scratch_bytes = found.protocol.scratch_bytes(max_segments);
         let layout = Layout::new(QueueOptions {
             ring: found.ring,
             size: found.queue_size,
@@ -154,7 +168,7 @@ impl<D: Protocol> Plan<D> {
             large_tables: share.large_tables,
         })
         .map_err(|_| too_small)?;
-        Ok(Self { queues, share, max_segments, layout })
+        Ok(Self { queues, share, max_segments, scratch_bytes, layout })
     }
 
     /// Requests that the queues take at once.
@@ -165,7 +179,7 @@ impl<D: Protocol> Plan<D> {
     /// Shared memory of one queue.
     fn bytes_of_one(&self) -> usize {
         // The scratch buffers are aligned, which may cost less than one alignment.
-        let scratch = self.share.scratch_buffers * D::SCRATCH_BYTES;
+        let scratch = self.share.scratch_buffers * self.scratch_bytes;
         (self.layout.shared_bytes().next_multiple_of(WORD_BYTES * 2) + scratch).next_multiple_of(WORD_BYTES)
     }
 
@@ -205,7 +219,7 @@ impl<D: Protocol> Plan<D> {
         features: Features,
     ) -> Option<Path<S, D>> {
         let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
-        let scratch = ScratchPool::new(shared, D::SCRATCH_BYTES, self.share.scratch_buffers)?;
+        let scratch = ScratchPool::new(shared, self.scratch_bytes, self.share.scratch_buffers)?;
         let ring = RequestQueue::new(memory, self.layout, slots, features).ok()?;
         Some(Path::new(RequestPath::new(queue, ring, scratch)))
     }
@@ -278,30 +292,37 @@ fn max_segments(queue_size: u16, extent: &Extent, limits: &Limits) -> u16 {
     by_queue.min(extent.segments).min(u16::try_from(limits.max_segments).unwrap_or(u16::MAX))
 }
 
-fn port_configuration(limits: &Limits, max_segments: u16, requests: u32) -> Configuration {
+/// `splits`: less than a page is nothing that StorPort has to know of. What is asked for is always a page at least
+/// (classpnp does not go below it), and the protocol does it in steps, each of whole blocks: no block may lie across a page
+/// boundary then.
+fn port_configuration(limits: &Limits, max_segments: u16, requests: u32, splits: bool) -> Configuration {
     /// Smallest unit of memory that a scatter/gather element describes in the worst case.
     const PAGE_BYTES: u32 = 4096;
-    let max_segments = u32::from(max_segments);
+    /// FILE_512_BYTE_ALIGNMENT, the largest one there is (ns-storport-_port_configuration_information.md).
+    const BLOCK_ALIGNMENT: u32 = 511;
+    let in_steps = splits && (max_segments < MIN_SEGMENTS || limits.max_transfer_bytes < PAGE_BYTES);
+    let max_segments = u32::from(if in_steps { max_segments.max(MIN_SEGMENTS) } else { max_segments });
+    let most = if in_steps { PAGE_BYTES } else { limits.max_transfer_bytes };
     Configuration {
         targets: limits.targets,
         logical_units: limits.logical_units,
         // A buffer that starts inside a page touches one page more than its length says.
-        max_transfer_bytes: limits.max_transfer_bytes.min(max_segments.saturating_sub(1) * PAGE_BYTES),
+        max_transfer_bytes: most.min(max_segments.saturating_sub(1) * PAGE_BYTES),
         max_segments,
         max_requests: requests,
         max_requests_per_lun: limits.max_requests_per_lun.min(requests).max(1),
-        alignment_mask: 3,
+        alignment_mask: if in_steps { BLOCK_ALIGNMENT } else { 3 },
         caches_data: limits.caches_data,
     }
 }
 
 /// What another copy of the driver, in dump mode, will tell of the same device. A ring of as many entries as a dump wants is
 /// one of those that this device can have.
-fn dump_limits(limits: &Limits, queue_size: u16) -> DumpLimits {
+fn dump_limits(limits: &Limits, queue_size: u16, splits: bool) -> DumpLimits {
     let extent = &Extent::DUMP;
     let requests = queue_size.min(extent.share(1).requests);
     let max_segments = max_segments(requests, extent, limits);
-    let configuration = port_configuration(limits, max_segments, requests.into());
+    let configuration = port_configuration(limits, max_segments, requests.into(), splits);
     DumpLimits {
         max_transfer_bytes: configuration.max_transfer_bytes,
         max_segments: configuration.max_segments,
@@ -344,7 +365,7 @@ mod tests {
 
     fn normal(queue_size: u16) -> Configuration {
         let max_segments = max_segments(queue_size, &Extent::NORMAL, &LIMITS);
-        port_configuration(&LIMITS, max_segments, queue_size.into())
+        port_configuration(&LIMITS, max_segments, queue_size.into(), false)
     }
 
     #[test]
@@ -387,11 +408,23 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_less_than_a_page_is_given_pages_by_storport_and_does_them_in_steps() {
+        let bytes = Limits { max_transfer_bytes: 1024, ..LIMITS };
+        for (limits, max_segments) in [(&LIMITS, 1), (&bytes, 64), (&bytes, 1)] {
+            let configuration = port_configuration(limits, max_segments, 8, true);
+
+            let Configuration { max_transfer_bytes, alignment_mask, .. } = configuration;
+            assert_eq!((max_transfer_bytes, alignment_mask), (4096, 511), "{limits:?}");
+            assert_eq!(configuration.max_segments, if max_segments == 1 { 2 } else { 64 });
+        }
+    }
+
+    #[test]
     fn the_dump_is_written_in_pieces_of_64_kib_or_what_the_device_takes() {
         let small = Limits { max_segments: 3, ..LIMITS };
 
         let limits = |limits, queue_size| {
-            let DumpLimits { max_transfer_bytes, max_segments } = dump_limits(limits, queue_size);
+            let DumpLimits { max_transfer_bytes, max_segments } = dump_limits(limits, queue_size, false);
             (max_transfer_bytes, max_segments)
         };
 

@@ -39,6 +39,7 @@ mod find_adapter;
 mod interrupt;
 mod io_control;
 mod parameters;
+mod part;
 mod protocol;
 mod queues;
 mod report;
@@ -52,6 +53,7 @@ mod units;
 
 pub use build_io::Command;
 pub use parameters::Parameters;
+pub use part::Part;
 pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
 pub use scratch::ScratchId;
 

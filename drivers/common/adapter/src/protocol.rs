@@ -6,6 +6,7 @@ use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
 use crate::build_io::Command;
+use crate::part::Part;
 
 /// The protocol of the requests in the ring.
 ///
@@ -29,6 +30,9 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// does.
     const SCRATCH_BYTES: usize;
 
+    /// The protocol does a request in several steps where the device takes no whole page at once, or one segment of it only.
+    const SPLITS: bool = false;
+
     /// Bytes of the response that are read for every request. What follows them is read when
     /// [`response_rest`](Self::response_rest) asks for it.
     const RESPONSE_HEAD: usize;
@@ -41,6 +45,17 @@ pub trait Protocol: Format + Send + Sync + 'static {
 
     /// Tells how many data segments a request may have: no more than the device and the queue take.
     fn limited(&mut self, _max_segments: u16) {}
+
+    /// Whether the device may have units where StorPort's addresses do not reach.
+    fn leaves_out(&self) -> bool {
+        false
+    }
+
+    /// Bytes of scratch memory that its requests need on this device, which takes so many segments:
+    /// [`SCRATCH_BYTES`](Self::SCRATCH_BYTES) or none.
+    fn scratch_bytes(&self, _max_segments: u16) -> usize {
+        Self::SCRATCH_BYTES
+    }
 
     /// Decodes and checks a SCSI command. IRQL: up to DISPATCH_LEVEL. Lock: none.
     fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command>;
@@ -152,6 +167,8 @@ pub enum ChainData {
     None,
     /// The request's own buffer.
     Srb(Direction),
+    /// A part of it.
+    Part(Direction, Part),
     /// The device writes so many bytes to the scratch memory, which is zeroed beforehand, so many times over each other.
     ScratchIn {
         /// Bytes, at most [`Protocol::SCRATCH_BYTES`].

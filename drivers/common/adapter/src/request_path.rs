@@ -12,6 +12,7 @@ use virtio::transport::Doorbell;
 
 use crate::build_io::Command;
 use crate::extent::Extent;
+use crate::part::{Counted, Part};
 use crate::protocol::{Chain, ChainData, Protocol, Step};
 use crate::queues::MAX_QUEUES;
 use crate::scratch::{Repeated, ScratchId, ScratchPool, blank};
@@ -263,6 +264,12 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             ChainData::Srb(direction) => {
                 self.ring.submit(srb, header, direction, OwnBuffer(PhantomData::<Command<D::Command>>))
             }
+            ChainData::Part(direction, part) => self.ring.submit(
+                srb,
+                header,
+                direction,
+                PartOfBuffer(part, PhantomData::<Command<D::Command>>),
+            ),
             ChainData::ScratchIn { .. } | ChainData::ScratchOut { .. } => {
                 return self.submit_with_scratch(protocol, srb, chain, (command, scratch));
             }
@@ -318,7 +325,9 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
                     return Err(Kept::Refused(srb, completion));
                 }
             },
-            ChainData::None | ChainData::Srb(_) => (Direction::None, Repeated::new(memory, 0, 0)),
+            ChainData::None | ChainData::Srb(_) | ChainData::Part(..) => {
+                (Direction::None, Repeated::new(memory, 0, 0))
+            }
         };
         srb.set_command(Command::Request(command, Some(scratch)));
         match self.ring.submit(srb, &chain.header, direction, data) {
@@ -366,6 +375,16 @@ struct OwnBuffer<C>(PhantomData<C>);
 impl<S: Srb<C>, C: Copy> Data<S> for OwnBuffer<C> {
     fn segments(&self, srb: &S) -> impl ExactSizeIterator<Item = Segment> {
         srb.segments()
+    }
+}
+
+/// The data is a part of the request's own buffer.
+struct PartOfBuffer<C>(Part, PhantomData<C>);
+
+impl<S: Srb<C>, C: Copy> Data<S> for PartOfBuffer<C> {
+    fn segments(&self, srb: &S) -> impl ExactSizeIterator<Item = Segment> {
+        let items = || self.0.of(srb.segments());
+        Counted { items: items(), left: items().count() }
     }
 }
 

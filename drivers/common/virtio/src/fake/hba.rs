@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use zerocopy::{FromBytes, IntoBytes};
 
+pub use super::hba_manners::MANNERS;
 use super::{Chain, Model, Request, Served};
 use crate::spec::Features;
 use crate::spec::scsi::{CmdRequest, CmdResponse, Response, config};
@@ -52,6 +53,17 @@ pub enum Override {
     Short(u32),
     /// The command is done, and the device claims that so many bytes are missing.
     Residual(u32),
+}
+
+/// What a device says of the bytes that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// The truth
+    Buffer,
+    /// The truth, but nothing is missing of a command that failed
+    NothingOfFailed,
+    /// As many bytes as the CDB asks for more than there is room for, where it does
+    Cdb,
 }
 
 /// A logical unit.
@@ -152,6 +164,12 @@ pub struct Hba {
     pub cdb_size: u32,
     /// Request queues besides the control and the event queue
     pub request_queues: u16,
+    /// `num_queues` counts those two as well
+    pub counts_all_queues: bool,
+    /// What the device says of the bytes that are missing
+    pub residual: Residual,
+    /// The length of the sense data of a command that went well; `None` leaves that field as it is
+    pub sense_length_when_good: Option<u32>,
     /// Features of virtio-scsi that are offered; this model gives them no meaning
     pub features: Features,
     units: BTreeMap<(u8, u16), Unit>,
@@ -174,6 +192,9 @@ impl Default for Hba {
             sense_size: config::DEFAULT_SENSE_SIZE,
             cdb_size: config::DEFAULT_CDB_SIZE,
             request_queues: 1,
+            counts_all_queues: false,
+            residual: Residual::Buffer,
+            sense_length_when_good: Some(0),
             features: Features::empty(),
             units: BTreeMap::new(),
             log: Vec::new(),
@@ -257,14 +278,49 @@ impl Hba {
         let mut response = CmdResponse::read_from_bytes(&[0; size_of::<CmdResponse>()]).expect("of its size");
         let sense_bytes = answer.sense.len().min(response.sense.len());
         response.sense_length.set(sense_bytes as u32);
-        response.residual.set(answer.residual.unwrap_or((room + out.len() - moved) as u32));
+        let residual = self.residual(target, lun, &command.cdb, (room + out.len(), moved), answer.status);
+        response.residual.set(answer.residual.unwrap_or(residual));
         response.status = answer.status;
         response.response = answer.response.0;
         response.sense[..sense_bytes].copy_from_slice(&answer.sense[..sense_bytes]);
-        request.write(0, response.as_bytes());
+        match self.sense_length_when_good {
+            Some(length) if answer.status == GOOD => response.sense_length.set(length),
+            _ => {}
+        }
+        // A device that answers in the driver's memory may leave out what it has nothing to say of.
+        let kept = if answer.status == GOOD && self.sense_length_when_good.is_none() { 4 } else { 0 };
+        request.write(kept, &response.as_bytes()[kept..]);
         request.write(response_bytes, &answer.data_in[..answer.data_in.len().min(room)]);
         let queueing = [command.task_attribute, command.priority, command.command_reference];
         self.log.push(Entry { target, lun, cdb: command.cdb, tag: command.tag.get(), queueing, moved });
+    }
+
+    /// The residual of a command for which there is a buffer, of which so much was moved.
+    fn residual(
+        &self,
+        target: u8,
+        lun: u16,
+        cdb: &[u8; 32],
+        (buffer, moved): (usize, usize),
+        status: u8,
+    ) -> u32 {
+        let asked = match cdb[0] {
+            0x12 => u32::from(be16(cdb, 3)),
+            0x1a => u32::from(cdb[4]),
+            0x5a => u32::from(be16(cdb, 7)),
+            0xa0 => be32(cdb, 6),
+            0x9e => be32(cdb, 10),
+            0x28 | 0x2a => {
+                let unit = self.units.get(&(target, lun));
+                unit.map_or(0, |unit| u32::from(be16(cdb, 7)) * unit.block_bytes)
+            }
+            _ => 0,
+        };
+        match self.residual {
+            Residual::NothingOfFailed if status != GOOD => 0,
+            Residual::Cdb if asked as usize > buffer => asked - buffer as u32,
+            _ => (buffer - moved) as u32,
+        }
     }
 
     fn check_rules(&self, request: &mut Request<'_>, command: &CmdRequest, out: usize) {
@@ -276,9 +332,10 @@ impl Hba {
         let data_in = request.writable_bytes() - size_of::<CmdResponse>();
         request.rule(data_in == 0 || out == 0, "5.6.3: data in both directions needs VIRTIO_SCSI_F_INOUT");
         let segments = request.chain().pieces.len().saturating_sub(2);
-        request.rule(segments <= self.seg_max as usize, "5.6.4: a command has at most seg_max segments");
+        request
+            .rule(segments <= self.seg_max.max(1) as usize, "5.6.4: a command has at most seg_max segments");
         let bytes = (data_in + out) as u64;
-        let most = u64::from(self.max_sectors) * 512;
+        let most = if self.max_sectors == 0 { u64::MAX } else { u64::from(self.max_sectors) * 512 };
         request.rule(bytes <= most, "5.6.4: a command moves at most max_sectors sectors");
     }
 
@@ -438,7 +495,8 @@ impl Model for Hba {
         let mut bytes = vec![0; 36];
         let mut put =
             |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
-        put(config::NUM_QUEUES, &u32::from(self.request_queues).to_le_bytes());
+        let others = if self.counts_all_queues { 2 } else { 0 };
+        put(config::NUM_QUEUES, &u32::from(self.request_queues + others).to_le_bytes());
         put(config::SEG_MAX, &self.seg_max.to_le_bytes());
         put(config::MAX_SECTORS, &self.max_sectors.to_le_bytes());
         put(config::CMD_PER_LUN, &self.cmd_per_lun.to_le_bytes());

@@ -15,7 +15,7 @@
 //! order of events can be played, and a forgotten notification shows as a request that never ends.
 //!
 //! It lies when told to ([`Lie`]): then the question is what the driver makes of it. And it can have the habits of a device
-//! in the field ([`Manner`], [`disk::MANNERS`]): those have to make no difference.
+//! in the field ([`Manner`], [`disk::MANNERS`], [`hba::MANNERS`]): those have to make no difference.
 
 mod chain;
 mod config_access;
@@ -24,6 +24,7 @@ mod device;
 pub mod disk;
 mod disk_manners;
 pub mod hba;
+mod hba_manners;
 mod legacy_registers;
 mod lie;
 mod manner;

@@ -1,0 +1,141 @@
+//! Commands for a device that takes less than a page at once, or one segment only. There are such: bhyve's `max_sectors` is 2
+//! (FreeBSD, usr.sbin/bhyve/pci_virtio_scsi.c).
+//!
+//! A READ or WRITE is sent as several of the same, one after the other, each for as many whole blocks as the device takes. The
+//! data of any other command goes through scratch memory, where it is one segment.
+
+use adapter::Part;
+use storport::Srb;
+
+use crate::config::Hba;
+
+/// How the data of a command gets to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As it is.
+    Whole,
+    /// By and by.
+    Blocks(Progress),
+    /// Through scratch memory.
+    Scratch,
+}
+
+/// How far a READ or WRITE is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Blocks done.
+    pub done: u32,
+    /// Bytes of a block.
+    pub block_bytes: u32,
+}
+
+/// Longest CDB of a READ or WRITE that is split.
+const CDB_BYTES: usize = 16;
+
+/// Bytes of scratch memory: what StorPort asks for at most in one request to such a device.
+pub(crate) const SCRATCH_BYTES: usize = 4096;
+
+/// Where a READ or WRITE has its first block and its number of blocks: offset and bytes of each. These are the commands whose
+/// data StorPort does not map.
+const fn fields(code: u8) -> Option<((usize, usize), (usize, usize))> {
+    match code {
+        // The upper three bits of byte 1 are something else, or nothing.
+        0x08 | 0x0a => Some(((1, 3), (4, 1))),
+        0x28 | 0x2a => Some(((2, 4), (7, 2))),
+        0xa8 | 0xaa => Some(((2, 4), (6, 4))),
+        0x88 | 0x8a => Some(((2, 8), (10, 4))),
+        _ => None,
+    }
+}
+
+fn number(cdb: &[u8], (offset, bytes): (usize, usize)) -> Option<u64> {
+    let field = cdb.get(offset..offset + bytes)?;
+    Some(field.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+/// How many blocks a READ or WRITE is for.
+fn blocks(cdb: &[u8]) -> Option<u32> {
+    let (_, count) = fields(*cdb.first()?)?;
+    let blocks = number(cdb, count)? as u32;
+    // In the short form 0 stands for 256 (SBC-3, 5.7).
+    Some(if blocks == 0 && count.1 == 1 { 256 } else { blocks })
+}
+
+/// The same command for `blocks` blocks, `first` blocks further on.
+pub(crate) fn cut(cdb: &[u8], first: u32, blocks: u32) -> [u8; CDB_BYTES] {
+    let mut cut = [0; CDB_BYTES];
+    for (place, byte) in cut.iter_mut().zip(cdb) {
+        *place = *byte;
+    }
+    let Some((start, count)) = cdb.first().and_then(|code| fields(*code)) else { return cut };
+    let mut put = |(offset, bytes): (usize, usize), value: u64| {
+        let value = value.to_be_bytes();
+        if let Some(field) = cut.get_mut(offset..offset + bytes) {
+            field.copy_from_slice(&value[value.len() - bytes..]);
+        }
+    };
+    put(start, number(cdb, start).unwrap_or(0).wrapping_add(u64::from(first)));
+    put(count, u64::from(blocks));
+    cut
+}
+
+/// How the data of this command gets to the device.
+pub(crate) fn way<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
+    let bytes = srb.data_length();
+    if !hba.in_steps || bytes == 0 {
+        return Way::Whole;
+    }
+    match blocks(srb.cdb()) {
+        Some(blocks) if blocks != 0 && bytes.is_multiple_of(blocks) => {
+            Way::Blocks(Progress { done: 0, block_bytes: bytes / blocks })
+        }
+        // It is no READ or WRITE as any class driver sends them.
+        Some(_) => Way::Whole,
+        None if hba.segments == 1 && bytes as usize <= SCRATCH_BYTES => Way::Scratch,
+        // `max_sectors` is a hint (virtio 1.3, 5.6.4), and what the command asks for is not ours to make less.
+        None => Way::Whole,
+    }
+}
+
+/// The next part of a READ or WRITE: whole blocks, and one at least. A block that is longer than the device's limit is still
+/// the least that can be asked for; one that lies in two segments will not get into the ring when only one may be.
+pub(crate) fn part<C: Copy>(hba: &Hba, srb: &impl Srb<C>, progress: Progress) -> (Part, u32) {
+    let Progress { done, block_bytes } = progress;
+    let offset = done.saturating_mul(block_bytes);
+    let longest = Part::longest(srb.segments(), offset, hba.step_bytes, hba.segments);
+    let blocks = (longest.bytes / block_bytes.max(1)).max(1);
+    (Part { offset, bytes: blocks.saturating_mul(block_bytes) }, blocks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_cut_where_its_form_has_block_and_number() {
+        let table: [(&[u8], &[u8]); 4] = [
+            (&[0x0a, 0xe0, 0xff, 0xfe, 0, 0], &[0x0a, 0xe1, 0, 1, 2, 0]),
+            (&[0x28, 0x08, 0, 0, 0xff, 0xff, 0x1f, 0, 8, 0], &[0x28, 0x08, 0, 1, 0, 2, 0x1f, 0, 2, 0]),
+            (&[0xaa, 0x08, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0], &[0xaa, 0x08, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0]),
+            (
+                &[0x88, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 8, 0, 0],
+                &[0x88, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0],
+            ),
+        ];
+        for (whole, expected) in table {
+            let cut = cut(whole, 3, 2);
+
+            assert_eq!(cut[..whole.len()], *expected, "{whole:02x?}");
+            assert!(cut[whole.len()..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn zero_blocks_are_256_in_the_short_form_only() {
+        assert_eq!(blocks(&[0x08, 0, 0, 0, 0, 0]), Some(256));
+        assert_eq!(blocks(&[0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Some(0));
+        assert_eq!(blocks(&[0x12, 0, 0, 0, 36, 0]), None);
+        assert_eq!(blocks(&[0x28, 0]), None);
+        assert_eq!(blocks(&[]), None);
+    }
+}
