@@ -199,6 +199,12 @@ fn restart() -> bool {
 pub fn rebalance(messages: u16) {
     hold();
     flush_units();
+    // The device tree's stop, children first (ns-srb-_scsi_pnp_request_block.md).
+    let units: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    for address in units {
+        unit::pnp(STOR_STOP_DEVICE, Some(address));
+    }
+    unit::pnp(STOR_STOP_DEVICE, None);
     if !stop() {
         crate::not_ok!("stop-adapter", "ScsiStopAdapter failed before a rebalance");
     }
