@@ -84,6 +84,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), u32> {
         targets: hba.targets,
         logical_units: hba.logical_units,
         max_segments,
+        max_segment_bytes: u32::MAX,
         max_transfer_bytes,
         max_requests_per_lun: word(config::CMD_PER_LUN)?,
         caches_data: false,

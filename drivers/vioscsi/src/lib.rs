@@ -28,7 +28,7 @@ pub use build_io::Command;
 pub use config::{Hba, declined};
 pub use steps::{Progress, Way};
 
-use adapter::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
+use adapter::{Chain, ChainData, Filled, Limits, Probe, Protocol, Room, Step};
 use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Direction, Format};
@@ -64,8 +64,9 @@ impl Protocol for Vioscsi {
         Ok((Self { hba }, limits))
     }
 
-    fn limited(&mut self, max_segments: u16) {
-        self.hba.limit_segments(max_segments);
+    fn limited(&mut self, room: Room) -> Result<(), u32> {
+        self.hba.limit_segments(room.max_segments);
+        Ok(())
     }
 
     fn leaves_out(&self) -> bool {

@@ -12,8 +12,8 @@ use crate::config::Disk;
 use crate::emulate;
 use crate::live::Live;
 use crate::ranges::Place;
-use crate::steps::{Comparison, Remaining};
-use crate::units::{BlockSize, Sectors, is_on_disk};
+use crate::steps::{Afterwards, Comparison, Remaining};
+use crate::units::{SECTOR_BYTES, Sectors, is_on_disk};
 
 /// What a request has to do in the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub enum Command {
     Read(Sectors),
     /// Write from this sector on.
     Write(Sectors),
+    /// Read piece by piece, through scratch memory.
+    ReadPieces(Remaining),
+    /// Write piece by piece, through scratch memory.
+    WritePieces(Remaining, Afterwards),
     /// Write from this sector on, and make that durable.
     WriteThrough(Sectors),
     /// What was written has to become durable: the second step of a write with FUA.
@@ -108,7 +112,7 @@ fn read(
     srb: &impl Srb<Request>,
     range: BlockRange,
 ) -> Result<BuildIo<Command>, Sense> {
-    transfer((disk.block_size, live.blocks()), srb, range, DataDirection::In, Command::Read)
+    transfer((disk, live.blocks()), srb, range, DataDirection::In, Command::Read)
 }
 
 // Inlined by hand, as `read` is by itself: the call would cost a tenth of the function.
@@ -126,7 +130,7 @@ fn write(
     // virtio-blk has no FUA. Where nothing can be flushed, there is no volatile cache.
     let through = flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.flushes;
     let command = if through { Command::WriteThrough } else { Command::Write };
-    transfer((disk.block_size, live.blocks()), srb, range, DataDirection::Out, command)
+    transfer((disk, live.blocks()), srb, range, DataDirection::Out, command)
 }
 
 /// What is to be told of changes, by the commands that tell of it.
@@ -174,8 +178,7 @@ fn decide_other(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result
             if check != ByteCheck::None {
                 return Err(Sense::invalid_cdb_bit(1, 2));
             }
-            let size = (disk.block_size, disk.blocks);
-            transfer(size, srb, range, DataDirection::Out, Command::WriteThenVerify)
+            transfer((disk, disk.blocks), srb, range, DataDirection::Out, Command::WriteThenVerify)
         }
         scsi::Command::Verify(range, check) => build_steps::verify(disk, srb, range, check),
         scsi::Command::Unmap { anchor, parameter_length } => {
@@ -190,29 +193,58 @@ fn decide_other(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result
     }
 }
 
+/// Why a range cannot be had of a disk with so many blocks.
+#[cold]
+pub(crate) fn beyond(blocks: u64) -> Sense {
+    if blocks == 0 { Sense::MEDIUM_NOT_PRESENT } else { Sense::LBA_OUT_OF_RANGE }
+}
+
+/// Commands that are about the medium need one. Class drivers take the answer for what it is and do not ask again and again
+/// (Windows-driver-samples, storage/class/classpnp/src/class.c, SCSI_ADSENSE_NO_MEDIA_IN_DEVICE).
+pub(crate) fn has_medium(disk: &Disk) -> Result<(), Sense> {
+    if disk.blocks == 0 { Err(Sense::MEDIUM_NOT_PRESENT) } else { Ok(()) }
+}
+
 pub(crate) fn writable(disk: &Disk) -> Result<(), Sense> {
     if disk.read_only { Err(Sense::WRITE_PROTECTED) } else { Ok(()) }
 }
 
 fn transfer(
-    (block_size, blocks): (BlockSize, u64),
+    (disk, blocks): (&Disk, u64),
     srb: &impl Srb<Request>,
     range: BlockRange,
     direction: DataDirection,
     command: fn(Sectors) -> Command,
 ) -> Result<BuildIo<Command>, Sense> {
     if !is_on_disk(range, blocks) {
-        return Err(Sense::LBA_OUT_OF_RANGE);
+        return Err(beyond(blocks));
     }
     if range.blocks == 0 {
         return Ok(BuildIo::Complete(Completion::success(0)));
     }
-    let first = block_size.first_sector(range.start).ok_or(Sense::LBA_OUT_OF_RANGE)?;
-    let bytes = u64::from(range.blocks) * u64::from(block_size.bytes());
+    let first = disk.block_size.first_sector(range.start).ok_or(Sense::LBA_OUT_OF_RANGE)?;
+    let bytes = u64::from(range.blocks) * u64::from(disk.block_size.bytes());
     // The CDB and the buffer must agree: moving less would be a short transfer nobody asked for, moving more would
     // touch blocks the CDB does not name.
     if u64::from(srb.data_length()) != bytes || srb.direction() != direction {
         return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
     }
-    Ok(BuildIo::Start(command(first)))
+    let command = command(first);
+    Ok(BuildIo::Start(if disk.bounce_bytes == 0 { command } else { in_pieces(command, bytes) }))
+}
+
+/// A read or write whose data the device does not take where it lies.
+#[cold]
+fn in_pieces(command: Command, bytes: u64) -> Command {
+    let range = |first: Sectors| {
+        // It lies on the disk, whose end is a number of sectors.
+        Remaining { next: first, end: Sectors(first.0 + bytes / u64::from(SECTOR_BYTES)) }
+    };
+    match command {
+        Command::Read(first) => Command::ReadPieces(range(first)),
+        Command::Write(first) => Command::WritePieces(range(first), Afterwards::Nothing),
+        Command::WriteThrough(first) => Command::WritePieces(range(first), Afterwards::Flush),
+        Command::WriteThenVerify(first) => Command::WritePieces(range(first), Afterwards::Verify),
+        other => other,
+    }
 }

@@ -7,7 +7,7 @@ use scsi::unmap::UnmapList;
 use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 
 use crate::Viostor;
-use crate::build_io::{Command, Erase, writable};
+use crate::build_io::{Command, Erase, beyond, has_medium, writable};
 use crate::config::Disk;
 use crate::ranges::Place;
 use crate::steps::{Comparison, Remaining};
@@ -30,7 +30,7 @@ pub(crate) struct WriteSame {
 /// The sectors of a range of blocks, which must lie on the disk.
 fn sectors(disk: &Disk, range: BlockRange) -> Result<Remaining, Sense> {
     if !is_on_disk(range, disk.blocks) {
-        return Err(Sense::LBA_OUT_OF_RANGE);
+        return Err(beyond(disk.blocks));
     }
     let next = disk.block_size.first_sector(range.start).ok_or(Sense::LBA_OUT_OF_RANGE)?;
     // It lies on the disk, whose end is a number of sectors.
@@ -91,7 +91,7 @@ pub(crate) fn unmap(
     let list = UnmapList::parse(parameters)?;
     // All of it before any of it: a list that is wrong unmaps nothing. More than the Block Limits page says is wrong too.
     if list.ranges().any(|range| !is_on_disk(range, disk.blocks)) {
-        return Err(Sense::LBA_OUT_OF_RANGE);
+        return Err(beyond(disk.blocks));
     }
     let limits = discard.unmap(disk.block_size);
     let blocks: u64 = list.ranges().map(|range| u64::from(range.blocks)).sum();
@@ -162,6 +162,7 @@ pub(crate) fn sanitize(disk: &Disk, action: SanitizeAction, immediate: bool) -> 
         return Err(Sense::invalid_cdb_bit(1, 7));
     }
     writable(disk)?;
+    has_medium(disk)?;
     let end = Sectors(disk.blocks.saturating_mul(disk.block_size.sectors()));
     Ok(BuildIo::Start(Command::Erase(Erase::Securely, Remaining { next: Sectors(0), end })))
 }

@@ -6,7 +6,7 @@ use scsi::cdb::Inquiry;
 use scsi::log;
 use scsi::parameter_data::ParameterData;
 use storport::{Completion, Srb};
-use virtio::memory::Region;
+use virtio::memory::{Region, SharedMemory};
 use virtio::spec::blk::Status;
 
 use crate::build_io::{Command, refuse};
@@ -15,7 +15,7 @@ use crate::identity::{self, Location, Serial};
 use crate::lifetime;
 use crate::limits::RangeLimits;
 use crate::live::Live;
-use crate::steps::{self, Comparison, Piece, Remaining};
+use crate::steps::{self, Afterwards, AtOnce, Comparison, Piece, Remaining};
 use crate::translate;
 use crate::units::{SECTOR_BYTES, Sectors};
 
@@ -24,9 +24,9 @@ type Request = adapter::Command<Command>;
 /// What a status is before the device writes it ([`virtio::queue::Used::spoil_response`]).
 const UNANSWERED: Status = Status(u8::MAX);
 
-/// `most`: how often scratch memory may be named in one request.
+/// `most`: how much scratch memory one request may name.
 pub(crate) fn complete(
-    (disk, live, most): (&Disk, &Live, u16),
+    (disk, live, most): (&Disk, &Live, AtOnce),
     srb: &mut impl Srb<Request>,
     command: Command,
     response: &[u8],
@@ -42,13 +42,27 @@ pub(crate) fn complete(
         // answer; after a write that failed there is nothing to flush, and its error stays.
         Command::WriteThrough(_) if status == Status::OK => return Step::Next(Command::FlushWritten),
         Command::WriteThenVerify(first) if status == Status::OK => {
-            return Step::Next(match disk.flushes {
-                true => Command::FlushThenVerify(first),
-                false => Command::Verify(written(srb, first), Comparison::None),
-            });
+            return Step::Next(verify_written(disk, srb, first));
         }
         Command::FlushThenVerify(first) if status == Status::OK => {
             return Step::Next(Command::Verify(written(srb, first), Comparison::None));
+        }
+        Command::ReadPieces(range) => match status {
+            Status::OK => {
+                let bytes = translate::copied(range, disk.bounce_bytes);
+                if !take_piece(srb, scratch, range, bytes) {
+                    return Step::Done(refuse(srb, Sense::INTERNAL_TARGET_FAILURE));
+                }
+                return go_on(srb, range.after(u64::from(bytes / SECTOR_BYTES)), Command::ReadPieces);
+            }
+            other => refuse(srb, sense(other, Sense::UNRECOVERED_READ_ERROR)),
+        },
+        Command::WritePieces(range, afterwards) if status == Status::OK => {
+            let bytes = translate::copied(range, disk.bounce_bytes);
+            return match range.after(u64::from(bytes / SECTOR_BYTES)) {
+                Some(left) => Step::Next(Command::WritePieces(left, afterwards)),
+                None => all_written(disk, srb, range.end, afterwards),
+            };
         }
         // Who switches the cache off relies on it. The device may have ignored that, or have stood still.
         Command::SetWriteCache(on) if status == Status::OK && live.write_cache() != on => {
@@ -94,7 +108,7 @@ pub(crate) fn complete(
             let left = erase.limits(disk).and_then(|limits| range.after(cut(limits)));
             return go_on(srb, left, |range| Command::Erase(erase, range));
         }
-        Command::WriteSame(_) | Command::Unmap { .. } | Command::Erase(..) => {
+        Command::WritePieces(..) | Command::WriteSame(_) | Command::Unmap { .. } | Command::Erase(..) => {
             refuse(srb, sense(status, Sense::WRITE_ERROR))
         }
     };
@@ -108,6 +122,35 @@ fn go_on<T>(srb: &impl Srb<Request>, left: Option<T>, command: impl FnOnce(T) ->
         Some(left) => Step::Next(command(left)),
         None => Step::Done(Completion::success(srb.data_length())),
     }
+}
+
+/// What a write's verification begins with: what is read back has to be the medium's.
+fn verify_written(disk: &Disk, srb: &impl Srb<Request>, first: Sectors) -> Command {
+    match disk.flushes {
+        true => Command::FlushThenVerify(first),
+        false => Command::Verify(written(srb, first), Comparison::None),
+    }
+}
+
+/// The last piece of a write that ends at this sector is written.
+#[cold]
+fn all_written(disk: &Disk, srb: &impl Srb<Request>, end: Sectors, afterwards: Afterwards) -> Step<Command> {
+    let first = Sectors(end.0.saturating_sub(u64::from(srb.data_length() / SECTOR_BYTES)));
+    match afterwards {
+        Afterwards::Nothing => Step::Done(Completion::success(srb.data_length())),
+        Afterwards::Flush => Step::Next(Command::FlushWritten),
+        Afterwards::Verify => Step::Next(verify_written(disk, srb, first)),
+    }
+}
+
+/// Copies what was read to where the request wants it; `false`: its buffer cannot be reached.
+#[cold]
+fn take_piece(srb: &mut impl Srb<Request>, scratch: Option<&Region>, range: Remaining, bytes: u32) -> bool {
+    let (Some(scratch), Some(to)) = (scratch, steps::piece(srb.data(), range, bytes)) else {
+        return false;
+    };
+    scratch.read_bytes(0, to);
+    true
 }
 
 /// The range that a write has written.

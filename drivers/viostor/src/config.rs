@@ -1,11 +1,12 @@
 //! What the device says of itself (virtio 1.3, 5.2.4), and what follows for StorPort.
 
-use adapter::{Limits, Probe};
+use adapter::{Limits, Probe, Room};
 use virtio::spec::blk::ZonedModel;
 use virtio::spec::{Features, blk};
 
 use crate::identity::Location;
 use crate::limits::{Geometry, RangeLimits, Topology, WriteZeroes, is_conventional};
+use crate::steps::AtOnce;
 use crate::units::{BlockSize, SECTOR_BYTES, Sectors};
 
 /// virtio-blk features that are used when offered.
@@ -30,9 +31,8 @@ pub mod declined {
     pub const CONFIG_TOO_SHORT: u32 = 100;
     /// The logical block size is not a power of two between 512 and 4096.
     pub const BLOCK_SIZE: u32 = 101;
-    /// The disk has no whole block.
-    pub const NO_CAPACITY: u32 = 102;
-    /// A segment may not even hold a page.
+    // 102 was a disk without a block.
+    /// All segments of a request together may not even hold a block.
     pub const SEGMENT_SIZE: u32 = 103;
     /// The disk has zones that must be written in order (host-managed), which Windows' file systems do not do.
     pub const HOST_MANAGED: u32 = 104;
@@ -43,7 +43,7 @@ pub mod declined {
 pub struct Disk {
     /// Size of a logical block.
     pub block_size: BlockSize,
-    /// Number of logical blocks.
+    /// Number of logical blocks; of none, the disk is a drive without a medium.
     pub blocks: u64,
     /// Writing is refused.
     pub read_only: bool,
@@ -56,6 +56,8 @@ pub struct Disk {
     pub default_write_cache: bool,
     /// MODE SELECT may change [`write_cache`](Self::write_cache).
     pub write_cache_changes: bool,
+    /// Bytes of scratch memory that data is copied through, in whole blocks; 0: the device takes it where it lies.
+    pub bounce_bytes: u32,
     /// Longest transfer in logical blocks, as far as the device's own limits say; 0 when they say nothing.
     pub max_transfer_blocks: u32,
     /// Physical blocks and advice on transfers.
@@ -81,6 +83,31 @@ impl Disk {
         let zeroes = self.write_zeroes.map_or(0, |zeroes| zeroes.limits.blocks_per_request(self.block_size));
         zeroes.clamp(u64::from(u16::MAX), u64::from(u32::MAX))
     }
+
+    /// Fits the disk into what a request of the ring has room for. Returns how much scratch memory that is.
+    pub(crate) fn fit(&mut self, room: &Room) -> Result<AtOnce, u32> {
+        /// 256 KiB in one step.
+        const MAX_TIMES: u16 = 64;
+        let block = self.block_size.bytes();
+        let most = u64::from(room.max_segments) * u64::from(room.max_segment_bytes);
+        let blocks_of = |bytes: u32| {
+            let bytes = u32::try_from(most).unwrap_or(u32::MAX).min(bytes);
+            bytes - bytes % block
+        };
+        let bytes = blocks_of(AtOnce::WHOLE.bytes);
+        if bytes == 0 {
+            return Err(declined::SEGMENT_SIZE);
+        }
+        self.bounce_bytes = room.bounce_bytes.map_or(0, blocks_of);
+        // What the Block Limits page says is what StorPort is told (MaximumTransferLength).
+        let size = room.max_segment_bytes - room.max_segment_bytes % PAGE_BYTES;
+        let transfer = room.bounce_bytes.unwrap_or(longest_transfer(room.max_segments.into(), size));
+        self.max_transfer_blocks = transfer / block;
+        self.topology.limit(self.max_transfer_blocks);
+        // Each time is a segment.
+        let times = if room.max_segment_bytes < bytes { 1 } else { room.max_segments.clamp(1, MAX_TIMES) };
+        Ok(AtOnce { bytes, times })
+    }
 }
 
 /// 1 GiB in blocks of 512 bytes, with a volatile cache and nothing else.
@@ -94,6 +121,7 @@ pub(crate) fn disk_for_tests() -> Disk {
         flushes: true,
         default_write_cache: true,
         write_cache_changes: false,
+        bounce_bytes: 0,
         max_transfer_blocks: 0,
         topology: Topology::default(),
         geometry: None,
@@ -105,8 +133,9 @@ pub(crate) fn disk_for_tests() -> Disk {
     }
 }
 
-/// Without SEG_MAX the device names no limit but the queue's size (virtio 1.3, 5.2.3).
-const SEGMENTS_UNLIMITED: u32 = u32::MAX;
+/// Segments of a device that does not say how many it takes. The specification (1.3, 5.2.3) says nothing of such devices; Linux
+/// gives them one (drivers/block/virtio_blk.c, sg_elems), and so does this driver.
+const SEGMENTS_UNTOLD: u32 = 1;
 
 /// Smallest unit of memory a segment is made of.
 const PAGE_BYTES: u32 = 4096;
@@ -231,23 +260,18 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
     let fields = Fields { probe, block_size };
     fields.check_zones()?;
     let capacity = Sectors(u64::from_le_bytes(bytes(probe, blk::config::CAPACITY)?));
+    // A disk without a block is a drive without a medium, until it grows. Nothing forbids it (5.2.4).
     let blocks = block_size.blocks_in(capacity);
-    if blocks == 0 {
-        return Err(declined::NO_CAPACITY);
-    }
 
-    // A segment is never longer than the whole transfer, so limiting that one keeps to SIZE_MAX.
     let size_max = match fields.optional(Features::BLK_SIZE_MAX, blk::config::SIZE_MAX, u32::MAX)? {
         // qemu-storage-daemon offers the feature and names no size. A limit of nothing cannot be meant.
         0 => u32::MAX,
         size_max => size_max,
     };
-    let max_transfer_bytes = size_max - size_max % PAGE_BYTES;
-    if max_transfer_bytes == 0 {
-        return Err(declined::SEGMENT_SIZE);
-    }
-    let max_segments = fields.optional(Features::BLK_SEG_MAX, blk::config::SEG_MAX, SEGMENTS_UNLIMITED)?;
-    let max_transfer_blocks = longest_transfer(max_segments, max_transfer_bytes) / block_bytes;
+    // A request without any segment would be none, so 0 is not meant either.
+    let max_segments = fields.optional(Features::BLK_SEG_MAX, blk::config::SEG_MAX, SEGMENTS_UNTOLD)?.max(1);
+    // A segment is never longer than the whole transfer, so limiting that one keeps to SIZE_MAX.
+    let max_transfer_blocks = longest_transfer(max_segments, size_max - size_max % PAGE_BYTES) / block_bytes;
 
     // A cache that cannot be flushed is none that a driver could do anything about: without FLUSH, `writeback` has to be 0
     // (5.2.5.2) and is not even looked at.
@@ -264,6 +288,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         flushes,
         default_write_cache: write_cache,
         write_cache_changes: mode_is_told,
+        bounce_bytes: 0,
         max_transfer_blocks,
         topology: fields.topology(max_transfer_blocks)?,
         geometry: fields.geometry()?,
@@ -277,7 +302,8 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         targets: 1,
         logical_units: 1,
         max_segments,
-        max_transfer_bytes,
+        max_segment_bytes: size_max,
+        max_transfer_bytes: u32::MAX,
         max_requests_per_lun: u32::MAX,
         caches_data: flushes,
         // 0 is not allowed (5.2.4), and cannot mean that there is none.
@@ -285,22 +311,6 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
             .max(1),
     };
     Ok((disk, limits))
-}
-
-impl Disk {
-    /// Tells of no longer transfers than so many segments allow: what the Block Limits page says is what StorPort is told
-    /// (MaximumTransferLength).
-    pub(crate) fn limit_transfers(&mut self, max_segments: u32) {
-        let blocks = longest_transfer(max_segments, u32::MAX) / self.block_size.bytes();
-        let limited = match self.max_transfer_blocks {
-            0 => blocks,
-            told => told.min(blocks),
-        };
-        self.max_transfer_blocks = limited;
-        if self.topology.optimal_blocks > limited {
-            self.topology.optimal_blocks = 0;
-        }
-    }
 }
 
 /// Whether a completed write may still be in a volatile cache; `None`: the field that says so cannot be read.
@@ -375,12 +385,13 @@ mod tests {
     fn fields_whose_feature_was_not_negotiated_are_not_read() {
         let probe = FakeConfig::new(Features::empty(), 8)
             .with(blk::config::BLK_SIZE, 7)
-            .with(blk::config::SEG_MAX, 1);
+            .with(blk::config::SIZE_MAX, 7)
+            .with(blk::config::SEG_MAX, 7);
 
         let (disk, limits) = read(&probe).expect("a usable configuration");
 
         assert_eq!(disk.block_size.bytes(), 512);
-        assert_eq!(limits.max_segments, u32::MAX);
+        assert_eq!((limits.max_segments, limits.max_segment_bytes), (1, u32::MAX));
         assert!(!disk.write_cache);
     }
 
@@ -390,29 +401,55 @@ mod tests {
 
         let (_, limits) = read(&probe).unwrap();
 
-        assert_eq!(limits.max_transfer_bytes, u32::MAX - 4095);
+        assert_eq!(limits.max_segment_bytes, u32::MAX);
     }
 
     #[test]
-    fn size_max_limits_the_whole_transfer() {
-        let probe = FakeConfig::new(Features::BLK_SIZE_MAX, 8).with(blk::config::SIZE_MAX, 65_536 + 100);
+    fn a_device_that_names_no_segments_gets_one() {
+        let segments = |features| {
+            let probe = FakeConfig::new(features, 8).with(blk::config::SEG_MAX, 0);
+            read(&probe).expect("a usable configuration").1.max_segments
+        };
 
-        let (_, limits) = read(&probe).expect("a usable configuration");
+        assert_eq!((segments(Features::BLK_SEG_MAX), segments(Features::empty())), (1, 1));
+    }
 
-        assert_eq!(limits.max_transfer_bytes, 65_536);
+    #[test]
+    fn a_disk_fits_what_a_request_has_room_for() {
+        let fit = |block_bytes, max_segments, max_segment_bytes, bounce_bytes| {
+            let block_size = BlockSize::new(block_bytes).expect("a block size");
+            let mut disk = Disk { block_size, ..disk_for_tests() };
+            let at_once = disk.fit(&Room { max_segments, max_segment_bytes, bounce_bytes })?;
+            Ok((at_once.bytes, at_once.times, disk.bounce_bytes, disk.max_transfer_blocks))
+        };
+        let copied = Some(64 << 10);
+
+        assert_eq!(fit(512, 254, u32::MAX, None), Ok((4096, 64, 0, 253 * 8)));
+        assert_eq!(fit(4096, 254, 0x1_1234, None), Ok((4096, 64, 0, 17)));
+        assert_eq!(fit(512, 3, 4096, None), Ok((4096, 3, 0, 8)));
+        assert_eq!(fit(512, 1, u32::MAX, copied), Ok((4096, 1, 64 << 10, 128)));
+        assert_eq!(fit(512, 254, 100, copied), Ok((4096, 1, 25_088, 128)), "49 blocks");
+        assert_eq!(fit(4096, 1, 5000, copied), Ok((4096, 1, 4096, 16)));
+        assert_eq!(fit(512, 1, 1300, copied), Ok((1024, 1, 1024, 128)));
+        assert_eq!(fit(4096, 1, 4095, copied), Err(declined::SEGMENT_SIZE));
+        assert_eq!(fit(512, 5, 100, copied), Err(declined::SEGMENT_SIZE));
     }
 
     #[test]
     fn configurations_that_make_no_sense_are_declined() {
         let odd_block = FakeConfig::new(Features::BLK_BLK_SIZE, 80).with(blk::config::BLK_SIZE, 1000);
-        let tiny_segment = FakeConfig::new(Features::BLK_SIZE_MAX, 80).with(blk::config::SIZE_MAX, 100);
         let mut short = FakeConfig::new(Features::BLK_SEG_MAX, 80);
         short.length = 10;
 
         assert_eq!(read(&odd_block), Err(declined::BLOCK_SIZE));
-        assert_eq!(read(&tiny_segment), Err(declined::SEGMENT_SIZE));
         assert_eq!(read(&short), Err(declined::CONFIG_TOO_SHORT));
-        assert_eq!(read(&FakeConfig::new(Features::empty(), 0)), Err(declined::NO_CAPACITY));
+    }
+
+    #[test]
+    fn a_disk_may_have_no_block_yet() {
+        let (disk, _) = read(&FakeConfig::new(Features::empty(), 0)).expect("a usable configuration");
+
+        assert_eq!(disk.blocks, 0);
     }
 
     #[test]
@@ -536,7 +573,7 @@ mod tests {
 
         assert_eq!(longest(features, 254, 0), 253);
         assert_eq!(longest(features, 254, 65_536), 16);
-        assert_eq!(longest(features - Features::BLK_SEG_MAX, 254, 65_536), 16);
-        assert_eq!(longest(Features::BLK_BLK_SIZE, 254, 65_536), 0);
+        assert_eq!(longest(features, 254, 4000), 0, "what is copied is another matter");
+        assert_eq!(longest(features - Features::BLK_SEG_MAX, 254, 65_536), 0);
     }
 }

@@ -13,7 +13,7 @@ use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 use zerocopy::IntoBytes;
 
 use crate::Viostor;
-use crate::build_io::Command;
+use crate::build_io::{Command, has_medium};
 use crate::config::Disk;
 use crate::modes::{self, WriteCache};
 use crate::product_data;
@@ -115,7 +115,8 @@ fn allocation_length(command: Scsi) -> u32 {
 fn write(disk: &Disk, command: Scsi, data: &mut ParameterData<'_>) -> Result<(), Sense> {
     match command {
         // The driver has no test of its own for the device's medium; it works or requests fail.
-        Scsi::TestUnitReady | Scsi::SelfTest => Ok(()),
+        Scsi::TestUnitReady => has_medium(disk),
+        Scsi::SelfTest => Ok(()),
         // Sense data goes out with the status of the command it is about, so there is never any left.
         Scsi::RequestSense { descriptor, .. } => {
             match descriptor {
@@ -126,10 +127,12 @@ fn write(disk: &Disk, command: Scsi, data: &mut ParameterData<'_>) -> Result<(),
         }
         Scsi::Inquiry(request) => product_data::answer(disk, request.page, data),
         Scsi::ReadCapacity10 => {
+            has_medium(disk)?;
             data.push(Capacity10::new(disk.blocks - 1, disk.block_size.bytes()).as_bytes());
             Ok(())
         }
         Scsi::ReadCapacity16 { .. } => {
+            has_medium(disk)?;
             let provisioning = product_data::provisioning(disk);
             let arrangement = Arrangement {
                 physical_block_exponent: disk.topology.physical_block_exponent,

@@ -4,28 +4,29 @@ use adapter::{Filled, Protocol};
 use scsi::Sense;
 use scsi::unmap::UnmapList;
 use storport::{Completion, Srb};
-use virtio::memory::Region;
+use virtio::memory::{Region, SharedMemory};
 use virtio::spec::blk::RangeFlags;
 
 use crate::build_io::{Command, Erase, refuse};
 use crate::config::Disk;
 use crate::limits::RangeLimits;
 use crate::ranges::{self, Place};
-use crate::steps::{self, Piece, Remaining};
-use crate::{Viostor, build_steps};
+use crate::steps::{self, Afterwards, AtOnce, Piece, Remaining};
+use crate::{Viostor, build_steps, translate};
 
 type Request = adapter::Command<<Viostor as Protocol>::Command>;
 
-/// `most`: how often scratch memory may be named in one request.
+/// `most`: how much scratch memory one request may name.
 pub(crate) fn fill(
     disk: &Disk,
-    most: u16,
+    most: AtOnce,
     srb: &mut impl Srb<Request>,
     command: Command,
     scratch: &Region,
 ) -> Result<Filled<Command>, Completion> {
     let filled = match command {
-        Command::Unmap { at, .. } => unmap(disk, srb, at, scratch),
+        Command::WritePieces(range, afterwards) => write_piece(disk, srb, range, afterwards, scratch),
+        Command::Unmap { at, .. } => unmap(disk, most, srb, at, scratch),
         Command::Erase(erase, range) => erase_step(disk, erase, range, scratch),
         Command::WriteSame(range) => write_same(disk, srb, range, most, scratch),
         // The others have nothing to fill.
@@ -34,8 +35,24 @@ pub(crate) fn fill(
     filled.map_err(|sense| refuse(srb, sense))
 }
 
+/// What is written next, out of the request's own buffer.
+fn write_piece(
+    disk: &Disk,
+    srb: &mut impl Srb<Request>,
+    range: Remaining,
+    afterwards: Afterwards,
+    scratch: &Region,
+) -> Result<Filled<Command>, Sense> {
+    let bytes = translate::copied(range, disk.bounce_bytes);
+    let from = steps::piece(srb.data(), range, bytes).ok_or(Sense::INTERNAL_TARGET_FAILURE)?;
+    let target = scratch.block(0, from.len()).ok_or(Sense::INTERNAL_TARGET_FAILURE)?;
+    target.write(0, from);
+    Ok(Filled { bytes, command: Command::WritePieces(range, afterwards) })
+}
+
 fn unmap(
     disk: &Disk,
+    most: AtOnce,
     srb: &mut impl Srb<Request>,
     at: Place,
     scratch: &Region,
@@ -44,7 +61,7 @@ fn unmap(
     let length = build_steps::unmap_length(srb);
     let parameters = srb.data().get(..length).ok_or(Sense::INTERNAL_TARGET_FAILURE)?;
     let list = UnmapList::parse(parameters)?;
-    let (stored, next) = ranges::store_list(disk, &limits, &list, at, scratch)?;
+    let (stored, next) = ranges::store_list(disk, (&limits, most), &list, at, scratch)?;
     // Its sender has taken away what was there a moment ago.
     if stored == 0 {
         return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST);
@@ -83,7 +100,7 @@ fn write_same(
     disk: &Disk,
     srb: &mut impl Srb<Request>,
     range: Remaining,
-    most: u16,
+    most: AtOnce,
     scratch: &Region,
 ) -> Result<Filled<Command>, Sense> {
     const ZEROES: [u8; steps::SCRATCH_BYTES] = [0; steps::SCRATCH_BYTES];

@@ -11,7 +11,9 @@
 //!
 //! Header and status are the slot's own memory. The data is the request's; the identity is written to scratch memory.
 //!
-//! Some SCSI commands are more than one such request, one after the other: a write with FUA is a write and a flush.
+//! Some SCSI commands are more than one such request, one after the other: a write with FUA is a write and a flush. A device
+//! that does not take a page wherever it lies, because it takes one segment only or only short ones, gets data piece by piece
+//! out of scratch memory, which it is copied to.
 //!
 //! The disk's SCSI face is emulated: `build_io` and `build_steps` turn commands for blocks into requests, `emulate` answers
 //! the others with `product_data` (INQUIRY) and `modes`, and `identity` and `lifetime` answer what the device has to be asked
@@ -43,17 +45,15 @@ pub use config::{Disk, declined};
 pub use identity::Location;
 pub use limits::{Geometry, RangeLimits, Topology, WriteZeroes};
 pub use ranges::Place;
-pub use steps::{Comparison, Remaining};
+pub use steps::{Afterwards, Comparison, Remaining};
 
-use adapter::{Chain, Filled, Limits, Probe, Protocol, Step};
+use adapter::{Chain, Filled, Limits, Probe, Protocol, Room, Step};
 use live::Live;
+use steps::AtOnce;
 use storport::{BuildIo, Completion, Srb};
 use virtio::memory::Region;
 use virtio::queue::Format;
 use virtio::spec::{Features, blk};
-
-/// Most times that a request names its scratch memory: 256 KiB in one step.
-const MAX_REPEATS: u16 = 64;
 
 /// The adapter that `viostor.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Viostor>;
@@ -64,8 +64,8 @@ pub struct Viostor {
     /// As it was found; what may have changed since is in `live`.
     disk: Disk,
     live: Live,
-    /// How often scratch memory may be named in one request.
-    repeats: u16,
+    /// How much scratch memory one request may name.
+    at_once: AtOnce,
 }
 
 impl Format for Viostor {
@@ -83,16 +83,17 @@ impl Protocol for Viostor {
     const REQUEST_QUEUE: u16 = 0;
     const SCRATCH_BYTES: usize = steps::SCRATCH_BYTES;
     const RESPONSE_HEAD: usize = 1;
+    const BOUNCES: bool = true;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
         let (disk, limits) = config::read(probe)?;
         let live = Live::new(&disk);
-        Ok((Self { disk, live, repeats: 1 }, limits))
+        Ok((Self { disk, live, at_once: AtOnce::WHOLE }, limits))
     }
 
-    fn limited(&mut self, max_segments: u16) {
-        self.disk.limit_transfers(max_segments.into());
-        self.repeats = max_segments.clamp(1, MAX_REPEATS);
+    fn limited(&mut self, room: Room) -> Result<(), u32> {
+        self.at_once = self.disk.fit(&room)?;
+        Ok(())
     }
 
     fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
@@ -124,7 +125,7 @@ impl Protocol for Viostor {
     }
 
     fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
-        translate::chain(command, self.repeats)
+        translate::chain(command, self.at_once, self.disk.bounce_bytes)
     }
 
     fn fill(
@@ -134,7 +135,7 @@ impl Protocol for Viostor {
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
         // The size may have changed since the disk was found.
-        fill::fill(&self.live.apply(&self.disk), self.repeats, srb, command, scratch)
+        fill::fill(&self.live.apply(&self.disk), self.at_once, srb, command, scratch)
     }
 
     fn response_rest(_head: &[u8]) -> usize {
@@ -148,6 +149,6 @@ impl Protocol for Viostor {
         response: &[u8],
         scratch: Option<&Region>,
     ) -> Step<Command> {
-        complete::complete((&self.disk, &self.live, self.repeats), srb, command, response, scratch)
+        complete::complete((&self.disk, &self.live, self.at_once), srb, command, response, scratch)
     }
 }

@@ -32,12 +32,11 @@ impl Topology {
             return Self::new(0, 0, min_io, opt_io, max_blocks);
         }
         let per_physical = 1_u32 << exponent;
-        let fits = |blocks: u32| max_blocks == 0 || blocks <= max_blocks;
         // SBC-3 wants whole physical blocks here, and both values within MAXIMUM TRANSFER LENGTH: what no transfer can reach
         // is no advice.
         let granularity = u32::from(min_io);
-        let sensible = granularity.is_multiple_of(per_physical) && fits(granularity);
-        Self {
+        let sensible = granularity.is_multiple_of(per_physical);
+        let mut topology = Self {
             physical_block_exponent: exponent,
             lowest_aligned_block: if u32::from(alignment_offset) < per_physical {
                 alignment_offset
@@ -45,7 +44,20 @@ impl Topology {
                 0
             },
             granularity_blocks: if sensible { min_io } else { 0 },
-            optimal_blocks: if fits(opt_io) { opt_io } else { 0 },
+            optimal_blocks: opt_io,
+        };
+        topology.limit(max_blocks);
+        topology
+    }
+
+    /// Takes back the advice for transfers that are longer than any is; 0 when nothing is known of the longest one.
+    pub(crate) fn limit(&mut self, max_blocks: u32) {
+        let fits = |blocks: u32| max_blocks == 0 || blocks <= max_blocks;
+        if !fits(u32::from(self.granularity_blocks)) {
+            self.granularity_blocks = 0;
+        }
+        if !fits(self.optimal_blocks) {
+            self.optimal_blocks = 0;
         }
     }
 }

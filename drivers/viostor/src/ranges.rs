@@ -9,6 +9,7 @@ use zerocopy::IntoBytes;
 
 use crate::config::Disk;
 use crate::limits::RangeLimits;
+use crate::steps::AtOnce;
 use crate::units::{Sectors, is_on_disk};
 
 const RANGE_BYTES: usize = size_of::<SectorRange>();
@@ -68,12 +69,12 @@ impl Place {
 /// A range is not on the disk. Each is checked here, since the list may lie in memory that its sender writes to.
 pub(crate) fn store_list(
     disk: &Disk,
-    limits: &RangeLimits,
+    (limits, most): (&RangeLimits, AtOnce),
     list: &UnmapList<'_>,
     place: Place,
     scratch: &Region,
 ) -> Result<(usize, Option<Place>), Sense> {
-    let most = (limits.max_ranges as usize).min(scratch.len() / RANGE_BYTES);
+    let most = (limits.max_ranges as usize).min(most.bytes as usize / RANGE_BYTES);
     let block = disk.block_size.sectors();
     let mut stored = 0;
     let mut done = place.blocks;

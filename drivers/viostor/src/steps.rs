@@ -46,6 +46,31 @@ pub enum Comparison {
     Block,
 }
 
+/// What comes after the last piece of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Nothing.
+    Nothing,
+    /// What was written has to become durable.
+    Flush,
+    /// It is read back.
+    Verify,
+}
+
+/// How much scratch memory one request of the ring may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AtOnce {
+    /// Bytes: whole blocks, [`SCRATCH_BYTES`] unless the device takes less.
+    pub(crate) bytes: u32,
+    /// How often those.
+    pub(crate) times: u16,
+}
+
+impl AtOnce {
+    /// All of it, once.
+    pub(crate) const WHOLE: Self = Self { bytes: SCRATCH_BYTES as u32, times: 1 };
+}
+
 /// How much one step moves: a piece of scratch memory, so many times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -54,15 +79,15 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// The next piece of a range: all of the scratch memory up to `most` times, or what is left.
-    pub(crate) fn of(range: Remaining, most: u16) -> Self {
-        const WHOLE: u64 = SCRATCH_BYTES as u64;
-        match range.bytes() {
-            left @ 0..WHOLE => Self { bytes: left as u32, times: 1 },
-            left => {
-                Self { bytes: SCRATCH_BYTES as u32, times: (left / WHOLE).min(u64::from(most.max(1))) as u16 }
-            }
+    /// The next piece of a range: as much as there may be at once, or what is left.
+    pub(crate) fn of(range: Remaining, most: AtOnce) -> Self {
+        let whole = u64::from(most.bytes);
+        let left = range.bytes();
+        if left < whole {
+            return Self { bytes: left as u32, times: 1 };
         }
+        let times = left.checked_div(whole).unwrap_or(1).min(u64::from(most.times.max(1)));
+        Self { bytes: most.bytes, times: times as u16 }
     }
 
     pub(crate) fn sectors(self) -> u64 {
@@ -72,6 +97,12 @@ impl Piece {
     pub(crate) fn total(self) -> u64 {
         u64::from(self.bytes) * u64::from(self.times)
     }
+}
+
+/// The next `bytes` bytes of a request's data, of which the last ones belong to the end of the range.
+pub(crate) fn piece(data: &mut [u8], range: Remaining, bytes: u32) -> Option<&mut [u8]> {
+    let start = data.len().checked_sub(usize::try_from(range.bytes()).ok()?)?;
+    data.get_mut(start..)?.get_mut(..bytes as usize)
 }
 
 /// Whether the scratch memory begins with `expected`, over and over, `bytes` bytes long.
@@ -102,28 +133,32 @@ pub(crate) fn fill(scratch: &Region, bytes: usize, block: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const SIXTEEN: AtOnce = AtOnce { times: 16, ..AtOnce::WHOLE };
+
     fn range(sectors: u64) -> Remaining {
         Remaining { next: Sectors(10), end: Sectors(10 + sectors) }
     }
 
     #[test]
     fn a_step_is_as_much_as_the_device_takes_and_the_last_one_what_is_left() {
-        assert_eq!(Piece::of(range(8 * 100), 16), Piece { bytes: 4096, times: 16 });
-        assert_eq!(Piece::of(range(8 * 3 + 5), 16), Piece { bytes: 4096, times: 3 });
-        assert_eq!(Piece::of(range(5), 16), Piece { bytes: 5 * 512, times: 1 });
+        assert_eq!(Piece::of(range(8 * 100), SIXTEEN), Piece { bytes: 4096, times: 16 });
+        assert_eq!(Piece::of(range(8 * 3 + 5), SIXTEEN), Piece { bytes: 4096, times: 3 });
+        assert_eq!(Piece::of(range(5), SIXTEEN), Piece { bytes: 5 * 512, times: 1 });
     }
 
     #[test]
     fn steps_cover_a_range_exactly() {
-        let mut left = Some(range(1000));
-        let mut covered = 0;
-        while let Some(range) = left {
-            let piece = Piece::of(range, 7);
-            assert_eq!(range.next.0, 10 + covered);
-            covered += piece.sectors();
-            left = range.after(piece.sectors());
+        for most in [AtOnce { times: 7, ..AtOnce::WHOLE }, AtOnce { bytes: 1536, times: 1 }] {
+            let mut left = Some(range(1000));
+            let mut covered = 0;
+            while let Some(range) = left {
+                let piece = Piece::of(range, most);
+                assert_eq!(range.next.0, 10 + covered);
+                covered += piece.sectors();
+                left = range.after(piece.sectors());
+            }
+            assert_eq!(covered, 1000);
         }
-        assert_eq!(covered, 1000);
     }
 
     #[test]

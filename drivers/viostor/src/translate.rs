@@ -7,15 +7,22 @@ use virtio::spec::blk::{RequestHeader, RequestType};
 use crate::build_io::{Command, Erase};
 use crate::identity;
 use crate::lifetime;
-use crate::steps::{Comparison, Piece};
+use crate::steps::{AtOnce, Comparison, Piece, Remaining};
 use crate::units::Sectors;
 
-/// `most`: how often scratch memory may be named in one request.
-pub(crate) fn chain(command: Command, most: u16) -> Chain<RequestHeader> {
+/// `most`: how much scratch memory one request may name; `bounce`: how much of it data is copied through.
+pub(crate) fn chain(command: Command, most: AtOnce, bounce: u32) -> Chain<RequestHeader> {
     match command {
         Command::Read(first) => with_header(RequestType::IN, first, ChainData::Srb(Direction::FromDevice)),
         Command::Write(first) | Command::WriteThrough(first) | Command::WriteThenVerify(first) => {
             with_header(RequestType::OUT, first, ChainData::Srb(Direction::ToDevice))
+        }
+        Command::ReadPieces(range) => {
+            let data = ChainData::ScratchIn { bytes: copied(range, bounce), times: 1 };
+            with_header(RequestType::IN, range.next, data)
+        }
+        Command::WritePieces(range, _) => {
+            with_header(RequestType::OUT, range.next, ChainData::ScratchOut { times: 1 })
         }
         Command::Flush | Command::FlushWritten | Command::FlushThenVerify(_) | Command::SetWriteCache(_) => {
             with_header(RequestType::FLUSH, Sectors(0), ChainData::None)
@@ -43,8 +50,14 @@ pub(crate) fn chain(command: Command, most: u16) -> Chain<RequestHeader> {
 }
 
 /// What a step of VERIFY reads. Without a comparison each piece may go over the one before it.
-pub(crate) fn verified(range: crate::steps::Remaining, comparison: Comparison, most: u16) -> Piece {
-    Piece::of(range, if comparison == Comparison::None { most } else { 1 })
+pub(crate) fn verified(range: Remaining, comparison: Comparison, most: AtOnce) -> Piece {
+    let times = if comparison == Comparison::None { most.times } else { 1 };
+    Piece::of(range, AtOnce { times, ..most })
+}
+
+/// Bytes of the next piece of data that is copied.
+pub(crate) fn copied(range: Remaining, bounce: u32) -> u32 {
+    Piece::of(range, AtOnce { bytes: bounce, times: 1 }).bytes
 }
 
 fn with_header(kind: RequestType, first: Sectors, data: ChainData) -> Chain<RequestHeader> {

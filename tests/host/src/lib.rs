@@ -115,6 +115,9 @@ impl<M: Model> Machine<M> {
         let configuration = resources.configuration.expect("the adapter told its configuration");
         drop(resources);
         let Self { ram, device, port, .. } = self;
+        if configuration.maps_all {
+            port.map_all(&ram);
+        }
         Ok(Bench { ram, device, port, adapter, configuration, buffers: Mutex::default() })
     }
 }

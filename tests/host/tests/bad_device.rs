@@ -260,13 +260,13 @@ fn a_scsi_answer_that_was_never_written_is_not_taken_for_the_last_one() {
 #[test]
 fn configurations_that_no_disk_has_are_declined() {
     type Change = fn(&mut Disk);
-    let table: [(Change, u32); 6] = [
-        (|disk| disk.sectors = 0, viostor::declined::NO_CAPACITY),
+    let table: [(Change, u32); 5] = [
         (|disk| disk.block_bytes = Some(520), viostor::declined::BLOCK_SIZE),
         (|disk| disk.block_bytes = Some(1 << 20), viostor::declined::BLOCK_SIZE),
-        (|disk| disk.size_max = Some(512), viostor::declined::SEGMENT_SIZE),
+        // Not even a block goes into one segment.
+        (|disk| (disk.size_max, disk.seg_max) = (Some(511), Some(1)), viostor::declined::SEGMENT_SIZE),
+        (|disk| (disk.size_max, disk.seg_max) = (Some(100), Some(5)), viostor::declined::SEGMENT_SIZE),
         (|disk| disk.zoned = Some(1), viostor::declined::HOST_MANAGED),
-        (|disk| disk.seg_max = Some(1), 3),
     ];
     for (change, number) in table {
         let mut disk = Disk::new(64);

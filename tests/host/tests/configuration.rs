@@ -1,6 +1,6 @@
 //! What changes while the disk is in use: size, cache mode, write protection.
 
-use host_tests::cdb::{read10, synchronize_cache10, write10};
+use host_tests::cdb::{inquiry, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::{Completed, SrbBuilder};
@@ -282,4 +282,36 @@ fn a_change_that_comes_with_a_reset_is_told_after_it() {
 
     assert_eq!(bench.port.take_unit_changes(), 1);
     assert_eq!(bench.adapter.initialize(Interrupts::Messages(3)), Ok(()));
+}
+
+#[test]
+fn a_disk_without_a_block_is_a_drive_without_a_medium_until_it_grows() {
+    let bench = with(Options::default(), |disk| disk.sectors = 0);
+    let buffer = bench.filled(&[0x5a; 512]);
+    for request in [
+        SrbBuilder::execute(&TEST_UNIT_READY),
+        SrbBuilder::execute(&[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0]).with_data_in(8),
+        SrbBuilder::execute(&[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0]).with_data_in(32),
+        reading(&read10(0, 1), &[buffer]),
+        writing(&write10(0, 1), &[buffer]),
+        SrbBuilder::execute(&[0x2f, 0, 0, 0, 0, 0, 0, 0, 1, 0]),
+    ] {
+        assert_sense(&bench.execute(request), Sense::MEDIUM_NOT_PRESENT);
+    }
+    for (cdb, room) in [(inquiry(64).to_vec(), 64), (vec![0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64)] {
+        let answer = bench.execute(SrbBuilder::execute(&cdb).with_data_in(room));
+        assert_eq!(answer.completion.status, SrbStatus::SUCCESS, "{cdb:02x?}: the unit is there");
+    }
+    let flushed = bench.execute(SrbBuilder::execute(&synchronize_cache10()));
+    assert_eq!(flushed.completion.status, SrbStatus::SUCCESS, "everything that was written is durable");
+
+    grow(&bench, 64);
+
+    assert_eq!(bench.port.take_unit_changes(), 1);
+    let told = bench.execute(SrbBuilder::execute(&TEST_UNIT_READY));
+    assert_sense(&told, Sense::CAPACITY_DATA_HAS_CHANGED);
+    let written = bench.execute(writing(&write10(63, 1), &[buffer]));
+    assert_eq!(written.completion.status, SrbStatus::SUCCESS);
+    assert_eq!((blocks(&bench), bench.sectors(63, 1)), (64, vec![0x5a; 512]));
+    bench.device.assert_no_violations();
 }

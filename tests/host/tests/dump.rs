@@ -189,6 +189,30 @@ fn dump_pointers_without_room_for_them_are_refused_and_freeing_them_is_not() {
 }
 
 #[test]
+fn a_device_that_takes_one_segment_gets_the_dump_page_by_page_through_scratch_memory() {
+    let mut disk = Disk::new(SECTORS);
+    disk.seg_max = None;
+    let first = DiskBench::running(disk, Options::default());
+    let told = first.execute(SrbBuilder::function(SrbFunction::DumpPointers).with_data_in(112)).dump_pointers;
+    let bench: DiskBench = dump(first.crash());
+    let content = pattern(4, 4096);
+    // It starts inside a page.
+    let from = [bench.filled(&content[..512]), bench.filled(&content[512..])];
+
+    let written = bench.execute(writing(&write10(8, 8), &from));
+
+    assert_eq!(written.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(bench.sectors(8, 8), content);
+    assert_eq!(told, Some(DumpLimits { max_transfer_bytes: 4096, max_segments: 2 }));
+    assert_eq!(
+        (bench.configuration.max_transfer_bytes, bench.configuration.max_segments),
+        (4096, 2),
+        "both copies agree"
+    );
+    bench.device.assert_no_violations();
+}
+
+#[test]
 fn a_small_queue_makes_small_transfers_and_still_writes_the_dump() {
     let options = Options { queue_size: 4, ..Options::default() };
     let (machine, _) = crashed(options, 2);

@@ -8,6 +8,7 @@ use storport::fake::{Completed, SrbBuilder};
 use virtio::fake::disk::{Disk, MANNERS, RangeLimits};
 use virtio::fake::{Answered, Manner, Options, Order};
 use virtio::memory::Segment;
+use virtio::spec::Features;
 use virtio::spec::blk::Status;
 
 const SECTORS: u64 = 2048;
@@ -23,8 +24,8 @@ fn disk() -> Disk {
 }
 
 /// viostor on a disk of this manner.
-fn bench(manner: &Manner<Disk>) -> DiskBench {
-    let machine = Machine::with_manner(manner, disk(), Options::default());
+fn bench(manner: &Manner<Disk>, options: Options) -> DiskBench {
+    let machine = Machine::with_manner(manner, disk(), options);
     let bench: DiskBench = machine.find().unwrap_or_else(|declined| panic!("{}: {declined:?}", manner.name));
     bench.start().expect("the device starts");
     bench
@@ -168,7 +169,11 @@ fn failures(name: &str, bench: &DiskBench) {
 
 /// Everything that a guest does with its disk.
 fn pass(manner: &Manner<Disk>) {
-    let bench = bench(manner);
+    pass_with(manner, Options::default());
+}
+
+fn pass_with(manner: &Manner<Disk>, options: Options) {
+    let bench = bench(manner, options);
     let resets = bench.device.resets();
     questions(manner.name, &bench);
     reads_and_writes(manner.name, &bench);
@@ -184,6 +189,94 @@ fn pass(manner: &Manner<Disk>) {
 #[test]
 fn a_disk_of_every_manner_is_used_like_any_other() {
     MANNERS.iter().for_each(pass);
+}
+
+/// Limits that a disk need not have, but may. Who made them up: nobody but this test.
+const LIMITS: [Manner<Disk>; 9] = [
+    limits("no SEG_MAX", |disk, _| disk.seg_max = None),
+    limits("seg_max 0", |disk, _| disk.seg_max = Some(0)),
+    limits("seg_max 1", |disk, _| disk.seg_max = Some(1)),
+    limits("seg_max 2", |disk, _| disk.seg_max = Some(2)),
+    limits("size_max 4095", |disk, _| disk.size_max = Some(4095)),
+    limits("size_max 512", |disk, _| disk.size_max = Some(512)),
+    limits("size_max 100", |disk, _| disk.size_max = Some(100)),
+    limits("size_max 5000 and no SEG_MAX", |disk, _| (disk.size_max, disk.seg_max) = (Some(5000), None)),
+    limits("one segment of 512 bytes", |disk, _| (disk.size_max, disk.seg_max) = (Some(512), Some(1))),
+];
+
+const fn limits(name: &'static str, prepare: fn(&mut Disk, &mut Options)) -> Manner<Disk> {
+    Manner { name, source: "made up", prepare, used_length: None }
+}
+
+#[test]
+fn a_disk_is_used_as_well_as_its_limits_allow() {
+    let normal = Options::default();
+    let direct = Options { features: normal.features - Features::RING_INDIRECT_DESC, ..normal };
+    for (limits, options) in LIMITS.iter().zip([normal, direct].into_iter().cycle()) {
+        pass_with(limits, options);
+    }
+}
+
+#[test]
+fn a_disk_with_a_small_ring_is_used_like_any_other() {
+    let normal = Options::default();
+    let direct = normal.features - Features::RING_INDIRECT_DESC;
+    for options in [
+        // Three entries are a header, one segment and a status.
+        Options { queue_size: 3, features: normal.features | Features::RING_PACKED, ..normal },
+        Options { queue_size: 4, ..normal },
+        Options { queue_size: 4, features: direct, legacy: true, ..normal },
+    ] {
+        for limits in [&limits("no others", |_, _| ()), &LIMITS[0], &LIMITS[5]] {
+            pass_with(limits, options);
+        }
+    }
+}
+
+#[test]
+fn data_is_copied_from_and_to_buffers_that_lie_anyhow() {
+    for manner in &LIMITS {
+        let bench = bench(manner, Options::default());
+        let content = pattern(5, 4096);
+        // As many segments as a page has at most, and as many bytes as blocks have, but no block in any of them.
+        let ragged = [bench.buffer(1000), bench.buffer(3096)];
+        bench.fill(ragged[0], &content[..1000]);
+        bench.fill(ragged[1], &content[1000..]);
+
+        let written = bench.execute(writing(&write10(3, 8), &ragged));
+        ragged.iter().for_each(|segment| bench.fill(*segment, &vec![0xee; segment.length as usize]));
+        let read = bench.execute(reading(&read10(3, 8), &ragged));
+
+        succeeds(manner.name, &written);
+        succeeds(manner.name, &read);
+        assert_eq!((written.completion.transferred, read.completion.transferred), (4096, 4096));
+        assert_eq!(bench.sectors(3, 8), content, "{}", manner.name);
+        assert_eq!(self::content(&bench, &ragged), content, "{}", manner.name);
+        bench.device.assert_no_violations();
+    }
+}
+
+#[test]
+fn a_copied_transfer_that_fails_half_way_fails_as_a_whole() {
+    let one_block = &LIMITS[8];
+    let bench = bench(one_block, Options::default());
+    bench.device.model(|disk| disk.set_bad_sector(5, Some(Status::IOERR)));
+    let buffer = bench.filled(&[0xaa; 4096]);
+
+    let written = bench.execute(writing(&write10(2, 8), &[buffer]));
+    let read = bench.execute(reading(&read10(2, 8), &[buffer]));
+
+    assert_eq!((written.sense[2], written.sense[12]), (0x03, 0x0c));
+    assert_eq!((read.sense[2], read.sense[12]), (0x03, 0x11));
+}
+
+#[test]
+fn what_is_copied_is_64_kib_at_most_and_lies_where_it_likes() {
+    let bench = bench(&LIMITS[0], Options::default());
+
+    let told = bench.configuration;
+    assert_eq!((told.max_transfer_bytes, told.max_segments, told.maps_all), (64 << 10, 17, true));
+    assert!(!DiskBench::with_disk(disk()).configuration.maps_all, "nothing is mapped for nothing");
 }
 
 #[test]
@@ -207,7 +300,7 @@ fn no_used_length_decides_over_a_request() {
     for used_length in lengths {
         for options in [
             Options::default(),
-            Options { features: modern | virtio::spec::Features::RING_PACKED, ..Options::default() },
+            Options { features: modern | Features::RING_PACKED, ..Options::default() },
             Options { legacy: true, ..Options::default() },
         ] {
             let manner = odd_length(used_length);

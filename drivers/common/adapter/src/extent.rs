@@ -29,6 +29,8 @@ pub(crate) struct Extent {
     large_tables: Portion,
     /// Requests that have scratch memory at once.
     scratch_buffers: Portion,
+    /// Bytes of scratch memory that data is copied through, for a device that does not take it where it lies.
+    pub(crate) bounce_bytes: u32,
     /// Features of the transport and ring.
     pub(crate) features: Features,
 }
@@ -79,6 +81,8 @@ impl Extent {
         requests: Portion { total: 2048, least: 64, most: 256 },
         large_tables: Portion { total: 128, least: 4, most: 64 },
         scratch_buffers: Portion { total: 16, least: 2, most: crate::scratch::COUNT as u16 },
+        // What programs and file systems like to move at once; 1 MiB in all.
+        bounce_bytes: 64 << 10,
         features: TRANSPORT_FEATURES,
     };
 
@@ -93,6 +97,7 @@ impl Extent {
         requests: Portion { total: 32, least: 1, most: 32 },
         large_tables: Portion { total: 0, least: 0, most: 0 },
         scratch_buffers: Portion { total: 1, least: 1, most: 1 },
+        bounce_bytes: 4096,
         features: TRANSPORT_FEATURES
             .difference(Features::RING_INDIRECT_DESC)
             .difference(Features::RING_EVENT_IDX),

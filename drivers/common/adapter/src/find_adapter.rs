@@ -15,7 +15,7 @@ use crate::build_io::Command;
 use crate::configuration::LEFT_OUT;
 use crate::extent::{Extent, Share};
 use crate::parameters::Parameters;
-use crate::protocol::{Limits, Probe, Protocol};
+use crate::protocol::{Limits, Probe, Protocol, Room};
 use crate::queues::{MAX_QUEUES, Path, Queues};
 use crate::report::Noted;
 use crate::request_path::RequestPath;
@@ -27,12 +27,16 @@ use crate::{Adapter, Request};
 /// Shared memory is accessed in words of up to this; what is left over at its end would be out of reach.
 const WORD_BYTES: usize = 8;
 
-/// A buffer of one page that starts inside a page is two segments. A device that takes fewer can only be served by a
-/// protocol that does a request in several steps.
+/// A buffer of one page that starts inside a page is two segments. That much StorPort has to be able to send: no class driver
+/// cuts a transfer to less than a page (Windows-driver-samples, storage/class/classpnp/src/xferpkt.c, HwMaxXferLen). A device
+/// that takes fewer can only be served by a protocol that does a request in several steps, or copies its data.
 const MIN_SEGMENTS: u16 = 2;
 
 /// How much longer than elsewhere a reset is waited for between two looks when the adapter is being found.
 const STALLS_WHEN_FOUND: u32 = 10;
+
+/// Smallest unit of memory that a scatter/gather element describes in the worst case.
+const PAGE_BYTES: u32 = 4096;
 
 /// Log numbers of [`LogPart::Configuration`] that the adapter itself gives; protocols count from 100.
 mod declined {
@@ -112,17 +116,17 @@ fn prepare<P: Port, D: Protocol>(
     loop {
         let plan = Plan::<D>::new(&found, extent, queues)?;
         if Queues::<Request<P, D>, D>::private_bytes(queues, plan.layout.slots() as u16) <= room {
-            let whole = port_configuration(&found.limits, plan.max_segments, plan.requests(), D::SPLITS);
+            let whole = port_configuration(&found.limits, &plan.room, plan.requests(), D::SPLITS);
             resources.configure(&parameters.configuration(whole));
             if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
                 let Found { features, queue_size, mut protocol, limits, .. } = found;
-                protocol.limited(plan.max_segments);
+                protocol.limited(plan.room).map_err(configuration)?;
                 let queues = plan.build(&mut shared, features, resources).ok_or(no_memory)?;
                 return Ok(Prepared {
                     features,
                     protocol,
                     queues,
-                    dump: dump_limits(&limits, queue_size, D::SPLITS),
+                    dump: dump_limits(&limits, queue_size, (D::SPLITS, D::BOUNCES)),
                 });
             }
         }
@@ -137,7 +141,7 @@ fn prepare<P: Port, D: Protocol>(
 struct Plan<D> {
     queues: u16,
     share: Share,
-    max_segments: u16,
+    room: Room,
     /// Bytes of a scratch buffer.
     scratch_bytes: usize,
     layout: Layout<D>,
@@ -153,22 +157,23 @@ impl<D: Protocol> Plan<D> {
         let requests = if indirect || extent.queues == 1 { share.requests } else { extent.entries };
         let requests = found.queue_size.min(requests);
         // A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1).
-        let max_segments =
-            max_segments(if indirect { found.queue_size } else { requests }, extent, &found.limits);
-        if max_segments < if D::SPLITS { 1 } else { MIN_SEGMENTS } {
+        let room =
+            room(if indirect { found.queue_size } else { requests }, extent, &found.limits, D::BOUNCES);
+        if room.max_segments < if D::SPLITS || D::BOUNCES { 1 } else { MIN_SEGMENTS } {
             return Err(too_small);
         }
-        let scratch_bytes = found.protocol.scratch_bytes(max_segments);
+        let scratch_bytes =
+            found.protocol.scratch_bytes(room.max_segments).max(room.bounce_bytes.unwrap_or(0) as usize);
         let layout = Layout::new(QueueOptions {
             ring: found.ring,
             size: found.queue_size,
             slots: requests,
-            max_segments,
+            max_segments: room.max_segments,
             indirect,
             large_tables: share.large_tables,
         })
         .map_err(|_| too_small)?;
-        Ok(Self { queues, share, max_segments, scratch_bytes, layout })
+        Ok(Self { queues, share, room, scratch_bytes, layout })
     }
 
     /// Requests that the queues take at once.
@@ -221,7 +226,7 @@ impl<D: Protocol> Plan<D> {
         let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
         let scratch = ScratchPool::new(shared, self.scratch_bytes, self.share.scratch_buffers)?;
         let ring = RequestQueue::new(memory, self.layout, slots, features).ok()?;
-        Some(Path::new(RequestPath::new(queue, ring, scratch)))
+        Some(Path::new(RequestPath::new(queue, ring, scratch, self.room.max_segment_bytes)))
     }
 }
 
@@ -286,23 +291,36 @@ fn usable_queue_size(offered: u16, ring: RingFormat, extent: &Extent) -> u16 {
     }
 }
 
-/// A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1); two are header and response.
-fn max_segments(queue_size: u16, extent: &Extent, limits: &Limits) -> u16 {
+/// A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1); two are header and response. Where
+/// what is left is not enough for a page wherever it lies, the protocol copies, if it can.
+fn room(queue_size: u16, extent: &Extent, limits: &Limits, bounces: bool) -> Room {
     let by_queue = queue_size.saturating_sub(2);
-    by_queue.min(extent.segments).min(u16::try_from(limits.max_segments).unwrap_or(u16::MAX))
+    let by_device = u16::try_from(limits.max_segments).unwrap_or(u16::MAX);
+    let max_segments = by_queue.min(extent.segments).min(by_device);
+    let max_segment_bytes = limits.max_segment_bytes;
+    let too_little = max_segments < MIN_SEGMENTS || max_segment_bytes < PAGE_BYTES;
+    let bounce_bytes = (bounces && too_little).then_some(extent.bounce_bytes);
+    Room { max_segments, max_segment_bytes, bounce_bytes }
 }
 
 /// `splits`: less than a page is nothing that StorPort has to know of. What is asked for is always a page at least
 /// (classpnp does not go below it), and the protocol does it in steps, each of whole blocks: no block may lie across a page
 /// boundary then.
-fn port_configuration(limits: &Limits, max_segments: u16, requests: u32, splits: bool) -> Configuration {
-    /// Smallest unit of memory that a scatter/gather element describes in the worst case.
-    const PAGE_BYTES: u32 = 4096;
+fn port_configuration(limits: &Limits, room: &Room, requests: u32, splits: bool) -> Configuration {
     /// FILE_512_BYTE_ALIGNMENT, the largest one there is (ns-storport-_port_configuration_information.md).
     const BLOCK_ALIGNMENT: u32 = 511;
-    let in_steps = splits && (max_segments < MIN_SEGMENTS || limits.max_transfer_bytes < PAGE_BYTES);
-    let max_segments = u32::from(if in_steps { max_segments.max(MIN_SEGMENTS) } else { max_segments });
-    let most = if in_steps { PAGE_BYTES } else { limits.max_transfer_bytes };
+    let little = room.max_segments < MIN_SEGMENTS || limits.max_transfer_bytes < PAGE_BYTES;
+    let in_steps = splits && little;
+    let (max_segments, most) = match room.bounce_bytes {
+        // What is copied comes from as many pages as it likes.
+        Some(bytes) => (bytes / PAGE_BYTES + 1, limits.max_transfer_bytes),
+        None if in_steps => (room.max_segments.max(MIN_SEGMENTS).into(), PAGE_BYTES),
+        // A segment is never longer than the whole transfer, so limiting that one keeps to the limit of the other.
+        None => {
+            let by_segment = limits.max_segment_bytes - limits.max_segment_bytes % PAGE_BYTES;
+            (room.max_segments.into(), limits.max_transfer_bytes.min(by_segment))
+        }
+    };
     Configuration {
         targets: limits.targets,
         logical_units: limits.logical_units,
@@ -313,16 +331,17 @@ fn port_configuration(limits: &Limits, max_segments: u16, requests: u32, splits:
         max_requests_per_lun: limits.max_requests_per_lun.min(requests).max(1),
         alignment_mask: if in_steps { BLOCK_ALIGNMENT } else { 3 },
         caches_data: limits.caches_data,
+        maps_all: room.bounce_bytes.is_some(),
     }
 }
 
 /// What another copy of the driver, in dump mode, will tell of the same device. A ring of as many entries as a dump wants is
 /// one of those that this device can have.
-fn dump_limits(limits: &Limits, queue_size: u16, splits: bool) -> DumpLimits {
+fn dump_limits(limits: &Limits, queue_size: u16, (splits, bounces): (bool, bool)) -> DumpLimits {
     let extent = &Extent::DUMP;
     let requests = queue_size.min(extent.share(1).requests);
-    let max_segments = max_segments(requests, extent, limits);
-    let configuration = port_configuration(limits, max_segments, requests.into(), splits);
+    let room = room(requests, extent, limits, bounces);
+    let configuration = port_configuration(limits, &room, requests.into(), splits);
     DumpLimits {
         max_transfer_bytes: configuration.max_transfer_bytes,
         max_segments: configuration.max_segments,
@@ -357,15 +376,20 @@ mod tests {
         targets: 1,
         logical_units: 1,
         max_segments: 254,
+        max_segment_bytes: u32::MAX,
         max_transfer_bytes: u32::MAX,
         max_requests_per_lun: 1000,
         caches_data: true,
         request_queues: 1,
     };
 
+    fn with(limits: &Limits, queue_size: u16) -> Configuration {
+        let room = room(queue_size, &Extent::NORMAL, limits, true);
+        port_configuration(limits, &room, queue_size.into(), false)
+    }
+
     fn normal(queue_size: u16) -> Configuration {
-        let max_segments = max_segments(queue_size, &Extent::NORMAL, &LIMITS);
-        port_configuration(&LIMITS, max_segments, queue_size.into(), false)
+        with(&LIMITS, queue_size)
     }
 
     #[test]
@@ -399,6 +423,29 @@ mod tests {
     }
 
     #[test]
+    fn a_transfer_is_no_longer_than_a_segment_may_be() {
+        let configuration = with(&Limits { max_segment_bytes: 0x1_1234, ..LIMITS }, 256);
+
+        assert_eq!((configuration.max_transfer_bytes, configuration.maps_all), (0x1_1000, false));
+    }
+
+    #[test]
+    fn where_a_page_does_not_fit_wherever_it_lies_64_kib_are_copied() {
+        for (limits, queue_size) in [
+            (Limits { max_segments: 1, ..LIMITS }, 256),
+            (LIMITS, 3),
+            (Limits { max_segment_bytes: 4095, ..LIMITS }, 256),
+        ] {
+            let configuration = with(&limits, queue_size);
+
+            assert_eq!((configuration.max_transfer_bytes, configuration.max_segments), (64 << 10, 17));
+            assert!(configuration.maps_all);
+        }
+        assert!(!with(&LIMITS, 4).maps_all);
+        assert_eq!(room(3, &Extent::NORMAL, &LIMITS, false).bounce_bytes, None);
+    }
+
+    #[test]
     fn a_small_queue_limits_the_segments() {
         let configuration = normal(16);
 
@@ -411,7 +458,8 @@ mod tests {
     fn what_takes_less_than_a_page_is_given_pages_by_storport_and_does_them_in_steps() {
         let bytes = Limits { max_transfer_bytes: 1024, ..LIMITS };
         for (limits, max_segments) in [(&LIMITS, 1), (&bytes, 64), (&bytes, 1)] {
-            let configuration = port_configuration(limits, max_segments, 8, true);
+            let room = Room { max_segments, max_segment_bytes: u32::MAX, bounce_bytes: None };
+            let configuration = port_configuration(limits, &room, 8, true);
 
             let Configuration { max_transfer_bytes, alignment_mask, .. } = configuration;
             assert_eq!((max_transfer_bytes, alignment_mask), (4096, 511), "{limits:?}");
@@ -424,12 +472,14 @@ mod tests {
         let small = Limits { max_segments: 3, ..LIMITS };
 
         let limits = |limits, queue_size| {
-            let DumpLimits { max_transfer_bytes, max_segments } = dump_limits(limits, queue_size, false);
+            let DumpLimits { max_transfer_bytes, max_segments } =
+                dump_limits(limits, queue_size, (false, true));
             (max_transfer_bytes, max_segments)
         };
 
         assert_eq!(limits(&LIMITS, 256), (64 << 10, 17));
         assert_eq!(limits(&LIMITS, 8), (5 * 4096, 6));
         assert_eq!(limits(&small, 256), (2 * 4096, 3));
+        assert_eq!(limits(&Limits { max_segments: 1, ..LIMITS }, 256), (4096, 2));
     }
 }

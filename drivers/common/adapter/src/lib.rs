@@ -54,7 +54,7 @@ mod units;
 pub use build_io::Command;
 pub use parameters::Parameters;
 pub use part::Part;
-pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Step};
+pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Room, Step};
 pub use scratch::ScratchId;
 
 use core::sync::atomic::{AtomicBool, AtomicU64};

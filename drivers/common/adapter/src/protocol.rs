@@ -43,8 +43,17 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// A number for the event log when the configuration cannot be used.
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32>;
 
-    /// Tells how many data segments a request may have: no more than the device and the queue take.
-    fn limited(&mut self, _max_segments: u16) {}
+    /// Whether the protocol can copy the data of a request through scratch memory, piece by piece. Without that, a device has
+    /// to take a page wherever it lies.
+    const BOUNCES: bool = false;
+
+    /// Tells how much a request of the ring may have: no more than the device and the queue take.
+    ///
+    /// # Errors
+    /// A number for the event log when that is not enough for anything.
+    fn limited(&mut self, _room: Room) -> Result<(), u32> {
+        Ok(())
+    }
 
     /// Whether the device may have units where StorPort's addresses do not reach.
     fn leaves_out(&self) -> bool {
@@ -118,6 +127,17 @@ pub trait Protocol: Format + Send + Sync + 'static {
     ) -> Step<Self::Command>;
 }
 
+/// What a request of the ring has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Data segments, at least one.
+    pub max_segments: u16,
+    /// Bytes of a segment; scratch memory is cut by it.
+    pub max_segment_bytes: u32,
+    /// The device does not take a page wherever it lies, so data is copied through scratch memory, which has this many bytes.
+    pub bounce_bytes: Option<u32>,
+}
+
 /// What `probe` may look at.
 pub trait Probe {
     /// The features that were negotiated.
@@ -141,6 +161,8 @@ pub struct Limits {
     pub logical_units: u8,
     /// Most data segments of one request.
     pub max_segments: u32,
+    /// Largest segment, in bytes.
+    pub max_segment_bytes: u32,
     /// Largest transfer, in bytes.
     pub max_transfer_bytes: u32,
     /// Most requests one logical unit takes at once.

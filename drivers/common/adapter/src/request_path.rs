@@ -40,6 +40,8 @@ pub(crate) struct RequestPath<S: 'static, D: Protocol> {
     /// They wait for scratch memory.
     starved: Backlog<S, Command<D::Command>>,
     scratch: ScratchPool,
+    /// Most bytes of a segment of scratch memory.
+    segment_bytes: u32,
     /// Known once the device runs, if it uses the queue.
     pub(crate) doorbell: Option<Doorbell>,
 }
@@ -84,8 +86,16 @@ enum Kept<S> {
 }
 
 impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
-    pub(crate) const fn new(queue: u16, ring: Ring<S, D>, scratch: ScratchPool) -> Self {
-        Self { queue, ring, backlog: Backlog::new(), starved: Backlog::new(), scratch, doorbell: None }
+    pub(crate) const fn new(queue: u16, ring: Ring<S, D>, scratch: ScratchPool, segment_bytes: u32) -> Self {
+        Self {
+            queue,
+            ring,
+            backlog: Backlog::new(),
+            starved: Backlog::new(),
+            scratch,
+            segment_bytes,
+            doorbell: None,
+        }
     }
 
     /// Puts a request into the ring, or behind those that wait already.
@@ -310,15 +320,16 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let Some(memory) = self.scratch.memory(scratch) else {
             return Err(Kept::Refused(srb, refusal(Reason::Broken)));
         };
+        let most = self.segment_bytes;
         let (direction, data) = match chain.data {
             ChainData::ScratchIn { bytes, times } => {
                 blank(memory, bytes);
-                (Direction::FromDevice, Repeated::new(memory, bytes, times))
+                (Direction::FromDevice, Repeated::new(memory, bytes, times, most))
             }
             ChainData::ScratchOut { times } => match protocol.fill(&mut srb, command, memory) {
                 Ok(filled) => {
                     command = filled.command;
-                    (Direction::ToDevice, Repeated::new(memory, filled.bytes, times))
+                    (Direction::ToDevice, Repeated::new(memory, filled.bytes, times, most))
                 }
                 Err(completion) => {
                     self.give_back(Some(scratch));
@@ -326,7 +337,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
                 }
             },
             ChainData::None | ChainData::Srb(_) | ChainData::Part(..) => {
-                (Direction::None, Repeated::new(memory, 0, 0))
+                (Direction::None, Repeated::new(memory, 0, 0, most))
             }
         };
         srb.set_command(Command::Request(command, Some(scratch)));

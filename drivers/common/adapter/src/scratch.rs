@@ -95,22 +95,29 @@ pub(crate) fn blank(memory: &Region, bytes: u32) {
 /// The same piece of a buffer, several times in a row: what the device reads again and again, or writes over and over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Repeated {
-    pub(crate) segment: Segment,
-    pub(crate) times: u16,
+    address: u64,
+    bytes: u32,
+    times: u16,
+    /// Most bytes of a segment, at least one.
+    most: u32,
 }
 
 impl<T> virtio::queue::Data<T> for Repeated {
     fn segments(&self, _token: &T) -> impl ExactSizeIterator<Item = Segment> {
-        let segment = self.segment;
-        (0..self.times).map(move |_| segment)
+        let Self { address, bytes, times, most } = *self;
+        let each = bytes.div_ceil(most);
+        (0..u32::from(times) * each).map(move |index| {
+            let start = index % each * most;
+            Segment { address: address + u64::from(start), length: (bytes - start).min(most) }
+        })
     }
 }
 
 impl Repeated {
-    /// The first `bytes` bytes of `memory`, `times` times.
-    pub(crate) fn new(memory: &Region, bytes: u32, times: u16) -> Self {
-        let length = bytes.min(u32::try_from(memory.len()).unwrap_or(u32::MAX));
-        Self { segment: Segment { address: memory.device_address(), length }, times }
+    /// The first `bytes` bytes of `memory`, `times` times, in segments of `most` bytes.
+    pub(crate) fn new(memory: &Region, bytes: u32, times: u16, most: u32) -> Self {
+        let bytes = bytes.min(u32::try_from(memory.len()).unwrap_or(u32::MAX));
+        Self { address: memory.device_address(), bytes, times, most: most.max(1) }
     }
 }
 
@@ -159,6 +166,24 @@ mod tests {
             memory.read_bytes(0, &mut content);
             assert!(content[..64.min(bytes as usize)].iter().all(|byte| *byte == 0), "{bytes}");
         }
+    }
+
+    #[test]
+    fn what_is_repeated_is_cut_where_the_device_takes_less_at_once() {
+        let memory = Region::leak(64, 0x1000);
+        #[track_caller]
+        fn assert_segments(repeated: Repeated, expected: &[(u64, u32)]) {
+            let segments = virtio::queue::Data::<()>::segments(&repeated, &());
+            assert_eq!(segments.len(), expected.len());
+            assert!(segments.map(|segment| (segment.address, segment.length)).eq(expected.iter().copied()));
+        }
+        let repeated = |bytes, times, most| Repeated::new(&memory, bytes, times, most);
+
+        assert_segments(repeated(48, 2, u32::MAX), &[(0x1000, 48), (0x1000, 48)]);
+        assert_segments(repeated(48, 2, 32), &[(0x1000, 32), (0x1020, 16), (0x1000, 32), (0x1020, 16)]);
+        // No more than there is.
+        assert_segments(repeated(1000, 1, 64), &[(0x1000, 64)]);
+        assert_segments(repeated(0, 1, 64), &[]);
     }
 
     #[test]

@@ -65,6 +65,8 @@ impl Sense {
     pub const NONE: Self = Self::new(SenseKey::NO_SENSE, 0x00, 0x00);
     /// The operation code is not implemented.
     pub const INVALID_OPERATION_CODE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x20, 0x00);
+    /// There is no medium.
+    pub const MEDIUM_NOT_PRESENT: Self = Self::new(SenseKey::NOT_READY, 0x3a, 0x00);
     /// The block address lies past the last block.
     pub const LBA_OUT_OF_RANGE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x21, 0x00);
     /// The length of the parameter list is not what the list needs.

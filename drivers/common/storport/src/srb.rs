@@ -35,7 +35,8 @@ pub trait Srb<C: Copy>: Sized + Send {
     fn segments(&self) -> impl ExactSizeIterator<Item = Segment>;
 
     /// The data buffer as the processor sees it; empty when the port driver did not map it, which it does for every
-    /// request but reads and writes (`STOR_MAP_NON_READ_WRITE_BUFFERS`).
+    /// request but reads and writes (`STOR_MAP_NON_READ_WRITE_BUFFERS`), and for those too where the driver has asked for
+    /// it ([`Configuration::maps_all`](crate::Configuration::maps_all)), from `start_io` on.
     fn data(&mut self) -> &mut [u8];
 
     /// The structure that comes with a request of another function than EXECUTE_SCSI, to look at and to fill in; empty when

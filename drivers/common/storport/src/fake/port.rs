@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use virtio::fake::Ram;
 use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, set_bus_master};
 
 use super::srb::{FakeSrb, SrbBuilder};
@@ -51,6 +52,7 @@ struct Record {
     timer: Option<u32>,
     unit_changes: usize,
     dump_mode: bool,
+    mapped: Option<Ram>,
     parameters: Vec<(String, u32)>,
     channels: Channels,
     spread: Option<Spread>,
@@ -127,6 +129,12 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().bus_master.clone()
     }
 
+    /// Maps the data of reads and writes, which lies in this memory
+    /// ([`Configuration::maps_all`](crate::Configuration::maps_all)).
+    pub fn map_all(&self, memory: &Ram) {
+        self.record().mapped = Some(memory.clone());
+    }
+
     /// Has an administrator set this value.
     pub fn set_parameter(&self, name: &str, value: u32) {
         self.record().parameters.push((name.to_owned(), value));
@@ -163,7 +171,7 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
 
     /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
     pub fn submit<M: Miniport<Port = Self>>(&self, adapter: &M, request: SrbBuilder) {
-        let mut srb: FakeSrb<M::Command> = request.build();
+        let mut srb: FakeSrb<M::Command> = request.mapped_in(self.record().mapped.clone());
         match adapter.build_io(&mut srb) {
             BuildIo::Complete(completion) => self.complete(srb, completion),
             BuildIo::Start(command) => {

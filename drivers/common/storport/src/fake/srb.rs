@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use virtio::fake::Ram;
 use virtio::memory::Segment;
 
 use super::port::Completed;
@@ -113,8 +114,15 @@ impl SrbBuilder {
 
     /// The request.
     pub fn build<C>(self) -> FakeSrb<C> {
+        self.mapped_in(None)
+    }
+
+    /// The request; the data of a read or write is mapped if it lies in this memory.
+    pub(super) fn mapped_in<C>(self, memory: Option<Ram>) -> FakeSrb<C> {
         FakeSrb(Box::new(State {
             request: self,
+            memory,
+            looked_at: false,
             sense: Vec::new(),
             dump_pointers: None,
             command: None,
@@ -131,6 +139,10 @@ pub struct FakeSrb<C>(Box<State<C>>);
 #[derive(Debug)]
 struct State<C> {
     request: SrbBuilder,
+    /// Where the segments are, if they are mapped.
+    memory: Option<Ram>,
+    /// The miniport has looked at the segments' content, which lies in `request.data` since.
+    looked_at: bool,
     sense: Vec<u8>,
     dump_pointers: Option<DumpLimits>,
     command: Option<C>,
@@ -148,6 +160,9 @@ impl<C> FakeSrb<C> {
     pub(super) fn finish(mut self, completion: Completion) -> Completed {
         assert!(self.0.next.is_none(), "a request was completed while another was linked behind it");
         self.0.completed = true;
+        if self.0.looked_at {
+            self.write_back();
+        }
         Completed {
             tag: self.0.request.tag,
             completion,
@@ -155,6 +170,20 @@ impl<C> FakeSrb<C> {
             data: core::mem::take(&mut self.0.request.data),
             sense: core::mem::take(&mut self.0.sense),
             dump_pointers: self.0.dump_pointers,
+        }
+    }
+
+    /// What the miniport has put into a mapped buffer lies in the memory.
+    fn write_back(&mut self) {
+        let State { request, memory, .. } = &*self.0;
+        let Some(memory) = memory else { return };
+        let mut rest = &request.data[..];
+        for segment in &request.segments {
+            let (part, others) = rest.split_at(segment.length as usize);
+            if request.direction == DataDirection::In {
+                memory.write(segment.address, part).expect("the buffer lies in the memory");
+            }
+            rest = others;
         }
     }
 
@@ -206,7 +235,20 @@ impl<C: Copy + Send> Srb<C> for FakeSrb<C> {
     }
 
     fn data(&mut self) -> &mut [u8] {
-        &mut self.0.request.data
+        let State { request, memory, looked_at, command, .. } = &mut *self.0;
+        if let Some(memory) = memory
+            && command.is_some()
+            && !request.segments.is_empty()
+            && !*looked_at
+        {
+            *looked_at = true;
+            for segment in &request.segments {
+                let mut part = vec![0; segment.length as usize];
+                memory.read(segment.address, &mut part).expect("the buffer lies in the memory");
+                request.data.append(&mut part);
+            }
+        }
+        &mut request.data
     }
 
     fn parameters(&mut self) -> &mut [u8] {

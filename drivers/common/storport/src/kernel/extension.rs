@@ -47,6 +47,8 @@ pub(super) struct Header {
     targets: AtomicPtr<Targets>,
     /// Bytes of the uncached extension; 0 when there is none yet. StorPort gives it once, however often it is asked.
     pub(super) uncached_bytes: AtomicUsize,
+    /// StorPort was asked to map the data of reads and writes.
+    pub(super) maps_all: AtomicBool,
     /// Of logical unit 0 of target 0: StorPort reads it later than it is told of it.
     unit: UnsafeCell<STOR_ADDR_BTL8>,
 }

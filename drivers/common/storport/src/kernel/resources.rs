@@ -11,7 +11,8 @@ use wdk_sys::storage::{StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPo
 use wdk_sys::{
     _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN,
     PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
-    SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG, ULONG_PTR,
+    SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE,
+    STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG, ULONG_PTR,
 };
 
 use virtio::memory::Region;
@@ -219,7 +220,13 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
         configuration.Master = 1;
         configuration.ScatterGather = 1;
         configuration.Dma64BitAddresses = SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED as u8;
-        configuration.MapBuffers = STOR_MAP_NON_READ_WRITE_BUFFERS as u8;
+        configuration.MapBuffers = if limits.maps_all {
+            STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE as u8
+        } else {
+            STOR_MAP_NON_READ_WRITE_BUFFERS as u8
+        };
+        // SAFETY: StorPort's device extension.
+        unsafe { Header::of(self.hw) }.maps_all.store(limits.maps_all, Ordering::Relaxed);
         configuration.AlignmentMask = limits.alignment_mask;
         configuration.CachesData = BOOLEAN::from(limits.caches_data);
         configuration.NumberOfBuses = 1;

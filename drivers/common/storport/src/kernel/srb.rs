@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use core::slice;
+use core::sync::atomic::Ordering;
 
 use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
@@ -21,6 +22,7 @@ use wdk_sys::{
 
 use virtio::memory::Segment;
 
+use super::extension::Header;
 use super::{HwDeviceExtension, calls};
 use crate::srb::{
     Address, Completion, DataDirection, DumpLimits, PnpAction, Queueing, Srb, SrbFunction, SrbStatus,
@@ -48,6 +50,8 @@ pub(super) struct SrbExtension<S, C> {
     scatter_gather: *const STOR_SCATTER_GATHER_LIST,
     /// Set by `prepare`.
     command: Option<C>,
+    /// StorPort maps the data of reads and writes too. Set by `prepare`.
+    maps_all: bool,
 }
 
 // Performance target: at most 128 bytes for the request's own bookkeeping.
@@ -112,7 +116,8 @@ impl<C: Copy + Send + 'static> KernelSrb<C> {
             NonNull::new(unsafe { (*srb.as_ptr()).MiniportContext })?.cast::<SrbExtension<Self, C>>();
         // SAFETY: as above.
         let parts = unsafe { find_parts(srb) };
-        let content = SrbExtension { next: None, parts, scatter_gather: ptr::null(), command: None };
+        let content =
+            SrbExtension { next: None, parts, scatter_gather: ptr::null(), command: None, maps_all: false };
         // SAFETY: StorPort's extension has the size we asked for, is aligned for any type, and nobody else uses it.
         unsafe { extension.write(content) };
         Some(Self { srb, extension, command: PhantomData })
@@ -134,6 +139,8 @@ impl<C: Copy + Send + 'static> KernelSrb<C> {
         let extension = self.extension_mut();
         extension.scatter_gather = scatter_gather;
         extension.command = Some(command);
+        // SAFETY: StorPort's device extension.
+        extension.maps_all = unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed);
         true
     }
 
@@ -473,10 +480,12 @@ impl<C: Copy + Send + 'static> Srb<C> for KernelSrb<C> {
 
     fn data(&mut self) -> &mut [u8] {
         let block = self.block();
-        if block.DataBuffer.is_null() || self.data_length() == 0 || !is_mapped(self.cdb()) {
+        let mapped = self.extension().maps_all || is_mapped(self.cdb());
+        if block.DataBuffer.is_null() || self.data_length() == 0 || !mapped {
             return &mut [];
         }
-        // SAFETY: StorPort mapped the buffer of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS).
+        // SAFETY: StorPort mapped the buffer: of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS), or as
+        // it does of all (STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE).
         unsafe { slice::from_raw_parts_mut(block.DataBuffer.cast(), block.DataTransferLength as usize) }
     }
 

@@ -181,11 +181,13 @@ impl Disk {
         let features = request.features();
         request.rule(header.reserved.get() == 0, "5.2.6: the reserved field of the header is zero");
         let data: Vec<_> = data_pieces(request.chain()).collect();
-        if features.contains(Features::BLK_SEG_MAX)
-            && let Some(most) = self.seg_max
-        {
-            request.rule(data.len() <= most as usize, "5.2.4: a request has at most seg_max segments");
-        }
+        // Nothing says what a device takes that names no number; Firecracker takes one (parse in its
+        // src/vmm/src/devices/virtio/block/virtio/request.rs), as Linux expects of such devices. A number of 0 is none.
+        let most = match self.seg_max {
+            Some(most @ 1..) if features.contains(Features::BLK_SEG_MAX) => most,
+            _ => 1,
+        };
+        request.rule(data.len() <= most as usize, "5.2.4: a request has at most seg_max segments");
         if features.contains(Features::BLK_SIZE_MAX)
             && let Some(most @ 1..) = self.size_max
         {

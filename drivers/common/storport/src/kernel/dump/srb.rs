@@ -5,6 +5,7 @@
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
+use core::sync::atomic::Ordering;
 
 use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
@@ -14,6 +15,7 @@ use wdk_sys::{
 
 use virtio::memory::Segment;
 
+use crate::kernel::extension::Header;
 use crate::kernel::srb::{self, Parts};
 use crate::kernel::{HwDeviceExtension, calls};
 use crate::srb::{Address, Completion, DataDirection, DumpLimits, Queueing, Srb, SrbFunction};
@@ -39,6 +41,8 @@ pub(super) struct Extension<C> {
     scatter_gather: *const STOR_SCATTER_GATHER_LIST,
     /// Set by `prepare`.
     command: Option<C>,
+    /// The data of reads and writes is mapped too. Set by `prepare`.
+    maps_all: bool,
 }
 
 /// What was found in a request, whichever kind it is.
@@ -158,7 +162,8 @@ impl<C: Copy + Send + 'static> DumpSrb<C> {
             // SAFETY: it is a SCSI_REQUEST_BLOCK.
             unsafe { Request::of_old_kind(block) }
         };
-        let content = Extension { next: None, request, scatter_gather: ptr::null(), command: None };
+        let content =
+            Extension { next: None, request, scatter_gather: ptr::null(), command: None, maps_all: false };
         // SAFETY: the extension has the size we asked for, is aligned for any type, and nobody else uses it.
         unsafe { extension.write(content) };
         Some(Self { extension, command: PhantomData })
@@ -176,6 +181,8 @@ impl<C: Copy + Send + 'static> DumpSrb<C> {
             self.extension_mut().scatter_gather = list.cast_const();
         }
         self.extension_mut().command = Some(command);
+        // SAFETY: the dump port driver's device extension.
+        self.extension_mut().maps_all = unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed);
         true
     }
 
@@ -255,10 +262,12 @@ impl<C: Copy + Send + 'static> Srb<C> for DumpSrb<C> {
 
     fn data(&mut self) -> &mut [u8] {
         let Request { data, data_length, .. } = self.extension().request;
-        if data.is_null() || data_length == 0 || !srb::is_mapped(self.cdb()) {
+        let mapped = self.extension().maps_all || srb::is_mapped(self.cdb());
+        if data.is_null() || data_length == 0 || !mapped {
             return &mut [];
         }
-        // SAFETY: the buffer of a request that is no read or write is mapped (STOR_MAP_NON_READ_WRITE_BUFFERS).
+        // SAFETY: the buffer is mapped: of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS), or as that of
+        // all is (STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE).
         unsafe { slice::from_raw_parts_mut(data, data_length as usize) }
     }
 
