@@ -3,7 +3,7 @@
 //! ```text
 //! ./x ─► setup   build ─► package ─► run         check ─► hygiene
 //!                 │          │        │   stand            test, coverage, fuzz, bench ─► nightly, registry
-//!                 drivers    fresh    └─► boot ─► qemu ─► command      (QEMU, always with a time limit)
+//!                 drivers    fresh    └─► boot ─► qemu ─► command      (QEMU, always with a time limit), current_qemu
 //!                                          │ └──► protocol             (what the stand prints)
 //!           stand ─► suites ─► failed       ├────► machine              (disk images, devices, stamps)
 //!                                          └────► host ─► qmp          (what the stand asks for), daemon
@@ -19,6 +19,7 @@ mod build;
 mod check;
 mod command;
 mod coverage;
+mod current_qemu;
 mod daemon;
 mod drivers;
 mod failed;

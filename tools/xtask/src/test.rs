@@ -3,6 +3,7 @@
 use crate::boot::{self, Io, Show, Trial};
 use crate::command::{Ended, Stream, step, watch};
 use crate::coverage;
+use crate::current_qemu;
 use crate::drivers;
 use crate::failed;
 use crate::fuzz;
@@ -35,8 +36,11 @@ pub struct Arguments {
     /// A further QEMU besides those on PATH; may be given several times
     #[arg(long, value_name = "PATH")]
     qemu: Vec<PathBuf>,
+    /// A current QEMU besides those on PATH: that of Debian's backports, where it can be had
+    #[arg(long)]
+    current_qemu: bool,
     /// Instead, which lines of the virtio crate its own tests reach; fails below 95 %
-    #[arg(long, conflicts_with_all = ["filter", "qemu"])]
+    #[arg(long, conflicts_with_all = ["filter", "qemu", "current_qemu"])]
     coverage: bool,
 }
 
@@ -141,12 +145,25 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
         return coverage::verb(workspace, screen);
     }
     let started = Instant::now();
-    let qemus = qemus(workspace, &arguments.qemu)?;
+    let mut qemus = qemus(workspace, &arguments.qemu)?;
+    let mut without = None;
+    if arguments.current_qemu {
+        match current_qemu::get(workspace, screen, &qemus[0]) {
+            Ok(qemu) => qemus.push(qemu),
+            Err(reason) => {
+                without = Some(format!("a current QEMU, which was not to be had: {reason:#}"));
+            }
+        }
+        screen.clear();
+    }
+    let names: Vec<&str> = qemus.iter().map(|qemu| qemu.name.as_str()).collect();
+    screen.line(&format!("QEMU {}", names.join(" and ")));
+    if let Some(without) = &without {
+        screen.line(&format!("not tried: {without}"));
+    }
     // Packages, ISO and stand are made once, by the first stage that needs them.
     let made = Made::default();
     let made = &made;
-    // Suites run on one QEMU: what they are about is the driver, and the variants have shown that each QEMU will do.
-    let first = &qemus[0];
 
     let mut stages = vec![
         Stage::new("unit and host tests", |screen| cargo_test(workspace, screen, &[])),
@@ -179,15 +196,22 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             }
         }
     }
-    for suite in SUITES {
-        for driver in driver::ALL {
-            if suite.trials(kind(driver), false).next().is_none() {
+    for (further, qemu) in qemus.iter().enumerate() {
+        for suite in SUITES {
+            // Where the device is the stand's own, another QEMU shows nothing new.
+            if further > 0 && !suite.has_devices_of_qemu() {
                 continue;
             }
-            stages.push(Stage::new(format!("suite {}, {}", suite.name, driver.name), move |screen| {
-                made.get(workspace, screen)?;
-                run_suite(workspace, screen, first, driver, suite)
-            }));
+            for driver in driver::ALL {
+                if suite.trials(kind(driver), false).next().is_none() {
+                    continue;
+                }
+                let name = format!("suite {}, QEMU {}, {}", suite.name, qemu.name, driver.name);
+                stages.push(Stage::new(name, move |screen| {
+                    made.get(workspace, screen)?;
+                    run_suite(workspace, screen, qemu, driver, suite)
+                }));
+            }
         }
     }
     stages.push(Stage::new("the stand's rules catch what they are for", |screen| {
@@ -199,7 +223,8 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
         damaged(workspace, screen, &qemus[0])
     }));
 
-    let total = work_through(screen, stages, &arguments.filter);
+    let mut total = work_through(screen, stages, &arguments.filter);
+    total.skipped.extend(without);
     screen.line(&format!("all stages took {}", seconds(started.elapsed())));
     if !total.failed.is_empty() {
         screen.line("failed:");
