@@ -140,8 +140,8 @@ const SEGMENTS_UNTOLD: u32 = 1;
 /// Smallest unit of memory a segment is made of.
 const PAGE_BYTES: u32 = 4096;
 
-/// What is read of a configuration. A structure that ends before a field of an accepted feature is not to be trusted in
-/// any other.
+/// What is read of a configuration. A structure may end before a field of an accepted feature, although 5.2.4 has it there: a
+/// driver needs the fields that it cannot do without, and no others (2.5.1). What they would say is then not said.
 struct Fields<'p, P> {
     probe: &'p P,
     block_size: BlockSize,
@@ -152,44 +152,35 @@ impl<P: Probe> Fields<'_, P> {
         self.probe.features().contains(feature)
     }
 
-    fn byte(&self, offset: usize) -> Result<u8, u32> {
-        bytes(self.probe, offset).map(|[byte]| byte)
+    /// A field of this feature.
+    fn told<const N: usize>(&self, feature: Features, offset: usize) -> Option<[u8; N]> {
+        if self.has(feature) { self.probe.config(offset) } else { None }
     }
 
-    fn half(&self, offset: usize) -> Result<u16, u32> {
-        bytes(self.probe, offset).map(u16::from_le_bytes)
+    /// A field without which the disk cannot be used right, where there is such a feature.
+    fn needed(&self, feature: Features, offset: usize, otherwise: u32) -> Result<u32, u32> {
+        if self.has(feature) { bytes(self.probe, offset).map(u32::from_le_bytes) } else { Ok(otherwise) }
     }
 
-    fn word(&self, offset: usize) -> Result<u32, u32> {
-        bytes(self.probe, offset).map(u32::from_le_bytes)
-    }
-
-    fn optional(&self, feature: Features, offset: usize, otherwise: u32) -> Result<u32, u32> {
-        if self.has(feature) { self.word(offset) } else { Ok(otherwise) }
-    }
-
-    fn topology(&self, max_blocks: u32) -> Result<Topology, u32> {
-        if !self.has(Features::BLK_TOPOLOGY) {
-            return Ok(Topology::default());
-        }
-        Ok(Topology::new(
-            self.byte(blk::config::PHYSICAL_BLOCK_EXP)?,
-            self.byte(blk::config::ALIGNMENT_OFFSET)?,
-            self.half(blk::config::MIN_IO_SIZE)?,
-            self.word(blk::config::OPT_IO_SIZE)?,
+    fn topology(&self, max_blocks: u32) -> Option<Topology> {
+        let byte = |offset| self.told(Features::BLK_TOPOLOGY, offset).map(|[byte]| byte);
+        Some(Topology::new(
+            byte(blk::config::PHYSICAL_BLOCK_EXP)?,
+            byte(blk::config::ALIGNMENT_OFFSET)?,
+            u16::from_le_bytes(self.told(Features::BLK_TOPOLOGY, blk::config::MIN_IO_SIZE)?),
+            u32::from_le_bytes(self.told(Features::BLK_TOPOLOGY, blk::config::OPT_IO_SIZE)?),
             max_blocks,
         ))
     }
 
-    fn geometry(&self) -> Result<Option<Geometry>, u32> {
-        if !self.has(Features::BLK_GEOMETRY) {
-            return Ok(None);
-        }
-        let (heads, sectors) = (self.byte(blk::config::HEADS)?, self.byte(blk::config::SECTORS)?);
-        Ok(Geometry::new(self.half(blk::config::CYLINDERS)?, heads, sectors))
+    fn geometry(&self) -> Option<Geometry> {
+        let [heads] = self.told(Features::BLK_GEOMETRY, blk::config::HEADS)?;
+        let [sectors] = self.told(Features::BLK_GEOMETRY, blk::config::SECTORS)?;
+        let cylinders = self.told(Features::BLK_GEOMETRY, blk::config::CYLINDERS)?;
+        Geometry::new(u16::from_le_bytes(cylinders), heads, sectors)
     }
 
-    fn discard(&self) -> Result<Option<RangeLimits>, u32> {
+    fn discard(&self) -> Option<RangeLimits> {
         self.ranges(
             Features::BLK_DISCARD,
             blk::config::MAX_DISCARD_SECTORS,
@@ -198,7 +189,7 @@ impl<P: Probe> Fields<'_, P> {
         )
     }
 
-    fn secure_erase(&self) -> Result<Option<RangeLimits>, u32> {
+    fn secure_erase(&self) -> Option<RangeLimits> {
         self.ranges(
             Features::BLK_SECURE_ERASE,
             blk::config::MAX_SECURE_ERASE_SECTORS,
@@ -207,36 +198,35 @@ impl<P: Probe> Fields<'_, P> {
         )
     }
 
-    fn write_zeroes(&self) -> Result<Option<WriteZeroes>, u32> {
+    fn write_zeroes(&self) -> Option<WriteZeroes> {
         let limits = self.ranges(
             Features::BLK_WRITE_ZEROES,
             blk::config::MAX_WRITE_ZEROES_SECTORS,
             blk::config::MAX_WRITE_ZEROES_SEG,
             None,
         )?;
-        let Some(limits) = limits else { return Ok(None) };
-        let may_unmap = self.byte(blk::config::WRITE_ZEROES_MAY_UNMAP)? != 0;
-        Ok(Some(WriteZeroes { limits, may_unmap }))
+        let [may_unmap] = self.told(Features::BLK_WRITE_ZEROES, blk::config::WRITE_ZEROES_MAY_UNMAP)?;
+        Some(WriteZeroes { limits, may_unmap: may_unmap != 0 })
     }
 
+    /// Without its limits a command is not used.
     fn ranges(
         &self,
         feature: Features,
         sectors: usize,
         seg: usize,
         alignment: Option<usize>,
-    ) -> Result<Option<RangeLimits>, u32> {
-        if !self.has(feature) {
-            return Ok(None);
-        }
-        let alignment = alignment.map_or(Ok(0), |offset| self.word(offset))?;
-        Ok(RangeLimits::new(self.block_size, self.word(sectors)?, self.word(seg)?, alignment))
+    ) -> Option<RangeLimits> {
+        let word = |offset| self.told(feature, offset).map(u32::from_le_bytes);
+        let alignment = alignment.map_or(Some(0), word)?;
+        RangeLimits::new(self.block_size, word(sectors)?, word(seg)?, alignment)
     }
 
-    /// Read after FEATURES_OK, like every field; the device then gets FAILED instead of DRIVER_OK, as 5.2.5 asks for.
+    /// Read after FEATURES_OK, like every field; the device then gets FAILED instead of DRIVER_OK, as 5.2.5 asks for. Zones
+    /// that nothing is said of may be any.
     fn check_zones(&self) -> Result<(), u32> {
         if self.has(Features::BLK_ZONED) {
-            let model = ZonedModel(self.byte(blk::config::ZONED_MODEL)?);
+            let model = bytes(self.probe, blk::config::ZONED_MODEL).map(|[model]| ZonedModel(model))?;
             if !is_conventional(model) {
                 return Err(declined::HOST_MANAGED);
             }
@@ -263,22 +253,23 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
     // A disk without a block is a drive without a medium, until it grows. Nothing forbids it (5.2.4).
     let blocks = block_size.blocks_in(capacity);
 
-    let size_max = match fields.optional(Features::BLK_SIZE_MAX, blk::config::SIZE_MAX, u32::MAX)? {
+    let size_max = match fields.needed(Features::BLK_SIZE_MAX, blk::config::SIZE_MAX, u32::MAX)? {
         // qemu-storage-daemon offers the feature and names no size. A limit of nothing cannot be meant.
         0 => u32::MAX,
         size_max => size_max,
     };
     // A request without any segment would be none, so 0 is not meant either.
-    let max_segments = fields.optional(Features::BLK_SEG_MAX, blk::config::SEG_MAX, SEGMENTS_UNTOLD)?.max(1);
+    let max_segments = fields.needed(Features::BLK_SEG_MAX, blk::config::SEG_MAX, SEGMENTS_UNTOLD)?.max(1);
     // A segment is never longer than the whole transfer, so limiting that one keeps to SIZE_MAX.
     let max_transfer_blocks = longest_transfer(max_segments, size_max - size_max % PAGE_BYTES) / block_bytes;
 
     // A cache that cannot be flushed is none that a driver could do anything about: without FLUSH, `writeback` has to be 0
     // (5.2.5.2) and is not even looked at.
     let flushes = features.contains(Features::BLK_FLUSH);
-    let mode_is_told = flushes && features.contains(Features::BLK_CONFIG_WCE);
-    let write_cache = write_cache(features, || bytes(probe, blk::config::WRITEBACK).ok())
-        .ok_or(declined::CONFIG_TOO_SHORT)?;
+    let writeback = fields.told(Features::BLK_CONFIG_WCE, blk::config::WRITEBACK);
+    let mode_is_told = flushes && writeback.is_some();
+    // What is not said may be either, and who has a cache flushes it.
+    let write_cache = write_cache(features, || writeback).unwrap_or(true);
 
     let disk = Disk {
         block_size,
@@ -290,11 +281,11 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         write_cache_changes: mode_is_told,
         bounce_bytes: 0,
         max_transfer_blocks,
-        topology: fields.topology(max_transfer_blocks)?,
-        geometry: fields.geometry()?,
-        discard: fields.discard()?,
-        write_zeroes: fields.write_zeroes()?,
-        secure_erase: fields.secure_erase()?,
+        topology: fields.topology(max_transfer_blocks).unwrap_or_default(),
+        geometry: fields.geometry(),
+        discard: fields.discard(),
+        write_zeroes: fields.write_zeroes(),
+        secure_erase: fields.secure_erase(),
         lifetime: features.contains(Features::BLK_LIFETIME),
         location: probe.place().map(|(bus, slot)| Location { bus, function: slot as u8 }),
     };
@@ -307,7 +298,9 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         max_requests_per_lun: u32::MAX,
         caches_data: flushes,
         // 0 is not allowed (5.2.4), and cannot mean that there is none.
-        request_queues: if fields.has(Features::BLK_MQ) { fields.half(blk::config::NUM_QUEUES)? } else { 1 }
+        request_queues: fields
+            .told(Features::BLK_MQ, blk::config::NUM_QUEUES)
+            .map_or(1, u16::from_le_bytes)
             .max(1),
     };
     Ok((disk, limits))
@@ -542,14 +535,11 @@ mod tests {
     }
 
     #[test]
-    fn a_structure_that_ends_before_a_field_of_an_accepted_feature_is_declined() {
+    fn a_structure_that_ends_before_a_field_that_is_needed_is_declined() {
         let table = [
-            (Features::BLK_GEOMETRY, blk::config::SECTORS),
-            (Features::BLK_TOPOLOGY, blk::config::OPT_IO_SIZE),
-            (Features::BLK_FLUSH | Features::BLK_CONFIG_WCE, blk::config::WRITEBACK),
-            (Features::BLK_DISCARD, blk::config::DISCARD_SECTOR_ALIGNMENT),
-            (Features::BLK_WRITE_ZEROES, blk::config::WRITE_ZEROES_MAY_UNMAP),
-            (Features::BLK_SECURE_ERASE, blk::config::SECURE_ERASE_SECTOR_ALIGNMENT),
+            (Features::BLK_SIZE_MAX, blk::config::SIZE_MAX),
+            (Features::BLK_SEG_MAX, blk::config::SEG_MAX),
+            (Features::BLK_BLK_SIZE, blk::config::BLK_SIZE),
             (Features::BLK_ZONED, blk::config::ZONED_MODEL),
         ];
         for (features, length) in table {
@@ -557,6 +547,47 @@ mod tests {
             probe.length = length;
 
             assert_eq!(read(&probe), Err(declined::CONFIG_TOO_SHORT), "{features:?}");
+        }
+    }
+
+    #[test]
+    fn a_structure_that_ends_before_another_field_says_nothing_of_that() {
+        let rest = Features::BLK_GEOMETRY
+            | Features::BLK_TOPOLOGY
+            | Features::BLK_FLUSH
+            | Features::BLK_CONFIG_WCE
+            | Features::BLK_MQ
+            | Features::BLK_DISCARD
+            | Features::BLK_WRITE_ZEROES
+            | Features::BLK_SECURE_ERASE;
+        for (length, named) in [
+            (blk::config::SECTORS, 0),
+            (blk::config::OPT_IO_SIZE, 1),
+            (blk::config::WRITEBACK, 2),
+            (blk::config::NUM_QUEUES, 3),
+            (blk::config::DISCARD_SECTOR_ALIGNMENT, 4),
+            (blk::config::WRITE_ZEROES_MAY_UNMAP, 5),
+            (blk::config::SECURE_ERASE_SECTOR_ALIGNMENT, 6),
+            (blk::config::BYTES, 7),
+        ] {
+            let mut probe = FakeConfig::new(rest, 8);
+            probe.bytes[8..].fill(1);
+            probe.length = length;
+
+            let (disk, limits) = read(&probe).expect("a usable configuration");
+
+            assert!(disk.write_cache && disk.flushes);
+            let told = [
+                disk.geometry.is_some(),
+                disk.topology != Topology::default(),
+                disk.write_cache_changes,
+                limits.request_queues != 1,
+                disk.discard.is_some(),
+                disk.write_zeroes.is_some(),
+                disk.secure_erase.is_some(),
+            ];
+            let expected: [bool; 7] = core::array::from_fn(|field| field < named);
+            assert_eq!(told, expected, "{length} bytes");
         }
     }
 
