@@ -83,6 +83,8 @@ pub struct Disk {
     pub id_bytes: usize,
     /// Bytes that the status is written with: more than one go past the buffer that it has.
     pub status_bytes: usize,
+    /// The status of a request that failed is written to the first byte that the device may write instead of the last one.
+    pub status_goes_astray: bool,
     /// Request queues; with one, nothing is said of them.
     pub queues: u16,
     /// Features offered besides, that this model gives no meaning to
@@ -120,6 +122,7 @@ impl Disk {
             question_status: Status::OK,
             id_bytes: ID_BYTES,
             status_bytes: 1,
+            status_goes_astray: false,
             queues: 1,
             other_features: Features::empty(),
             content: HashMap::new(),
@@ -505,7 +508,8 @@ impl Model for Disk {
         let (status, bytes) = self.execute(request, &header, out);
         let mut word = u64::from(status.0).to_le_bytes().to_vec();
         word.truncate(self.status_bytes);
-        request.write(room - 1, &word[..1]);
+        let astray = self.status_goes_astray && status != Status::OK;
+        request.write(if astray { 0 } else { room - 1 }, &word[..1]);
         request.write_past_the_end(&word[1..]);
         request.failed = status != Status::OK;
         self.log.push(Entry {

@@ -97,4 +97,36 @@ pub const MANNERS: &[Manner<Disk>] = &[
         },
         used_length: Some(|_| 1),
     },
+    Manner {
+        name: "Firecracker",
+        source: "firecracker-microvm/firecracker src/vmm/src/devices/virtio/block/virtio/request.rs: parse takes one data \
+                 descriptor, which SEG_MAX does not say, as it is not offered; neither BLK_SIZE nor indirect descriptors; a \
+                 used length without the data of a request that failed",
+        prepare: |disk, options| {
+            options.features = Features::VERSION_1.union(Features::RING_EVENT_IDX);
+            (disk.seg_max, disk.block_bytes) = (None, None);
+        },
+        used_length: Some(|answered| if answered.failed { STATUS } else { answered.written }),
+    },
+    Manner {
+        name: "libkrun",
+        source: "containers/libkrun src/devices/src/virtio/block/worker.rs: process_queue writes the status behind what was \
+                 written, which for a read that failed is the first byte of its data, and says the length of the data alone, 0 \
+                 for an error; neither BLK_SIZE nor indirect descriptors, size_max 0 without SIZE_MAX (device.rs)",
+        prepare: |disk, options| {
+            options.features = Features::VERSION_1.union(Features::RING_EVENT_IDX);
+            (disk.block_bytes, disk.status_goes_astray) = (None, true);
+        },
+        used_length: Some(|answered| if answered.failed { 0 } else { data(answered) }),
+    },
+    Manner {
+        name: "crosvm",
+        source: "google/crosvm devices/src/virtio/block/asynchronous.rs: process_one_request says that all was written that may \
+                 be, whatever came of it; 16 queues of 256; GET_ID is unsupported for a disk without an id",
+        prepare: |disk, options| {
+            options.queue_size = 256;
+            (disk.serial, disk.queues) = (None, 16);
+        },
+        used_length: Some(|answered| answered.writable),
+    },
 ];
