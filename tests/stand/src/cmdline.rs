@@ -75,6 +75,8 @@ pub struct Options {
     pub packed: bool,
     /// The lie that it tells.
     pub lie: Option<String>,
+    /// The manner that it has.
+    pub manner: Option<String>,
     /// The request with which the lie begins, counted from 1.
     pub moment: u32,
     /// Resets of the device until which it is honest.
@@ -118,6 +120,7 @@ impl Default for Options {
             model: None,
             packed: false,
             lie: None,
+            manner: None,
             moment: MOMENT as u32,
             resets: 0,
             trace: false,
@@ -185,6 +188,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
             "resets" => options.resets = number(value).ok_or_else(bad)?,
             "moment" => options.moment = number(value).ok_or_else(bad)?,
             "lie" => options.lie = Some(value.to_owned()),
+            "manner" => options.manner = Some(value.to_owned()),
             "trace" => options.trace = number(value).ok_or_else(bad)? != 0,
             "starts" => {
                 options.starts = match value {
@@ -245,7 +249,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone moment=9 resets=3 trace=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -255,6 +259,7 @@ mod tests {
             (options.model, options.packed, options.lie.as_deref()),
             (Some(Kind::Scsi), true, Some("gone"))
         );
+        assert_eq!(options.manner.as_deref(), Some("bhyve"));
         assert_eq!((options.moment, options.resets), (9, 3));
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!((options.dump, options.starts), (DumpTrial::Hiber, Starts::Inside));

@@ -10,6 +10,7 @@ mod blk;
 mod bytes;
 mod conduct;
 mod lies;
+mod manners;
 mod queue;
 mod scsi;
 
@@ -20,6 +21,8 @@ use core::ops::Range;
 use bytes::Bytes;
 use conduct::Conduct;
 pub use lies::{LIES, Lie, Outcome, Told, find};
+use manners::{Habits, Used};
+pub use manners::{MANNERS, Manner, find_manner};
 use queue::{Chain, Fault, Queue};
 
 use crate::stamp::SplitMix64;
@@ -128,6 +131,7 @@ pub struct Device {
     /// Packed queues are offered.
     packed: bool,
     lie: Lie,
+    habits: Habits,
     /// Everything is answered at once and in order.
     prompt: bool,
     random: SplitMix64,
@@ -159,6 +163,8 @@ pub struct Device {
     away: u32,
     /// Requests that are not answered yet: queue, the tick from which they may be, the request.
     held: Vec<(u16, u64, Chain)>,
+    /// The commands that a SCSI host has: id in the queue, unit and tag, and whether another one had them then.
+    commands: Vec<(u16, scsi::Name, bool)>,
     ticks: u64,
     config: [u8; 256],
 }
@@ -170,6 +176,7 @@ impl Device {
             kind,
             packed,
             lie,
+            habits: Habits::NONE,
             prompt: false,
             random: SplitMix64(0x11A2),
             conduct: Conduct::default(),
@@ -192,6 +199,7 @@ impl Device {
             looks: 0,
             away: 0,
             held: Vec::new(),
+            commands: Vec::new(),
             ticks: 0,
             config: [0; 256],
         };
@@ -203,6 +211,14 @@ impl Device {
     /// The same device, but one whose lie begins with another request, counted from 1.
     pub fn lies_from(self, moment: u64) -> Self {
         Device { moment, ..self }
+    }
+
+    /// The same device, but one of this manner, if it has one.
+    pub fn with_manner(self, manner: Option<&Manner>) -> Self {
+        let habits = manner.map_or(Habits::NONE, |manner| manner.habits);
+        let mut device = Device { habits, ..self };
+        device.fresh_queues();
+        device
     }
 
     /// The same device, but one that answers everything at once and in order.
@@ -424,6 +440,7 @@ impl Device {
         };
         let packed = if self.packed { feature::PACKED } else { 0 };
         let all = own | feature::INDIRECT | feature::EVENT_IDX | feature::VERSION_1 | packed;
+        let all = all & !self.habits.withheld;
         match self.lie() {
             Lie::NoTables => all & !feature::INDIRECT,
             Lie::NoEvents => all & !feature::EVENT_IDX,
@@ -504,7 +521,8 @@ impl Device {
     }
 
     fn fresh_queues(&mut self) {
-        self.queues = vec![Queue::new(QUEUE_SIZE, NO_VECTOR); usize::from(self.kind.queues())];
+        let size = self.habits.queue_size;
+        self.queues = vec![Queue::new(size, NO_VECTOR); usize::from(self.kind.queues())];
     }
 
     fn vector(&self, value: u64) -> u16 {
@@ -545,6 +563,7 @@ impl Device {
         self.isr = 0;
         (self.resets, self.looks) = (self.resets + 1, 0);
         self.held.clear();
+        self.commands.clear();
     }
 
     // ---- Requests.
@@ -603,6 +622,7 @@ impl Device {
                 }
                 if index == self.kind.request_queue() {
                     self.requests += 1;
+                    self.check_request(&chain, memory);
                 }
                 if index != self.kind.request_queue() || !self.swallow(messages) {
                     let due = self.due_at();
@@ -677,7 +697,7 @@ impl Device {
     fn serve(&mut self, index: u16, chain: &Chain, memory: &mut impl Memory) {
         let moved = match self.kind {
             Kind::Blk => blk::execute(self, &chain.parts, memory),
-            Kind::Scsi if index == scsi::REQUEST_QUEUE => scsi::execute(self, &chain.parts, memory),
+            Kind::Scsi if index == scsi::REQUEST_QUEUE => scsi::execute(self, chain, memory),
             Kind::Scsi if index == 0 => scsi::control(&chain.parts, memory),
             // Buffers for events wait for one.
             Kind::Scsi => return,
@@ -700,7 +720,7 @@ impl Device {
         let moved = match self.lie() {
             Lie::UsedLengthZero => 0,
             Lie::UsedLengthHuge => 0xFFFF_FFFF,
-            _ => moved,
+            _ => self.used_length(chain, moved, memory),
         };
         self.queue(index).give(chain, id, moved, memory);
         if self.due(Lie::UsedTwice) {
@@ -721,6 +741,26 @@ impl Device {
         if let (Lie::RewritesTable, Some((table, entries))) = (self.lie(), chain.table) {
             memory.write(table, &vec![0xA5; 16 * usize::from(entries)]);
         }
+    }
+
+    /// What the used entry of a request says that was written, when this was.
+    fn used_length(&self, chain: &Chain, written: u32, memory: &mut impl Memory) -> u32 {
+        let header = match self.kind {
+            Kind::Blk => blk::HEADER as u64,
+            Kind::Scsi => scsi::REQUEST as u64,
+        };
+        let (out, room) = (Bytes::read(&chain.parts).length, Bytes::written(&chain.parts).length);
+        let data_out = out.saturating_sub(header);
+        let length = match self.habits.used {
+            Used::Written => return written,
+            Used::Always(length) => return length,
+            Used::Data { failed } if blk::has_failed(&chain.parts, memory) => return failed,
+            Used::First => chain.parts.first().map_or(0, |part| u64::from(part.length)),
+            Used::Data { .. } => data_out + room.saturating_sub(1),
+            Used::Room => room,
+            Used::RoomAndData => data_out + room,
+        };
+        length as u32
     }
 
     // ---- Interrupts.
@@ -953,7 +993,11 @@ mod tests {
 
     /// Everything a driver could see of a device's life.
     fn life(kind: Kind, lie: Lie) -> (Vec<u64>, Vec<u8>) {
-        let (mut device, mut memory) = (Device::new(kind, false, lie).prompt(), vec![0u8; 0x8000]);
+        life_of(Device::new(kind, false, lie))
+    }
+
+    fn life_of(device: Device) -> (Vec<u64>, Vec<u8>) {
+        let (mut device, mut memory) = (device.prompt(), vec![0u8; 0x8000]);
         let mut seen: Vec<u64> =
             (0x30..0x100).step_by(4).map(|at| u64::from(device.config_read(at))).collect();
         for _ in 0..3 {
@@ -962,7 +1006,9 @@ mod tests {
                 seen.push(device.read(bar::DEVICE + offset, 4));
             }
             for number in 0..8 {
-                let messages = request(&mut device, &mut memory, false, 3, number);
+                // One that writes, and one past the end.
+                let block = if number == 7 { SECTORS } else { 3 };
+                let messages = request(&mut device, &mut memory, number == 6, block, number);
                 seen.extend(messages.into_iter().map(u64::from));
                 seen.extend([
                     device.read(20, 1),
@@ -991,6 +1037,39 @@ mod tests {
             for told in LIES.iter().filter(|told| told.is_for(kind) && told.lie != Lie::BarTooSmall) {
                 assert!(life(kind, told.lie) != truth, "{} tells the truth as {kind:?}", told.name);
             }
+        }
+    }
+
+    #[test]
+    fn every_manner_differs_from_the_specifications_device_and_has_a_source() {
+        for manner in MANNERS {
+            let device = |manner| Device::new(manner, false, Lie::None);
+            let lived = life_of(device(manner.kind).with_manner(Some(manner)));
+
+            assert!(lived != life(manner.kind, Lie::None), "{} is no manner", manner.name);
+            assert!(manner.source.contains('/') && manner.source.contains(": "), "{}", manner.source);
+            assert_eq!(find_manner(manner.name, manner.kind).map(|found| found.source), Some(manner.source));
+        }
+    }
+
+    #[test]
+    fn a_tag_that_another_command_has_is_noted_and_refused_by_who_remembers_tags() {
+        for (name, status) in [("bhyve", 2), ("qemu", 0)] {
+            // It is slow from the first request on, so that one waits when the other comes.
+            let slow = Device::new(Kind::Scsi, false, Lie::Slow).lies_from(1).prompt();
+            let (mut device, mut memory) =
+                (slow.with_manner(find_manner(name, Kind::Scsi)), vec![0u8; 0x8000]);
+            bring_up(&mut device, &mut memory);
+
+            request(&mut device, &mut memory, false, 3, 0);
+            let alone = device.complaints();
+            request(&mut device, &mut memory, false, 3, 1);
+            let doubled = device.complaints();
+            (0..501).for_each(|_| drop(device.tick(&mut memory)));
+
+            assert!(alone.is_empty(), "{alone:?}");
+            assert!(doubled.len() == 1 && doubled[0].contains("the same tag"), "{doubled:?}");
+            assert_eq!((memory[RESPONSE as usize + 10], get16(&mut memory, USED + 2)), (status, 2), "{name}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The device model on the machine: a PCI function that is none of QEMU's, its registers behind page faults, its messages as
 //! interrupts. What it is and which lie it tells is [`stand::device`].
 //!
-//! `model=blk` or `model=scsi`, with `lie=NAME`, `moment=N`, `resets=N` and `packed=1`, puts it in place of the adapter.
+//! `model=blk` or `model=scsi`, with `lie=NAME`, `manner=NAME`, `moment=N`, `resets=N` and `packed=1`, puts it in place of the adapter.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -83,6 +83,13 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
             None => crate::stop!("there is no lie {name}"),
         },
     };
+    let manner = options.manner.as_deref().map(|name| match device::find_manner(name, kind) {
+        Some(manner) => {
+            crate::note!("the device is as in {}", manner.source);
+            manner
+        }
+        None => crate::stop!("no {kind:?} device has the manner {name}"),
+    });
     let spoilt = matches!(
         lie,
         Lie::RewritesDescriptors | Lie::RewritesOnce | Lie::RewritesAvailable | Lie::RewritesTable
@@ -93,6 +100,7 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
     BASE.store(base, Ordering::Relaxed);
     *DEVICE.lock() = Some(
         Device::new(kind, options.packed, lie)
+            .with_manner(manner)
             .lies_from(u64::from(options.moment))
             .lies_after_resets(options.resets),
     );

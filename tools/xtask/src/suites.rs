@@ -46,6 +46,19 @@ fn lies(kind: Kind) -> impl Iterator<Item = Setting> {
     })
 }
 
+/// The suite that has a boot for each manner of the stand's device model.
+const MANNERS: &str = "manners";
+
+/// A boot for each manner that the model of this kind can have.
+fn manners(kind: Kind) -> impl Iterator<Item = Setting> {
+    let (model, honest) = match kind {
+        Kind::Blk => (stand::device::Kind::Blk, MODEL),
+        Kind::Scsi => (stand::device::Kind::Scsi, SCSI_MODEL),
+    };
+    let manners = stand::device::MANNERS.iter().filter(move |manner| manner.kind == model);
+    manners.map(move |manner| Setting { name: manner.name, manner: Some(manner.name), ..honest })
+}
+
 /// The machine and the options of one boot.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -71,6 +84,8 @@ pub struct Setting {
     pub words: &'static [&'static str],
     /// The lie that the stand's device model tells.
     pub lie: Option<&'static str>,
+    /// The manner that it has.
+    pub manner: Option<&'static str>,
     /// Only with `--long`.
     pub long_only: bool,
     /// Seconds after which it is given up, short and long. The caller's limit holds when it is longer.
@@ -90,6 +105,7 @@ const BLK: Setting = Setting {
     smp: 2,
     words: &[],
     lie: None,
+    manner: None,
     long_only: false,
     seconds: (60, 3600),
 };
@@ -393,6 +409,24 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: MANNERS,
+        about: "devices with the habits of others than QEMU's, and with limits as small as there are: the whole pass",
+        trials: &[
+            Setting {
+                name: "cloud-hypervisor, packed",
+                words: &["model=blk", "packed=1"],
+                manner: Some("cloud-hypervisor"),
+                ..MODEL
+            },
+            Setting {
+                name: "limits-of-nothing, packed",
+                words: &["model=scsi", "packed=1"],
+                manner: Some("limits-of-nothing"),
+                ..SCSI_MODEL
+            },
+        ],
+    },
+    Suite {
         name: "many-luns",
         about: "every target and two hundred units of one, all found and all at work at once",
         trials: &[
@@ -403,6 +437,18 @@ pub const SUITES: &[Suite] = &[
                 words: &["units=329"],
                 smp: 4,
                 seconds: (120, 3600),
+                ..SCSI
+            },
+            // MaximumNumberOfTargets starts with 128 and may be 255.
+            Setting {
+                name: "targets 128, 200 and 254",
+                qemu: &["-blockdev", "driver=null-co,node-name=far,size=1048576,read-zeroes=on"],
+                devices: &[
+                    "scsi-hd,bus=scsi0.0,channel=0,scsi-id=128,lun=0,drive=far,share-rw=on,serial=T128L0",
+                    "scsi-hd,bus=scsi0.0,channel=0,scsi-id=200,lun=0,drive=far,share-rw=on,serial=T200L0",
+                    "scsi-hd,bus=scsi0.0,channel=0,scsi-id=254,lun=0,drive=far,share-rw=on,serial=T254L0",
+                ],
+                words: &["units=6"],
                 ..SCSI
             },
         ],
@@ -762,7 +808,8 @@ impl Suite {
     /// The trials for this kind of driver, in the short or the long version.
     pub fn trials(&self, kind: Kind, long: bool) -> impl Iterator<Item = Setting> {
         let lies = (self.name == HOSTILE).then(|| lies(kind)).into_iter().flatten();
-        let all = self.trials.iter().copied().chain(lies);
+        let manners = (self.name == MANNERS).then(|| manners(kind)).into_iter().flatten();
+        let all = self.trials.iter().copied().chain(lies).chain(manners);
         all.filter(move |trial| trial.kind == kind && (long || !trial.long_only))
     }
 
@@ -796,7 +843,8 @@ impl Setting {
     fn words(&self, long: bool) -> Vec<String> {
         let long = long.then(|| "long=1".to_owned());
         let lie = self.lie.map(|lie| format!("lie={lie}"));
-        self.words.iter().map(|word| (*word).to_owned()).chain(lie).chain(long).collect()
+        let manner = self.manner.map(|manner| format!("manner={manner}"));
+        self.words.iter().map(|word| (*word).to_owned()).chain(lie).chain(manner).chain(long).collect()
     }
 
     fn options(&self, given: &Options, long: bool) -> Options {

@@ -11,7 +11,9 @@ const GET_ID: u32 = 8;
 const OK: u8 = 0;
 const IOERR: u8 = 1;
 const UNSUPP: u8 = 2;
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
+/// Sectors are of this size everywhere (5.2.4).
+pub(super) const SECTOR_BYTES: u64 = SECTOR as u64;
 
 /// The device-specific configuration.
 pub(super) fn config(device: &Device) -> [u8; 64] {
@@ -26,7 +28,7 @@ pub(super) fn config(device: &Device) -> [u8; 64] {
     let seg_max: u32 = match device.lie() {
         Lie::SegMaxZero => 0,
         Lie::SegMaxHuge => u32::MAX,
-        _ => 62,
+        _ => device.habits.seg_max,
     };
     config[12..16].copy_from_slice(&seg_max.to_le_bytes());
     let block: u32 = match device.lie() {
@@ -60,6 +62,7 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
             0
         }),
         FLUSH => Ok(0),
+        GET_ID if !device.habits.identity => Err(UNSUPP),
         GET_ID => {
             let mut serial = [0; 20];
             serial[..9].copy_from_slice(b"LIAR-0001");
@@ -77,7 +80,25 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
     match device.lie() {
         Lie::StatusNotWritten if device.lying() => {}
         Lie::StatusGarbage if device.lying() => room.put(status_at, &[0x7B], memory),
-        _ => room.put(status_at, &[status], memory),
+        _ => put_status(parts, status, device.habits.status_bytes, memory),
     }
     moved.unwrap_or(0) as u32 + 1
+}
+
+/// Writes a status of so many bytes where there is room for one.
+fn put_status(parts: &[Part], status: u8, bytes: u8, memory: &mut impl Memory) {
+    let last = parts.iter().rev().find(|part| part.device_writes && part.length > 0);
+    if let Some(part) = last {
+        let mut wide = [0; 8];
+        wide[0] = status;
+        let at = part.address.wrapping_add(u64::from(part.length) - 1);
+        memory.write(at, &wide[..usize::from(bytes).clamp(1, wide.len())]);
+    }
+}
+
+/// Whether the status of a request that was answered is not OK.
+pub(super) fn has_failed(parts: &[Part], memory: &mut impl Memory) -> bool {
+    let room = Bytes::written(parts);
+    let status = room.length.checked_sub(1).map(|at| room.get(at, 1, memory));
+    status.is_some_and(|status| status != [OK])
 }

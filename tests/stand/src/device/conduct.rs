@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::queue::{Fault, Queue};
-use super::{Device, Lie, feature, status};
+use super::queue::{Chain, Fault, Queue};
+use super::{Device, Kind, Lie, Memory, blk, feature, scsi, status};
 
 /// What a driver did wrong, each once.
 #[derive(Default)]
@@ -46,6 +46,42 @@ impl Device {
         );
         let from = core::mem::replace(&mut self.conduct.told, self.conduct.seen.len());
         if to_blame { Vec::new() } else { self.conduct.seen[from..].to_vec() }
+    }
+
+    /// A request that has just come.
+    pub(super) fn check_request(&mut self, chain: &Chain, memory: &mut impl Memory) {
+        let (fixed, limited) = match self.kind {
+            Kind::Blk => (2, self.driver_features & feature::SEG_MAX != 0),
+            Kind::Scsi => (2, true),
+        };
+        // What a lie says of a limit is nothing to be kept.
+        if limited && self.lie() == Lie::None {
+            let most = self.habits.seg_max.max(1) as usize;
+            if chain.parts.len().saturating_sub(fixed) > most {
+                self.conduct.note("more segments than seg_max (5.2.4, 5.6.4)");
+            }
+        }
+        if self.kind == Kind::Scsi {
+            self.check_command(chain, memory);
+        }
+    }
+
+    fn check_command(&mut self, chain: &Chain, memory: &mut impl Memory) {
+        let Some(name) = scsi::name(&chain.parts, memory) else { return };
+        let doubled = self.commands.iter().any(|(_, other, _)| *other == name);
+        if doubled {
+            self.conduct.note("two commands of a unit with the same tag at once (5.6.6.1; SAM-5, 4.8)");
+        }
+        self.commands.push((chain.id, name, doubled));
+        let sectors = match self.habits.max_sectors {
+            0 => u32::MAX,
+            sectors => sectors,
+        };
+        let most = u64::from(sectors) * blk::SECTOR_BYTES;
+        // It is a hint; what other commands ask for is not the driver's to choose.
+        if self.lie() == Lie::None && scsi::transfer_bytes(&chain.parts, memory) > most {
+            self.conduct.note("a READ or WRITE of more than max_sectors (5.6.4)");
+        }
     }
 
     pub(super) fn check_width(&mut self, offset: u64, size: u8) {

@@ -4,13 +4,14 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::queue::Part;
+use super::manners::Residual;
+use super::queue::{Chain, Part};
 use super::{Bytes, Device, Lie, Memory, SECTOR, SECTORS};
 
 /// Queues: control, events, one of requests.
 pub(super) const REQUEST_QUEUE: u16 = 2;
 /// Bytes of a request before its data, and of a response before its data, with CDB and sense of the default sizes.
-const REQUEST: usize = 51;
+pub(super) const REQUEST: usize = 51;
 const RESPONSE: u64 = 108;
 const SENSE: usize = 96;
 
@@ -25,19 +26,20 @@ const CHECK_CONDITION: u8 = 2;
 /// The device-specific configuration.
 pub(super) fn config(device: &Device) -> [u8; 64] {
     let or = |lie: Lie, value: u32, truth: u32| if device.lie() == lie { value } else { truth };
+    let habits = &device.habits;
     let words = [
-        or(Lie::NumQueuesHuge, u32::MAX, 1),
+        or(Lie::NumQueuesHuge, u32::MAX, if habits.counts_all_queues { 3 } else { 1 }),
         match device.lie() {
             Lie::SegMaxZero => 0,
             Lie::SegMaxHuge => u32::MAX,
-            _ => 62,
+            _ => habits.seg_max,
         },
         match device.lie() {
             Lie::MaxSectorsZero => 0,
             Lie::MaxSectorsHuge => u32::MAX,
-            _ => 0xFFFF,
+            _ => habits.max_sectors,
         },
-        or(Lie::CommandsPerLunZero, 0, 128),
+        or(Lie::CommandsPerLunZero, 0, habits.commands_per_lun),
         16,
         match device.lie() {
             Lie::SenseSizeZero => 0,
@@ -50,7 +52,7 @@ pub(super) fn config(device: &Device) -> [u8; 64] {
             _ => 32,
         },
         // Channels in the lower half, targets in the upper: both name the last one.
-        or(Lie::TargetsHuge, 0xFFFF_FFFF, 3 << 16),
+        or(Lie::TargetsHuge, 0xFFFF_FFFF, u32::from(habits.last_target) << 16),
         or(Lie::LunsHuge, u32::MAX, 7),
     ];
     let mut config = [0; 64];
@@ -88,7 +90,11 @@ impl Done {
 }
 
 /// Does what a request of the request queue asks for, response included; answers with the bytes written.
-pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Memory) -> u32 {
+pub(super) fn execute(device: &mut Device, chain: &Chain, memory: &mut impl Memory) -> u32 {
+    let parts = &chain.parts;
+    let command = device.commands.iter().position(|(id, _, _)| *id == chain.id);
+    let overlapped =
+        command.is_some_and(|at| device.commands.swap_remove(at).2) && device.habits.remembers_tags;
     let (out, room) = (Bytes::read(parts), Bytes::written(parts));
     let request = out.get(0, REQUEST, memory);
     if request.len() < REQUEST || room.length < RESPONSE {
@@ -110,6 +116,8 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
     let cdb = &request[19..];
     let mut done = match transfer(cdb) {
         _ if target != 0 => Done::failed(BAD_TARGET),
+        // TAGGED OVERLAPPED COMMANDS (SAM-5, 5.12).
+        _ if overlapped => Done::sense(0x0B, 0x4D),
         _ if device.lie() == Lie::BusyTen && device.lying() => Done::failed(BUSY),
         Some((true, start, blocks)) if lun == 0 => data_out(device, start, blocks, memory),
         _ => answer(device, cdb, lun),
@@ -117,7 +125,14 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
     done.data.truncate(in_bytes as usize);
     room.put(RESPONSE, &done.data, memory);
     let moved = done.data.len() as u64;
-    let residual = (in_bytes - moved + out_bytes.saturating_sub(done.taken)).min(u64::from(u32::MAX)) as u32;
+    let missing = in_bytes - moved + out_bytes.saturating_sub(done.taken);
+    let asked = asked(cdb);
+    let residual = match device.habits.residual {
+        Residual::NothingOfFailed if done.status != GOOD => 0,
+        Residual::Cdb if asked > in_bytes + out_bytes => asked - in_bytes - out_bytes,
+        _ => missing,
+    }
+    .min(u64::from(u32::MAX)) as u32;
     let mut response = vec![0; RESPONSE as usize];
     let lying = device.lying();
     let told = |lie: Lie| device.lie() == lie && lying;
@@ -125,7 +140,10 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
         (done.status, done.sense) = (CHECK_CONDITION, vec![0x70; SENSE]);
         0xFFFF_FFF0
     } else {
-        done.sense.len() as u32
+        match device.habits.good_sense {
+            Some(length) if done.status == GOOD => length,
+            _ => done.sense.len() as u32,
+        }
     };
     let residual = if told(Lie::ResidualHuge) { u32::MAX } else { residual };
     response[..4].copy_from_slice(&sense_bytes.to_le_bytes());
@@ -134,9 +152,45 @@ pub(super) fn execute(device: &mut Device, parts: &[Part], memory: &mut impl Mem
     response[11] = if told(Lie::ResponseUnknown) { 0x7B } else { done.response };
     response[12..12 + done.sense.len()].copy_from_slice(&done.sense);
     if !told(Lie::ResponseNotWritten) {
-        room.put(0, &response, memory);
+        let kept = if done.status == GOOD && device.habits.good_sense.is_none() { 4 } else { 0 };
+        room.put(kept as u64, &response[kept..], memory);
     }
     (RESPONSE + moved) as u32
+}
+
+/// Unit and tag of a command, of which bhyve looks at 32 bits.
+pub(super) type Name = ([u8; 8], u32);
+
+/// What tells a command from the others of its unit.
+pub(super) fn name(parts: &[Part], memory: &mut impl Memory) -> Option<Name> {
+    let head: [u8; 16] = Bytes::read(parts).get(0, 16, memory).try_into().ok()?;
+    let [a, b, c, d, e, f, g, h, tag @ ..] = head;
+    Some(([a, b, c, d, e, f, g, h], u64::from_le_bytes(tag) as u32))
+}
+
+/// Bytes of a READ's or WRITE's data; 0 of other commands.
+pub(super) fn transfer_bytes(parts: &[Part], memory: &mut impl Memory) -> u64 {
+    let (out, room) = (Bytes::read(parts), Bytes::written(parts));
+    let request = out.get(0, REQUEST, memory);
+    if request.get(19..).is_none_or(|cdb| cdb.len() < 32 || transfer(cdb).is_none()) {
+        return 0;
+    }
+    out.length.saturating_sub(REQUEST as u64) + room.length.saturating_sub(RESPONSE)
+}
+
+/// How much data a CDB is for, where it says so.
+fn asked(cdb: &[u8]) -> u64 {
+    let number = |at: usize, bytes: usize| {
+        cdb[at..at + bytes].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    };
+    match (cdb[0], transfer(cdb)) {
+        (_, Some((_, _, blocks))) => blocks.saturating_mul(SECTOR as u64),
+        (0x12, _) => number(3, 2),
+        (0xA0, _) => number(6, 4),
+        (0x03, _) => number(4, 1),
+        (0x9E, _) => number(10, 4),
+        _ => 0,
+    }
 }
 
 /// A task management function of the control queue: done at once, as nothing waits. A request of another kind is an

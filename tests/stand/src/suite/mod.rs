@@ -34,6 +34,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("hostile", hostile::run),
     ("hotplug", hotplug::run),
     ("interrupts", pass::run),
+    ("manners", hostile::run_honest),
     ("many-luns", many_luns::run),
     ("multi-queue", multi_queue::run),
     ("power", power::run),
