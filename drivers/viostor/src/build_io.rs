@@ -230,10 +230,10 @@ fn transfer(
         return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
     }
     let command = command(first);
-    Ok(BuildIo::Start(if disk.bounce_bytes == 0 { command } else { in_pieces(command, bytes) }))
+    Ok(BuildIo::Start(if disk.copying.is_none() { command } else { in_pieces(command, bytes) }))
 }
 
-/// A read or write whose data the device does not take where it lies.
+/// A read or write whose data the device may not take where it lies. Where that is, is not known before `start_io`.
 #[cold]
 fn in_pieces(command: Command, bytes: u64) -> Command {
     let range = |first: Sectors| {

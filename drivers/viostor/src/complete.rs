@@ -49,7 +49,9 @@ pub(crate) fn complete(
         }
         Command::ReadPieces(range) => match status {
             Status::OK => {
-                let bytes = translate::copied(range, disk.bounce_bytes);
+                let Some(bytes) = disk.copying.and_then(|copying| copying.piece(srb, range)) else {
+                    return Step::Done(Completion::success(srb.data_length()));
+                };
                 if !take_piece(srb, scratch, range, bytes) {
                     return Step::Done(refuse(srb, Sense::INTERNAL_TARGET_FAILURE));
                 }
@@ -58,8 +60,9 @@ pub(crate) fn complete(
             other => refuse(srb, sense(other, Sense::UNRECOVERED_READ_ERROR)),
         },
         Command::WritePieces(range, afterwards) if status == Status::OK => {
-            let bytes = translate::copied(range, disk.bounce_bytes);
-            return match range.after(u64::from(bytes / SECTOR_BYTES)) {
+            let copied = disk.copying.and_then(|copying| copying.piece(srb, range));
+            let left = copied.and_then(|bytes| range.after(u64::from(bytes / SECTOR_BYTES)));
+            return match left {
                 Some(left) => Step::Next(Command::WritePieces(left, afterwards)),
                 None => all_written(disk, srb, range.end, afterwards),
             };

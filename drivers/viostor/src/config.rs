@@ -6,7 +6,7 @@ use virtio::spec::{Features, blk};
 
 use crate::identity::Location;
 use crate::limits::{Geometry, RangeLimits, Topology, WriteZeroes, is_conventional};
-use crate::steps::AtOnce;
+use crate::steps::{AtOnce, Copying};
 use crate::units::{BlockSize, SECTOR_BYTES, Sectors};
 
 /// virtio-blk features that are used when offered.
@@ -56,8 +56,8 @@ pub struct Disk {
     pub default_write_cache: bool,
     /// MODE SELECT may change [`write_cache`](Self::write_cache).
     pub write_cache_changes: bool,
-    /// Bytes of scratch memory that data is copied through, in whole blocks; 0: the device takes it where it lies.
-    pub bounce_bytes: u32,
+    /// How data is copied, for a device that does not take a page wherever it lies.
+    pub(crate) copying: Option<Copying>,
     /// Longest transfer in logical blocks, as far as the device's own limits say; 0 when they say nothing.
     pub max_transfer_blocks: u32,
     /// Physical blocks and advice on transfers.
@@ -98,7 +98,11 @@ impl Disk {
         if bytes == 0 {
             return Err(declined::SEGMENT_SIZE);
         }
-        self.bounce_bytes = room.bounce_bytes.map_or(0, blocks_of);
+        self.copying = room.bounce_bytes.map(|bounce| Copying {
+            bytes: blocks_of(bounce),
+            max_segments: room.max_segments,
+            max_segment_bytes: room.max_segment_bytes,
+        });
         // What the Block Limits page says is what StorPort is told (MaximumTransferLength).
         let size = room.max_segment_bytes - room.max_segment_bytes % PAGE_BYTES;
         let transfer = room.bounce_bytes.unwrap_or(longest_transfer(room.max_segments.into(), size));
@@ -121,7 +125,7 @@ pub(crate) fn disk_for_tests() -> Disk {
         flushes: true,
         default_write_cache: true,
         write_cache_changes: false,
-        bounce_bytes: 0,
+        copying: None,
         max_transfer_blocks: 0,
         topology: Topology::default(),
         geometry: None,
@@ -279,7 +283,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
         flushes,
         default_write_cache: write_cache,
         write_cache_changes: mode_is_told,
-        bounce_bytes: 0,
+        copying: None,
         max_transfer_blocks,
         topology: fields.topology(max_transfer_blocks).unwrap_or_default(),
         geometry: fields.geometry(),
@@ -413,7 +417,8 @@ mod tests {
             let block_size = BlockSize::new(block_bytes).expect("a block size");
             let mut disk = Disk { block_size, ..disk_for_tests() };
             let at_once = disk.fit(&Room { max_segments, max_segment_bytes, bounce_bytes })?;
-            Ok((at_once.bytes, at_once.times, disk.bounce_bytes, disk.max_transfer_blocks))
+            let copied = disk.copying.map_or(0, |copying| copying.bytes);
+            Ok((at_once.bytes, at_once.times, copied, disk.max_transfer_blocks))
         };
         let copied = Some(64 << 10);
 

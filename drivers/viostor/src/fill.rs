@@ -12,7 +12,7 @@ use crate::config::Disk;
 use crate::limits::RangeLimits;
 use crate::ranges::{self, Place};
 use crate::steps::{self, Afterwards, AtOnce, Piece, Remaining};
-use crate::{Viostor, build_steps, translate};
+use crate::{Viostor, build_steps};
 
 type Request = adapter::Command<<Viostor as Protocol>::Command>;
 
@@ -43,7 +43,8 @@ fn write_piece(
     afterwards: Afterwards,
     scratch: &Region,
 ) -> Result<Filled<Command>, Sense> {
-    let bytes = translate::copied(range, disk.bounce_bytes);
+    let copied = disk.copying.and_then(|copying| copying.piece(srb, range));
+    let bytes = copied.ok_or(Sense::INTERNAL_TARGET_FAILURE)?;
     let from = steps::piece(srb.data(), range, bytes).ok_or(Sense::INTERNAL_TARGET_FAILURE)?;
     let target = scratch.block(0, from.len()).ok_or(Sense::INTERNAL_TARGET_FAILURE)?;
     target.write(0, from);

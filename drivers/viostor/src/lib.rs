@@ -124,8 +124,8 @@ impl Protocol for Viostor {
         self.disk.flushes.then_some(Command::Flush)
     }
 
-    fn chain(&self, _srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
-        translate::chain(command, self.at_once, self.disk.bounce_bytes)
+    fn chain(&self, srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
+        translate::chain(srb, command, self.at_once, self.disk.copying.as_ref())
     }
 
     fn fill(

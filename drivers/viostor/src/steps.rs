@@ -1,6 +1,7 @@
 //! Commands that take the device more than one request, one after the other: VERIFY reads piece by piece, WRITE SAME and
 //! SANITIZE write piece by piece.
 
+use storport::Srb;
 use virtio::memory::{Region, SharedMemory};
 
 use crate::units::{SECTOR_BYTES, Sectors};
@@ -69,6 +70,30 @@ pub(crate) struct AtOnce {
 impl AtOnce {
     /// All of it, once.
     pub(crate) const WHOLE: Self = Self { bytes: SCRATCH_BYTES as u32, times: 1 };
+}
+
+/// How data is copied for a device that does not take a page wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copying {
+    /// Bytes of scratch memory that the device takes in one request, in whole blocks.
+    pub(crate) bytes: u32,
+    /// Most segments of a request that need not be copied,
+    pub(crate) max_segments: u16,
+    /// and most bytes of each.
+    pub(crate) max_segment_bytes: u32,
+}
+
+impl Copying {
+    /// The next piece that is copied; `None`: the device takes all of the data where it lies. The answer for a range is the same
+    /// before and after its step.
+    pub(crate) fn piece<C: Copy>(&self, srb: &impl Srb<C>, range: Remaining) -> Option<u32> {
+        let whole = range.bytes() == u64::from(srb.data_length());
+        let mut segments = srb.segments();
+        let fits = whole
+            && segments.len() <= usize::from(self.max_segments)
+            && segments.all(|segment| segment.length <= self.max_segment_bytes);
+        (!fits).then(|| Piece::of(range, AtOnce { bytes: self.bytes, times: 1 }).bytes)
+    }
 }
 
 /// How much one step moves: a piece of scratch memory, so many times.

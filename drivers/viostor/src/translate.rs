@@ -1,28 +1,42 @@
 //! Command → virtio-blk request (virtio 1.3, 5.2.6).
 
 use adapter::{Chain, ChainData};
+use storport::Srb;
 use virtio::queue::Direction;
 use virtio::spec::blk::{RequestHeader, RequestType};
 
 use crate::build_io::{Command, Erase};
 use crate::identity;
 use crate::lifetime;
-use crate::steps::{AtOnce, Comparison, Piece, Remaining};
+use crate::steps::{AtOnce, Comparison, Copying, Piece, Remaining};
 use crate::units::Sectors;
 
-/// `most`: how much scratch memory one request may name; `bounce`: how much of it data is copied through.
-pub(crate) fn chain(command: Command, most: AtOnce, bounce: u32) -> Chain<RequestHeader> {
+/// `most`: how much scratch memory one request may name; `copying`: how data is copied, if it is.
+pub(crate) fn chain<C: Copy>(
+    srb: &impl Srb<C>,
+    command: Command,
+    most: AtOnce,
+    copying: Option<&Copying>,
+) -> Chain<RequestHeader> {
+    let copied = |range| copying.and_then(|copying| copying.piece(srb, range));
     match command {
         Command::Read(first) => with_header(RequestType::IN, first, ChainData::Srb(Direction::FromDevice)),
         Command::Write(first) | Command::WriteThrough(first) | Command::WriteThenVerify(first) => {
             with_header(RequestType::OUT, first, ChainData::Srb(Direction::ToDevice))
         }
         Command::ReadPieces(range) => {
-            let data = ChainData::ScratchIn { bytes: copied(range, bounce), times: 1 };
+            let data = match copied(range) {
+                Some(bytes) => ChainData::ScratchIn { bytes, times: 1 },
+                None => ChainData::Srb(Direction::FromDevice),
+            };
             with_header(RequestType::IN, range.next, data)
         }
         Command::WritePieces(range, _) => {
-            with_header(RequestType::OUT, range.next, ChainData::ScratchOut { times: 1 })
+            let data = match copied(range) {
+                Some(_) => ChainData::ScratchOut { times: 1 },
+                None => ChainData::Srb(Direction::ToDevice),
+            };
+            with_header(RequestType::OUT, range.next, data)
         }
         Command::Flush | Command::FlushWritten | Command::FlushThenVerify(_) | Command::SetWriteCache(_) => {
             with_header(RequestType::FLUSH, Sectors(0), ChainData::None)
@@ -53,11 +67,6 @@ pub(crate) fn chain(command: Command, most: AtOnce, bounce: u32) -> Chain<Reques
 pub(crate) fn verified(range: Remaining, comparison: Comparison, most: AtOnce) -> Piece {
     let times = if comparison == Comparison::None { most.times } else { 1 };
     Piece::of(range, AtOnce { times, ..most })
-}
-
-/// Bytes of the next piece of data that is copied.
-pub(crate) fn copied(range: Remaining, bounce: u32) -> u32 {
-    Piece::of(range, AtOnce { bytes: bounce, times: 1 }).bytes
 }
 
 fn with_header(kind: RequestType, first: Sectors, data: ChainData) -> Chain<RequestHeader> {

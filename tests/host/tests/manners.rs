@@ -3,8 +3,8 @@
 
 use host_tests::cdb::{inquiry_page, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
-use storport::SrbStatus;
 use storport::fake::{Completed, SrbBuilder};
+use storport::{Miniport, SrbStatus};
 use virtio::fake::disk::{Disk, MANNERS, RangeLimits};
 use virtio::fake::{Answered, Manner, Options, Order};
 use virtio::memory::Segment;
@@ -257,9 +257,76 @@ fn data_is_copied_from_and_to_buffers_that_lie_anyhow() {
 }
 
 #[test]
+fn what_the_device_takes_where_it_lies_is_not_copied() {
+    let bench = bench(&LIMITS[0], Options::default());
+    let content = pattern(6, 4096);
+    let (page, back) = (bench.filled(&content), bench.buffer(4096));
+    let halves = [bench.filled(&content[..2048]), bench.filled(&content[2048..])];
+
+    let written = bench.execute(writing(&write10(8, 8), &[page]));
+    let read = bench.execute(reading(&read10(8, 8), &[back]));
+    let in_halves = bench.execute(writing(&write10(16, 8), &halves));
+
+    // The driver has not looked at the data of the first two.
+    assert_eq!((written.data.len(), read.data.len(), in_halves.data.len()), (0, 0, 4096));
+    assert_eq!((bench.sectors(8, 8), bench.sectors(16, 8)), (content.clone(), content.clone()));
+    assert_eq!(bench.content(back), content);
+    bench.device.assert_no_violations();
+}
+
+/// Writes of two segments each, which have to be copied, a page apart and tagged by their page.
+fn submit_copied_writes(bench: &DiskBench, pages: u64) {
+    for page in 0..pages {
+        let content = pattern(page, 4096);
+        let halves = [bench.filled(&content[..2048]), bench.filled(&content[2048..])];
+        bench.submit(writing(&write10(8 * page as u32, 8), &halves).tagged(page));
+    }
+}
+
+#[test]
+fn more_copied_transfers_than_there_is_memory_for_wait_and_all_of_them_are_done() {
+    let bench = bench(&LIMITS[0], Options::default());
+    bench.device.set_order(Order::Shuffled(3));
+    bench.device.hold();
+    submit_copied_writes(&bench, 40);
+    bench.device.run();
+    bench.device.release_all();
+    bench.settle();
+
+    let done = bench.port.take_completed();
+    assert_eq!(done.len(), 40);
+    done.iter().for_each(|completed| succeeds("copied", completed));
+    for page in 0..40 {
+        assert_eq!(bench.sectors(8 * page, 8), pattern(page, 4096), "page {page}");
+    }
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn copied_transfers_come_back_at_a_reset_and_their_memory_can_be_used_again() {
+    let bench = bench(&LIMITS[0], Options::default());
+    bench.device.hold();
+    submit_copied_writes(&bench, 20);
+    bench.device.run();
+
+    bench.adapter.reset_bus();
+    bench.device.release_all();
+    bench.settle();
+
+    let ended = bench.port.take_completed();
+    assert!(ended.len() == 20 && ended.iter().all(|end| end.completion.status == SrbStatus::BUS_RESET));
+    submit_copied_writes(&bench, 20);
+    bench.settle();
+    bench.port.take_completed().iter().for_each(|completed| succeeds("after the reset", completed));
+    assert_eq!(bench.sectors(8 * 19, 8), pattern(19, 4096));
+    bench.device.assert_no_violations();
+}
+
+#[test]
 fn a_copied_transfer_that_fails_half_way_fails_as_a_whole() {
     let one_block = &LIMITS[8];
     let bench = bench(one_block, Options::default());
+    assert_eq!(bench.configuration.max_transfer_bytes, 4096, "StorPort is told of a page at least");
     bench.device.model(|disk| disk.set_bad_sector(5, Some(Status::IOERR)));
     let buffer = bench.filled(&[0xaa; 4096]);
 
@@ -271,7 +338,7 @@ fn a_copied_transfer_that_fails_half_way_fails_as_a_whole() {
 }
 
 #[test]
-fn what_is_copied_is_64_kib_at_most_and_lies_where_it_likes() {
+fn transfers_that_may_be_copied_have_64_kib_at_most_and_lie_where_they_like() {
     let bench = bench(&LIMITS[0], Options::default());
 
     let told = bench.configuration;

@@ -299,7 +299,11 @@ fn room(queue_size: u16, extent: &Extent, limits: &Limits, bounces: bool) -> Roo
     let max_segments = by_queue.min(extent.segments).min(by_device);
     let max_segment_bytes = limits.max_segment_bytes;
     let too_little = max_segments < MIN_SEGMENTS || max_segment_bytes < PAGE_BYTES;
-    let bounce_bytes = (bounces && too_little).then_some(extent.bounce_bytes);
+    // What the device takes at once, so that StorPort cuts, and what it cuts goes side by side.
+    let at_once = u64::from(max_segments) * u64::from(max_segment_bytes);
+    let at_once = u32::try_from(at_once).unwrap_or(u32::MAX).min(extent.bounce_bytes);
+    let pages = (at_once - at_once % PAGE_BYTES).max(PAGE_BYTES);
+    let bounce_bytes = (bounces && too_little).then_some(pages);
     Room { max_segments, max_segment_bytes, bounce_bytes }
 }
 
@@ -430,15 +434,20 @@ mod tests {
     }
 
     #[test]
-    fn where_a_page_does_not_fit_wherever_it_lies_64_kib_are_copied() {
-        for (limits, queue_size) in [
-            (Limits { max_segments: 1, ..LIMITS }, 256),
-            (LIMITS, 3),
-            (Limits { max_segment_bytes: 4095, ..LIMITS }, 256),
+    fn where_a_page_does_not_fit_wherever_it_lies_what_the_device_takes_is_copied_up_to_64_kib() {
+        let one = Limits { max_segments: 1, ..LIMITS };
+        for (limits, queue_size, pages) in [
+            (one, 256, 16),
+            (LIMITS, 3, 16),
+            (Limits { max_segment_bytes: 4095, ..LIMITS }, 256, 16),
+            (Limits { max_segment_bytes: 100, ..LIMITS }, 256, 6),
+            (Limits { max_segment_bytes: 9000, ..one }, 256, 2),
+            (Limits { max_segment_bytes: 512, ..one }, 256, 1),
         ] {
             let configuration = with(&limits, queue_size);
 
-            assert_eq!((configuration.max_transfer_bytes, configuration.max_segments), (64 << 10, 17));
+            let told = (configuration.max_transfer_bytes, configuration.max_segments);
+            assert_eq!(told, (pages * 4096, pages + 1), "{limits:?}");
             assert!(configuration.maps_all);
         }
         assert!(!with(&LIMITS, 4).maps_all);
