@@ -340,7 +340,7 @@ fn a_device_that_does_not_end_its_reset_gives_the_requests_of_all_queues_back() 
     bench.device.run();
     bench.device.lie(Lie::ResetNeverEnds);
 
-    assert!(!bench.adapter.reset_bus());
+    assert!(bench.adapter.reset_bus());
 
     assert!(!bench.device.is_bus_master());
     assert_completed(&bench, &tags, SrbStatus::BUS_RESET);

@@ -86,6 +86,8 @@ pub const MOMENT: u64 = 4;
 const WHILE: u64 = 20;
 /// Resets that a device does not do which does one at last.
 const REFUSED_RESETS: u32 = 2;
+/// Milliseconds that a reset takes that takes seconds.
+const RESET_TICKS: u64 = 3000;
 /// Requests that a device answers before it waits for the reset with which its lie begins.
 const PATIENCE: u64 = 12;
 /// Bytes between the notification addresses of two queues.
@@ -142,6 +144,8 @@ pub struct Device {
     honest_resets: u32,
     /// Resets that were asked for and not done.
     refused_resets: u32,
+    /// When the reset ends that takes its time; 0 when there is none.
+    reset_ends: u64,
     /// Requests seen.
     pub requests: u64,
     /// Times that the lie was told; when it is told once only, the device is honest afterwards.
@@ -183,6 +187,7 @@ impl Device {
             moment: MOMENT,
             honest_resets: 0,
             refused_resets: 0,
+            reset_ends: 0,
             requests: 0,
             told: 0,
             disk: vec![0; SECTORS as usize * SECTOR],
@@ -536,6 +541,11 @@ impl Device {
                 Lie::ResetNeverCompletes => true,
                 Lie::ResetNeverCompletesAtWork => self.begun(),
                 Lie::ResetCompletesAtLast => self.begun() && self.refused_resets < REFUSED_RESETS,
+                Lie::ResetTakesSeconds if self.begun() && self.refused_resets == 0 => {
+                    self.reset_ends = self.ticks + RESET_TICKS;
+                    true
+                }
+                Lie::ResetTakesSeconds => self.reset_ends > self.ticks,
                 _ => false,
             };
             if stuck && self.status & status::DRIVER_OK != 0 {
@@ -649,6 +659,7 @@ impl Device {
             || self.due(Lie::ForgetsOne)
             || self.due(Lie::ResetNeverCompletesAtWork)
             || self.due(Lie::ResetCompletesAtLast)
+            || self.due(Lie::ResetTakesSeconds)
         {
             return true;
         }
@@ -789,6 +800,13 @@ impl Device {
             return messages;
         }
         self.ticks += 1;
+        if self.reset_ends != 0 {
+            if self.ticks >= self.reset_ends {
+                self.reset_ends = 0;
+                self.reset();
+            }
+            return messages;
+        }
         if self.gone() {
             self.away += 1;
             return messages;

@@ -1,6 +1,6 @@
 //! `HwStorFindAdapter`: is this our device, and what can it do?
 
-use core::sync::atomic::{AtomicBool, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use arrayvec::ArrayVec;
 use storport::port::{LogPart, SHARED_ALIGNMENT};
@@ -85,6 +85,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             state: StateCell::new(State::Stopped),
             bus_master_off: AtomicBool::new(!is_bus_master(&config_space)),
             reset_under_way: AtomicBool::new(false),
+            looks: AtomicU32::new(0),
             noted: Noted::new(),
             queues,
         })

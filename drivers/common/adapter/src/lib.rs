@@ -57,7 +57,7 @@ pub use part::Part;
 pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Room, Step};
 pub use scratch::ScratchId;
 
-use core::sync::atomic::{AtomicBool, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use extent::Extent;
 use queues::Queues;
@@ -92,6 +92,8 @@ pub struct Adapter<P: Port, D: Protocol> {
     bus_master_off: AtomicBool,
     /// The device was told to reset itself, and had not done so when it was looked at last.
     reset_under_way: AtomicBool,
+    /// How often it was looked at during one, for ever.
+    looks: AtomicU32,
     /// What is to be told as soon as that can be done.
     noted: Noted,
     queues: Queues<Request<P, D>, D>,

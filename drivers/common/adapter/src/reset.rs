@@ -46,6 +46,9 @@ pub(crate) enum Reason {
 /// Time between two looks at a device that has failed, in microseconds.
 const LOOK_AGAIN_MICROSECONDS: u32 = 100_000;
 
+/// Looks after which a reset that has not ended is begun anew.
+const LOOKS_AT_ONE_RESET: u32 = 100;
+
 /// Log numbers of [`LogPart::Reset`] about a device that does not end its reset; reasons count from 1.
 mod number {
     /// Bus Master is off, and the requests have ended.
@@ -69,7 +72,9 @@ pub(crate) enum CutOff {
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Resets the device, ends every request that was outstanding with a bus reset, and starts the device again.
-    /// Returns whether it works.
+    /// Returns whether that was done, as far as the port driver can see: a device that still needs time for it has no requests
+    /// any more and reaches no memory. To fail would have the port driver try harder means, which are the same here, and each
+    /// would cost the requests one of the few times that they come again.
     pub(crate) fn reset(&self, reason: Reason) -> bool {
         self.report(LogEvent { part: LogPart::Reset, number: reason as u32 });
         let mut paths = self.queues.lock_all();
@@ -86,9 +91,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             }
             Err(error) => {
                 self.report(LogEvent { part: LogPart::Transport, number: error.code() });
-                self.end_without_reset(paths);
+                let ended = self.end_without_reset(paths);
                 self.look_later();
-                return false;
+                return ended;
             }
         }
         let mut ended = take_all(&mut paths);
@@ -105,19 +110,22 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
     }
 
-    /// Ends the requests of a device that does not end its reset, as far as it cannot reach their memory any more.
-    fn end_without_reset(&self, mut paths: AllPaths<'_, Request<P, D>, D>) {
+    /// Ends the requests of a device that does not end its reset, as far as it cannot reach their memory any more. Returns
+    /// whether they have ended and there is a device that they may come again to.
+    fn end_without_reset(&self, mut paths: AllPaths<'_, Request<P, D>, D>) -> bool {
         match self.cut_off() {
             CutOff::Done => {
                 let mut ended = take_all(&mut paths);
                 drop(paths);
                 self.end_all(&mut ended, SrbStatus::BUS_RESET);
+                true
             }
             CutOff::Gone => {
                 drop(paths);
                 self.device_found_gone();
+                false
             }
-            CutOff::Failed => {}
+            CutOff::Failed => false,
         }
     }
 
@@ -154,8 +162,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             self.device_found_gone();
             return;
         }
-        // A reset that is under way is not begun anew.
+        // A reset that is under way is not begun anew, unless the device may have missed it.
         if self.is_reset_under_way() && !status.is_empty() {
+            if self.looks.fetch_add(1, Ordering::Relaxed) % LOOKS_AT_ONE_RESET == LOOKS_AT_ONE_RESET - 1 {
+                self.device.begin_reset();
+            }
             self.look_later();
             return;
         }

@@ -57,7 +57,7 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     fn poll(&self);
 
     /// Ends every outstanding request and starts the device anew (`HwStorResetBus`). IRQL: DISPATCH_LEVEL.
-    /// Lock: StartIo. Returns whether the device works again.
+    /// Lock: StartIo. Returns whether every request has ended and may come again; the device may need some time yet.
     fn reset_bus(&self) -> bool;
 
     /// Stops the device (`ScsiStopAdapter`): no interrupt and no DMA afterwards. No request is outstanding.

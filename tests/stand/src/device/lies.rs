@@ -39,6 +39,7 @@ pub enum Lie {
     ResetCompletesAtLast,
     ResetNeverBegins,
     ResetSlow,
+    ResetTakesSeconds,
     LineOnly,
     NoTables,
     NoEvents,
@@ -121,6 +122,8 @@ pub struct Told {
     pub lasts: bool,
     /// What was read may be anything: the device says of a request under way that it is done.
     pub spoils: bool,
+    /// No request need fail: a driver that waits for its device has them come again.
+    pub spares: bool,
 }
 
 impl Told {
@@ -144,10 +147,14 @@ impl Told {
     const fn spoils(self) -> Self {
         Told { spoils: true, ..self }
     }
+
+    const fn spares(self) -> Self {
+        Told { spares: true, ..self }
+    }
 }
 
 const fn told(name: &'static str, lie: Lie, what: &'static str, outcome: Outcome) -> Told {
-    Told { name, lie, what, outcome, only: None, lasts: false, spoils: false }
+    Told { name, lie, what, outcome, only: None, lasts: false, spoils: false, spares: false }
 }
 
 /// All lies.
@@ -266,6 +273,13 @@ pub const LIES: &[Told] = &[
         "the status register reads 0 at the tenth look after a reset",
         Outcome::Up,
     ),
+    told(
+        "reset-takes-seconds",
+        Lie::ResetTakesSeconds,
+        "one request is never answered, and the reset for its sake takes three seconds",
+        Outcome::Up,
+    )
+    .spares(),
     told("line-only", Lie::LineOnly, "the truth, but without message interrupts", Outcome::Up),
     told("no-tables", Lie::NoTables, "the truth, but without indirect descriptors", Outcome::Up),
     told("no-events", Lie::NoEvents, "the truth, but without event indexes", Outcome::Up),

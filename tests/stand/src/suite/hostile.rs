@@ -118,6 +118,13 @@ pub fn run(units: &[Unit], options: &Options) {
         "hostile-data",
         format_args!("{good} transfers good, {failed} failed, {wrong} blocks wrong"),
     );
+    if told.spares && !later {
+        crate::console::check(
+            failed == 0,
+            "hostile-none-failed",
+            format_args!("{good} transfers good, {failed} failed"),
+        );
+    }
     let resets = port().ladder.resets;
     crate::note!("resets of unit, device and bus: {resets:?}");
     let ended = queue::wait(30_000, || port().active.is_empty());

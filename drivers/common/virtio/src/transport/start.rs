@@ -8,13 +8,18 @@ use crate::spec::{DeviceStatus, Features};
 pub const RESET_POLLS: u32 = 1000;
 
 impl<B: Bar> Device<B> {
+    /// Has the device reset itself (2.4), without waiting for it; [`status`](Self::status) is empty when that is done.
+    pub fn begin_reset(&self) {
+        self.set_status(DeviceStatus::empty());
+    }
+
     /// Resets the device (2.4) and acknowledges it. `stall` waits for some time; it is called at most
     /// [`RESET_POLLS`] times.
     ///
     /// # Errors
     /// The device is gone, or does not finish its reset.
     pub fn reset(&self, stall: &mut impl FnMut()) -> Result<Acknowledged<'_, B>, TransportError> {
-        self.set_status(DeviceStatus::empty());
+        self.begin_reset();
         let mut status = self.status();
         for _ in 0..RESET_POLLS {
             if status.is_empty() || status.is_removed() {
