@@ -254,6 +254,11 @@ impl Device {
         due
     }
 
+    /// Whether the driver has said that it is ready.
+    fn is_started(&self) -> bool {
+        self.status & status::DRIVER_OK != 0
+    }
+
     /// Whether the moment has come.
     fn begun(&self) -> bool {
         self.requests >= self.moment
@@ -485,7 +490,14 @@ impl Device {
                     self.driver_features & !(0xFFFF_FFFF << shift) | (value & 0xFFFF_FFFF) << shift;
             }
             16 => self.config_vector = self.vector(value),
-            20 => self.set_status(value as u8),
+            20 => {
+                self.set_status(value as u8);
+                if self.is(Lie::CapacityGrowsAtStart) && self.is_started() {
+                    let mut messages = Vec::new();
+                    self.change(&mut messages);
+                    return messages;
+                }
+            }
             22 => self.queue_select = value as u16,
             bar::NOTIFY..bar::TABLE => {
                 // Two bytes say the queue, even where more is said besides it (4.1.5.2).

@@ -105,7 +105,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             Err(event) => {
                 self.report(event);
                 self.look_later();
-                false
+                self.is_reset_under_way() && self.state.get() == State::Failed
             }
         }
     }

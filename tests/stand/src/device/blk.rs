@@ -22,6 +22,7 @@ pub(super) fn config(device: &Device) -> [u8; 64] {
         Lie::CapacityZero => 0,
         Lie::CapacityHuge => u64::MAX,
         Lie::CapacityShrinks if device.begun() => 8,
+        Lie::CapacityGrowsAtStart if !device.is_started() => SECTORS / 2,
         _ => SECTORS,
     };
     config[..8].copy_from_slice(&capacity.to_le_bytes());

@@ -77,6 +77,7 @@ pub enum Lie {
     CapacityZero,
     CapacityHuge,
     CapacityShrinks,
+    CapacityGrowsAtStart,
     SegMaxZero,
     SegMaxHuge,
     BlockSizeZero,
@@ -378,6 +379,13 @@ pub const LIES: &[Told] = &[
     told("vector-refused", Lie::VectorRefused, "vectors that read back as none", Outcome::Either).lasts(),
     told("capacity-zero", Lie::CapacityZero, "a disk of nothing", Outcome::Either).blk().lasts(),
     told("capacity-huge", Lie::CapacityHuge, "a disk of 2^64 - 1 sectors", Outcome::Up).blk(),
+    told(
+        "capacity-grows-at-start",
+        Lie::CapacityGrowsAtStart,
+        "the disk is twice as large from DRIVER_OK on, which an interrupt says at once",
+        Outcome::Up,
+    )
+    .blk(),
     told("capacity-shrinks", Lie::CapacityShrinks, "a disk that says it has become smaller", Outcome::Up)
         .blk(),
     told("seg-max-zero", Lie::SegMaxZero, "no segments", Outcome::Either),

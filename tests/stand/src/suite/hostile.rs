@@ -3,7 +3,7 @@
 //! work again afterwards.
 
 use stand::cmdline::Options;
-use stand::device::find;
+use stand::device::{Lie, SECTORS, find};
 use stand::scsi;
 use stand::stamp::{SplitMix64, Stamp};
 use stand::wdk::codes::SRB_FUNCTION_RESET_LOGICAL_UNIT;
@@ -56,8 +56,18 @@ pub fn run(units: &[Unit], options: &Options) {
     for (command, length) in
         [(scsi::inquiry(None, 36), 36), (scsi::read_capacity_10(), 8), (scsi::read_capacity_16(), 32)]
     {
-        let buffer = Buffer::new(length, 0);
+        let mut buffer = Buffer::new(length, 0);
         queue::execute(Request::new(UNIT, command, buffer.part(0, length), TIMEOUT));
+        if told.lie == Lie::CapacityGrowsAtStart && !later && length == 32 {
+            // The interrupt came when there were no DPCs yet: before the passive initialisation. READ CAPACITY(10) had the
+            // unit attention.
+            let last = buffer.bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            crate::console::check(
+                last == SECTORS - 1,
+                "hostile-early-change",
+                format_args!("the last block is {last}"),
+            );
+        }
     }
     let mut flights = Flights::new(UNIT, BLOCK, DEPTH);
     flights.timeout = TIMEOUT;
