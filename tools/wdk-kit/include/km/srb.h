@@ -191,7 +191,7 @@ typedef enum {
     StorQueryCapabilities = 0x9,
     StorQueryResourceRequirements = 0xB,
     StorFilterResourceRequirements = 0xD,
-    StorSupriseRemoval = 0x17,
+    StorSurpriseRemoval = 0x17,
 } STOR_PNP_ACTION, *PSTOR_PNP_ACTION;
 
 typedef struct _SCSI_REQUEST_BLOCK {

@@ -276,10 +276,10 @@ unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
     match data.PnPAction {
         STOR_PNP_ACTION::StorStopDevice if adapter => PnpAction::Stop,
         STOR_PNP_ACTION::StorRemoveDevice if adapter => PnpAction::Remove,
-        STOR_PNP_ACTION::StorSupriseRemoval if adapter => PnpAction::SurpriseRemoval,
+        STOR_PNP_ACTION::StorSurpriseRemoval if adapter => PnpAction::SurpriseRemoval,
         STOR_PNP_ACTION::StorStopDevice
         | STOR_PNP_ACTION::StorRemoveDevice
-        | STOR_PNP_ACTION::StorSupriseRemoval => PnpAction::UnitGone,
+        | STOR_PNP_ACTION::StorSurpriseRemoval => PnpAction::UnitGone,
         STOR_PNP_ACTION::StorQueryCapabilities if adapter => PnpAction::QueryAdapterCapabilities,
         STOR_PNP_ACTION::StorQueryCapabilities => PnpAction::QueryUnitCapabilities,
         other => PnpAction::Other(other as u32),
