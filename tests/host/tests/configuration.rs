@@ -104,6 +104,38 @@ fn a_write_that_tells_of_a_change_is_not_done_and_can_be_sent_again() {
     assert_eq!(written.completion.status, SrbStatus::SUCCESS);
 }
 
+/// One state change is worked on at a time, and the next is told when HwStorStateChange was called
+/// (nf-storport-storportstatechangedetected.md).
+#[test]
+fn a_change_while_windows_works_on_another_is_told_after_it() {
+    let bench = bench();
+    bench.port.hold_unit_changes();
+    grow(&bench, 128);
+    grow(&bench, 256);
+    grow(&bench, 512);
+    assert_eq!(bench.port.take_unit_changes(), 1, "the others are not taken");
+
+    bench.port.end_unit_change(&bench.adapter);
+
+    assert_eq!(bench.port.take_unit_changes(), 1, "both are told at once");
+    assert_sense(&bench.execute(SrbBuilder::execute(&TEST_UNIT_READY)), Sense::CAPACITY_DATA_HAS_CHANGED);
+    assert_eq!(blocks(&bench), 512);
+    bench.port.end_unit_change(&bench.adapter);
+    assert_eq!(bench.port.take_unit_changes(), 0, "nothing is left to tell");
+}
+
+#[test]
+fn a_change_is_told_when_the_earlier_one_ends_while_it_is_refused() {
+    let bench: &'static DiskBench = Box::leak(Box::new(bench()));
+    bench.port.hold_unit_changes();
+    grow(bench, 128);
+    bench.port.at_next_refusal(|| bench.port.end_unit_change(&bench.adapter));
+
+    grow(bench, 256);
+
+    assert_eq!(bench.port.take_unit_changes(), 2);
+}
+
 #[test]
 fn inquiry_and_report_luns_do_not_tell_and_request_sense_tells_as_data() {
     let bench = bench();

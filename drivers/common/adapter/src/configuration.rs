@@ -49,7 +49,25 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         };
         if changed {
             self.report(LogEvent { part: LogPart::Configuration, number: CHANGED });
-            self.port.unit_changed();
+            self.tell_unit_change();
+        }
+    }
+
+    /// Has Windows look at the unit again, now or when it is done with an earlier change.
+    fn tell_unit_change(&self) {
+        if self.port.unit_changed() {
+            return;
+        }
+        self.untold.store(true, Ordering::SeqCst);
+        // The earlier one may have ended between the two lines, and with it the last call of `unit_change_processed`. If this
+        // is taken, Windows looks once more than it needs to.
+        _ = self.port.unit_changed();
+    }
+
+    /// Tells the last change that was not taken; several are one.
+    pub(crate) fn tell_what_was_not_taken(&self) {
+        if self.untold.swap(false, Ordering::SeqCst) {
+            self.tell_unit_change();
         }
     }
 }

@@ -87,6 +87,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             reset_under_way: AtomicBool::new(false),
             looks: AtomicU32::new(0),
             noted: Noted::new(),
+            untold: AtomicBool::new(false),
             queues,
         })
     }

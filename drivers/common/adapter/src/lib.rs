@@ -96,6 +96,8 @@ pub struct Adapter<P: Port, D: Protocol> {
     looks: AtomicU32,
     /// What is to be told as soon as that can be done.
     noted: Noted,
+    /// A change of the unit that the port driver did not take, because it was working on another.
+    untold: AtomicBool,
     queues: Queues<Request<P, D>, D>,
 }
 
@@ -143,6 +145,10 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
             DpcKind::RequestQueue(queue) => self.drain(queue),
             DpcKind::Configuration => self.configuration_changed(),
         }
+    }
+
+    fn unit_change_processed(&self) {
+        self.tell_what_was_not_taken();
     }
 
     fn poll(&self) {

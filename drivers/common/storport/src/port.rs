@@ -25,8 +25,10 @@ pub trait Port: Clone + Send + Sync + 'static {
     fn stall(&self, microseconds: u32);
 
     /// Says that the state of logical unit 0 of target 0 has changed, so that Windows looks at it again
-    /// ("StorPortStateChangeDetected"). IRQL: up to DISPATCH_LEVEL.
-    fn unit_changed(&self);
+    /// (nf-storport-storportstatechangedetected.md). `false`: an earlier change is still being worked on, and this one has to
+    /// be told after [`unit_change_processed`](crate::Miniport::unit_change_processed). IRQL: up to DISPATCH_LEVEL.
+    #[must_use = "a change that was not taken has to be told again"]
+    fn unit_changed(&self) -> bool;
 
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);

@@ -51,6 +51,9 @@ struct Record {
     stalls: u64,
     timer: Option<u32>,
     unit_changes: usize,
+    slow_unit_changes: bool,
+    open_unit_change: bool,
+    at_refusal: Option<Step>,
     dump_mode: bool,
     mapped: Option<Ram>,
     parameters: Vec<(String, u32)>,
@@ -223,6 +226,24 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         core::mem::take(&mut self.record().unit_changes)
     }
 
+    /// From now on a unit change that was taken is worked on until [`end_unit_change`](Self::end_unit_change), and no other is
+    /// taken meanwhile.
+    pub fn hold_unit_changes(&self) {
+        self.record().slow_unit_changes = true;
+    }
+
+    /// Ends the unit change that is being worked on.
+    pub fn end_unit_change<M: Miniport>(&self, miniport: &M) {
+        let open = core::mem::take(&mut self.record().open_unit_change);
+        assert!(open, "no unit change is being worked on");
+        miniport.unit_change_processed();
+    }
+
+    /// As [`at_next_completion`](Self::at_next_completion), when a unit change is not taken next.
+    pub fn at_next_refusal(&self, step: impl FnOnce() + Send + 'static) {
+        self.record().at_refusal = Some(Step(Box::new(step)));
+    }
+
     /// As [`at_next_completion`](Self::at_next_completion), when the miniport asks for a request's message next.
     pub fn at_next_choice(&self, step: impl FnOnce() + Send + 'static) {
         self.record().at_choice = Some(Step(Box::new(step)));
@@ -297,10 +318,20 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         }
     }
 
-    fn unit_changed(&self) {
+    fn unit_changed(&self) -> bool {
         let mut record = self.record();
         assert!(!record.dump_mode, "nobody looks at a unit in dump mode");
+        if record.open_unit_change {
+            let step = record.at_refusal.take();
+            drop(record);
+            if let Some(Step(step)) = step {
+                step();
+            }
+            return false;
+        }
         record.unit_changes += 1;
+        record.open_unit_change = record.slow_unit_changes;
+        true
     }
 
     fn issue_dpc(&self, kind: DpcKind) {

@@ -6,7 +6,7 @@
 use wdk_sys::{
     _SCSI_ADAPTER_CONTROL_STATUS, _SCSI_ADAPTER_CONTROL_TYPE, BOOLEAN, MESSAGE_INTERRUPT_INFORMATION,
     PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID,
-    SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST,
+    SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST, SHORT,
     SP_RETURN_ERROR, SP_RETURN_FOUND, STOR_DPC, STOR_STATUS_SUCCESS, ULONG,
 };
 
@@ -40,7 +40,11 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     let queues = entry::most_queues();
     // SAFETY: StorPort was told of as many bytes when the image was loaded.
     let private = unsafe { DeviceExtension::<M>::share_out(extension, queues, M::private_bytes(queues)) };
-    let mode = Mode::Normal { message_routine: interrupt_of_message::<M>, most_queues: queues };
+    let mode = Mode::Normal {
+        message_routine: interrupt_of_message::<M>,
+        state_change: Some(state_change::<M>),
+        most_queues: queues,
+    };
     // SAFETY: StorPort's device extension and its configuration for this adapter, ours for the length of the call; the
     // private memory belongs to the adapter that is being found.
     let mut resources = unsafe { KernelResources::<KernelPort>::new(hw, configuration, private, mode) };
@@ -195,6 +199,20 @@ unsafe extern "C" fn dpc<M: Miniport<Port = KernelPort>>(
     // SAFETY: StorPort's device extension of this miniport.
     if let Some(adapter) = unsafe { DeviceExtension::<M>::adapter(extension) } {
         adapter.dpc(DpcKind::from_index(number.addr()));
+    }
+}
+
+/// `HwStorStateChange`. Whether StorPort could make anything of the change is not asked: the next one is told all the same.
+unsafe extern "C" fn state_change<M: Miniport<Port = KernelPort>>(
+    extension: PVOID,
+    _context: PVOID,
+    _address_type: SHORT,
+    _address: PVOID,
+    _status: ULONG,
+) {
+    // SAFETY: StorPort's device extension of this miniport.
+    if let Some(adapter) = unsafe { DeviceExtension::<M>::adapter(extension) } {
+        adapter.unit_change_processed();
     }
 }
 

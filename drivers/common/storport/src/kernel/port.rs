@@ -5,11 +5,11 @@ use core::ptr;
 use wdk_sys::ntddk::KeGetCurrentProcessorNumberEx;
 use wdk_sys::storage::{StorPortLogError, StorPortStallExecution};
 use wdk_sys::{
-    _STOR_EVENT_ASSOCIATION_ENUM, BOOLEAN, PERF_CONFIGURATION_DATA, PVOID, SP_INTERNAL_ADAPTER_ERROR,
-    SP_PROTOCOL_ERROR, STARTIO_PERFORMANCE_PARAMETERS, STATE_CHANGE_LUN, STOR_CURRENT_LOG_INTERFACE_REVISION,
-    STOR_LOG_EVENT_DETAILS, STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS,
-    STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS,
-    ULONG,
+    _STOR_EVENT_ASSOCIATION_ENUM, BOOLEAN, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID,
+    SP_INTERNAL_ADAPTER_ERROR, SP_PROTOCOL_ERROR, STARTIO_PERFORMANCE_PARAMETERS, STATE_CHANGE_LUN,
+    STOR_CURRENT_LOG_INTERFACE_REVISION, STOR_LOG_EVENT_DETAILS, STOR_PERF_ADV_CONFIG_LOCALITY,
+    STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES,
+    STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, STOR_STATUS_UNSUCCESSFUL, ULONG,
 };
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
@@ -35,6 +35,7 @@ pub(super) trait StorPort: Port<Bar = KernelBar> {
         hw: HwDeviceExtension,
         config_space: ConfigSpaceAtRuntime,
         identity: FunctionIdentity,
+        state_change: PHW_STATE_CHANGE,
     ) -> Self;
 }
 
@@ -44,6 +45,8 @@ pub struct KernelPort {
     hw: HwDeviceExtension,
     /// Only the adapter itself needs it.
     function: Option<(ConfigSpaceAtRuntime, FunctionIdentity)>,
+    /// What StorPort calls when it has worked on a change of a unit.
+    state_change: PHW_STATE_CHANGE,
 }
 
 impl StorPort for KernelPort {
@@ -51,14 +54,15 @@ impl StorPort for KernelPort {
         hw: HwDeviceExtension,
         config_space: ConfigSpaceAtRuntime,
         identity: FunctionIdentity,
+        state_change: PHW_STATE_CHANGE,
     ) -> Self {
-        Self { hw, function: Some((config_space, identity)) }
+        Self { hw, function: Some((config_space, identity)), state_change }
     }
 }
 
 impl KernelPort {
     pub(super) const fn new(hw: HwDeviceExtension) -> Self {
-        Self { hw, function: None }
+        Self { hw, function: None, state_change: None }
     }
 
     /// Logs why HwStorInitialize failed. That is at DIRQL, where StorPortLogSystemEvent cannot be called, and nothing comes
@@ -110,21 +114,22 @@ impl Port for KernelPort {
         unsafe { StorPortStallExecution(microseconds) };
     }
 
-    fn unit_changed(&self) {
+    fn unit_changed(&self) -> bool {
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
-        // While an earlier change is being worked on, this one is refused; the unit's unit attention tells of it all the same.
-        // SAFETY: the address stays as long as the adapter.
-        let _status = unsafe {
+        // SAFETY: the address stays as long as the adapter; the routine is for this miniport's adapters.
+        let status = unsafe {
             calls::state_change_detected(
                 self.hw,
                 STATE_CHANGE_LUN,
                 header.unit().cast(),
                 0,
-                None,
+                self.state_change,
                 ptr::null_mut(),
             )
         };
+        // Whatever else goes wrong, nobody would say when to try again.
+        status != STOR_STATUS_UNSUCCESSFUL
     }
 
     fn issue_dpc(&self, kind: DpcKind) {

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 use wdk_sys::ntddk::KeQueryActiveProcessorCountEx;
 use wdk_sys::storage::{StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension};
 use wdk_sys::{
-    _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN,
+    _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN, PHW_STATE_CHANGE,
     PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
     SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE,
     STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG, ULONG_PTR,
@@ -39,6 +39,8 @@ pub(super) enum Mode {
     Normal {
         /// Messages go to this routine.
         message_routine: MessageRoutine,
+        /// What is called when StorPort has worked on a change of a unit.
+        state_change: PHW_STATE_CHANGE,
         /// The device extension has room for so many request queues.
         most_queues: u16,
     },
@@ -126,7 +128,11 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
     fn port(&self) -> P {
         let configuration = &*self.configuration;
         let place = ConfigSpaceAtRuntime::new(configuration.SystemIoBusNumber, configuration.SlotNumber);
-        P::of_function(self.hw, place, FunctionIdentity::of(&self.config_space_copy()))
+        let state_change = match self.mode {
+            Mode::Normal { state_change, .. } => state_change,
+            Mode::Dump => None,
+        };
+        P::of_function(self.hw, place, FunctionIdentity::of(&self.config_space_copy()), state_change)
     }
 
     fn config_space(&self) -> ConfigSpaceCopy {

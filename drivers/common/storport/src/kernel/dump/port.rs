@@ -1,5 +1,6 @@
 //! [`Port`] over what the dump port driver exports under StorPort's names.
 
+use wdk_sys::PHW_STATE_CHANGE;
 use wdk_sys::storage::StorPortStallExecution;
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
@@ -31,6 +32,7 @@ impl StorPort for DumpPort {
         hw: HwDeviceExtension,
         config_space: ConfigSpaceAtRuntime,
         identity: FunctionIdentity,
+        _state_change: PHW_STATE_CHANGE,
     ) -> Self {
         Self { hw, function: Some((config_space, identity)) }
     }
@@ -50,7 +52,9 @@ impl Port for DumpPort {
     }
 
     /// Nobody looks.
-    fn unit_changed(&self) {}
+    fn unit_changed(&self) -> bool {
+        true
+    }
 
     /// There are none; the next poll finds the work.
     fn issue_dpc(&self, _kind: DpcKind) {}
