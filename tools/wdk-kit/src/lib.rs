@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!  include/**.h ── libclang, bindgen: as wdk-sys reads them ──► Declared ─┐
-//!  reference/wdk-layout.json ───────────────────────────────► Layout ─────┼─► compare ──► differences, by name
+//!  reference/wdk-layout.json ───────────────────────────────► Layout ─────┤
+//!  reference/wdk-declarations.txt ──────────────────────────► Facts ──────┼─► compare ──► differences, by name
 //!  reference/not-in-layout.txt ─────────────────────────────► Exceptions ─┘
 //! ```
 //!
 //! The kit's side is what bindgen generates, because that is what the drivers are compiled with: sizes, alignments and
-//! offsets are those that clang computes for the Windows target. The other side is a table of facts about the headers of
-//! WDK 10.0.16299. What is declared but not in the table (which leaves out most of `wdm.h`, and enumerations without a
-//! tag) must be in the list of exceptions, with the page of Microsoft's documentation that it comes from.
+//! offsets are those that clang computes for the Windows target. The other side are two tables of facts about the headers
+//! of WDK 10.0.16299: the first has layouts, values and constants; the second, made by `facts` (see `src/bin`), has what
+//! the first leaves out: prototypes, types, places of bit fields, enumerations without a tag. What is declared and in no
+//! table must be in the list of exceptions, with the page of Microsoft's documentation that it comes from.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,8 +21,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use bindgen::Builder;
+use quote::ToTokens;
 use serde::Deserialize;
-use syn::{BinOp, Expr, Fields, File, ForeignItem, Item, ItemConst, Lit, Stmt, UnOp};
+use syn::{
+    BinOp, Expr, Fields, File, FnArg, ForeignItem, ImplItem, Item, ItemConst, Lit, Signature, Stmt, UnOp,
+};
 use wdk_build::{ApiSubset, BuilderExt, Config, CpuArchitecture};
 
 /// Size, alignment and field offsets, in bytes, of a structure or union.
@@ -49,6 +54,9 @@ pub struct Constant {
     pub value: i128,
 }
 
+/// Kinds of what headers declare.
+const KINDS: [&str; 7] = ["struct", "value", "constant", "function", "type", "field", "bits"];
+
 /// The facts about the genuine headers.
 #[derive(Debug, Deserialize)]
 pub struct Layout {
@@ -69,13 +77,18 @@ pub struct Declared {
     pub enums: BTreeMap<String, Enumeration>,
     /// Constants that macros define.
     pub constants: BTreeMap<String, i128>,
-    /// Functions.
-    pub functions: BTreeSet<String>,
+    /// What the layout has no place for, as `kind name` and what is said of it: functions and their parameters, types,
+    /// types of fields, places of bit fields.
+    pub facts: BTreeMap<String, String>,
 }
 
-/// What may be declared without being in the [`Layout`].
+/// Facts about the genuine headers beyond the [`Layout`], in the form of [`Declared::facts`].
+#[derive(Debug, Default)]
+pub struct Facts(BTreeMap<String, String>);
+
+/// What may be declared without being in the [`Layout`] or the [`Facts`].
 #[derive(Debug)]
-pub struct Exceptions(BTreeMap<(String, String), String>);
+pub struct Exceptions(BTreeMap<String, String>);
 
 impl Layout {
     /// Reads the table of facts.
@@ -85,7 +98,33 @@ impl Layout {
     }
 }
 
+impl Facts {
+    /// Reads the table: one fact per line, `kind name: what`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let facts = lines.map(|line| {
+            let (name, what) = line
+                .split_once(": ")
+                .with_context(|| format!("not of the form `kind name: what`: {line}"))?;
+            Ok((name.to_owned(), what.to_owned()))
+        });
+        Ok(Self(facts.collect::<Result<_>>()?))
+    }
+
+    /// Each name, with its kind, and what is said of it.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, what)| (name.as_str(), what.as_str()))
+    }
+}
+
 impl Exceptions {
+    /// Whether something is listed, named as [`Declared::names`] does.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Reads the list: one entry per line, `kind name page`; lines that begin with `#` are comments.
     pub fn read(path: &Path) -> Result<Self> {
         Self::parse(&fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)
@@ -97,9 +136,9 @@ impl Exceptions {
         for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
             let words: Vec<_> = line.split_whitespace().collect();
             let [kind, name, page] = words[..] else { bail!("not of the form `kind name page`: {line}") };
-            ensure!(matches!(kind, "struct" | "enum" | "constant"), "unknown kind of exception: {line}");
+            ensure!(KINDS.contains(&kind), "unknown kind of exception: {line}");
             ensure!(page.ends_with(".md"), "an exception must name a page of the documentation: {line}");
-            let former = entries.insert((kind.to_owned(), name.to_owned()), page.to_owned());
+            let former = entries.insert(format!("{kind} {name}"), page.to_owned());
             ensure!(former.is_none(), "listed twice: {line}");
         }
         Ok(Self(entries))
@@ -128,11 +167,15 @@ impl Declared {
         for item in &file.items {
             match item {
                 Item::Const(item) if item.ident == "_" => declared.add_assertions(item)?,
-                Item::Const(item) => {
-                    let value =
-                        integer(&item.expr).with_context(|| format!("{} is no number", item.ident))?;
-                    declared.constants.insert(item.ident.to_string(), value);
-                }
+                Item::Const(item) => match integer(&item.expr) {
+                    Some(value) => {
+                        declared.constants.insert(item.ident.to_string(), value);
+                    }
+                    // A text.
+                    None => {
+                        declared.facts.insert(format!("constant {}", item.ident), spelt(&item.expr));
+                    }
+                },
                 Item::Mod(item) => {
                     let mut enumeration = Enumeration::default();
                     for item in item.content.iter().flat_map(|(_, items)| items) {
@@ -146,23 +189,104 @@ impl Declared {
                 }
                 Item::Struct(item) if !is_helper(&item.ident.to_string()) && !is_opaque(&item.fields) => {
                     declared.structs.entry(item.ident.to_string()).or_default();
+                    declared.add_fields(&item.ident.to_string(), item.fields.iter());
                 }
                 Item::Union(item) => {
                     declared.structs.entry(item.ident.to_string()).or_default();
+                    declared.add_fields(&item.ident.to_string(), item.fields.named.iter());
+                }
+                Item::Impl(item) if item.trait_.is_none() => {
+                    declared.add_bits(&spelt(&item.self_ty), &item.items);
                 }
                 Item::ForeignMod(item) => {
-                    declared.functions.extend(item.items.iter().filter_map(|item| match item {
-                        ForeignItem::Fn(function) => Some(function.sig.ident.to_string()),
-                        _ => None,
-                    }));
+                    for item in &item.items {
+                        if let ForeignItem::Fn(function) = item {
+                            let name = format!("function {}", function.sig.ident);
+                            declared.facts.insert(name, prototype(&function.sig));
+                        }
+                    }
+                }
+                Item::Type(item) => {
+                    declared.facts.insert(format!("type {}", item.ident), spelt(&item.ty));
                 }
                 _ => {}
             }
         }
-        for (name, structure) in &declared.structs {
-            ensure!(structure.size.is_some(), "bindgen states no size of {name}");
-        }
+        // bindgen states nothing of what it was told to keep opaque.
+        declared.structs.retain(|_, structure| structure.size.is_some());
         Ok(declared)
+    }
+
+    /// Functions.
+    pub fn functions(&self) -> BTreeSet<String> {
+        self.facts.keys().filter_map(|name| name.strip_prefix("function ")).map(str::to_owned).collect()
+    }
+
+    /// Everything that is declared, as `kind name`.
+    pub fn names(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<_> = self.facts.keys().cloned().collect();
+        for (name, structure) in &self.structs {
+            names.insert(format!("struct {name}"));
+            names.extend(structure.offsets.keys().map(|field| format!("field {name}.{field}")));
+        }
+        for (name, enumeration) in &self.enums {
+            names.extend(enumeration.values.keys().map(|value| format!("value {name}::{value}")));
+        }
+        names.extend(self.constants.keys().map(|name| format!("constant {name}")));
+        names
+    }
+
+    /// Everything that `layout` has not, in the form of [`Declared::facts`].
+    pub fn beyond(&self, layout: &Layout) -> BTreeMap<String, String> {
+        let mut facts = self.facts.clone();
+        for (name, enumeration) in self.enums.iter().filter(|(name, _)| !layout.enums.contains_key(*name)) {
+            facts.extend(
+                enumeration
+                    .values
+                    .iter()
+                    .map(|(value, number)| (format!("value {name}::{value}"), number.to_string())),
+            );
+        }
+        for (name, number) in self.constants.iter().filter(|(name, _)| !layout.constants.contains_key(*name))
+        {
+            facts.insert(format!("constant {name}"), number.to_string());
+        }
+        facts
+    }
+
+    /// Takes in the types of fields. Fields without a name have types without one, whose fields are taken in too.
+    fn add_fields<'a>(&mut self, structure: &str, fields: impl Iterator<Item = &'a syn::Field>) {
+        for field in fields {
+            let Some(name) = field.ident.as_ref().map(ToString::to_string) else { continue };
+            if !name.starts_with("__bindgen")
+                && !name.starts_with("_bindgen")
+                && !name.starts_with("_bitfield")
+            {
+                self.facts.insert(format!("field {structure}.{name}"), spelt(&field.ty));
+            }
+        }
+    }
+
+    /// Takes in the places of bit fields, which bindgen's accessor functions have:
+    /// `fn Name(&self) { … self._bitfield_1.get_const::<FIRST, COUNT>() … }`.
+    fn add_bits(&mut self, structure: &str, items: &[ImplItem]) {
+        for item in items {
+            let ImplItem::Fn(function) = item else { continue };
+            let body = spelt(&function.block);
+            let Some((place, _)) = body.split_once("self . ").and_then(|(_, rest)| rest.split_once(" ()"))
+            else {
+                continue;
+            };
+            let words: Vec<_> = place
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .filter(|word| !word.is_empty())
+                .collect();
+            if let [unit, "get_const", first, count] = words[..] {
+                let (first, count) = (first.trim_end_matches("usize"), count.trim_end_matches("u8"));
+                let name = format!("bits {structure}.{}", function.sig.ident);
+                self.facts.insert(name, format!("{count} from {first} of {}", unit.trim_start_matches('_')));
+            }
+        }
     }
 
     /// Takes in what bindgen asserts about a structure: `["Size of X"][size_of::<X>() - 16usize];` and so on.
@@ -202,24 +326,20 @@ impl Declared {
 
 /// All differences between what is declared and what should be, one line each.
 #[must_use]
-pub fn compare(declared: &Declared, layout: &Layout, exceptions: &Exceptions) -> Vec<String> {
+pub fn compare(declared: &Declared, layout: &Layout, facts: &Facts, exceptions: &Exceptions) -> Vec<String> {
     let mut differences = Vec::new();
     let mut listed = exceptions.0.clone();
-    let mut excepted = |kind: &str, name: &str, known: bool, differences: &mut Vec<String>| {
-        let page = listed.remove(&(kind.to_owned(), name.to_owned()));
-        match (known, page) {
-            (true, Some(_)) => {
-                differences.push(format!("{kind} {name}: is in the layout, so it is no exception"))
+    for (name, ours) in &declared.structs {
+        let theirs = layout.structs.get(name);
+        match (theirs, listed.remove(&format!("struct {name}"))) {
+            (Some(_), Some(_)) => {
+                differences.push(format!("struct {name}: is in the layout, so it is no exception"));
             }
-            (false, None) => {
-                differences.push(format!("{kind} {name}: neither in the layout nor an exception"))
+            (None, None) => {
+                differences.push(format!("struct {name}: neither in the layout nor an exception"));
             }
             _ => {}
         }
-    };
-    for (name, ours) in &declared.structs {
-        let theirs = layout.structs.get(name);
-        excepted("struct", name, theirs.is_some(), &mut differences);
         let Some(theirs) = theirs else { continue };
         for (what, ours, theirs) in
             [("size", ours.size, theirs.size), ("alignment", ours.align, theirs.align)]
@@ -244,9 +364,7 @@ pub fn compare(declared: &Declared, layout: &Layout, exceptions: &Exceptions) ->
         }
     }
     for (name, ours) in &declared.enums {
-        let theirs = layout.enums.get(name);
-        excepted("enum", name, theirs.is_some(), &mut differences);
-        let Some(theirs) = theirs else { continue };
+        let Some(theirs) = layout.enums.get(name) else { continue };
         for (value_name, ours) in &ours.values {
             match theirs.values.get(value_name) {
                 None => differences.push(format!("enum {name}: {value_name} is not in the layout")),
@@ -258,16 +376,26 @@ pub fn compare(declared: &Declared, layout: &Layout, exceptions: &Exceptions) ->
         }
     }
     for (name, ours) in &declared.constants {
-        let theirs = layout.constants.get(name);
-        excepted("constant", name, theirs.is_some(), &mut differences);
-        if let Some(theirs) = theirs
+        if let Some(theirs) = layout.constants.get(name)
             && theirs.value != *ours
         {
             differences.push(format!("constant {name}: is {ours}, must be {}", theirs.value));
         }
     }
-    for (kind, name) in listed.keys() {
-        differences.push(format!("{kind} {name}: an exception that is not declared"));
+    for (name, ours) in declared.beyond(layout) {
+        match (facts.0.get(&name), listed.remove(&name)) {
+            (Some(theirs), Some(_)) if *theirs == ours => {
+                differences.push(format!("{name}: is among the facts, so it is no exception"));
+            }
+            (Some(theirs), None) if *theirs != ours => {
+                differences.push(format!("{name}: is {ours}, must be {theirs}"));
+            }
+            (None, None) => differences.push(format!("{name}: neither among the facts nor an exception")),
+            _ => {}
+        }
+    }
+    for name in listed.keys() {
+        differences.push(format!("{name}: an exception that is not declared"));
     }
     differences
 }
@@ -278,6 +406,31 @@ pub fn exports(definition: &Path) -> Result<BTreeSet<String>> {
         fs::read_to_string(definition).with_context(|| format!("cannot read {}", definition.display()))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(';'));
     Ok(lines.skip_while(|line| *line != "EXPORTS").skip(1).map(str::to_owned).collect())
+}
+
+/// A piece of Rust as facts spell it.
+fn spelt(tokens: &impl ToTokens) -> String {
+    tokens
+        .to_token_stream()
+        .to_string()
+        .replace(":: core :: ffi :: ", "")
+        .replace(":: core :: option :: ", "")
+}
+
+/// Parameters and result of a function.
+fn prototype(signature: &Signature) -> String {
+    let mut parameters: Vec<_> = signature
+        .inputs
+        .iter()
+        .map(|parameter| match parameter {
+            FnArg::Typed(parameter) => format!("{} {}", spelt(&parameter.ty), spelt(&parameter.pat)),
+            FnArg::Receiver(_) => "self".to_owned(),
+        })
+        .collect();
+    if signature.variadic.is_some() {
+        parameters.push("...".to_owned());
+    }
+    format!("({}) {}", parameters.join(", "), spelt(&signature.output)).trim_end().to_owned()
 }
 
 /// Value of a literal, with or without a sign.

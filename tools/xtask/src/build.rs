@@ -53,8 +53,7 @@ pub struct Options {
     pub images: &'static [&'static str],
     /// Processor to build for.
     pub architecture: Architecture,
-    /// A genuine WDK content root to build against instead of the kit. File names must have the case that the sources
-    /// and wdk-sys use: lower case.
+    /// A genuine WDK content root to build against instead of the kit.
     pub wdk_root: Option<PathBuf>,
     /// Compiled version resource (`.res`) of a driver, by the driver's name.
     pub resources: BTreeMap<String, PathBuf>,
@@ -142,7 +141,9 @@ pub fn run(root: &Path, target: &Path, options: &Options) -> Result<Vec<Image>> 
         .iter()
         .map(|driver| {
             let library = compile(root, target, options.architecture, &toolchain, &content_root, driver)?;
-            let link = Link { target, options, toolchain: &toolchain, content_root: &content_root };
+            // Public copies of the headers have no libraries; what the drivers import is in the kit's as well.
+            let libraries = if content_root.join("Lib").is_dir() { &content_root } else { &kit };
+            let link = Link { target, options, toolchain: &toolchain, libraries };
             link.image(driver, &library, &load_config)
         })
         .collect()
@@ -280,15 +281,14 @@ fn checked_content_root(wdk_root: &Path) -> Result<PathBuf> {
     ensure!(
         include.is_dir(),
         "--wdk-root {}: it has no folder Include, so it is no WDK content root (expected: \
-         Include/<version>/km/storport.h and Lib/<version>/km/x64/ntoskrnl.lib, in this case)",
+         Include/<version>/{{km,km/crt,shared}} and, if it has them, Lib/<version>/km/x64)",
         wdk_root.display()
     );
     let has_header =
         fs::read_dir(&include)?.flatten().any(|entry| entry.path().join("km/storport.h").is_file());
     ensure!(
         has_header,
-        "--wdk-root {}: no Include/<version>/km/storport.h. File-name case matters here: rename the headers and \
-         folders to lower case",
+        "--wdk-root {}: no Include/<version>/km/storport.h (the folders' names and this one in lower case)",
         wdk_root.display()
     );
     Ok(content_root)
@@ -404,7 +404,8 @@ struct Link<'a> {
     target: &'a Path,
     options: &'a Options,
     toolchain: &'a Toolchain,
-    content_root: &'a Path,
+    /// The content root that the import libraries are in.
+    libraries: &'a Path,
 }
 
 impl Link<'_> {
@@ -456,7 +457,7 @@ impl Link<'_> {
 
     /// The content root's folder of import libraries, of its highest version.
     fn library_folder(&self) -> Result<PathBuf> {
-        let folder = self.content_root.join("Lib");
+        let folder = self.libraries.join("Lib");
         let version = |path: &Path| -> Option<Vec<u32>> {
             path.file_name()?.to_str()?.split('.').map(|part| part.parse().ok()).collect()
         };

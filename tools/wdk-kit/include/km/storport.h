@@ -140,13 +140,13 @@ typedef PHYSICAL_ADDRESS STOR_PHYSICAL_ADDRESS, *PSTOR_PHYSICAL_ADDRESS;
 typedef enum _STOR_SYNCHRONIZATION_MODEL {
     StorSynchronizeHalfDuplex = 0,
     StorSynchronizeFullDuplex = 1,
-} STOR_SYNCHRONIZATION_MODEL, *PSTOR_SYNCHRONIZATION_MODEL;
+} STOR_SYNCHRONIZATION_MODEL;
 
 typedef enum _INTERRUPT_SYNCHRONIZATION_MODE {
     InterruptSupportNone = 0,
     InterruptSynchronizeAll = 1,
     InterruptSynchronizePerMessage = 2,
-} INTERRUPT_SYNCHRONIZATION_MODE, *PINTERRUPT_SYNCHRONIZATION_MODE;
+} INTERRUPT_SYNCHRONIZATION_MODE;
 
 typedef enum _GETSGSTATUS {
     SG_ALLOCATED = 0,
@@ -217,13 +217,13 @@ typedef enum _SCSI_UC_DEVICE_USAGE_TYPE {
     ScsiDeviceUsageTypeHibernation = 2,
     ScsiDeviceUsageTypeDumpFile = 3,
     ScsiDeviceUsageTypeBoot = 4,
-} SCSI_UC_DEVICE_USAGE_TYPE, *PSCSI_UC_DEVICE_USAGE_TYPE;
+} SCSI_UC_DEVICE_USAGE_TYPE;
 
 typedef enum _STOR_SPINLOCK {
     DpcLock = 1,
     StartIoLock = 2,
     InterruptLock = 3,
-} STOR_SPINLOCK, *PSTOR_SPINLOCK;
+} STOR_SPINLOCK;
 
 typedef enum _STOR_IO_PRIORITY_HINT {
     StorIoPriorityVeryLow = 0,
@@ -353,7 +353,7 @@ typedef enum _STOR_EVENT_ASSOCIATION_ENUM {
     StorEventLunAssociation = 1,
     StorEventTargetAssociation = 2,
     StorEventInvalidAssociation = 3,
-} STOR_EVENT_ASSOCIATION_ENUM, *PSTOR_EVENT_ASSOCIATION_ENUM;
+} STOR_EVENT_ASSOCIATION_ENUM;
 
 typedef enum _STORPORT_ETW_LEVEL {
     StorportEtwLevelLogAlways = 0,
@@ -380,8 +380,8 @@ typedef enum _STORPORT_ETW_EVENT_OPCODE {
 } STORPORT_ETW_EVENT_OPCODE, *PSTORPORT_ETW_EVENT_OPCODE;
 
 typedef struct _PORT_CONFIGURATION_INFORMATION *PPORT_CONFIGURATION_INFORMATION;
+typedef struct _STOR_DPC *PSTOR_DPC;
 /* A structure that a function's parameters name first is known inside that declaration only. */
-struct _STOR_DPC;
 struct _HW_INITIALIZATION_DATA;
 
 typedef BOOLEAN HW_INITIALIZE(PVOID DeviceExtension);
@@ -401,7 +401,7 @@ typedef ULONG HW_FIND_ADAPTER(
     PVOID HwContext,
     PVOID BusInformation,
     PCHAR ArgumentString,
-    struct _PORT_CONFIGURATION_INFORMATION *ConfigInfo,
+    PPORT_CONFIGURATION_INFORMATION ConfigInfo,
     PBOOLEAN Reserved3);
 typedef HW_FIND_ADAPTER *PHW_FIND_ADAPTER;
 typedef VOID HW_DMA_STARTED(PVOID DeviceExtension);
@@ -437,7 +437,7 @@ typedef HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE *PHW_MESSAGE_SIGNALED_INTERRUPT_RO
 typedef BOOLEAN HW_PASSIVE_INITIALIZE_ROUTINE(PVOID DeviceExtension);
 typedef HW_PASSIVE_INITIALIZE_ROUTINE *PHW_PASSIVE_INITIALIZE_ROUTINE;
 typedef VOID HW_DPC_ROUTINE(
-    struct _STOR_DPC *Dpc,
+    PSTOR_DPC Dpc,
     PVOID HwDeviceExtension,
     PVOID SystemArgument1,
     PVOID SystemArgument2);
@@ -583,7 +583,7 @@ typedef struct _MINIPORT_DUMP_POINTERS {
     USHORT Version;
     USHORT Size;
     WCHAR DriverName[DUMP_MINIPORT_NAME_LENGTH];
-    PADAPTER_OBJECT AdapterObject;
+    struct _ADAPTER_OBJECT *AdapterObject;
     PVOID MappedRegisterBase;
     ULONG CommonBufferSize;
     PVOID MiniportPrivateDumpData;
@@ -630,7 +630,7 @@ typedef struct _DPC_BUFFER {
 typedef struct _STOR_DPC {
     DPC_BUFFER Dpc;
     ULONG_PTR Lock;
-} STOR_DPC, *PSTOR_DPC;
+} STOR_DPC;
 
 typedef struct _STOR_LOCK_HANDLE {
     STOR_SPINLOCK Lock;
@@ -827,7 +827,7 @@ typedef struct _STORPORT_TELEMETRY_EVENT {
    two, or a macro: README.md lists what each passes. */
 STORPORT_API VOID StorPortNotification(SCSI_NOTIFICATION_TYPE NotificationType, PVOID HwDeviceExtension, ...);
 STORPORT_API ULONG StorPortExtendedFunction(STORPORT_FUNCTION_CODE FunctionCode, PVOID HwDeviceExtension, ...);
-STORPORT_API VOID StorPortDebugPrint(ULONG DebugPrintLevel, PCCHAR DebugMessage, ...);
+STORPORT_API VOID StorPortDebugPrint(ULONG DebugPrintLevel, PSTR DebugMessage, ...);
 STORPORT_API ULONG NTAPI StorPortInitialize(
     PVOID Argument1,
     PVOID Argument2,
@@ -870,7 +870,7 @@ STORPORT_API PVOID NTAPI StorPortGetVirtualAddress(
     STOR_PHYSICAL_ADDRESS PhysicalAddress);
 STORPORT_API STOR_PHYSICAL_ADDRESS NTAPI StorPortConvertUlongToPhysicalAddress(ULONG_PTR UlongAddress);
 STORPORT_API PSTOR_SCATTER_GATHER_LIST NTAPI StorPortGetScatterGatherList(
-    PVOID DeviceExtension,
+    PVOID HwDeviceExtension,
     PSCSI_REQUEST_BLOCK Srb);
 STORPORT_API BOOLEAN NTAPI StorPortValidateRange(
     PVOID HwDeviceExtension,
@@ -901,18 +901,18 @@ STORPORT_API VOID NTAPI StorPortCompleteRequest(
 STORPORT_API VOID NTAPI StorPortStallExecution(ULONG Delay);
 STORPORT_API VOID NTAPI StorPortMoveMemory(PVOID WriteBuffer, PVOID ReadBuffer, ULONG Length);
 STORPORT_API VOID NTAPI StorPortQuerySystemTime(PLARGE_INTEGER CurrentTime);
-STORPORT_API VOID NTAPI StorPortSynchronizeAccess(
+STORPORT_API BOOLEAN NTAPI StorPortSynchronizeAccess(
     PVOID HwDeviceExtension,
     PSTOR_SYNCHRONIZED_ACCESS SynchronizedAccessRoutine,
     PVOID Context);
-STORPORT_API BOOLEAN NTAPI StorPortPause(PVOID HwDeviceExtension, ULONG TimeOut);
+STORPORT_API BOOLEAN NTAPI StorPortPause(PVOID HwDeviceExtension, ULONG Timeout);
 STORPORT_API BOOLEAN NTAPI StorPortResume(PVOID HwDeviceExtension);
 STORPORT_API BOOLEAN NTAPI StorPortPauseDevice(
     PVOID HwDeviceExtension,
     UCHAR PathId,
     UCHAR TargetId,
     UCHAR Lun,
-    ULONG TimeOut);
+    ULONG Timeout);
 STORPORT_API BOOLEAN NTAPI StorPortResumeDevice(
     PVOID HwDeviceExtension,
     UCHAR PathId,

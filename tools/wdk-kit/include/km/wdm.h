@@ -72,10 +72,11 @@ typedef ULONG64 POOL_FLAGS;
 
 /* Objects that a miniport only ever has a pointer to. */
 typedef struct _DEVICE_OBJECT *PDEVICE_OBJECT;
-typedef struct _IRP *PIRP;
+typedef struct _IRP IRP;
+typedef IRP *PIRP;
 typedef struct _FAST_IO_DISPATCH *PFAST_IO_DISPATCH;
-typedef struct _EPROCESS *PEPROCESS;
-typedef struct _ADAPTER_OBJECT *PADAPTER_OBJECT;
+typedef struct _KPROCESS *PEPROCESS;
+typedef struct _DMA_ADAPTER *PADAPTER_OBJECT;
 
 typedef struct _MDL {
     struct _MDL *Next;
@@ -90,16 +91,15 @@ typedef struct _MDL {
 
 struct _DRIVER_OBJECT;
 
-struct _DRIVER_OBJECT;
 typedef NTSTATUS DRIVER_INITIALIZE(struct _DRIVER_OBJECT *DriverObject, PUNICODE_STRING RegistryPath);
 typedef DRIVER_INITIALIZE *PDRIVER_INITIALIZE;
-typedef NTSTATUS DRIVER_ADD_DEVICE(struct _DRIVER_OBJECT *DriverObject, PDEVICE_OBJECT PhysicalDeviceObject);
+typedef NTSTATUS DRIVER_ADD_DEVICE(struct _DRIVER_OBJECT *DriverObject, struct _DEVICE_OBJECT *PhysicalDeviceObject);
 typedef DRIVER_ADD_DEVICE *PDRIVER_ADD_DEVICE;
-typedef VOID DRIVER_STARTIO(PDEVICE_OBJECT DeviceObject, PIRP Irp);
+typedef VOID DRIVER_STARTIO(struct _DEVICE_OBJECT *DeviceObject, struct _IRP *Irp);
 typedef DRIVER_STARTIO *PDRIVER_STARTIO;
 typedef VOID DRIVER_UNLOAD(struct _DRIVER_OBJECT *DriverObject);
 typedef DRIVER_UNLOAD *PDRIVER_UNLOAD;
-typedef NTSTATUS DRIVER_DISPATCH(PDEVICE_OBJECT DeviceObject, PIRP Irp);
+typedef NTSTATUS DRIVER_DISPATCH(struct _DEVICE_OBJECT *DeviceObject, struct _IRP *Irp);
 typedef DRIVER_DISPATCH *PDRIVER_DISPATCH;
 
 typedef struct _DRIVER_EXTENSION {

@@ -13,27 +13,43 @@
 /* What pointers and handles are aligned to on the 64-bit architectures, the only ones the kit is for. */
 #define POINTER_ALIGN DECLSPEC_ALIGN(8)
 
-typedef void VOID;
+#define VOID void
 typedef void *PVOID;
-typedef PVOID HANDLE, *PHANDLE;
-typedef char CHAR, CCHAR, *PCHAR, *PCCHAR, *PSTR, *PSZ;
-typedef const char *PCSTR, *PCSZ, *LPCSTR;
-typedef short SHORT, CSHORT, *PSHORT;
-typedef long LONG, *PLONG;
-typedef unsigned char UCHAR, *PUCHAR;
-typedef unsigned short USHORT, *PUSHORT;
-typedef unsigned long ULONG, *PULONG;
-typedef long long LONGLONG, LONG64, *PLONGLONG, *PLONG64;
-typedef unsigned long long ULONGLONG, ULONG64, *PULONGLONG, *PULONG64;
+typedef void *HANDLE;
+typedef HANDLE *PHANDLE;
+typedef char CHAR;
+typedef char CCHAR;
+typedef CHAR *PCHAR, *PSTR, *PSZ;
+typedef CCHAR *PCCHAR;
+typedef const CHAR *PCSTR, *LPCSTR;
+typedef const char *PCSZ;
+typedef short SHORT, CSHORT;
+typedef SHORT *PSHORT;
+typedef long LONG;
+typedef LONG *PLONG;
+typedef unsigned char UCHAR;
+typedef UCHAR *PUCHAR;
+typedef unsigned short USHORT;
+typedef USHORT *PUSHORT;
+typedef unsigned long ULONG;
+typedef ULONG *PULONG;
+typedef long long LONGLONG, LONG64, *PLONG64;
+typedef LONGLONG *PLONGLONG;
+typedef unsigned long long ULONGLONG, ULONG64, *PULONG64;
+typedef ULONGLONG *PULONGLONG;
 typedef long long LONG_PTR, INT_PTR, *PLONG_PTR;
 typedef unsigned long long ULONG_PTR, UINT_PTR, *PULONG_PTR;
 typedef ULONG_PTR SIZE_T, KAFFINITY, *PSIZE_T;
 typedef unsigned short wchar_t;
-typedef wchar_t WCHAR, *PWCHAR, *PWSTR, *LPWSTR;
-typedef const wchar_t *PCWSTR, *LPCWSTR;
-typedef UCHAR BOOLEAN, *PBOOLEAN;
-typedef UCHAR KIRQL, *PKIRQL;
-typedef LONG NTSTATUS, *PNTSTATUS;
+typedef wchar_t WCHAR;
+typedef WCHAR *PWCHAR, *PWCH, *PWSTR, *LPWSTR;
+typedef const WCHAR *PCWSTR, *LPCWSTR;
+typedef UCHAR BOOLEAN;
+typedef BOOLEAN *PBOOLEAN;
+typedef UCHAR KIRQL;
+typedef KIRQL *PKIRQL;
+typedef LONG NTSTATUS;
+typedef NTSTATUS *PNTSTATUS;
 
 typedef union _LARGE_INTEGER {
     struct {
@@ -45,16 +61,18 @@ typedef union _LARGE_INTEGER {
         LONG HighPart;
     } u;
     LONGLONG QuadPart;
-} LARGE_INTEGER, *PLARGE_INTEGER;
+} LARGE_INTEGER;
 
+typedef LARGE_INTEGER *PLARGE_INTEGER;
 typedef LARGE_INTEGER PHYSICAL_ADDRESS, *PPHYSICAL_ADDRESS;
 
 typedef struct _UNICODE_STRING {
     USHORT Length;
     USHORT MaximumLength;
-    PWCHAR Buffer;
-} UNICODE_STRING, *PUNICODE_STRING;
+    PWCH Buffer;
+} UNICODE_STRING;
 
+typedef UNICODE_STRING *PUNICODE_STRING;
 typedef const UNICODE_STRING *PCUNICODE_STRING;
 
 typedef struct _LIST_ENTRY {
@@ -63,11 +81,13 @@ typedef struct _LIST_ENTRY {
 } LIST_ENTRY, *PLIST_ENTRY;
 
 typedef struct _GUID {
-    ULONG Data1;
-    USHORT Data2;
-    USHORT Data3;
-    UCHAR Data4[8];
-} GUID, *LPGUID;
+    unsigned long Data1;
+    unsigned short Data2;
+    unsigned short Data3;
+    unsigned char Data4[8];
+} GUID;
+
+typedef GUID *LPGUID;
 
 typedef struct _PROCESSOR_NUMBER {
     USHORT Group;

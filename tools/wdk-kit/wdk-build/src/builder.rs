@@ -2,14 +2,20 @@
 
 use std::{
     borrow::Borrow,
-    fmt,
+    env, fmt, fs,
+    hash::{DefaultHasher, Hash, Hasher},
     panic::{self, AssertUnwindSafe},
-    sync::Once,
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bindgen::{Builder, EnumVariation, Formatter, RustEdition, RustTarget};
 
-use crate::{Config, ConfigError};
+use crate::{Config, ConfigError, IoError};
 
 /// A [`Builder`] as the bindings to the WDK need it.
 pub trait BuilderExt {
@@ -53,6 +59,7 @@ impl BuilderExt for Builder {
             .detect_include_paths(false)
             // Otherwise clang's own idea of memcpy's size_t wins over the headers'.
             .clang_arg("-fno-builtin")
+            .clang_args(case_overlay(config)?.map(|overlay| format!("-ivfsoverlay{}", overlay.display())))
             .clang_args(includes)
             .clang_args(definitions)
             .clang_args(Config::wdk_bindgen_compiler_flags())
@@ -71,6 +78,57 @@ impl BuilderExt for Builder {
         }
         Ok(builder)
     }
+}
+
+/// Writes the file by which clang finds headers as Windows does, whatever the case of their names; `None` where all names
+/// are lower case, as the kit's are. The genuine headers include each other in spellings that their files do not have.
+fn case_overlay(config: &Config) -> Result<Option<PathBuf>, ConfigError> {
+    let root = config.include_root();
+    let mut mixed = false;
+    let contents = overlay_entries(&root, &mut mixed)?;
+    if !mixed {
+        return Ok(None);
+    }
+    let overlay = format!(
+        "{{\"version\": 0, \"case-sensitive\": \"false\", \"roots\": [{}]}}",
+        overlay_entry(&root.display().to_string(), "directory", &format!("\"contents\": [{contents}]"))
+    );
+    // A build script has a folder of its own; for others, one file per content root.
+    let folder = env::var_os("OUT_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    let mut hasher = DefaultHasher::new();
+    root.hash(&mut hasher);
+    let file = folder.join(format!("wdk-headers-{:016x}.json", hasher.finish()));
+    // Others may be reading it, such as the threads of wdk-sys's build script: it changes in one step.
+    static WRITERS: AtomicUsize = AtomicUsize::new(0);
+    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
+    let new = file.with_extension(format!("{}-{writer}", process::id()));
+    fs::write(&new, overlay).map_err(|source| IoError::with_path(&new, source))?;
+    fs::rename(&new, &file).map_err(|source| IoError::with_path(&file, source))?;
+    Ok(Some(file))
+}
+
+/// What is in `folder`, as clang's overlay files list it. Sets `mixed` if a name is not all lower case.
+fn overlay_entries(folder: &Path, mixed: &mut bool) -> Result<String, ConfigError> {
+    let mut paths = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>())
+        .map_err(|source| IoError::with_path(folder, source))?;
+    paths.sort();
+    let mut entries = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        *mixed |= name.bytes().any(|byte| byte.is_ascii_uppercase());
+        entries.push(if path.is_dir() {
+            let contents = overlay_entries(&path, mixed)?;
+            overlay_entry(&name, "directory", &format!("\"contents\": [{contents}]"))
+        } else {
+            overlay_entry(&name, "file", &format!("\"external-contents\": {:?}", path.display().to_string()))
+        });
+    }
+    Ok(entries.join(",\n"))
+}
+
+fn overlay_entry(name: &str, kind: &str, rest: &str) -> String {
+    format!("{{\"name\": {name:?}, \"type\": \"{kind}\", {rest}}}")
 }
 
 /// The oldest compiler the bindings are for: the same as the registry's crate names.

@@ -206,16 +206,24 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The C runtime is not linked statically, or the content root has no libraries for the architecture.
+    /// The C runtime is not linked statically, or the content root has libraries and none for the architecture.
     pub fn configure_binary_build(&self) -> Result<(), ConfigError> {
         let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
         if !features.split(',').any(|feature| feature == "crt-static") {
             return Err(ConfigError::StaticCrtNotEnabled);
         }
-        for path in self.library_paths()? {
-            println!("cargo::rustc-link-search={}", path.display());
+        // Public copies of the headers have no libraries. Nothing is missed: who links the image brings them.
+        if self.content_root.join("Lib").is_dir() {
+            for path in self.library_paths()? {
+                println!("cargo::rustc-link-search={}", path.display());
+            }
         }
         self.configure_library_build()
+    }
+
+    /// The folder of all headers.
+    fn include_root(&self) -> PathBuf {
+        self.content_root.join("Include").join(&self.version)
     }
 
     /// Folders to search for headers, first one first.
@@ -224,7 +232,7 @@ impl Config {
     ///
     /// One of them does not exist.
     pub fn include_paths(&self) -> Result<impl Iterator<Item = PathBuf> + use<>, ConfigError> {
-        let root = self.content_root.join("Include").join(&self.version);
+        let root = self.include_root();
         let paths = ["km/crt", "km", "shared"].map(|folder| root.join(folder));
         for path in &paths {
             require_folder(path)?;
@@ -247,21 +255,20 @@ impl Config {
         Ok(std::iter::once(path))
     }
 
-    /// Macros the headers are read with: what the Windows build system defines for the architecture and kernel mode.
+    /// Macros the headers are read with: what the Windows build system defines for the architecture and kernel mode, and
+    /// what makes storport.h declare its functions for registers and ports, which are macros on x86-64 without it.
     pub fn preprocessor_definitions(&self) -> impl Iterator<Item = (String, Option<String>)> + use<> {
         let definitions: &[(&str, Option<&str>)] = match self.cpu_architecture {
-            CpuArchitecture::Amd64 => {
-                &[("_WIN64", None), ("_AMD64_", None), ("AMD64", None), ("_KERNEL_MODE", None)]
-            }
+            CpuArchitecture::Amd64 => &[("_WIN64", None), ("_AMD64_", None), ("AMD64", None)],
             CpuArchitecture::Arm64 => &[
                 ("_ARM64_", None),
                 ("ARM64", None),
                 ("_USE_DECLSPECS_FOR_SAL", Some("1")),
                 ("STD_CALL", None),
-                ("_KERNEL_MODE", None),
             ],
         };
-        definitions.iter().map(|&(name, value)| (name.to_owned(), value.map(str::to_owned)))
+        let all: &[_] = &[("_KERNEL_MODE", None), ("DISABLE_INLINE_REGISTER_ACCESS", None)];
+        definitions.iter().chain(all).map(|&(name, value)| (name.to_owned(), value.map(str::to_owned)))
     }
 
     /// Compiler flags the headers are read with: Microsoft's C dialect, without warnings about the genuine headers,
@@ -309,7 +316,8 @@ impl Config {
         Ok(headers.iter().map(|&name| name.to_owned()))
     }
 
-    /// A header that includes all headers of `api_subsets`, in order.
+    /// A header that includes all headers of `api_subsets`, in order, and declares what `wdk-sys` names and headers older
+    /// than Windows 10, version 2004, do not have.
     ///
     /// # Errors
     ///
@@ -328,6 +336,8 @@ impl Config {
                 contents += &format!("#include \"{header}\"\n");
             }
         }
+        // The same as where it is declared (wdm/nf-wdm-exallocatepool2.md); C may say it twice.
+        contents += "typedef ULONG64 POOL_FLAGS;\n";
         Ok(contents)
     }
 
