@@ -152,6 +152,11 @@ pub const RULES: &[Rule] = &[
     ),
     rule("bad-free", "only a block of pool is freed, once", "nf-storport-storportfreepool.md"),
     rule(
+        "foreign-result",
+        "StorPort is given memory of the driver's own for the results that it writes",
+        "nf-storport-storportstatechangedetected.md",
+    ),
+    rule(
         "foreign-address",
         "a physical address is asked for memory that the miniport has",
         "nf-storport-storportgetphysicaladdress.md",

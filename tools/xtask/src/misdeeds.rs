@@ -114,6 +114,8 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(66, "completes with the status that is StorPort's own", "srb-internal-error"),
     misdeed(67, "logs something that does not say what it is", "log-event-details"),
     with(70, "believes its extension when it starts again", "access-outside-allocation", &["suite=power"]),
+    misdeed(71, "has no place for the status of a state change", "foreign-result"),
+    misdeed(72, "has a status written to its constants", "foreign-result"),
     dma(80, "has the device write to memory that is not for devices"),
     dma(81, "has the device read what it is to write"),
     dma(82, "has the device read the data of a completed request"),

@@ -11,8 +11,9 @@ use wdk_sys::storage::{
 use wdk_sys::{
     _BUS_DATA_TYPE, _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
     HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHYSICAL_ADDRESS, PORT_CONFIGURATION_INFORMATION,
-    PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR, SRB_STATUS_PENDING, STOR_DPC,
-    STOR_LOCK_HANDLE,
+    PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR,
+    SRB_STATUS_PENDING, STATE_CHANGE_LUN, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH,
+    STOR_ADDRESS_TYPE_BTL8, STOR_DPC, STOR_LOCK_HANDLE,
 };
 
 use crate::{Extension, complete};
@@ -198,6 +199,10 @@ misdeeds! {
     EmptyLogEvent = 67 at StartIo,
     /// Finds its extension as it left it when it starts again, and believes all of it.
     BelievesExtension = 70 at FindAdapter,
+    /// Has no place for the status of a state change.
+    NoStatus = 71 at StartIo,
+    /// Has the status of a state change written to its own constants.
+    ConstantStatus = 72 at StartIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -391,10 +396,12 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 (*srb.cast::<PORT_CONFIGURATION_INFORMATION>()).SlotNumber += 1;
             }
             Misdeed::LatePassiveInitialization => {
+                let mut enabled: wdk_sys::LONG = 0;
                 StorPortNotification(
                     _SCSI_NOTIFICATION_TYPE::EnablePassiveInitialization,
                     extension,
                     crate::initialize as *const () as PVOID,
+                    &raw mut enabled,
                 );
             }
             Misdeed::BadFree => {
@@ -498,6 +505,8 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 wait_for_copy(extension);
                 return true;
             }
+            Misdeed::NoStatus => state_change(extension, core::ptr::null_mut()),
+            Misdeed::ConstantStatus => state_change(extension, (&raw const CONSTANT).cast_mut()),
             Misdeed::DmaToForeignMemory => {
                 let target = physical(extension, core::ptr::null_mut(), (&raw mut own.space).cast());
                 copy_later(extension, target, edu::TO_MEMORY);
@@ -534,6 +543,27 @@ unsafe fn release(extension: PVOID, handle: *mut STOR_LOCK_HANDLE) {
             _SCSI_NOTIFICATION_TYPE::ReleaseSpinLock,
             extension,
             handle.cast::<core::ffi::c_void>(),
+        );
+    }
+}
+
+/// Says that the unit has changed, and where the status of that goes.
+unsafe fn state_change(extension: PVOID, status: *mut u32) {
+    let mut address = STOR_ADDR_BTL8 {
+        Type: STOR_ADDRESS_TYPE_BTL8 as u16,
+        AddressLength: STOR_ADDR_BTL8_ADDRESS_LENGTH,
+        ..Default::default()
+    };
+    unsafe {
+        StorPortNotification(
+            _SCSI_NOTIFICATION_TYPE::StateChangeDetectedCall,
+            extension,
+            STATE_CHANGE_LUN,
+            &raw mut address,
+            0 as wdk_sys::ULONG,
+            core::ptr::null_mut::<core::ffi::c_void>(),
+            core::ptr::null_mut::<core::ffi::c_void>(),
+            status,
         );
     }
 }

@@ -3,12 +3,14 @@
 
 use alloc::collections::VecDeque;
 
+use stand::wdk::codes::START_IO_LOCK;
+
 use crate::cpu::call;
 use crate::cpu::interrupt::DPC_VECTOR;
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::{self, PROCESSORS, Stack};
 use crate::cpu::{apic, irql, smp};
-use crate::storport::{lock, queue};
+use crate::storport::{lock, notification, queue};
 
 /// First object number of Storport's own DPCs, one for each processor.
 const COMPLETION: u64 = 0x1_0000;
@@ -23,9 +25,20 @@ pub struct Item {
     /// Function; 0 is Storport itself.
     pub routine: u64,
     /// Its arguments.
-    pub arguments: [u64; 4],
-    /// Storport holds its callback locks around it (HwStorTimer).
-    pub locked: bool,
+    pub arguments: [u64; 5],
+    /// What Storport holds around it.
+    pub locks: Locks,
+}
+
+/// What Storport holds around a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locks {
+    /// Nothing.
+    None,
+    /// What it holds around HwStorTimer: the StartIo lock, and the interrupt lock of a half-duplex miniport.
+    Callback,
+    /// The StartIo lock.
+    StartIo,
 }
 
 static QUEUES: Lock<[VecDeque<Item>; PROCESSORS]> = Lock::new([const { VecDeque::new() }; PROCESSORS]);
@@ -47,7 +60,7 @@ pub fn queue(item: Item, processor: u32) -> bool {
 pub fn queue_completion(processor: u32) {
     let object = COMPLETION + u64::from(processor);
     let item =
-        Item { name: "Storport's completion DPC", object, routine: 0, arguments: [0; 4], locked: false };
+        Item { name: "Storport's completion DPC", object, routine: 0, arguments: [0; 5], locks: Locks::None };
     queue(item, processor);
 }
 
@@ -62,13 +75,21 @@ pub fn run() {
     loop {
         let item = QUEUES.lock()[percpu::number() as usize].pop_front();
         let Some(item) = item else { break };
-        if item.routine == 0 {
+        if item.object == notification::STATE_CHANGE {
+            notification::state_change_ends();
+        } else if item.routine == 0 {
             queue::completion_dpc();
+        }
+        if item.routine == 0 {
             continue;
         }
-        let locks = item.locked.then(lock::acquire_callback);
+        let callback = (item.locks == Locks::Callback).then(lock::acquire_callback);
+        let start_io = (item.locks == Locks::StartIo).then(|| lock::acquire(START_IO_LOCK, 0));
         call::driver(item.name, Stack::Dpc, item.routine, &item.arguments);
-        if let Some(locks) = locks {
+        if let Some(old) = start_io {
+            lock::release(START_IO_LOCK, 0, old);
+        }
+        if let Some(locks) = callback {
             lock::release_callback(locks);
         }
     }

@@ -36,6 +36,11 @@ pub enum Area {
     Unknown,
 }
 
+/// Whether an address lies where the driver gets its memory, its stacks among it.
+pub fn is_ours(address: u64) -> bool {
+    (START..STACKS_END).contains(&address)
+}
+
 /// Whether an address lies in the area of requests.
 pub fn is_request(address: u64) -> bool {
     (REQUESTS..REQUESTS + REQUESTS_SIZE).contains(&address)

@@ -5,7 +5,8 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::memory::{PAGE, paging};
+use crate::loader;
+use crate::memory::{PAGE, arena, paging};
 
 fn check(what: &str, address: u64, size: usize, write: bool) {
     if size == 0 {
@@ -31,6 +32,15 @@ fn check(what: &str, address: u64, size: usize, write: bool) {
 /// Checks that a range can be written.
 pub fn probe(what: &str, address: u64, size: usize) {
     check(what, address, size, true);
+}
+
+/// Whether the driver has memory there that it may write: its stacks, what it was given, or data of its image.
+pub fn is_own(address: u64, size: usize) -> bool {
+    let last = address.wrapping_add(size as u64 - 1);
+    [address, last].iter().all(|address| {
+        (arena::is_ours(*address) || loader::is_image(*address))
+            && paging::translate(address & !(PAGE - 1)).is_some_and(|(_, writable)| writable)
+    })
 }
 
 /// Reads a value of plain data.

@@ -10,7 +10,7 @@ use super::{Phase, interrupt, port};
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::lock::Lock;
 use crate::cpu::{clock, irql, percpu};
-use crate::kernel::dpc::Item;
+use crate::kernel::dpc::{Item, Locks};
 use crate::kernel::{self, pool, processor, timer};
 use crate::memory::driver;
 
@@ -375,8 +375,8 @@ fn request_timer(a: Arguments) -> u32 {
         timer::cancel(handle);
         return STOR_STATUS_SUCCESS;
     }
-    let arguments = [a.get(1), context, 0, 0];
-    timer::set(Item { name: "HwStorTimerEx", object: handle, routine, arguments, locked: false }, time);
+    let arguments = [a.get(1), context, 0, 0, 0];
+    timer::set(Item { name: "HwStorTimerEx", object: handle, routine, arguments, locks: Locks::None }, time);
     STOR_STATUS_SUCCESS
 }
 

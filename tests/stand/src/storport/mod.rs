@@ -29,6 +29,7 @@ use stand::cmdline::Starts;
 use stand::wdk::config::{HwInitializationData, PortConfiguration};
 
 use crate::cpu::lock::{Guard, Lock};
+use crate::kernel::dpc;
 use crate::memory::arena;
 use crate::memory::dma::Grant;
 use crate::pci::Function;
@@ -145,6 +146,12 @@ pub struct Port {
     pub limit: usize,
     /// The miniport asked for a new bus scan.
     pub rescan: bool,
+    /// The state change that is worked on: how HwStorStateChange will be called.
+    pub state_change: Option<dpc::Item>,
+    /// State changes are worked on until this is taken back.
+    pub hold_state_changes: bool,
+    /// State changes that were refused, because another was worked on.
+    pub refused_state_changes: u32,
     /// `param.` values of the command line.
     pub parameters: Vec<(String, u32)>,
     /// Counters of calls by export name, for a person.

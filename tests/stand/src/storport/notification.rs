@@ -1,21 +1,27 @@
 //! StorPortNotification: one variadic function, many meanings. nf-storport-storportnotification.md, and for those that
 //! the header wraps in functions of their own, the page of that function.
 
+use stand::wdk::calls;
 use stand::wdk::codes::*;
 use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
+use stand::wdk::srb::Btl8;
 
 use super::{Phase, lock, port, queue, request};
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::percpu;
 use crate::cpu::{clock, irql, smp};
-use crate::kernel::dpc::{self, Item};
+use crate::kernel::dpc::{self, Item, Locks};
 use crate::kernel::{self, timer};
 use crate::memory::driver;
 
 const NAME: &str = "StorPortNotification";
 /// Key of the adapter's one HwStorTimer.
 const ADAPTER_TIMER: u64 = 1;
+/// Key of the end of the one state change.
+pub const STATE_CHANGE: u64 = 2;
+/// So long Storport works on a state change, in microseconds.
+const STATE_CHANGE_TIME: u64 = 2_000;
 
 /// The export.
 pub fn notification(a: Arguments) -> u64 {
@@ -49,12 +55,9 @@ pub fn notification(a: Arguments) -> u64 {
         0x1002 => issue_dpc(a),
         0x1003 => acquire_lock(a),
         0x1004 => release_lock(a),
-        0x1005 => {
-            port().rescan = true;
-            driver_said(a, "StateChangeDetected");
-        }
+        0x1005 => state_change(a),
         0x1006 => {}
-        0x1007 => driver_said(a, "AsyncNotificationDetected"),
+        0x1007 => async_notification(a),
         _ => crate::not_ok!(
             "unknown-notification",
             "StorPortNotification type {kind:#x} in {}",
@@ -64,8 +67,100 @@ pub fn notification(a: Arguments) -> u64 {
     0
 }
 
-fn driver_said(a: Arguments, what: &str) {
-    crate::driver_log!(NAME, "{what} {:#x} {:#x} {:#x}", a.get(2), a.get(3), a.get(4));
+/// The argument of this name in the header's call with this code.
+macro_rules! argument {
+    ($a:expr, $code:literal, $name:literal) => {{
+        const PLACE: calls::Place = calls::place($code, $name);
+        PLACE.value($a.get(PLACE.index))
+    }};
+}
+
+/// Where the header's function has Storport write its result: a variable of its own.
+fn result_place(what: &'static str, address: u64) -> u64 {
+    if !driver::is_own(address, 4) {
+        crate::broken!(
+            "foreign-result",
+            "{what} is to write its result to {address:#x}, which is no memory of the driver's, in {}",
+            call::current_name()
+        );
+    }
+    address
+}
+
+/// StateChangeDetectedCall: one change is worked on at a time, and HwStorStateChange says when it is done
+/// (nf-storport-storportstatechangedetected.md, nc-storport-hw_state_change.md).
+fn state_change(a: Arguments) {
+    const CHANGE: &str = "StorPortStateChangeDetected";
+    let entity = argument!(a, "StateChangeDetectedCall", "ChangedEntity") as u32;
+    let address = argument!(a, "StateChangeDetectedCall", "Address");
+    let routine = argument!(a, "StateChangeDetectedCall", "HwStateChange");
+    let context = argument!(a, "StateChangeDetectedCall", "HwStateChangeContext");
+    let status = result_place(CHANGE, argument!(a, "StateChangeDetectedCall", "Status"));
+    crate::driver_log!(CHANGE, "entity {entity:#x}, address at {address:#x}");
+    let kind = if address == 0 { 0 } else { driver::read::<Btl8>(CHANGE, address).kind };
+    let valid = entity != 0 && entity & !STATE_CHANGE_ANY == 0 && kind == STOR_ADDRESS_TYPE_BTL8;
+    let mut port = port();
+    let answer = if !valid {
+        STOR_STATUS_INVALID_PARAMETER
+    } else if port.state_change.is_some() {
+        port.refused_state_changes += 1;
+        STOR_STATUS_UNSUCCESSFUL
+    } else {
+        let arguments = [a.get(1), context, u64::from(kind), address, u64::from(STOR_STATUS_SUCCESS)];
+        let item = Item {
+            name: "HwStorStateChange",
+            object: STATE_CHANGE,
+            routine,
+            arguments,
+            locks: Locks::StartIo,
+        };
+        port.state_change = Some(item);
+        port.rescan = true;
+        if !port.hold_state_changes {
+            timer::set(item, STATE_CHANGE_TIME);
+        }
+        STOR_STATUS_SUCCESS
+    };
+    drop(port);
+    driver::write(CHANGE, status, answer);
+    kernel::wake();
+}
+
+/// From now on state changes are worked on for a long time, or for a short one again.
+pub fn hold_state_changes(hold: bool) {
+    let mut port = port();
+    port.hold_state_changes = hold;
+    if let Some(item) = port.state_change
+        && !hold
+    {
+        timer::set(item, STATE_CHANGE_TIME);
+    }
+}
+
+/// Storport has worked on the state change, and takes another: HwStorStateChange is called next.
+pub fn state_change_ends() {
+    port().state_change = None;
+}
+
+/// AsyncNotificationDetected: for a unit that is known (nf-storport-storportasyncnotificationdetected.md).
+fn async_notification(a: Arguments) {
+    const EVENT: &str = "StorPortAsyncNotificationDetected";
+    let address = argument!(a, "AsyncNotificationDetected", "Address");
+    let flags = argument!(a, "AsyncNotificationDetected", "Flags");
+    let status = result_place(EVENT, argument!(a, "AsyncNotificationDetected", "Status"));
+    crate::driver_log!(EVENT, "flags {flags:#x}, address at {address:#x}");
+    let unit = (address != 0).then(|| driver::read::<Btl8>(EVENT, address));
+    let answer = match unit {
+        Some(unit) if unit.kind == STOR_ADDRESS_TYPE_BTL8 && flags & !ASYNC_NOTIFY_SUPPORTED == 0 => {
+            if port().units.contains_key(&(unit.path, unit.target, unit.lun)) {
+                STOR_STATUS_SUCCESS
+            } else {
+                STOR_STATUS_INVALID_DEVICE_REQUEST
+            }
+        }
+        _ => STOR_STATUS_INVALID_PARAMETER,
+    };
+    driver::write(EVENT, status, answer);
     kernel::wake();
 }
 
@@ -89,8 +184,8 @@ fn request_timer(a: Arguments) {
             name: "HwStorTimer",
             object: ADAPTER_TIMER,
             routine,
-            arguments: [a.get(1), 0, 0, 0],
-            locked: true,
+            arguments: [a.get(1), 0, 0, 0, 0],
+            locks: Locks::Callback,
         };
         timer::set(item, time);
     }
@@ -99,27 +194,33 @@ fn request_timer(a: Arguments) {
 /// EnablePassiveInitialization(HwDeviceExtension, HwPassiveInitRoutine, Success): only in HwStorInitialize
 /// (nf-storport-storportenablepassiveinitialization.md).
 fn enable_passive(a: Arguments) {
+    let routine = argument!(a, "EnablePassiveInitialization", "HwPassiveInitializeRoutine");
+    let result = result_place(
+        "StorPortEnablePassiveInitialization",
+        argument!(a, "EnablePassiveInitialization", "Succ"),
+    );
     let mut port = port();
     let allowed = port.phase == Phase::Initialize;
     if allowed {
-        port.passive_routine = a.get(2);
+        port.passive_routine = routine;
     }
     drop(port);
     if !allowed {
         crate::not_ok!("passive-init-late", "StorPortEnablePassiveInitialization outside HwStorInitialize");
     }
     // The result is a LONG.
-    driver::write_optional(NAME, a.get(3), u32::from(allowed));
+    driver::write(NAME, result, u32::from(allowed));
 }
 
 /// InitializeDpc(HwDeviceExtension, Dpc, HwDpcRoutine): at PASSIVE_LEVEL (nf-storport-storportinitializedpc.md). The
 /// object is a STOR_DPC, written as KeInitializeDpc writes it, so one that overlaps another was declared wrong.
 fn initialize_dpc(a: Arguments) {
     kernel::at_most("StorPortInitializeDpc", irql::PASSIVE);
-    let (object, size) = (a.get(2), STOR_DPC_SIZE as u64);
+    let (object, size) = (argument!(a, "InitializeDpc", "Dpc"), STOR_DPC_SIZE as u64);
     let mut port = port();
     let overlap = port.dpcs.keys().find(|other| **other != object && other.abs_diff(object) < size).copied();
-    let again = port.dpcs.insert(object, a.get(3)).is_some() && port.phase == Phase::PassiveInitialize;
+    let again = port.dpcs.insert(object, argument!(a, "InitializeDpc", "HwDpcRoutine")).is_some()
+        && port.phase == Phase::PassiveInitialize;
     drop(port);
     if !object.is_multiple_of(8) {
         crate::broken!("dpc-object", "STOR_DPC at {object:#x} is not aligned to 8 bytes");
@@ -138,7 +239,8 @@ fn initialize_dpc(a: Arguments) {
 
 /// IssueDpc(HwDeviceExtension, Dpc, SystemArgument1, SystemArgument2, Success). FALSE when it is queued already.
 fn issue_dpc(a: Arguments) {
-    let object = a.get(2);
+    let object = argument!(a, "IssueDpc", "Dpc");
+    let result = result_place("StorPortIssueDpc", argument!(a, "IssueDpc", "Succ"));
     let mut port = port();
     let Some(routine) = port.dpcs.get(&object).copied() else {
         drop(port);
@@ -156,17 +258,21 @@ fn issue_dpc(a: Arguments) {
     // KeInsertQueueDpc uses the current processor. With redirection Storport spreads DPCs over the processors; which one
     // it takes is not documented, so a miniport must cope with any (ns-storport-_perf_configuration_data.md).
     let processor = if spread { (turn % u64::from(smp::count())) as u32 } else { percpu::number() };
-    let arguments = [object, a.get(1), a.get(3), a.get(4)];
-    let queued =
-        dpc::queue(Item { name: "HwStorDpcRoutine", object, routine, arguments, locked: false }, processor);
+    let (one, two) =
+        (argument!(a, "IssueDpc", "SystemArgument1"), argument!(a, "IssueDpc", "SystemArgument2"));
+    let arguments = [object, a.get(1), one, two, 0];
+    let item = Item { name: "HwStorDpcRoutine", object, routine, arguments, locks: Locks::None };
+    let queued = dpc::queue(item, processor);
     // The result is a LONG.
-    driver::write_optional(NAME, a.get(5), u32::from(queued));
+    driver::write(NAME, result, u32::from(queued));
 }
 
 /// AcquireSpinLock(HwDeviceExtension, SpinLock, LockContext, LockHandle). The handle keeps what the release needs: the
 /// kind of lock, its object and the old IRQL, in the places of STOR_LOCK_HANDLE.
 fn acquire_lock(a: Arguments) {
-    let (kind, object, handle) = ((a.get(2) & 0xFFFF_FFFF) as u32, a.get(3), a.get(4));
+    let kind = argument!(a, "AcquireSpinLock", "SpinLock") as u32;
+    let object = argument!(a, "AcquireSpinLock", "LockContext");
+    let handle = argument!(a, "AcquireSpinLock", "LockHandle");
     if !(1..=3).contains(&kind) {
         crate::broken!(
             "unknown-lock",
@@ -188,7 +294,7 @@ fn acquire_lock(a: Arguments) {
 
 /// ReleaseSpinLock(HwDeviceExtension, LockHandle).
 fn release_lock(a: Arguments) {
-    let handle = a.get(2);
+    let handle = argument!(a, "ReleaseSpinLock", "LockHandle");
     let kind = driver::read::<u32>(NAME, handle);
     let object = driver::read::<u64>(NAME, handle + 16);
     let old = driver::read::<u8>(NAME, handle + 24);

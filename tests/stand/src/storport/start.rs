@@ -346,6 +346,7 @@ pub fn release() {
     port.dpcs.clear();
     port.units.clear();
     (port.perf_flags, port.channels, port.first_message) = (0, 0, 0);
+    port.state_change = None;
     drop(port);
     kernel::timer::cancel_all();
 }

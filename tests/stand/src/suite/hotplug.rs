@@ -4,6 +4,7 @@
 //! | part | done by the runner | expected |
 //! | --- | --- | --- |
 //! | resize | `block_resize` | BusChangeDetected or UNIT ATTENTION 2A/09, then the new READ CAPACITY |
+//! | resize while Storport works on another | `block_resize` twice | StorPortStateChangeDetected again after HwStorStateChange |
 //! | LUNs | `device_add`, `device_del` of a scsi-hd | BusChangeDetected; the re-scan finds the unit, or no longer |
 //! | tray | `blockdev-open-tray`, `blockdev-close-tray` | NOT READY 3A, then UNIT ATTENTION 28/00, then ready |
 //!
@@ -23,7 +24,7 @@ use crate::pci::virtio;
 use crate::scan::class::{self, Outcome, TIMEOUT, send};
 use crate::scan::{self, CDROM, DISK, Unit};
 use crate::storport::request::{Data, Request};
-use crate::storport::{Address, port, queue};
+use crate::storport::{Address, notification, port, queue};
 use load::Load;
 
 /// How much a disk grows.
@@ -51,7 +52,12 @@ pub fn run(units: &[Unit], options: &Options) {
     // The nodes that the runner's machine has behind the first disk of either adapter.
     let scsi = matches!(function.id(), (0x1AF4, 0x1004 | 0x1048));
     match disk {
-        Some(disk) => resize(disk, if scsi { "disk1" } else { "disk0" }),
+        Some(disk) => {
+            let node = if scsi { "disk1" } else { "disk0" };
+            if let Some(bytes) = resize(disk, node) {
+                resize_while_busy(disk, node, bytes);
+            }
+        }
         None => crate::not_ok!("hotplug-units", "there is no disk to try it with"),
     }
     if !scsi {
@@ -121,8 +127,9 @@ fn blocks(address: Address) -> Option<u64> {
 /// PARAM_CHANGE (§5.6.6.3), if that was negotiated, and by the unit attention of the disk itself.
 /// What a miniport does then is not written in one place: it asks for a bus scan (nf-storport-storportnotification.md,
 /// BusChangeDetected), or answers the next command with the unit attention that a SCSI disk would. Either is taken.
-fn resize(disk: &Unit, node: &str) {
-    let Some(capacity) = disk.capacity else { return };
+/// Answers with the new size in bytes, if the driver follows.
+fn resize(disk: &Unit, node: &str) -> Option<u64> {
+    let capacity = disk.capacity?;
     let (name, block) = (class::name(disk.address), capacity.block_size);
     let bytes = capacity.blocks * u64::from(block) + GROWTH;
     let expected = bytes / u64::from(block);
@@ -133,7 +140,7 @@ fn resize(disk: &Unit, node: &str) {
     let json = format!(r#"{{"execute":"block_resize","arguments":{{"node-name":"{node}","size":{bytes}}}}}"#);
     if !must("resize", &json, &mut load) {
         load.finish("resize", false);
-        return;
+        return None;
     }
     let mut by = announced(&mut load, CAPACITY_CHANGED);
     load.finish("resize", false);
@@ -165,6 +172,52 @@ fn resize(disk: &Unit, node: &str) {
         let good = matches!(outcome, Outcome::Good);
         crate::console::check(good, "resize-read", format_args!("{name}: the new last block: {outcome}"));
     }
+    shown.then_some(bytes)
+}
+
+/// The disk grows, and again while Storport works on the state change that the driver made of it: a call of
+/// StorPortStateChangeDetected is refused meanwhile, and has to be made again after HwStorStateChange
+/// (nf-storport-storportstatechangedetected.md). No command is sent, so no unit attention tells either.
+fn resize_while_busy(disk: &Unit, node: &str, bytes: u64) {
+    let name = class::name(disk.address);
+    let grow = |bytes: u64| {
+        let json =
+            format!(r#"{{"execute":"block_resize","arguments":{{"node-name":"{node}","size":{bytes}}}}}"#);
+        port().rescan = false;
+        must("resize-while-busy", &json, &mut Load::none())
+    };
+    // An earlier one comes to its end.
+    queue::wait(ANNOUNCE, || port().state_change.is_none());
+    notification::hold_state_changes(true);
+    let refused = port().refused_state_changes;
+    if grow(bytes + GROWTH) {
+        queue::wait(ANNOUNCE, || port().state_change.is_some());
+    }
+    if port().state_change.is_none() {
+        notification::hold_state_changes(false);
+        crate::skip!("resize-while-busy", "{name}: the driver makes no state change of it");
+        return;
+    }
+    if grow(bytes + 2 * GROWTH) {
+        queue::wait(ANNOUNCE, || port().refused_state_changes != refused);
+    }
+    let refused = port().refused_state_changes - refused;
+    notification::hold_state_changes(false);
+    queue::wait(ANNOUNCE, || port().rescan);
+    let told = port().rescan;
+    crate::console::check(
+        told,
+        "resize-while-busy",
+        format_args!("{name}: {refused} state changes refused, told again after HwStorStateChange: {told}"),
+    );
+    let expected =
+        (bytes + 2 * GROWTH) / u64::from(disk.capacity.map_or(512, |capacity| capacity.block_size));
+    let found = blocks(disk.address);
+    crate::console::check(
+        found == Some(expected),
+        "resize-while-busy-capacity",
+        format_args!("{name}: {found:?} blocks, {expected} are there"),
+    );
 }
 
 /// A LUN comes, is found and read, and goes again; meanwhile another disk is read. With `busy` the LUN itself is read

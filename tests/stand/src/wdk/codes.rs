@@ -56,6 +56,10 @@ pub const SP_RETURN_NOT_FOUND: u32 = 0x0;
 pub const SP_RETURN_FOUND: u32 = 0x1;
 pub const SP_RETURN_ERROR: u32 = 0x2;
 pub const SP_RETURN_BAD_CONFIG: u32 = 0x3;
+/// What StorPortStateChangeDetected may name: a LUN, a target, a bus.
+pub const STATE_CHANGE_ANY: u32 = 0b111;
+/// RAID_ASYNC_NOTIFY_SUPPORTED_FLAGS
+pub const ASYNC_NOTIFY_SUPPORTED: u64 = 0b111;
 pub const STOR_STATUS_SUCCESS: u32 = 0x0;
 pub const STOR_STATUS_UNSUCCESSFUL: u32 = 0xC1000001;
 pub const STOR_STATUS_NOT_IMPLEMENTED: u32 = 0xC1000002;

@@ -3,6 +3,7 @@
 //! Declared by hand from Microsoft's public documentation (windows-driver-docs-ddi, storport and srb); every size and
 //! offset is asserted at compile time against the numbers measured from the genuine headers.
 
+pub mod calls;
 pub mod codes;
 pub mod config;
 pub mod names;
