@@ -157,6 +157,22 @@ pub const MANNERS: &[Manner] = &[
         },
     ),
     blk(
+        "firecracker",
+        "firecracker-microvm/firecracker src/vmm/src/devices/virtio/block/virtio/request.rs: parse takes one data descriptor, and \
+         SEG_MAX, BLK_SIZE and indirect descriptors are not offered; a ring of 256",
+        Habits {
+            queue_size: 256,
+            withheld: feature::SEG_MAX | feature::BLK_SIZE | feature::INDIRECT,
+            ..Habits::NONE
+        },
+    ),
+    blk(
+        "crosvm",
+        "google/crosvm devices/src/virtio/block/asynchronous.rs: process_one_request says that all was written that may be, \
+         whatever came of it; GET_ID is unsupported for a disk without an id",
+        Habits { used: Used::Room, identity: false, ..Habits::NONE },
+    ),
+    blk(
         "vhost-user-export",
         "qemu/qemu block/export/vhost-user-blk-server.c: a used length without the data, a ring of 128, seg_max 126",
         Habits { queue_size: 128, seg_max: 126, used: Used::Always(1), ..Habits::NONE },
