@@ -297,6 +297,33 @@ fn a_device_that_breaks_the_rings_rules_is_reset_and_the_dump_goes_on() {
 }
 
 #[test]
+fn a_device_whose_reset_takes_long_is_polled_and_not_told_again_and_again() {
+    let (machine, _) = crashed(Options::default(), 1);
+    let bench: DiskBench = dump(machine);
+    let buffer = bench.buffer(512);
+    bench.device.hold();
+    bench.submit(reading(&read10(0, 1), &[buffer]));
+    bench.device.run();
+    bench.device.set_slow_reset(3000);
+    assert!(bench.adapter.reset_bus());
+    bench.port.take_completed();
+    bench.device.release_all();
+
+    bench.submit(reading(&read10(0, 1), &[buffer]));
+    for _ in 0..1990 {
+        bench.adapter.poll();
+    }
+    assert_eq!(bench.port.take_completed(), []);
+    bench.device.set_slow_reset(0);
+    (0..20).for_each(|_| bench.adapter.poll());
+    bench.settle();
+
+    let ended = bench.port.take_completed();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].completion.status, SrbStatus::SUCCESS);
+}
+
+#[test]
 fn a_device_that_the_first_copy_kept_from_memory_gets_it_back() {
     let bench = DiskBench::with_disk(Disk::new(SECTORS));
     bench.device.lie(Lie::ResetNeverEnds);

@@ -164,7 +164,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
         // A reset that is under way is not begun anew, unless the device may have missed it.
         if self.is_reset_under_way() && !status.is_empty() {
-            if self.looks.fetch_add(1, Ordering::Relaxed) % LOOKS_AT_ONE_RESET == LOOKS_AT_ONE_RESET - 1 {
+            // In dump mode each poll is a look, and there are thousands in a second.
+            let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+            if !self.polled && looks % LOOKS_AT_ONE_RESET == LOOKS_AT_ONE_RESET - 1 {
                 self.device.begin_reset();
             }
             self.look_later();
