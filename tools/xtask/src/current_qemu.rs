@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  the machine's archive + <release>-backports ── apt-get, with lists and a cache of its own ──► .deb files
-//!  target/qemu-current/root ◄── dpkg-deb -x ────────────────────────────────────────────────────────┘
+//!  target/qemu-current/image ◄── dpkg-deb -x ────────────────────────────────────────────────────────┘
 //!  target/qemu-current/qemu-system-x86_64    a script that starts it there
 //! ```
 //!
@@ -26,17 +26,17 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Longest wait for apt-get, which has to get some 25 MB.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Starts the QEMU in `root` with the firmware, modules and libraries that came with it.
+/// Starts the QEMU in `image` with the firmware, modules and libraries that came with it.
 const SCRIPT: &str = r#"#!/bin/sh
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 libraries=
-for folder in "$here"/root/usr/lib/*-linux-gnu "$here"/root/lib/*-linux-gnu; do
+for folder in "$here"/image/usr/lib/*-linux-gnu "$here"/image/lib/*-linux-gnu; do
     [ -d "$folder" ] && libraries=$libraries:$folder
 done
 LD_LIBRARY_PATH=${libraries#:}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-QEMU_MODULE_DIR=$(echo "$here"/root/usr/lib/*-linux-gnu/qemu)
+QEMU_MODULE_DIR=$(echo "$here"/image/usr/lib/*-linux-gnu/qemu)
 export LD_LIBRARY_PATH QEMU_MODULE_DIR
-exec "$here/root/usr/bin/qemu-system-x86_64" -L "$here/root/usr/share/qemu" -L "$here/root/usr/share/seabios" "$@"
+exec "$here/image/usr/bin/qemu-system-x86_64" -L "$here/image/usr/share/qemu" -L "$here/image/usr/share/seabios" "$@"
 "#;
 
 /// A Debian whose backports may have a newer QEMU.
@@ -113,7 +113,7 @@ fn unpack(folder: &Path, debian: &Debian, apt_get: &str) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
     }
-    let (apt, root) = (folder.join("apt"), folder.join("root"));
+    let (apt, root) = (folder.join("apt"), folder.join("image"));
     for folder in [apt.join("lists/partial"), apt.join("archives/partial"), root.clone()] {
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }
@@ -259,15 +259,15 @@ mod tests {
     fn the_script_starts_what_was_unpacked_with_its_own_firmware_and_libraries() {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path().canonicalize().unwrap().join("a folder");
-        program(&here.join("root/usr/bin").join(PROGRAM), r#"echo "$LD_LIBRARY_PATH|$QEMU_MODULE_DIR|$*""#);
-        fs::create_dir_all(here.join("root/usr/lib/x86_64-linux-gnu/qemu")).unwrap();
+        program(&here.join("image/usr/bin").join(PROGRAM), r#"echo "$LD_LIBRARY_PATH|$QEMU_MODULE_DIR|$*""#);
+        fs::create_dir_all(here.join("image/usr/lib/x86_64-linux-gnu/qemu")).unwrap();
         program(&here.join(PROGRAM), SCRIPT.trim_start_matches("#!/bin/sh\n"));
 
         let ended =
             patiently(|| run(Command::new(here.join(PROGRAM)).arg("-x").env_remove("LD_LIBRARY_PATH")))
                 .unwrap();
 
-        let root = here.join("root/usr").display().to_string();
+        let root = here.join("image/usr").display().to_string();
         let library = format!("{root}/lib/x86_64-linux-gnu");
         let expected = format!("{library}|{library}/qemu|-L {root}/share/qemu -L {root}/share/seabios -x");
         assert_eq!(ended.of(Stream::Out).collect::<Vec<_>>(), [expected]);
