@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  the machine's archive + <release>-backports ── apt-get, with lists and a cache of its own ──► .deb files
-//!  target/qemu-current/image ◄── dpkg-deb -x ────────────────────────────────────────────────────────┘
+//!  target/qemu-current/image ◄── dpkg-deb -x ───────────────────────────────────────────────────────┘
 //!  target/qemu-current/qemu-system-x86_64    a script that starts it there
 //! ```
 //!
