@@ -16,6 +16,8 @@ pub struct Command {
     pub queueing: Queueing,
     /// How its data gets to the device.
     pub way: Way,
+    /// Blocks done, of [`Way::Blocks`].
+    pub done: u32,
 }
 
 impl Command {
@@ -23,9 +25,17 @@ impl Command {
     #[inline]
     pub(crate) fn header(&self, cdb: &[u8]) -> CmdRequest {
         let mut header = CmdRequest::new(self.lun, cdb);
+        if self.queueing != Queueing::USUAL {
+            self.say_queueing(&mut header, cdb);
+        }
+        header
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn say_queueing(&self, header: &mut CmdRequest, cdb: &[u8]) {
         header.task_attribute = task_attribute(self.queueing.attribute, cdb).0;
         header.priority = priority(self.queueing.priority);
-        header
     }
 }
 
@@ -61,5 +71,5 @@ pub(crate) fn build(hba: &Hba, srb: &mut impl Srb<adapter::Command<Command>>) ->
         return BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST));
     }
     let lun = Lun::new(address.target, u16::from(address.lun));
-    BuildIo::Start(Command { lun, queueing: srb.queueing(), way: steps::way(hba, srb) })
+    BuildIo::Start(Command { lun, queueing: srb.queueing(), way: steps::way(hba, srb), done: 0 })
 }

@@ -10,7 +10,7 @@ use zerocopy::FromBytes;
 use crate::build_io::Command;
 use crate::config::Hba;
 use crate::status::{Verdict, srb_status};
-use crate::steps::{self, Progress, Way};
+use crate::steps;
 
 /// Bytes of the response before the sense data.
 pub(crate) const HEAD_BYTES: usize = size_of::<CmdResponse>() - config::DEFAULT_SENSE_SIZE as usize;
@@ -41,6 +41,13 @@ impl Head {
     }
 }
 
+impl Head {
+    /// The command was done, with nothing missing.
+    const fn is_success(&self) -> bool {
+        self.response.0 == Response::OK.0 && self.status.0 == ScsiStatus::GOOD.0 && self.residual == 0
+    }
+}
+
 /// How many bytes of sense data the device claims, at most as many as there is room for.
 pub(crate) fn sense_bytes(head: &[u8]) -> usize {
     let claimed = Head::new(head).map_or(0, |head| head.sense_bytes);
@@ -57,7 +64,22 @@ pub(crate) fn sense_bytes(head: &[u8]) -> usize {
 /// `asked` is how many bytes the command was for.
 #[inline]
 pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8], asked: u32) -> Completion {
-    let Some(head) = Head::new(response) else {
+    match Head::new(response) {
+        // What nearly all of them are.
+        Some(head) if head.is_success() => Completion::success(asked),
+        head => complete_other(srb, head, response, asked),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn complete_other<C: Copy>(
+    srb: &mut impl Srb<C>,
+    head: Option<Head>,
+    response: &[u8],
+    asked: u32,
+) -> Completion {
+    let Some(head) = head else {
         return Completion::failed(SrbStatus::BUS_RESET);
     };
     if let Some(status) = srb_status(head.response) {
@@ -89,17 +111,16 @@ pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8], asked: u
 pub(crate) fn complete_part<C: Copy>(
     hba: &Hba,
     srb: &mut impl Srb<C>,
-    (command, progress): (Command, Progress),
+    command: Command,
     response: &[u8],
 ) -> Step<Command> {
-    let (part, blocks) = steps::part(hba, srb, progress);
+    let (part, blocks) = steps::part(hba, srb, command.done);
     let completion = complete(srb, response, part.bytes);
     let before = part.offset;
     let moved = before.saturating_add(part.bytes);
     match completion.status {
         SrbStatus::SUCCESS if moved < srb.data_length() => {
-            let done = progress.done.saturating_add(blocks);
-            Step::Next(Command { way: Way::Blocks(Progress { done, ..progress }), ..command })
+            Step::Next(Command { done: command.done.saturating_add(blocks), ..command })
         }
         SrbStatus::SUCCESS | SrbStatus::DATA_OVERRUN | SrbStatus::ERROR => Step::Done(Completion {
             transferred: before.saturating_add(completion.transferred),

@@ -26,7 +26,7 @@ mod steps;
 
 pub use build_io::Command;
 pub use config::{Hba, declined};
-pub use steps::{Progress, Way};
+pub use steps::Way;
 
 use adapter::{Chain, ChainData, Filled, Limits, Probe, Protocol, Room, Step};
 use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
@@ -92,13 +92,11 @@ impl Protocol for Vioscsi {
             DataDirection::In => Direction::FromDevice,
             DataDirection::Out => Direction::ToDevice,
         };
-        match command.way {
-            _ if direction == Direction::None => {
-                Chain { header: command.header(srb.cdb()), data: ChainData::None }
-            }
-            Way::Whole => Chain { header: command.header(srb.cdb()), data: ChainData::Srb(direction) },
-            Way::Blocks(_) | Way::Scratch => self.chain_of_step(srb, command, direction),
+        if command.way != Way::Whole {
+            return self.chain_of_step(srb, command, direction);
         }
+        let data = if direction == Direction::None { ChainData::None } else { ChainData::Srb(direction) };
+        Chain { header: command.header(srb.cdb()), data }
     }
 
     fn fill(
@@ -133,8 +131,11 @@ impl Protocol for Vioscsi {
         scratch: Option<&Region>,
     ) -> Step<Command> {
         match command.way {
-            Way::Whole => Step::Done(complete::complete(srb, response, srb.data_length())),
-            Way::Blocks(progress) => complete::complete_part(&self.hba, srb, (command, progress), response),
+            Way::Whole => {
+                let asked = srb.data_length();
+                Step::Done(complete::complete(srb, response, asked))
+            }
+            Way::Blocks => complete::complete_part(&self.hba, srb, command, response),
             Way::Scratch => Step::Done(complete::complete_copy(srb, response, scratch)),
         }
     }
@@ -143,6 +144,7 @@ impl Protocol for Vioscsi {
 impl Vioscsi {
     /// The chain of a command, or of its next step, for a device that takes little at once.
     #[cold]
+    #[inline(never)]
     fn chain_of_step(
         &self,
         srb: &impl Srb<adapter::Command<Command>>,
@@ -150,9 +152,12 @@ impl Vioscsi {
         direction: Direction,
     ) -> Chain<wire::CmdRequest> {
         match command.way {
-            Way::Blocks(progress) => {
-                let (part, blocks) = steps::part(&self.hba, srb, progress);
-                let cdb = steps::cut(srb.cdb(), progress.done, blocks);
+            _ if direction == Direction::None => {
+                Chain { header: command.header(srb.cdb()), data: ChainData::None }
+            }
+            Way::Blocks => {
+                let (part, blocks) = steps::part(&self.hba, srb, command.done);
+                let cdb = steps::cut(srb.cdb(), command.done, blocks);
                 let length = srb.cdb().len().min(cdb.len());
                 Chain { header: command.header(&cdb[..length]), data: ChainData::Part(direction, part) }
             }

@@ -14,19 +14,10 @@ use crate::config::Hba;
 pub enum Way {
     /// As it is.
     Whole,
-    /// By and by.
-    Blocks(Progress),
+    /// By and by: a READ or WRITE.
+    Blocks,
     /// Through scratch memory.
     Scratch,
-}
-
-/// How far a READ or WRITE is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Blocks done.
-    pub done: u32,
-    /// Bytes of a block.
-    pub block_bytes: u32,
 }
 
 /// Longest CDB of a READ or WRITE that is split.
@@ -80,15 +71,20 @@ pub(crate) fn cut(cdb: &[u8], first: u32, blocks: u32) -> [u8; CDB_BYTES] {
 }
 
 /// How the data of this command gets to the device.
+#[inline]
 pub(crate) fn way<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
+    if hba.in_steps { way_in_steps(hba, srb) } else { Way::Whole }
+}
+
+#[cold]
+#[inline(never)]
+fn way_in_steps<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
     let bytes = srb.data_length();
-    if !hba.in_steps || bytes == 0 {
+    if bytes == 0 {
         return Way::Whole;
     }
     match blocks(srb.cdb()) {
-        Some(blocks) if blocks != 0 && bytes.is_multiple_of(blocks) => {
-            Way::Blocks(Progress { done: 0, block_bytes: bytes / blocks })
-        }
+        Some(blocks) if blocks != 0 && bytes.is_multiple_of(blocks) => Way::Blocks,
         // It is no READ or WRITE as any class driver sends them.
         Some(_) => Way::Whole,
         None if hba.segments == 1 && bytes as usize <= SCRATCH_BYTES => Way::Scratch,
@@ -99,8 +95,8 @@ pub(crate) fn way<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
 
 /// The next part of a READ or WRITE: whole blocks, and one at least. A block that is longer than the device's limit is still
 /// the least that can be asked for; one that lies in two segments will not get into the ring when only one may be.
-pub(crate) fn part<C: Copy>(hba: &Hba, srb: &impl Srb<C>, progress: Progress) -> (Part, u32) {
-    let Progress { done, block_bytes } = progress;
+pub(crate) fn part<C: Copy>(hba: &Hba, srb: &impl Srb<C>, done: u32) -> (Part, u32) {
+    let block_bytes = srb.data_length() / blocks(srb.cdb()).unwrap_or(1).max(1);
     let offset = done.saturating_mul(block_bytes);
     let longest = Part::longest(srb.segments(), offset, hba.step_bytes, hba.segments);
     let blocks = (longest.bytes / block_bytes.max(1)).max(1);

@@ -6,7 +6,7 @@ use host_tests::{HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
 use storport::{DataDirection, SrbStatus};
 use virtio::fake::hba::{Hba, MANNERS, Unit};
-use virtio::fake::{Manner, Options, Order};
+use virtio::fake::{FakeDevice, Manner, Options, Order, Ram};
 use virtio::memory::Segment;
 use virtio::spec::Features;
 
@@ -247,4 +247,26 @@ fn a_block_that_is_longer_than_the_limit_is_still_read() {
 
     succeeds("4Kn", &done);
     assert_eq!(bench.content(buffer), [7; PAGE]);
+}
+
+#[test]
+fn a_dump_is_written_to_a_device_of_every_manner_and_of_the_smallest_limits() {
+    let smallest = made_up(|hba, _| (hba.seg_max, hba.max_sectors) = (1, 1));
+    for manner in MANNERS.iter().chain([&smallest]) {
+        let ram = Ram::new(4 << 20);
+        let device = FakeDevice::with_manner(manner, hba(), &ram, Options::default());
+        let bench: HbaBench = Machine::in_dump_mode(ram, device).find().expect("the driver takes the device");
+        bench.start().expect("the device starts");
+        let bytes = (bench.configuration.max_transfer_bytes as usize).min(64 << 10);
+        let expected = pattern(5, bytes);
+        let pieces = pieces(&bench, bytes, 512);
+        put(&bench, &pieces, &expected);
+
+        let done = bench.execute(writing(&write10(8, (bytes / 512) as u16), &pieces));
+
+        succeeds(manner.name, &done);
+        let on_disk = bench.device.model(|hba| hba.unit(0, 0).content()[8 * 512..][..bytes].to_vec());
+        assert!(on_disk == expected, "{}", manner.name);
+        bench.device.assert_no_violations();
+    }
 }

@@ -274,12 +274,9 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
             ChainData::Srb(direction) => {
                 self.ring.submit(srb, header, direction, OwnBuffer(PhantomData::<Command<D::Command>>))
             }
-            ChainData::Part(direction, part) => self.ring.submit(
-                srb,
-                header,
-                direction,
-                PartOfBuffer(part, PhantomData::<Command<D::Command>>),
-            ),
+            ChainData::Part(direction, part) => {
+                return self.submit_part(srb, header, direction, part);
+            }
             ChainData::ScratchIn { .. } | ChainData::ScratchOut { .. } => {
                 return self.submit_with_scratch(protocol, srb, chain, (command, scratch));
             }
@@ -287,6 +284,23 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         match submitted {
             Ok(_) => Ok(()),
             Err(rejected) => Err(self.keep(rejected, scratch)),
+        }
+    }
+
+    /// A request of whose data only a part is for this step.
+    #[cold]
+    #[inline(never)]
+    fn submit_part(
+        &mut self,
+        srb: S,
+        header: &D::Header,
+        direction: Direction,
+        part: Part,
+    ) -> Result<(), Kept<S>> {
+        let data = PartOfBuffer(part, PhantomData::<Command<D::Command>>);
+        match self.ring.submit(srb, header, direction, data) {
+            Ok(_) => Ok(()),
+            Err(rejected) => Err(self.keep(rejected, None)),
         }
     }
 

@@ -170,10 +170,22 @@ impl Queueing {
     /// `StorIoPriorityCritical`
     pub const CRITICAL: u16 = 4;
 
+    /// Simple, and no more urgent than others.
+    pub const USUAL: Self = Self { attribute: TaskAttribute::Simple, priority: Priority::Usual };
+
     /// From an SRB's fields. The message counts only with `SRB_FLAGS_QUEUE_ACTION_ENABLE`
     /// (ns-storport-_storage_request_block.md).
     #[inline]
     pub const fn new(enabled: bool, attribute: u16, priority: u16) -> Self {
+        // What nearly all are.
+        if attribute < Self::HEAD_OF_QUEUE && priority < Self::HIGH {
+            return Self::USUAL;
+        }
+        Self::unusual(enabled, attribute, priority)
+    }
+
+    #[cold]
+    const fn unusual(enabled: bool, attribute: u16, priority: u16) -> Self {
         let attribute = match attribute {
             Self::HEAD_OF_QUEUE if enabled => TaskAttribute::HeadOfQueue,
             Self::ORDERED if enabled => TaskAttribute::Ordered,
