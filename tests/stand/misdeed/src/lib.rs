@@ -141,6 +141,10 @@ unsafe extern "C" fn find_adapter(
         configuration.Master = 1;
         configuration.Dma64BitAddresses = 1;
         configuration.SynchronizationModel = wdk_sys::_STOR_SYNCHRONIZATION_MODEL::StorSynchronizeFullDuplex;
+        if misdeed == Misdeed::LongResetHold as u32 {
+            // Microseconds.
+            configuration.BusResetHoldTime = ULONG::MAX;
+        }
         let moment = if dump { Moment::DumpFindAdapter } else { Moment::FindAdapter };
         misdeed::commit(extension, moment, (&raw mut *configuration).cast());
     }

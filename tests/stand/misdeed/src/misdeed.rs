@@ -203,6 +203,8 @@ misdeeds! {
     NoStatus = 71 at StartIo,
     /// Has the status of a state change written to its own constants.
     ConstantStatus = 72 at StartIo,
+    /// Says that the bus was reset, which holds it for more than an hour.
+    LongResetHold = 74 at LastRequest,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -308,6 +310,9 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
             }
             Misdeed::Recurses => {
                 recurse(core::hint::black_box(1_000_000));
+            }
+            Misdeed::LongResetHold => {
+                StorPortNotification(_SCSI_NOTIFICATION_TYPE::ResetDetected, extension);
             }
             Misdeed::BelievesExtension => {
                 if own.kept.is_null() {
@@ -650,6 +655,10 @@ unsafe fn wait_for_copy(extension: PVOID) {
         let command = own.registers.cast::<u8>().wrapping_add(edu::COMMAND).cast::<u64>();
         while command.read_volatile() & edu::FROM_MEMORY != 0 {
             core::hint::spin_loop();
+        }
+        // The stand looks with each tick of its clock.
+        for _ in 0..20 {
+            StorPortStallExecution(900);
         }
     }
 }

@@ -234,12 +234,21 @@ pub fn reset_bus(path: u8) {
     let good =
         call::driver("HwStorResetBus", Stack::Thread, routine, &[extension, u64::from(path)]) & 0xFF != 0;
     lock::release_callback(locks);
+    hold_after_reset();
     port().held = false;
     kernel::wake();
     // FALSE says that the bus could not be reset, as that of a device that is gone or does not answer.
     if !good && !port().ladder.lenient {
         crate::not_ok!("reset-bus", "HwStorResetBus returned FALSE");
     }
+}
+
+/// A bus was reset: the adapter is paused for BusResetHoldTime microseconds, unless the miniport set that to 0
+/// (ns-storport-_port_configuration_information.md; nf-storport-storportnotification.md, ResetDetected).
+pub fn hold_after_reset() {
+    let mut port = port();
+    let milliseconds = u64::from(port.config.bus_reset_hold_time).div_ceil(1000);
+    port.hold_until = port.hold_until.max(clock::ticks() + milliseconds);
 }
 
 /// Completes outstanding requests for the miniport (StorPortCompleteRequest).
@@ -279,8 +288,10 @@ pub fn shut_down() {
     if !queue::wait(10_000, || port().active.is_empty() && port().waiting.is_empty()) {
         crate::stop!("the stand itself failed: {} request(s) are left at the end", port().active.len());
     }
+    // What Storport starts with is soon over.
+    let held = !queue::wait(u64::from(start::RESET_HOLD_TIME) / 500, || port().hold_until <= clock::ticks());
     let now = clock::ticks();
-    if port().paused_until > now || port().units.values().any(|unit| unit.paused_until > now) {
+    if held || port().paused_until > now || port().units.values().any(|unit| unit.paused_until > now) {
         crate::not_ok!("pause-left", "the adapter or a unit is still paused at the end");
     }
     remove();

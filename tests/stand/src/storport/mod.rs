@@ -122,6 +122,8 @@ pub struct Port {
     pub disks: Vec<Address>,
     /// Adapter paused until this tick; 0 when it is not.
     pub paused_until: u64,
+    /// Adapter paused after a reset of the bus until this tick.
+    pub hold_until: u64,
     /// Adapter busy until this many requests have completed.
     pub busy: u32,
     /// Requests waiting to be started.

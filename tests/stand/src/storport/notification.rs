@@ -33,7 +33,10 @@ pub fn notification(a: Arguments) -> u64 {
         0 => request_complete(a),
         // NextRequest, NextLuRequest: nothing to do, Storport does not wait for them.
         1 | 2 => {}
-        3 => crate::driver_log!(NAME, "ResetDetected"),
+        3 => {
+            crate::driver_log!(NAME, "ResetDetected");
+            super::control::hold_after_reset();
+        }
         6 => request_timer(a),
         7 => {
             port().rescan = true;

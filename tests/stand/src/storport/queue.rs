@@ -148,7 +148,7 @@ fn next(port: &mut Port) -> Option<Box<Request>> {
         return None;
     }
     let full = port.limit != 0 && port.active.len() >= port.limit;
-    let held = port.held || full || port.paused_until > now || port.busy > 0;
+    let held = port.held || full || port.paused_until.max(port.hold_until) > now || port.busy > 0;
     let index = port.waiting.iter().position(|request| {
         let free = port.units.get(&request.address).is_none_or(|unit| {
             unit.outstanding < unit.depth.max(1) && unit.paused_until <= now && unit.busy == 0

@@ -23,6 +23,9 @@ const STATUS_INVALID_PARAMETER: u64 = 0xC000_000D;
 const MAXIMUM_TARGETS: u8 = 128;
 const MAXIMUM_LUNS: u8 = 255;
 
+/// What BusResetHoldTime starts with, in microseconds: Storport's own value is not documented.
+pub const RESET_HOLD_TIME: u32 = 500_000;
+
 /// StorPortInitialize(Argument1, Argument2, HwInitializationData, HwContext): nf-storport-storportinitialize.md.
 pub fn initialize(a: Arguments) -> u64 {
     const NAME: &str = "StorPortInitialize";
@@ -152,6 +155,7 @@ pub(super) fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfi
         max_number_of_io: 1000,
         max_ios_per_lun: 255,
         initial_lun_queue_depth: 20,
+        bus_reset_hold_time: RESET_HOLD_TIME,
         feature_support: hw.feature_support,
         ..PortConfiguration::default()
     }
