@@ -23,4 +23,5 @@ pub mod scsi;
 pub mod spc;
 pub mod split;
 pub mod stamp;
+pub mod watchdog;
 pub mod wdk;

@@ -249,6 +249,11 @@ pub const RULES: &[Rule] = &[
         "interrupt routines and DPCs are short, counted in instructions",
         "guidelines-for-writing-dpc-routines.md",
     ),
+    rule(
+        "dpc-watchdog",
+        "waits at DISPATCH_LEVEL and above end before Windows' watchdog does",
+        "bug-check-0x133-dpc-watchdog-violation.md",
+    ),
     rule("stall-too-long", "a stall is shorter than a millisecond", "nf-storport-storportstallexecution.md"),
     rule("interrupt-storm", "an interrupt of the device is claimed", "nc-storport-hw_interrupt.md"),
     rule("time-limit", "a run comes to its end", ""),

@@ -113,10 +113,11 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(65, "answers BUSY and says that nothing was moved", "busy-length"),
     misdeed(66, "completes with the status that is StorPort's own", "srb-internal-error"),
     misdeed(67, "logs something that does not say what it is", "log-event-details"),
-    misdeed(74, "holds the bus for an hour after a reset", "pause-left"),
     with(70, "believes its extension when it starts again", "access-outside-allocation", &["suite=power"]),
     misdeed(71, "has no place for the status of a state change", "foreign-result"),
     misdeed(72, "has a status written to its constants", "foreign-result"),
+    misdeed(74, "holds the bus for an hour after a reset", "pause-left"),
+    misdeed(75, "waits ten seconds under a lock, little by little", "dpc-watchdog"),
     dma(80, "has the device write to memory that is not for devices"),
     dma(81, "has the device read what it is to write"),
     dma(82, "has the device read the data of a completed request"),
@@ -162,8 +163,9 @@ fn missing_in(report: &[String], rule: &str) -> Vec<&'static str> {
     }
     // The first thing the driver ever does.
     let led = ["call HwStorFindAdapter", "call DriverEntry", "start request"];
-    // A storm leaves nothing else among the last events.
-    if rule != "interrupt-storm" && !events.clone().any(|line| led.iter().any(|call| line.contains(call))) {
+    // A storm leaves nothing else among the last events, nor do ten seconds of stalls.
+    let alone = matches!(rule, "interrupt-storm" | "dpc-watchdog");
+    if !alone && !events.clone().any(|line| led.iter().any(|call| line.contains(call))) {
         missing.push("what led to it");
     }
     missing

@@ -205,6 +205,8 @@ misdeeds! {
     ConstantStatus = 72 at StartIo,
     /// Says that the bus was reset, which holds it for more than an hour.
     LongResetHold = 74 at LastRequest,
+    /// Waits for eleven seconds under StorPort's lock, a little at a time.
+    StallsLittleByLittle = 75 at StartIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -310,6 +312,11 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
             }
             Misdeed::Recurses => {
                 recurse(core::hint::black_box(1_000_000));
+            }
+            Misdeed::StallsLittleByLittle => {
+                for _ in 0..12_000 {
+                    StorPortStallExecution(900);
+                }
             }
             Misdeed::LongResetHold => {
                 StorPortNotification(_SCSI_NOTIFICATION_TYPE::ResetDetected, extension);

@@ -201,7 +201,7 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     if depth == percpu::CALLS {
         crate::stop!("the stand itself failed: {name} is the {depth}th nested call into the driver");
     }
-    cpu.calls[depth] = Call { name, started: clock::ticks(), instructions: 0 };
+    cpu.calls[depth] = Call { name, started: clock::ticks(), instructions: 0, waited: 0 };
     trace::called(name);
     cpu.depth = depth + 1;
     crate::report::call(name, &words);
@@ -228,6 +228,31 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
         crate::not_ok!("irql-changed", "{name} was called at IRQL {level} and returned at {after}");
     }
     result
+}
+
+/// The driver waits for so long, and every call into it that is under way on this processor with it.
+pub fn waits(microseconds: u64) {
+    let cpu = percpu::current();
+    if irql::current() < irql::DISPATCH {
+        return;
+    }
+    let (depth, before) = (cpu.depth, cpu.watchdog);
+    let mut violation = None;
+    for call in cpu.calls[..depth].iter_mut().rev() {
+        // All of them wait the same time, which counts once for the processor.
+        cpu.watchdog = before;
+        let found = cpu.watchdog.wait(&mut call.waited, microseconds);
+        call.started = clock::ticks();
+        violation = violation.or(found.map(|kind| (kind, call.name, call.waited)));
+    }
+    if let Some((kind, name, waited)) = violation {
+        crate::not_ok!(
+            "dpc-watchdog",
+            "{name} has waited {} ms at IRQL {}: {kind:?}",
+            waited / 1000,
+            irql::current()
+        );
+    }
 }
 
 /// The callback the driver is in, for messages.

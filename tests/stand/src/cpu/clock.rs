@@ -9,7 +9,7 @@ use super::{apic, smp, tsc};
 static TICKS: AtomicU64 = AtomicU64::new(0);
 /// Longest run of the whole program in milliseconds.
 static RUN_LIMIT: AtomicU64 = AtomicU64::new(50_000);
-/// Longest call into the driver in milliseconds. StorPortStallExecution counts too.
+/// Longest call into the driver in milliseconds. After a wait at DISPATCH_LEVEL it begins anew: those are the DPC watchdog's.
 const CALL_LIMIT: u64 = 10_000;
 
 /// Milliseconds since the clock was started.

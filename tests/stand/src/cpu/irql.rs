@@ -3,6 +3,8 @@
 
 use core::arch::asm;
 
+use super::percpu;
+
 /// PASSIVE_LEVEL.
 pub const PASSIVE: u8 = 0;
 /// DISPATCH_LEVEL.
@@ -18,6 +20,9 @@ pub fn current() -> u8 {
 
 /// Sets the IRQL. Lowering it lets pending interrupts in at once.
 pub fn set(level: u8) {
+    if level < DISPATCH && percpu::started() {
+        percpu::current().watchdog.rest();
+    }
     // SAFETY: any value from 0 to 15 is a task priority; memory accesses must not move across it.
     unsafe { asm!("mov cr8, {}", in(reg) u64::from(level), options(nostack, preserves_flags)) };
 }

@@ -1,6 +1,8 @@
 //! What each processor has of its own. GS points to it, as it does to the KPCR on Windows, and the fields that inline
 //! functions of drivers read (processor number) are where they expect them.
 
+use stand::watchdog::Watchdog;
+
 use super::{irql, read_msr, write_msr};
 use crate::memory;
 
@@ -36,10 +38,12 @@ pub enum Stack {
 pub struct Call {
     /// Callback name.
     pub name: &'static str,
-    /// Tick at entry.
+    /// Tick at entry, or of the last wait that the DPC watchdog counted.
     pub started: u64,
     /// Instructions of the driver so far, when they are counted.
     pub instructions: u64,
+    /// Microseconds that it has waited at DISPATCH_LEVEL or above.
+    pub waited: u64,
 }
 
 /// A driver-visible lock that is held: its number and, for message locks, the message.
@@ -84,9 +88,11 @@ pub struct PerCpu {
     pub in_isr: bool,
     /// In a DPC.
     pub in_dpc: bool,
+    /// Waits at DISPATCH_LEVEL or above.
+    pub watchdog: Watchdog,
 }
 
-const NO_CALL: Call = Call { name: "", started: 0, instructions: 0 };
+const NO_CALL: Call = Call { name: "", started: 0, instructions: 0, waited: 0 };
 
 impl PerCpu {
     const fn new() -> Self {
@@ -106,6 +112,7 @@ impl PerCpu {
             locks: 0,
             in_isr: false,
             in_dpc: false,
+            watchdog: Watchdog::NEW,
         }
     }
 

@@ -47,6 +47,7 @@ pub const TABLE: &[(&str, Export)] = &[
                 call::current_name()
             );
         }
+        call::waits(time);
         clock::stall(time);
         0
     }),
