@@ -465,8 +465,8 @@ fn resets(disk: &Unit, units: &[Unit], options: &Options) {
                 }
             }
         }
-        // No request may meet more resets than the class driver forgives: each ends one try.
-        if (round + 1) % u32::from(RETRIES) == 0 {
+        // No request may meet more resets than the class driver forgives: each ends one try, and its unit attention another.
+        if (round + 1) % u32::from(RETRIES / 2) == 0 {
             load.finish();
         }
     }
