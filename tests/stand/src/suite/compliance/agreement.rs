@@ -7,6 +7,8 @@ use stand::scsi;
 use stand::spc;
 
 use super::Target;
+use crate::memory::PAGE;
+use crate::storport::port;
 
 fn agree(same: bool, text: String) -> Result<String, String> {
     if same { Ok(text) } else { Err(text) }
@@ -80,6 +82,14 @@ fn modes(target: &Target<'_>) {
     }
 }
 
+/// The longest transfer that a class driver makes of the adapter's limits: whole pages, one less than NumberOfPhysicalBreaks,
+/// because the buffer may start inside one (classpnp's InitializeTransferPackets).
+fn longest_transfer() -> u64 {
+    let config = port().config;
+    let pages = u64::from(config.number_of_physical_breaks).saturating_sub(1);
+    u64::from(config.maximum_transfer_length).min(pages * PAGE)
+}
+
 /// The Block Limits and Logical Block Provisioning pages against READ CAPACITY (16), as the HLK compares them too.
 fn limits(target: &Target<'_>) {
     let body = |code: u8| target.pages.get(&code).and_then(|page| page.get(4..));
@@ -93,6 +103,10 @@ fn limits(target: &Target<'_>) {
             let whole = limits.granularity == 0 || u32::from(limits.granularity).is_multiple_of(physical);
             let text = format!("granularity {}, {physical} block(s) per physical block", limits.granularity);
             target.check("agree-block-limits", agree(whole, text));
+            let told = u64::from(limits.maximum) * u64::from(capacity.block);
+            let taken = longest_transfer();
+            let text = format!("MAXIMUM TRANSFER LENGTH {told} bytes, of the adapter's {taken}");
+            target.check("agree-transfer-length", agree(told == taken, text));
             let unmap = provisioning.is_some_and(|p| p.unmap);
             let text = format!("MAXIMUM UNMAP LBA COUNT {}, LBPU {unmap}", limits.unmap);
             target.check("agree-unmap-limits", agree(unmap == (limits.unmap != 0), text));

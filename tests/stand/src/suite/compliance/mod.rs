@@ -55,6 +55,7 @@ const DEVIATIONS: &[(&[u8], &str, &str)] = &[
     ),
     (&[CDROM], "vpd-unlisted-refused", "it answers pages b1 and b2 of CD-ROMs, which it does not list"),
     (&[CDROM], "agree-provisioning", "LBPME is set for CD-ROMs, which have no page b2"),
+    (&[DISK, CDROM], "agree-transfer-length", "the target does not know the adapter's limits"),
     (&[DISK, CDROM], "report-luns-select-1", "SELECT REPORT 1 lists the same LUNs as 0"),
     (
         &[DISK, CDROM],
