@@ -276,6 +276,6 @@ pub struct Configuration {
     pub alignment_mask: u32,
     /// The adapter has a volatile cache: StorPort sends SRB_FUNCTION_FLUSH and SRB_FUNCTION_SHUTDOWN.
     pub caches_data: bool,
-    /// The driver looks at the data of reads and writes too ([`Srb::data`](crate::Srb::data)); that costs a mapping for each.
+    /// The driver looks at the data of reads and writes too ([`Srb::data`]); that costs a mapping for each.
     pub maps_all: bool,
 }
