@@ -329,6 +329,29 @@ fn viostor_brings_every_request_back_exactly_once() {
 }
 
 #[test]
+fn viostor_brings_every_request_back_exactly_once_when_it_copies() {
+    let mut random = Random::for_run("viostor, copying", 0x0c09_1e5d);
+    let limits: [fn(&mut Disk); 2] =
+        [|disk| disk.seg_max = None, |disk| (disk.seg_max, disk.size_max) = (Some(2), Some(700))];
+    // With one queue and with several, split and packed, with tables and without.
+    let some = with_queues().step_by(3);
+    for ((options, queues), limit) in some.zip(limits.into_iter().cycle()) {
+        let mut disk = Disk::new(BLOCKS).with_queues(queues);
+        limit(&mut disk);
+        let bench = DiskBench::running_on(PROCESSORS, disk, options);
+        assert!(bench.configuration.maps_all, "{options:?}");
+        let mut load = Load::new(&bench, Random::new(random.next()));
+
+        load.run(|bench, choice| {
+            let status = if choice % 2 == 0 { None } else { Some(Status::IOERR) };
+            bench.device.model(|disk| disk.set_bad_sector(choice / 2 % BLOCKS, status));
+        });
+
+        load.check_medium(&bench.sectors(0, BLOCKS));
+    }
+}
+
+#[test]
 fn vioscsi_brings_every_request_back_exactly_once() {
     let mut random = Random::for_run("vioscsi", 0x005c_51de);
     for (options, queues) in with_queues() {
