@@ -1,5 +1,6 @@
 //! StorPortExtendedFunction: the second variadic function. Each function's page is nf-storport-storport….md.
 
+use stand::wdk::calls;
 use stand::wdk::codes::*;
 use stand::wdk::config::{MessageInterruptInformation, PerfConfiguration, StartIoParameters};
 use stand::wdk::names;
@@ -30,38 +31,43 @@ pub fn extended_function(a: Arguments) -> u64 {
     super::exports::adapter(names::extended_function(code), a.get(1));
     let status = match code {
         0 => allocate_pool(a),
-        1 => free_pool(a),
+        1 => free_pool(a, argument!(a, "FreePool", "BufferPointer")),
         11 => {
-            let old = lock::acquire(MESSAGE_LOCK, a.get(2) & 0xFFFF_FFFF);
-            driver::write(NAME, a.get(3), u32::from(old));
+            let old = lock::acquire(MESSAGE_LOCK, argument!(a, "AcquireMSISpinLock", "MessageId"));
+            driver::write(NAME, argument!(a, "AcquireMSISpinLock", "OldIrql"), u32::from(old));
             STOR_STATUS_SUCCESS
         }
         12 => {
-            lock::release(MESSAGE_LOCK, a.get(2) & 0xFFFF_FFFF, a.get(3) as u8);
+            let old = argument!(a, "ReleaseMSISpinLock", "OldIrql") as u8;
+            lock::release(MESSAGE_LOCK, argument!(a, "ReleaseMSISpinLock", "MessageId"), old);
             STOR_STATUS_SUCCESS
         }
         13 => message_information(a),
         14 => perf_options(a),
         15 => start_io_parameters(a),
         16 => log_event(a),
-        17 => put(a.get(2), processor::number(percpu::number())),
-        18 => put(a.get(2), processor::groups() as u16),
-        19 => match processor::mask(a.get(2) as u16) {
+        17 => {
+            put(argument!(a, "GetCurrentProcessorNumber", "ProcNumber"), processor::number(percpu::number()))
+        }
+        18 => put(argument!(a, "GetActiveGroupCount", "NumberGroups"), processor::groups() as u16),
+        19 => match processor::mask(argument!(a, "GetGroupAffinity", "GroupNumber") as u16) {
             0 => STOR_STATUS_INVALID_PARAMETER,
-            mask => put(a.get(3), mask),
+            mask => put(argument!(a, "GetGroupAffinity", "GroupAffinityMask"), mask),
         },
-        20 => put(a.get(2), 1u32),
-        21 => match a.get(2) as u32 {
-            0 => put(a.get(3), [processor::mask(0), 0]),
+        20 => put(argument!(a, "GetActiveNodeCount", "NumberNodes"), 1u32),
+        21 => match argument!(a, "GetNodeAffinity", "NodeNumber") {
+            0 => put(argument!(a, "GetNodeAffinity", "NodeAffinityMask"), [processor::mask(0), 0]),
             _ => STOR_STATUS_INVALID_PARAMETER,
         },
-        22 => put(a.get(2), 0u32),
+        22 => put(argument!(a, "GetHighestNodeNumber", "HighestNode"), 0u32),
         24 => {
-            let address = pool::contiguous("StorPortAllocateContiguousMemorySpecifyCacheNode", a.get(2));
-            driver::write(NAME, a.get(8), address);
+            let bytes = argument!(a, "AllocateContiguousMemorySpecifyCacheNode", "NumberOfBytes");
+            let address = pool::contiguous("StorPortAllocateContiguousMemorySpecifyCacheNode", bytes);
+            let place = argument!(a, "AllocateContiguousMemorySpecifyCacheNode", "BufferPointer");
+            driver::write(NAME, place, address);
             if address == 0 { STOR_STATUS_INSUFFICIENT_RESOURCES } else { STOR_STATUS_SUCCESS }
         }
-        25 => free_pool(a),
+        25 => free_pool(a, argument!(a, "FreeContiguousMemorySpecifyCache", "BaseAddress")),
         28 => STOR_STATUS_NOT_IMPLEMENTED,
         29 | 32 => make_object(a, if code == 29 { "worker" } else { "timer" }),
         30 => queue_work(a),
@@ -69,27 +75,36 @@ pub fn extended_function(a: Arguments) -> u64 {
         33 => request_timer(a),
         // Singly linked lists: the header is 16 bytes, depth in the first word, first entry in the second.
         35 => {
-            driver::write(NAME, a.get(2), [0u64; 2]);
+            driver::write(NAME, argument!(a, "InitializeSListHead", "SListHead"), [0u64; 2]);
             STOR_STATUS_SUCCESS
         }
         36..=39 => list(code, a),
         40 => STOR_STATUS_INVALID_DEVICE_REQUEST,
-        41 => put(a.get(3), 0u32),
+        // Its Port member is what is written (nf-storport-storportgetsystemportnumber.md).
+        41 => {
+            let address = argument!(a, "GetSystemPortNumber", "Address");
+            put(address + core::mem::offset_of!(Btl8, port) as u64, 0u16)
+        }
         46 => unit_attributes(a),
         47 => {
-            driver::write_optional(NAME, a.get(2), 10_000_000u64);
-            put(a.get(3), clock::microseconds() * 10)
+            let frequency = argument!(a, "QueryPerformanceCounter", "PerformanceFrequency");
+            driver::write_optional(NAME, frequency, 10_000_000u64);
+            put(argument!(a, "QueryPerformanceCounter", "PerformanceCounter"), clock::microseconds() * 10)
         }
-        55 => STOR_STATUS_SUCCESS,
-        56 => match processor::index(driver::read(NAME, a.get(2))) {
-            Some(index) => put(a.get(3), index),
+        // nf-storport-storportisdeviceoperationallowed.md
+        55 => put(argument!(a, "DeviceOperationAllowed", "AllowedFlag"), 1u32),
+        56 => match processor::index(driver::read(
+            NAME,
+            argument!(a, "GetProcessorIndexFromNumber", "ProcessorNumber"),
+        )) {
+            Some(index) => put(argument!(a, "GetProcessorIndexFromNumber", "ProcessorIndex"), index),
             None => STOR_STATUS_INVALID_PARAMETER,
         },
         58..=60 => etw(code, a),
-        61 => put(a.get(2), 0u8),
+        61 => put(argument!(a, "CurrentOsInstallationUpgrade", "Upgraded"), 0u8),
         64 => STOR_STATUS_SUCCESS,
         79 => STOR_STATUS_SUCCESS,
-        75 => put(a.get(2), 0u64),
+        75 => put(argument!(a, "InitializeSpinlock", "Lock"), 0u64),
         80 => STOR_STATUS_SUCCESS,
         // Power framework, RPMB, crypto, host memory buffer, ACPI, passthrough of MDLs: not on this machine.
         2..=10 | 23 | 26 | 27 | 42..=45 | 48..=54 | 57 | 62 | 63 | 65..=74 | 76..=78 => {
@@ -118,22 +133,25 @@ fn put<T: Copy>(address: u64, value: T) -> u32 {
 
 /// AllocatePool(NumberOfBytes, Tag, BufferPointer): non-paged, at DISPATCH_LEVEL at most.
 fn allocate_pool(a: Arguments) -> u32 {
-    let address = pool::allocate("StorPortAllocatePool", a.get(2), a.get(3), false, false);
-    driver::write(NAME, a.get(4), address);
+    let bytes = argument!(a, "AllocatePool", "NumberOfBytes");
+    let tag = argument!(a, "AllocatePool", "Tag");
+    let address = pool::allocate("StorPortAllocatePool", bytes, tag, false, false);
+    driver::write(NAME, argument!(a, "AllocatePool", "BufferPointer"), address);
     if address == 0 { STOR_STATUS_INSUFFICIENT_RESOURCES } else { STOR_STATUS_SUCCESS }
 }
 
-fn free_pool(a: Arguments) -> u32 {
-    if pool::release(a.get(2)) {
+fn free_pool(a: Arguments, block: u64) -> u32 {
+    if pool::release(block) {
         STOR_STATUS_SUCCESS
     } else {
-        crate::broken!("bad-free", "{:#x} is no block of pool, in {}", a.get(2), kernel::whereabouts(a))
+        crate::broken!("bad-free", "{block:#x} is no block of pool, in {}", kernel::whereabouts(a))
     }
 }
 
 /// GetMessageInterruptInformation(MessageId, InterruptInfo): nf-storport-storportgetmsiinfo.md.
 fn message_information(a: Arguments) -> u32 {
-    let id = a.get(2) & 0xFFFF_FFFF;
+    let id = argument!(a, "GetMessageInterruptInformation", "MessageId");
+    let place = argument!(a, "GetMessageInterruptInformation", "InterruptInfo");
     let (messages, has) = {
         let port = port();
         (u64::from(port.messages), port.table.is_some())
@@ -141,7 +159,7 @@ fn message_information(a: Arguments) -> u32 {
     if !has {
         return STOR_STATUS_INVALID_DEVICE_REQUEST;
     }
-    if a.get(3) == 0 || id >= messages {
+    if place == 0 || id >= messages {
         return STOR_STATUS_INVALID_PARAMETER;
     }
     let (address, data, vector) = interrupt::message(id as u16);
@@ -154,13 +172,14 @@ fn message_information(a: Arguments) -> u32 {
         interrupt_mode: LATCHED,
         reserved: 0,
     };
-    put(a.get(3), information)
+    put(place, information)
 }
 
 /// InitializePerformanceOptimizations(Query, PerfConfigData): only in HwStorInitialize and passive initialisation;
 /// unknown flags fail (nf-storport-storportinitializeperfopts.md).
 fn perf_options(a: Arguments) -> u32 {
-    let (query, address) = (a.get(2) & 0xFF != 0, a.get(3));
+    let query = argument!(a, "InitializePerformanceOptimizations", "Query") & 0xFF != 0;
+    let address = argument!(a, "InitializePerformanceOptimizations", "PerfConfigData");
     if address == 0 {
         return STOR_STATUS_INVALID_PARAMETER;
     }
@@ -223,7 +242,8 @@ fn perf_options(a: Arguments) -> u32 {
 
 /// GetStartIoPerformanceParameters(Srb, StartIoPerfParams).
 fn start_io_parameters(a: Arguments) -> u32 {
-    let (srb, address) = (a.get(2), a.get(3));
+    let srb = argument!(a, "GetStartIoPerformanceParameters", "Srb");
+    let address = argument!(a, "GetStartIoPerformanceParameters", "StartIoPerfParams");
     if srb == 0 || address == 0 {
         return STOR_STATUS_INVALID_PARAMETER;
     }
@@ -263,7 +283,8 @@ fn log_event(a: Arguments) -> u32 {
     const SIZE: u32 = 72;
     const MOST_DATA: u32 = 150;
     kernel::at_most(EVENT, irql::DISPATCH);
-    let details: [u32; 11] = driver::read(EVENT, a.get(2));
+    let place = argument!(a, "LogSystemEvent", "LogDetails");
+    let details: [u32; 11] = driver::read(EVENT, place);
     let [revision, size, flags, association] = [0, 1, 2, 3].map(|field| details[field]);
     if revision & !0xFF != REVISION || size != SIZE || flags != 0 || association > 2 {
         crate::not_ok!(
@@ -276,8 +297,8 @@ fn log_event(a: Arguments) -> u32 {
         crate::not_ok!("log-event-details", "{} bytes of data", details[10]);
     }
     let mut text = alloc::string::String::new();
-    let count = driver::read::<u32>(EVENT, a.get(2) + 56).min(16);
-    let list = driver::read::<u64>(EVENT, a.get(2) + 64);
+    let count = driver::read::<u32>(EVENT, place + 56).min(16);
+    let list = driver::read::<u64>(EVENT, place + 64);
     for index in 0..u64::from(if list == 0 { 0 } else { count }) {
         let string = driver::read::<u64>(EVENT, list + 8 * index);
         if string != 0 {
@@ -304,20 +325,25 @@ fn etw(code: u64, a: Arguments) -> u32 {
     const LONGEST: (usize, usize) = (32, 16);
     kernel::at_most(EVENT, irql::DISPATCH);
     let pairs = 1u64 << (code - 57);
-    if a.get(4) == 0 {
+    // The same in all three, before the pairs.
+    let id = argument!(a, "MiniportEtwEvent2", "EventId");
+    let level = argument!(a, "MiniportEtwEvent2", "EventLevel");
+    let description = argument!(a, "MiniportEtwEvent2", "EventDescription");
+    const FIRST: usize = calls::place("MiniportEtwEvent2", "Parameter1Name").index;
+    if description == 0 {
         return STOR_STATUS_INVALID_PARAMETER;
     }
-    let mut text = driver::wide_text(EVENT, a.get(4), 64);
+    let mut text = driver::wide_text(EVENT, description, 64);
     let mut too_long = text.chars().count() > LONGEST.0;
     for pair in 0..pairs as usize {
-        let name = a.get(9 + 2 * pair);
+        let name = a.get(FIRST + 2 * pair);
         if name != 0 {
             let label = driver::wide_text(EVENT, name, 64);
             too_long |= label.chars().count() > LONGEST.1;
-            text = alloc::format!("{text} {label}={:#x}", a.get(10 + 2 * pair));
+            text = alloc::format!("{text} {label}={:#x}", a.get(FIRST + 1 + 2 * pair));
         }
     }
-    crate::driver_log!(EVENT, "{} (level {}): {text}", a.get(3) & 0xFFFF_FFFF, a.get(6) & 0xFFFF_FFFF);
+    crate::driver_log!(EVENT, "{id} (level {level}): {text}");
     // nf-storport-storportetwevent2.md: the event is not written then.
     if too_long {
         crate::not_ok!("etw-too-long", "{EVENT}: a text is longer than 32, or a name than 16 characters");
@@ -331,12 +357,13 @@ fn etw(code: u64, a: Arguments) -> u32 {
 fn unit_attributes(a: Arguments) -> u32 {
     const UNIT: &str = "StorPortSetUnitAttributes";
     const KNOWN: u32 = 0b1111;
-    let attributes = a.get(3) as u32;
-    if a.get(2) == 0 || attributes & !KNOWN != 0 {
-        crate::not_ok!("unit-attributes", "{UNIT} with address {:#x}, attributes {attributes:#x}", a.get(2));
+    let place = argument!(a, "SetUnitAttributes", "Address");
+    let attributes = argument!(a, "SetUnitAttributes", "Attributes") as u32;
+    if place == 0 || attributes & !KNOWN != 0 {
+        crate::not_ok!("unit-attributes", "{UNIT} with address {:#x}, attributes {attributes:#x}", place);
         return STOR_STATUS_INVALID_PARAMETER;
     }
-    let address: Btl8 = driver::read(UNIT, a.get(2));
+    let address: Btl8 = driver::read(UNIT, place);
     if address.kind != STOR_ADDRESS_TYPE_BTL8 || address.address_length != 4 {
         crate::not_ok!("unit-attributes", "{UNIT} with an address of type {}", address.kind);
         return STOR_STATUS_INVALID_PARAMETER;
@@ -367,7 +394,10 @@ fn free_object(a: Arguments) -> u32 {
 /// RequestTimer(TimerHandle, TimerCallback, CallbackContext, TimerValue, TolerableDelay): at DISPATCH_LEVEL at most in
 /// callbacks; a value of 0 cancels (nf-storport-storportrequesttimer.md).
 fn request_timer(a: Arguments) -> u32 {
-    let (handle, routine, context, time) = (a.get(2), a.get(3), a.get(4), a.get(5));
+    let handle = argument!(a, "RequestTimer", "TimerHandle");
+    let routine = argument!(a, "RequestTimer", "TimerCallback");
+    let context = argument!(a, "RequestTimer", "CallbackContext");
+    let time = argument!(a, "RequestTimer", "TimerValue");
     if port().objects.get(&handle) != Some(&"timer") {
         return STOR_STATUS_INVALID_PARAMETER;
     }
@@ -383,11 +413,14 @@ fn request_timer(a: Arguments) -> u32 {
 /// QueueWorkItem(WorkItemCallback, Worker, Context): the callback runs at PASSIVE_LEVEL.
 fn queue_work(a: Arguments) -> u32 {
     kernel::at_most("StorPortQueueWorkItem", irql::DISPATCH);
+    let worker = argument!(a, "QueueWorkItem", "Worker");
     let mut port = port();
-    if port.objects.get(&a.get(3)) != Some(&"worker") {
+    if port.objects.get(&worker) != Some(&"worker") {
         return STOR_STATUS_INVALID_PARAMETER;
     }
-    port.work.push_back((a.get(2), a.get(4), a.get(3)));
+    let routine = argument!(a, "QueueWorkItem", "WorkItemCallback");
+    let context = argument!(a, "QueueWorkItem", "Context");
+    port.work.push_back((routine, context, worker));
     drop(port);
     kernel::wake();
     STOR_STATUS_SUCCESS

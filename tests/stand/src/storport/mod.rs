@@ -4,6 +4,14 @@
 //! BuildIo and StartIo to their completion, `interrupt`, `lock` and `control` are the rest of what Storport does; `exports`,
 //! `notification`, `extended` and `registers` are the functions a miniport imports.
 
+/// The argument of this name in the header's call with this code.
+macro_rules! argument {
+    ($a:expr, $code:literal, $name:literal) => {{
+        const PLACE: stand::wdk::calls::Place = stand::wdk::calls::place($code, $name);
+        PLACE.value($a.get(PLACE.index))
+    }};
+}
+
 pub mod control;
 pub mod dump;
 pub mod exports;

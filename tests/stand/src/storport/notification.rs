@@ -1,7 +1,6 @@
 //! StorPortNotification: one variadic function, many meanings. nf-storport-storportnotification.md, and for those that
 //! the header wraps in functions of their own, the page of that function.
 
-use stand::wdk::calls;
 use stand::wdk::codes::*;
 use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
@@ -68,14 +67,6 @@ pub fn notification(a: Arguments) -> u64 {
         ),
     }
     0
-}
-
-/// The argument of this name in the header's call with this code.
-macro_rules! argument {
-    ($a:expr, $code:literal, $name:literal) => {{
-        const PLACE: calls::Place = calls::place($code, $name);
-        PLACE.value($a.get(PLACE.index))
-    }};
 }
 
 /// Where the header's function has Storport write its result: a variable of its own.

@@ -36,7 +36,6 @@
 #define SRB_FUNCTION_DUMP_POINTERS 0x26
 #define SRB_FUNCTION_FREE_DUMP_POINTERS 0x27
 #define SRB_FUNCTION_STORAGE_REQUEST_BLOCK 0x28
-#define SRB_FUNCTION_CRYPTO_OPERATION 0x29
 
 /* SrbStatus: a status in the low six bits, and two flags. */
 #define SRB_STATUS_PENDING 0x0
