@@ -154,8 +154,9 @@ fn tell(
 #[inline(never)]
 fn decide_other(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
     let command = scsi::Command::decode(srb.cdb())?;
-    // The buffer of a request that sends data is its sender's to read: it may be locked for nothing else.
-    if emulate::returns_data(command) && srb.data_length() != 0 && srb.direction() != DataDirection::In {
+    // The buffer of a request that sends data is its sender's to read: it may be locked for nothing else. Who sets neither
+    // flag has said nothing of the kind.
+    if emulate::returns_data(command) && srb.data_length() != 0 && srb.direction() == DataDirection::Out {
         return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
     }
     if let Some(told) = tell(live, srb, command)? {

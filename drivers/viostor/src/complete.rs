@@ -11,7 +11,7 @@ use virtio::spec::blk::Status;
 
 use crate::build_io::{Command, refuse};
 use crate::config::Disk;
-use crate::identity::{self, Location, Serial};
+use crate::identity::{self, Location, Serial, Told};
 use crate::lifetime;
 use crate::limits::RangeLimits;
 use crate::live::Live;
@@ -84,7 +84,7 @@ pub(crate) fn complete(
             Status::OK => Completion::success(0),
             other => refuse(srb, sense(other, Sense::WRITE_ERROR)),
         },
-        Command::Identify(request) => identify(disk.location, scratch, srb, request, status),
+        Command::Identify(request) => identify((disk.location, &live.serial), scratch, srb, request, status),
         Command::Lifetime { allocation_length } => lifetime(scratch, srb, allocation_length, status),
         Command::Verify(range, comparison) => {
             let piece = translate::verified(range, comparison, most);
@@ -187,18 +187,23 @@ fn agrees(
 }
 
 /// A device that answers with an error tells no serial number; the pages are mandatory for a disk, and exist all the same.
-/// One that has not answered at all has not said that it has none, and a disk does not become another one for that.
+/// A disk does not become another one for that: what the device has told before still holds. One that has not answered at
+/// all has not said that it has none.
 fn identify(
-    location: Option<Location>,
+    (location, told): (Option<Location>, &Told),
     scratch: Option<&Region>,
     srb: &mut impl Srb<Request>,
     request: Inquiry,
     status: Status,
 ) -> Completion {
     let serial = match (status, scratch) {
-        (Status::OK, Some(memory)) => Serial::load(memory),
+        (Status::OK, Some(memory)) => {
+            let serial = Serial::load(memory);
+            told.remember(&serial);
+            serial
+        }
         (UNANSWERED, _) => return refuse(srb, Sense::INTERNAL_TARGET_FAILURE),
-        _ => Serial::new([0; identity::BYTES]),
+        _ => told.recall(),
     };
     match identity::answer(&serial, location, request, srb.data()) {
         Ok(transferred) => Completion::success(transferred),

@@ -1,6 +1,6 @@
 //! Who the disk is: its serial number, and the vital product data pages made from it.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use scsi::Sense;
 use scsi::cdb::Inquiry;
@@ -19,12 +19,15 @@ pub(crate) const BYTES: usize = 20;
 pub(crate) struct Serial {
     bytes: [u8; BYTES],
     length: usize,
+    /// As the device wrote it.
+    raw: [u8; BYTES],
 }
 
 impl Serial {
     /// What the device wrote: up to the first NUL, with bytes no page may carry turned into spaces, and without the
     /// spaces around it.
-    pub(crate) fn new(mut bytes: [u8; BYTES]) -> Self {
+    pub(crate) fn new(raw: [u8; BYTES]) -> Self {
+        let mut bytes = raw;
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(BYTES);
         for byte in &mut bytes {
             if !byte.is_ascii_graphic() {
@@ -32,13 +35,19 @@ impl Serial {
             }
         }
         let trimmed = bytes[..end].trim_ascii();
-        let mut serial = Self { bytes: [0; BYTES], length: trimmed.len() };
+        let mut serial = Self { bytes: [0; BYTES], length: trimmed.len(), raw };
         serial.bytes[..trimmed.len()].copy_from_slice(trimmed);
         serial
     }
 
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
+    }
+
+    /// What virtio-win's viostor takes for the number: whatever stands before the first NUL, as it is.
+    fn as_written(&self) -> &[u8] {
+        let end = self.raw.iter().position(|byte| *byte == 0).unwrap_or(BYTES);
+        &self.raw[..end]
     }
 
     /// Reads what the device wrote.
@@ -87,12 +96,50 @@ impl Location {
 /// is, as does who goes by its type (MSFT_Disk's UniqueId takes type 3 before 2 before 1 before 0, msft-disk.md, whatever
 /// the order). So the order is for those who take the first one: for them nothing changes, in neither direction.
 fn name<T>(serial: &Serial, location: Option<Location>, tell: impl FnOnce(&[Designator<'_>]) -> T) -> T {
-    let serial = serial.as_bytes();
+    let (serial, as_written) = (serial.as_bytes(), serial.as_written());
     let t10 = Designator::T10VendorId { vendor: VENDOR, product: &PRODUCT, serial };
     match location {
-        _ if !serial.is_empty() => tell(&[Designator::VendorSpecific(serial), t10]),
+        _ if !serial.is_empty() => tell(&[Designator::VendorSpecific(as_written), t10]),
+        // A number of nothing but spaces is one for them, and for nobody else.
+        Some(place) if !as_written.is_empty() => {
+            tell(&[Designator::VendorSpecific(as_written), Designator::LocallyAssigned(place.naa())])
+        }
         Some(place) => tell(&[Designator::Eui64(place.eui_64()), Designator::LocallyAssigned(place.naa())]),
         None => tell(&[t10]),
+    }
+}
+
+/// The serial number that the device has told, for when it cannot answer: a disk does not become another one because its
+/// back-end is busy. The first answer counts; several may come at once.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    state: AtomicU8,
+    bytes: [AtomicU8; BYTES],
+}
+
+impl Told {
+    const BEING_WRITTEN: u8 = 1;
+    const WRITTEN: u8 = 2;
+
+    pub(crate) fn remember(&self, serial: &Serial) {
+        let first = self.state.compare_exchange(0, Self::BEING_WRITTEN, Ordering::Relaxed, Ordering::Relaxed);
+        if first.is_ok() {
+            for (to, from) in self.bytes.iter().zip(serial.raw) {
+                to.store(from, Ordering::Relaxed);
+            }
+            self.state.store(Self::WRITTEN, Ordering::Release);
+        }
+    }
+
+    /// The number, if the device has told one; empty otherwise.
+    pub(crate) fn recall(&self) -> Serial {
+        let mut bytes = [0; BYTES];
+        if self.state.load(Ordering::Acquire) == Self::WRITTEN {
+            for (to, from) in bytes.iter_mut().zip(&self.bytes) {
+                *to = from.load(Ordering::Relaxed);
+            }
+        }
+        Serial::new(bytes)
     }
 }
 
@@ -139,6 +186,31 @@ mod tests {
     #[test]
     fn bytes_that_are_not_printable_become_spaces() {
         assert_eq!(serial(b"\x01A\xffB ").as_bytes(), b"A B");
+    }
+
+    #[test]
+    fn virtio_wins_name_has_the_bytes_of_the_device_as_they_are() {
+        let place = Some(Location { bus: 0, function: 0x0a });
+        for written in [&b"  WD-123"[..], b"ABC   ", b"A\x01B", b"   "] {
+            let first = name(
+                &serial(written),
+                place,
+                |names| matches!(names, [Designator::VendorSpecific(name), ..] if *name == written),
+            );
+
+            assert!(first, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_number_that_was_told_is_the_one_that_is_remembered() {
+        let told = Told::default();
+        assert_eq!(told.recall(), serial(b""));
+
+        told.remember(&serial(b" A-1"));
+        told.remember(&serial(b"B-2"));
+
+        assert_eq!(told.recall(), serial(b" A-1"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use scsi::Sense;
 use virtio::spec::{Features, blk};
 
 use crate::config::{self, Disk};
+use crate::identity::Told;
 use crate::units::Sectors;
 
 const WRITE_CACHE: u8 = 1;
@@ -24,6 +25,8 @@ pub(crate) struct Live {
     blocks: AtomicU64,
     flags: AtomicU8,
     news: AtomicU8,
+    /// The one thing that never changes, from the first answer on.
+    pub(crate) serial: Told,
 }
 
 impl Live {
@@ -32,6 +35,7 @@ impl Live {
             blocks: AtomicU64::new(disk.blocks),
             flags: AtomicU8::new(flags(disk.write_cache, disk.read_only)),
             news: AtomicU8::new(0),
+            serial: Told::default(),
         }
     }
 

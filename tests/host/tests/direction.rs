@@ -51,10 +51,13 @@ fn a_command_that_returns_data_is_answered_where_the_direction_is_not_said() {
     let bench = bench();
     for cdb in commands() {
         let said = bench.execute(SrbBuilder::execute(&cdb).with_data_in(64));
-        let unsaid = bench.execute(SrbBuilder::execute(&cdb).with_data_in(64).with_unspecified_direction());
+        let both = bench.execute(SrbBuilder::execute(&cdb).with_data_in(64).with_unspecified_direction());
+        let neither = bench.execute(SrbBuilder::execute(&cdb).with_data_in(64).with_no_direction());
 
         assert_eq!(said.completion.status, SrbStatus::SUCCESS, "{cdb:02x?}");
-        assert_eq!((unsaid.completion, unsaid.data), (said.completion, said.data), "{cdb:02x?}");
+        for unsaid in [both, neither] {
+            assert_eq!((unsaid.completion, unsaid.data), (said.completion, said.data.clone()), "{cdb:02x?}");
+        }
     }
 }
 

@@ -48,6 +48,19 @@ fn the_pages_with_the_serial_number_are_there_however_the_question_ends() {
 }
 
 #[test]
+fn a_disk_keeps_its_number_when_a_later_question_fails() {
+    for status in [Status::IOERR, Status::UNSUPP, Status(3)] {
+        let bench = with(|_| {});
+        let before = [0x80, 0x83].map(|code| page(&bench, code).data);
+        bench.device.model(|disk| disk.question_status = status);
+
+        let after = [0x80, 0x83].map(|code| page(&bench, code).data);
+
+        assert_eq!(after, before, "{status:?}");
+    }
+}
+
+#[test]
 fn the_page_of_wear_is_there_however_the_question_ends() {
     for status in [Status::IOERR, Status::UNSUPP, Status(3)] {
         let bench = with(|disk| (disk.lifetime, disk.question_status) = (Some([1, 2, 3]), status));

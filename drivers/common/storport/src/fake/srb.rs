@@ -98,6 +98,13 @@ impl SrbBuilder {
         self
     }
 
+    /// With neither flag of a direction, whatever buffer there is.
+    #[must_use]
+    pub fn with_no_direction(mut self) -> Self {
+        self.direction = DataDirection::None;
+        self
+    }
+
     /// With room for this many bytes of sense data.
     #[must_use]
     pub fn with_sense_room(mut self, bytes: usize) -> Self {
