@@ -116,11 +116,13 @@ fn a_change_while_windows_works_on_another_is_told_after_it() {
     assert_eq!(bench.port.take_unit_changes(), 1, "the others are not taken");
 
     bench.port.end_unit_change(&bench.adapter);
+    bench.settle();
 
     assert_eq!(bench.port.take_unit_changes(), 1, "both are told at once");
     assert_sense(&bench.execute(SrbBuilder::execute(&TEST_UNIT_READY)), Sense::CAPACITY_DATA_HAS_CHANGED);
     assert_eq!(blocks(&bench), 512);
     bench.port.end_unit_change(&bench.adapter);
+    bench.settle();
     assert_eq!(bench.port.take_unit_changes(), 0, "nothing is left to tell");
 }
 
@@ -132,6 +134,7 @@ fn a_change_is_told_when_the_earlier_one_ends_while_it_is_refused() {
     bench.port.at_next_refusal(|| bench.port.end_unit_change(&bench.adapter));
 
     grow(bench, 256);
+    bench.port.run_timer(&bench.adapter);
 
     assert_eq!(bench.port.take_unit_changes(), 2);
 }

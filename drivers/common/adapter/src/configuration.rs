@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use storport::port::LogPart;
-use storport::{LogEvent, Port};
+use storport::{DpcKind, LogEvent, Port};
 use virtio::spec::Features;
 use virtio::transport::{Bar, Device};
 
@@ -55,19 +55,25 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// Has Windows look at the unit again, now or when it is done with an earlier change.
     fn tell_unit_change(&self) {
-        if self.port.unit_changed() {
-            return;
+        if !self.port.unit_changed() {
+            self.untold.store(true, Ordering::SeqCst);
+            // The earlier one may have ended before that line; then no callback comes any more that would see it.
+            self.look_later();
         }
-        self.untold.store(true, Ordering::SeqCst);
-        // The earlier one may have ended between the two lines, and with it the last call of `unit_change_processed`. If this
-        // is taken, Windows looks once more than it needs to.
-        _ = self.port.unit_changed();
     }
 
     /// Tells the last change that was not taken; several are one.
     pub(crate) fn tell_what_was_not_taken(&self) {
         if self.untold.swap(false, Ordering::SeqCst) {
             self.tell_unit_change();
+        }
+    }
+
+    /// Windows is done with a change, as good as: its callback runs with the StartIo lock held
+    /// (nc-storport-hw_state_change.md), where StorPort may still count that change as open. So the next one is told by the DPC.
+    pub(crate) fn tell_later_what_was_not_taken(&self) {
+        if self.untold.load(Ordering::SeqCst) {
+            self.port.issue_dpc(DpcKind::Configuration);
         }
     }
 }

@@ -43,10 +43,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             // The DPC is later than the stop: the device may be without power, or its registers without an address.
             State::Stopped => return,
             State::Failed => {
+                self.tell_what_was_not_taken();
                 self.come_back();
                 return;
             }
-            State::Running | State::Faulty => {}
+            State::Running | State::Faulty => self.tell_what_was_not_taken(),
         }
         let status = self.device.status();
         if status.is_removed() {

@@ -148,7 +148,7 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     }
 
     fn unit_change_processed(&self) {
-        self.tell_what_was_not_taken();
+        self.tell_later_what_was_not_taken();
     }
 
     fn poll(&self) {

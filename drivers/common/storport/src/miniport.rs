@@ -52,8 +52,8 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     /// Does the work an interrupt announced (`HwStorDpcRoutine`). IRQL: DISPATCH_LEVEL. Lock: none.
     fn dpc(&self, kind: DpcKind);
 
-    /// Windows has looked at a unit after [`Port::unit_changed`], which takes the next change from now on (`HwStorStateChange`,
-    /// nc-storport-hw_state_change.md). IRQL: DISPATCH_LEVEL. Lock: StartIo.
+    /// Windows has looked at a unit after [`Port::unit_changed`], which takes the next change once this has returned
+    /// (`HwStorStateChange`, nc-storport-hw_state_change.md). IRQL: DISPATCH_LEVEL. Lock: StartIo.
     fn unit_change_processed(&self);
 
     /// Completes what the device has finished, interrupt or not (`HwStorInterrupt` in dump mode, where it is called again and

@@ -53,6 +53,7 @@ struct Record {
     unit_changes: usize,
     slow_unit_changes: bool,
     open_unit_change: bool,
+    in_unit_change_callback: bool,
     at_refusal: Option<Step>,
     dump_mode: bool,
     mapped: Option<Ram>,
@@ -232,11 +233,15 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().slow_unit_changes = true;
     }
 
-    /// Ends the unit change that is being worked on.
+    /// Ends the unit change that is being worked on. The callback comes before the end, under the StartIo lock.
     pub fn end_unit_change<M: Miniport>(&self, miniport: &M) {
-        let open = core::mem::take(&mut self.record().open_unit_change);
-        assert!(open, "no unit change is being worked on");
+        let mut record = self.record();
+        assert!(record.open_unit_change, "no unit change is being worked on");
+        record.in_unit_change_callback = true;
+        drop(record);
         miniport.unit_change_processed();
+        let mut record = self.record();
+        (record.in_unit_change_callback, record.open_unit_change) = (false, false);
     }
 
     /// As [`at_next_completion`](Self::at_next_completion), when a unit change is not taken next.
@@ -321,6 +326,10 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     fn unit_changed(&self) -> bool {
         let mut record = self.record();
         assert!(!record.dump_mode, "nobody looks at a unit in dump mode");
+        assert!(
+            !record.in_unit_change_callback,
+            "StorPort holds the StartIo lock and is not done with the change"
+        );
         if record.open_unit_change {
             let step = record.at_refusal.take();
             drop(record);
