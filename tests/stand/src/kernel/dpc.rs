@@ -75,12 +75,13 @@ pub fn run() {
     loop {
         let item = QUEUES.lock()[percpu::number() as usize].pop_front();
         let Some(item) = item else { break };
-        if item.object == notification::STATE_CHANGE {
-            notification::state_change_ends();
-        } else if item.routine == 0 {
-            queue::completion_dpc();
-        }
+        let is_state_change = item.object == notification::STATE_CHANGE;
         if item.routine == 0 {
+            if is_state_change {
+                notification::state_change_ends();
+            } else {
+                queue::completion_dpc();
+            }
             continue;
         }
         let callback = (item.locks == Locks::Callback).then(lock::acquire_callback);
@@ -91,6 +92,9 @@ pub fn run() {
         }
         if let Some(locks) = callback {
             lock::release_callback(locks);
+        }
+        if is_state_change {
+            notification::state_change_ends();
         }
     }
     smp::wake_self();

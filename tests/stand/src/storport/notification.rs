@@ -131,7 +131,8 @@ pub fn hold_state_changes(hold: bool) {
     }
 }
 
-/// Storport has worked on the state change, and takes another: HwStorStateChange is called next.
+/// Storport has worked on the state change, and takes another. HwStorStateChange has returned: its page does not say that one
+/// could be told from there.
 pub fn state_change_ends() {
     port().state_change = None;
 }
