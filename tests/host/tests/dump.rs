@@ -324,6 +324,27 @@ fn a_device_whose_reset_takes_long_is_polled_and_not_told_again_and_again() {
 }
 
 #[test]
+fn a_device_whose_resets_all_take_longer_than_they_are_waited_for_gets_the_dump() {
+    let (machine, _) = crashed(Options::default(), 1);
+    let bench: DiskBench = machine.find().expect("the driver takes the device over");
+    // The wait when the adapter is found is a longer one.
+    bench.device.set_slow_reset(1100);
+    bench.start().expect("the adapter is there");
+    bench.device.release_all();
+    let content = pattern(5, 4096);
+    let from = bench.filled(&content);
+
+    bench.submit(writing(&write10(8, 8), &[from]));
+    (0..200).for_each(|_| bench.adapter.poll());
+    bench.settle();
+
+    let ended: Vec<_> = bench.port.take_completed().iter().map(|one| one.completion.status).collect();
+    assert_eq!(ended, [SrbStatus::SUCCESS]);
+    assert!(bench.sectors(8, 8) == content);
+    bench.device.assert_no_violations();
+}
+
+#[test]
 fn a_device_that_the_first_copy_kept_from_memory_gets_it_back() {
     let bench = DiskBench::with_disk(Disk::new(SECTORS));
     bench.device.lie(Lie::ResetNeverEnds);

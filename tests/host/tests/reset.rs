@@ -112,6 +112,33 @@ fn requests_wait_for_a_device_whose_reset_takes_seconds_and_end_well_then() {
 }
 
 #[test]
+fn a_device_whose_resets_all_take_longer_than_they_are_waited_for_comes_back_from_each() {
+    for options in [Options::default(), Options { legacy: true, ..Options::default() }] {
+        let bench = DiskBench::running(Disk::new(64), options);
+        bench.device.set_slow_reset(1030);
+        for _ in 0..2 {
+            bench.hold_reads(2);
+            let before = bench.device.resets();
+
+            assert!(bench.adapter.reset_bus());
+            assert_eq!(statuses(&bench), [SrbStatus::BUS_RESET; 2]);
+            bench.device.release_all();
+            let buffer = bench.buffer(512);
+            bench.submit(reading(&read10(0, 1), &[buffer]));
+            wait(&bench, 20);
+            assert_eq!(statuses(&bench), []);
+            wait(&bench, 10);
+            bench.settle();
+
+            assert_eq!(statuses(&bench), [SrbStatus::SUCCESS], "{options:?}");
+            assert_eq!(bench.device.resets(), before + 1);
+            assert_eq!(bench.port.run_timer(&bench.adapter), None, "nothing is left to look at");
+        }
+        assert_works(&bench);
+    }
+}
+
+#[test]
 fn a_device_that_missed_its_reset_is_told_again_after_some_seconds() {
     let bench = with_outstanding(1);
     bench.device.set_slow_reset(1_000_000);

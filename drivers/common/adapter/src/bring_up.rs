@@ -107,8 +107,15 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         })
     }
 
-    /// Resets the device and waits, within bounds, until it says that it is done.
+    /// Resets the device and waits, within bounds, until it says that it is done. An earlier reset that has ended by now is as
+    /// good: a device whose resets all take longer than that would never come back if each was followed by another.
     pub(crate) fn reset_device(&self) -> Result<Acknowledged<'_, P::Bar>, TransportError> {
+        if self.is_reset_under_way()
+            && let Some(device) = self.device.after_reset()
+        {
+            self.reset_under_way.store(false, Ordering::Release);
+            return Ok(device);
+        }
         let reset = self.device.reset(&mut || self.port.stall(RESET_POLL_MICROSECONDS));
         let under_way = matches!(reset, Err(TransportError::ResetTimedOut { .. }));
         self.reset_under_way.store(under_way, Ordering::Release);

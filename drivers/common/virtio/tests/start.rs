@@ -134,6 +134,23 @@ fn a_reset_that_never_ends_is_given_up() {
 }
 
 #[test]
+fn a_reset_that_was_given_up_is_gone_on_from_when_it_has_ended() {
+    let (_ram, device) = power_on(Options::default());
+    let transport = open(&device).expect("the device is whole");
+    ready(&transport).expect("the device accepts its own features").driver_ok();
+    device.set_slow_reset(RESET_POLLS + 2);
+    error(transport.reset(&mut || ()).map(drop));
+    let resets = device.resets();
+
+    assert!(transport.after_reset().is_none());
+    let acknowledged = transport.after_reset().expect("the reset has ended");
+
+    acknowledged.negotiate(Features::all()).map(drop).expect("the device accepts its own features");
+    assert_eq!(device.resets(), resets + 1);
+    device.assert_no_violations();
+}
+
+#[test]
 fn a_device_that_is_gone_is_told_from_one_that_hangs() {
     let (_ram, device) = power_on(Options::default());
     let transport = open(&device).expect("the device is whole");

@@ -34,10 +34,20 @@ impl<B: Bar> Device<B> {
         if !status.is_empty() {
             return Err(TransportError::ResetTimedOut { status: status.bits() });
         }
+        Ok(self.acknowledge())
+    }
+
+    /// Acknowledges a device that has ended a reset that was begun earlier, and not waited for until then; `None` while it has
+    /// not. For one whose resets all take longer than [`reset`](Self::reset) waits.
+    pub fn after_reset(&self) -> Option<Acknowledged<'_, B>> {
+        self.status().is_empty().then(|| self.acknowledge())
+    }
+
+    fn acknowledge(&self) -> Acknowledged<'_, B> {
         let status = DeviceStatus::ACKNOWLEDGE;
         self.set_status(status);
         self.set_status(status | DeviceStatus::DRIVER);
-        Ok(Acknowledged { device: self })
+        Acknowledged { device: self }
     }
 }
 
