@@ -1,6 +1,7 @@
 //! The device's answer → how the request ends: status, residual, sense.
 
 use adapter::Step;
+use scsi::SenseKey;
 use storport::srb::ScsiStatus;
 use storport::{Completion, DataDirection, Srb, SrbStatus};
 use virtio::memory::{Region, SharedMemory};
@@ -46,6 +47,23 @@ impl Head {
     const fn is_success(&self) -> bool {
         self.response.0 == Response::OK.0 && self.status.0 == ScsiStatus::GOOD.0 && self.residual == 0
     }
+}
+
+/// The sense key, as classpnp finds it: the descriptor format has it in byte 1, and what is none is taken for the fixed format
+/// (SPC-4, 4.5).
+fn sense_key(sense: &[u8]) -> Option<SenseKey> {
+    let descriptors = matches!(sense.first()? & 0x7f, 0x72 | 0x73);
+    let key = sense.get(if descriptors { 1 } else { 2 })?;
+    Some(SenseKey(key & 0x0f))
+}
+
+/// How many bytes are missing of a command that was done after the unit had helped itself; `None` when it ended otherwise.
+fn missing_of_recovered(response: &[u8]) -> Option<u32> {
+    let head = Head::new(response)?;
+    let recovered = head.response == Response::OK
+        && head.status == ScsiStatus::CHECK_CONDITION
+        && sense_key(response.get(HEAD_BYTES..)?) == Some(SenseKey::RECOVERED_ERROR);
+    recovered.then_some(head.residual)
 }
 
 /// How many bytes of sense data the device claims, at most as many as there is room for.
@@ -107,6 +125,10 @@ fn complete_other<C: Copy>(
 
 /// A part of a READ or WRITE is done: the next one follows, unless that was the last or something went wrong. As far as it
 /// got, it was moved.
+///
+/// RECOVERED ERROR is not wrong: classpnp takes the whole request for a success then, however little was moved
+/// (Windows-driver-samples, storage/class/classpnp/src/class.c, ClassInterpretSenseInfo), and the rest of it would be lost.
+/// Of the other sense keys it takes none so: NO SENSE is sent again.
 #[cold]
 pub(crate) fn complete_part<C: Copy>(
     hba: &Hba,
@@ -115,13 +137,15 @@ pub(crate) fn complete_part<C: Copy>(
     response: &[u8],
 ) -> Step<Command> {
     let (part, blocks) = steps::part(hba, srb, command.done);
-    let completion = complete(srb, response, part.bytes);
     let before = part.offset;
-    let moved = before.saturating_add(part.bytes);
+    let is_last = before.saturating_add(part.bytes) >= srb.data_length();
+    let next = Step::Next(Command { done: command.done.saturating_add(blocks), ..command });
+    if !is_last && let Some(missing) = missing_of_recovered(response) {
+        return if missing == 0 { next } else { Step::Done(Completion::failed(SrbStatus::ABORTED)) };
+    }
+    let completion = complete(srb, response, part.bytes);
     match completion.status {
-        SrbStatus::SUCCESS if moved < srb.data_length() => {
-            Step::Next(Command { done: command.done.saturating_add(blocks), ..command })
-        }
+        SrbStatus::SUCCESS if !is_last => next,
         SrbStatus::SUCCESS | SrbStatus::DATA_OVERRUN | SrbStatus::ERROR => Step::Done(Completion {
             transferred: before.saturating_add(completion.transferred),
             ..completion

@@ -5,7 +5,7 @@ use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10, write16};
 use host_tests::{HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
 use storport::{DataDirection, SrbStatus};
-use virtio::fake::hba::{Hba, MANNERS, Unit};
+use virtio::fake::hba::{Hba, MANNERS, Override, Unit};
 use virtio::fake::{FakeDevice, Manner, Options, Order, Ram};
 use virtio::memory::Segment;
 use virtio::spec::Features;
@@ -233,6 +233,95 @@ fn a_write_that_fails_half_way_says_how_far_it_got() {
     assert_eq!((done.completion.status, done.completion.transferred), (SrbStatus::ERROR, 2048));
     assert_eq!((done.sense[2], done.sense[12]), (0x05, 0x21));
     bench.device.assert_no_violations();
+}
+
+/// An adapter that takes two blocks at once, whose unit answers like this.
+fn two_at_once(instead: Override) -> HbaBench {
+    let bench = bench(&made_up(|hba, _| hba.max_sectors = 2), Options::default());
+    bench.device.model(|hba| hba.unit(0, 0).instead = Some(instead));
+    bench
+}
+
+fn cdbs(bench: &HbaBench) -> Vec<[u8; 32]> {
+    bench.device.model(|hba| hba.log().iter().map(|entry| entry.cdb).collect())
+}
+
+fn fixed_sense(key: u8) -> Vec<u8> {
+    let mut sense = vec![0; 18];
+    (sense[0], sense[2], sense[7], sense[12]) = (0x70, key, 10, 0x17);
+    sense
+}
+
+/// To classpnp it is a success, of as many bytes as the length says (Windows-driver-samples, storage/class/classpnp/src/class.c,
+/// ClassInterpretSenseInfo): what is not sent then is lost.
+#[test]
+fn a_recovered_error_half_way_does_not_keep_the_rest_from_being_moved() {
+    // SPC-4, 4.5: response codes of the fixed format, of the descriptor format, and one that classpnp reads as fixed.
+    let formats: [&[u8]; 5] =
+        [&fixed_sense(1), &[0xf1, 0, 0x01], &[0x72, 0x01, 0x17, 0], &[0x73, 0x01, 0x17, 0], &[0, 0, 0x01]];
+    for sense in formats {
+        let bench = two_at_once(Override::DoneWithSense(sense.to_vec()));
+        let (out, back) = (bench.filled(&pattern(3, PAGE)), bench.buffer(PAGE));
+
+        let written = bench.execute(writing(&write10(16, 8), &[out]));
+        let read = bench.execute(reading(&read16(16, 8), &[back]));
+
+        // The last step's answer is the request's.
+        for done in [written, read] {
+            let completion = &done.completion;
+            assert_eq!((completion.status, completion.transferred), (SrbStatus::ERROR, PAGE as u32));
+            assert_eq!(done.sense, sense);
+        }
+        assert_eq!(
+            bench.device.model(|hba| hba.unit(0, 0).content()[16 * 512..][..PAGE].to_vec()),
+            pattern(3, PAGE)
+        );
+        assert_eq!(bench.content(back), pattern(3, PAGE));
+        bench.device.assert_no_violations();
+    }
+}
+
+#[test]
+fn a_recovered_error_half_way_of_which_bytes_are_missing_is_sent_again_as_a_whole() {
+    for missing in [1, 1024, 1025, u32::MAX] {
+        let bench = two_at_once(Override::SenseAndResidual(fixed_sense(1), missing));
+        let buffer = bench.buffer(PAGE);
+
+        let done = bench.execute(writing(&write10(16, 8), &[buffer]));
+
+        assert_eq!(
+            (done.completion.status, done.completion.transferred),
+            (SrbStatus::ABORTED, 0),
+            "{missing}"
+        );
+        assert_eq!(cdbs(&bench).len(), 1);
+    }
+}
+
+#[test]
+fn no_other_sense_key_half_way_is_taken_for_a_success() {
+    // NO SENSE is one that classpnp sends again.
+    for key in (0..16).filter(|key| *key != 1) {
+        let bench = two_at_once(Override::SenseAndResidual(fixed_sense(key), 0));
+        let buffer = bench.buffer(PAGE);
+
+        let done = bench.execute(writing(&write10(16, 8), &[buffer]));
+
+        assert_eq!(done.completion.srb_status_byte(), 0x84, "{key:#x}");
+        assert_eq!((cdbs(&bench).len(), done.sense[2]), (1, key));
+    }
+}
+
+/// GOOD with a residual is DATA OVERRUN, which classpnp takes for an error with every READ and WRITE (class.c as above).
+#[test]
+fn a_step_of_which_bytes_are_missing_is_the_last_one() {
+    let bench = two_at_once(Override::Short(512));
+    let buffer = bench.filled(&pattern(3, PAGE));
+
+    let done = bench.execute(writing(&write10(16, 8), &[buffer]));
+
+    assert_eq!((done.completion.status, done.completion.transferred), (SrbStatus::DATA_OVERRUN, 512));
+    assert_eq!(cdbs(&bench).len(), 1);
 }
 
 #[test]

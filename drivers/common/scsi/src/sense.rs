@@ -10,6 +10,8 @@ pub struct SenseKey(pub u8);
 impl SenseKey {
     /// Nothing to report.
     pub const NO_SENSE: Self = Self(0x0);
+    /// The command was done, after the unit had helped itself.
+    pub const RECOVERED_ERROR: Self = Self(0x1);
     /// The unit cannot be reached.
     pub const NOT_READY: Self = Self(0x2);
     /// The medium failed.

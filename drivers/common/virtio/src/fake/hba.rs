@@ -38,13 +38,15 @@ pub struct Entry {
     pub moved: usize,
 }
 
-/// How a unit answers every command from now on, instead of doing it.
+/// How a unit answers every command from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Override {
     /// With CHECK CONDITION and this sense data.
     Sense(Vec<u8>),
     /// Likewise, and the device claims that so many bytes are missing.
     SenseAndResidual(Vec<u8>, u32),
+    /// The command is done, and ends with CHECK CONDITION and this sense data.
+    DoneWithSense(Vec<u8>),
     /// With this SCSI status and nothing else.
     Status(u8),
     /// The transport ends the command with this code.
@@ -356,6 +358,9 @@ impl Hba {
             Some(Override::Sense(sense)) => Answer::sense(sense),
             Some(Override::SenseAndResidual(sense, claimed)) => {
                 Answer { residual: Some(claimed), ..Answer::sense(sense) }
+            }
+            Some(Override::DoneWithSense(sense)) => {
+                Answer { status: CHECK_CONDITION, sense, ..unit.execute(cdb, out, room) }
             }
             Some(Override::Status(status)) => Answer { status, ..Answer::good(Vec::new()) },
             Some(Override::Response(response)) => Answer { response, ..Answer::good(Vec::new()) },
