@@ -52,6 +52,15 @@ fn blocks(cdb: &[u8]) -> Option<u32> {
     Some(if blocks == 0 && count.1 == 1 { 256 } else { blocks })
 }
 
+/// The last of so many blocks has a number that there is room for. A step further on would start over at block 0.
+fn fits(cdb: &[u8], blocks: u32) -> bool {
+    let Some((start, _)) = cdb.first().and_then(|code| fields(*code)) else { return false };
+    // The short form has 21 bits.
+    let most = if start.1 == 3 { 0x001f_ffff } else { u64::MAX >> (64 - 8 * start.1) };
+    let first = number(cdb, start).unwrap_or(most) & most;
+    most - first >= u64::from(blocks).saturating_sub(1)
+}
+
 /// The same command for `blocks` blocks, `first` blocks further on.
 pub(crate) fn cut(cdb: &[u8], first: u32, blocks: u32) -> [u8; CDB_BYTES] {
     let mut cut = [0; CDB_BYTES];
@@ -84,8 +93,8 @@ fn way_in_steps<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
         return Way::Whole;
     }
     match blocks(srb.cdb()) {
-        Some(blocks) if blocks != 0 && bytes.is_multiple_of(blocks) => Way::Blocks,
-        // It is no READ or WRITE as any class driver sends them.
+        Some(blocks) if blocks != 0 && bytes.is_multiple_of(blocks) && fits(srb.cdb(), blocks) => Way::Blocks,
+        // It is no READ or WRITE as any class driver sends them. The unit says so.
         Some(_) => Way::Whole,
         None if hba.segments == 1 && bytes as usize <= SCRATCH_BYTES => Way::Scratch,
         // `max_sectors` is a hint (virtio 1.3, 5.6.4), and what the command asks for is not ours to make less.

@@ -5,7 +5,7 @@ use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10, write16};
 use host_tests::{HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
 use storport::{DataDirection, SrbStatus};
-use virtio::fake::hba::{Hba, MANNERS, Override, Unit};
+use virtio::fake::hba::{Hba, MANNERS, Override, Residual, Unit};
 use virtio::fake::{FakeDevice, Manner, Options, Order, Ram};
 use virtio::memory::Segment;
 use virtio::spec::Features;
@@ -322,6 +322,53 @@ fn a_step_of_which_bytes_are_missing_is_the_last_one() {
 
     assert_eq!((done.completion.status, done.completion.transferred), (SrbStatus::DATA_OVERRUN, 512));
     assert_eq!(cdbs(&bench).len(), 1);
+}
+
+/// READ and WRITE of each form, for four blocks of which so many are beyond the last one that the form can name.
+fn at_the_end_of_the_form(beyond: u64) -> Vec<Vec<u8>> {
+    let first = |last: u64| (last - 3 + beyond).to_be_bytes();
+    let [.., a, b, c] = first(0x001f_ffff);
+    let long = &first(u64::from(u32::MAX))[4..];
+    [
+        // The upper three bits are not the block's (SBC-3, 5.7).
+        [&[0x08, 0xe0 | a, b, c, 4, 0][..]].concat(),
+        [&[0x0a, a, b, c, 4, 0][..]].concat(),
+        [&[0x28, 0], long, &[0, 0, 4, 0]].concat(),
+        [&[0x2a, 0], long, &[0, 0, 4, 0]].concat(),
+        [&[0xa8, 0], long, &[0, 0, 0, 4, 0, 0]].concat(),
+        [&[0xaa, 0], long, &[0, 0, 0, 4, 0, 0]].concat(),
+        [&[0x88, 0], &first(u64::MAX)[..], &[0, 0, 0, 4, 0, 0]].concat(),
+        [&[0x8a, 0], &first(u64::MAX)[..], &[0, 0, 0, 4, 0, 0]].concat(),
+    ]
+    .to_vec()
+}
+
+fn sent_for(cdb: &[u8]) -> Vec<Vec<u8>> {
+    // CONDITION MET, with nothing missing: a unit that is large enough.
+    let bench = two_at_once(Override::Status(0x04));
+    bench.device.model(|hba| hba.residual = Residual::NothingOfFailed);
+    let buffer = bench.buffer(2048);
+    let request = if cdb[0] & 2 == 0 { reading(cdb, &[buffer]) } else { writing(cdb, &[buffer]) };
+
+    succeeds("large unit", &bench.execute(request));
+
+    cdbs(&bench).iter().map(|sent| sent[..cdb.len()].to_vec()).collect()
+}
+
+#[test]
+fn no_step_goes_to_block_0_because_the_last_one_ended_at_the_last_block_of_its_form() {
+    for beyond in [1, 2, 3] {
+        for cdb in at_the_end_of_the_form(beyond) {
+            assert_eq!(
+                sent_for(&cdb),
+                std::slice::from_ref(&cdb),
+                "the unit is to say what it thinks of it: {cdb:02x?}"
+            );
+        }
+    }
+    for cdb in at_the_end_of_the_form(0) {
+        assert_eq!(sent_for(&cdb).len(), 2, "it ends where the form does: {cdb:02x?}");
+    }
 }
 
 #[test]
