@@ -1,5 +1,8 @@
 //! Resets: the device first, then the requests; and what happens when it does not come back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use host_tests::cdb::{read10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
@@ -152,6 +155,23 @@ fn a_device_that_missed_its_reset_is_told_again_after_some_seconds() {
 
     assert!(bench.device.status().contains(DeviceStatus::DRIVER_OK));
     assert_works(&bench);
+}
+
+#[test]
+fn a_device_that_another_processor_brings_back_is_not_told_again_while_it_runs() {
+    let bench: &'static DiskBench = Box::leak(Box::new(with_outstanding(1)));
+    bench.device.set_slow_reset(1_000_000);
+    assert!(bench.adapter.reset_bus());
+    wait(bench, 99);
+    bench.device.set_slow_reset(0);
+    // Between the look after which the device is told again and the write that tells it. The restart stands for a reset on
+    // another processor, which would wait for the queues' locks.
+    bench.device.at_access(1, || _ = bench.adapter.restart());
+
+    wait(bench, 2);
+
+    assert!(!bench.device.status().is_empty());
+    assert_works(bench);
 }
 
 #[test]
@@ -454,6 +474,52 @@ fn a_stop_keeps_a_device_from_memory_that_does_not_end_its_reset_and_a_restart_g
 }
 
 #[test]
+fn a_stop_while_the_device_comes_back_leaves_no_device_with_memory_that_runs_or_is_in_its_reset() {
+    let comes_back = |at: u64, own_reset_ends: bool| {
+        let bench: &'static DiskBench = Box::leak(Box::new(with_endless_reset(1).0));
+        assert!(bench.adapter.reset_bus());
+        bench.port.take_completed();
+        bench.device.be_honest();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
+        bench.device.at_access(at, move || {
+            stop.store(true, Ordering::Relaxed);
+            if own_reset_ends {
+                bench.adapter.stop();
+            }
+            bench.device.lie(Lie::ResetNeverEnds);
+            if !own_reset_ends {
+                bench.adapter.stop();
+            }
+        });
+        wait(bench, 1);
+        (bench, stopped.load(Ordering::Relaxed))
+    };
+    for own_reset_ends in [false, true] {
+        let mut moments = 0;
+        loop {
+            let (bench, stopped) = comes_back(moments, own_reset_ends);
+            if !stopped {
+                break;
+            }
+            let runs = bench.device.status().contains(DeviceStatus::DRIVER_OK);
+
+            let case = format!("{moments}, the stop's reset ends: {own_reset_ends}");
+            assert!(!bench.device.is_bus_master() || own_reset_ends && !runs, "{case}");
+            bench.device.be_honest();
+            assert!(bench.adapter.restart(), "{case}");
+            bench.device.release_all();
+            bench.settle();
+            let buffer = bench.buffer(512);
+            let completed = bench.execute(reading(&read10(0, 1), &[buffer]));
+            assert_eq!(completed.completion.status, SrbStatus::SUCCESS, "{case}");
+            moments += 1;
+        }
+        assert!(moments > 20, "{moments}");
+    }
+}
+
+#[test]
 fn a_device_that_is_found_without_memory_gets_it_with_its_start() {
     let machine = Machine::new(Disk::new(64), Options::default());
     machine.port.bus_master(false).expect("the bit can be cleared");
@@ -606,6 +672,23 @@ fn a_restart_that_fails_can_be_tried_again_and_the_waiting_requests_go_on() {
 
     bench.settle();
     assert_eq!(statuses(&bench), [SrbStatus::SUCCESS]);
+    assert_works(&bench);
+}
+
+#[test]
+fn a_device_whose_restart_has_failed_is_left_alone_until_the_next_one() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    bench.adapter.stop();
+    bench.device.lie(Lie::FeaturesRefused);
+    assert!(!bench.adapter.restart());
+    let accesses = bench.device.register_accesses();
+
+    bench.port.run_dpcs(&bench.adapter);
+
+    assert_eq!(bench.device.register_accesses(), accesses);
+    assert_eq!(bench.port.run_timer(&bench.adapter), None);
+    bench.device.be_honest();
+    assert!(bench.adapter.restart());
     assert_works(&bench);
 }
 

@@ -23,6 +23,9 @@ const LOCK_TRY_MICROSECONDS: u32 = 10;
 /// Log number of [`LogPart::Reset`]: the lock of a queue was not to be had at DIRQL.
 const LOCK_NOT_FREE: u32 = 100;
 
+/// Another one: the adapter was stopped while its device was started.
+pub(crate) const STOPPED_MEANWHILE: u32 = 104;
+
 const fn transport(error: TransportError) -> LogEvent {
     LogEvent { part: LogPart::Transport, number: error.code() }
 }
@@ -43,13 +46,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// well. Requests are not ended: StorPort stops an adapter that has none, and DIRQL is too high for it.
     pub(crate) fn stop_device(&self) {
         if self.state.set(State::Stopped)
-            && let Err(error) = self.reset_device()
+            && let Err(error) = self.reset_or_cut_off()
         {
-            self.note(LogEvent { part: LogPart::Transport, number: error.code() });
-            // Of a device that is gone, whoever looks at it next finds out.
-            if error != TransportError::Removed {
-                let _ = self.cut_off();
-            }
+            self.note(transport(error));
         }
     }
 
@@ -79,7 +78,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 // The DPC that reports it looks at the device as well.
                 self.note(event);
             }
-            Err(event) => return Err(event),
+            Err(event) => {
+                // The port driver is told so, and starts it again or not at all.
+                self.state.set(State::Stopped);
+                return Err(event);
+            }
         }
         Ok(())
     }
@@ -122,13 +125,32 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         reset
     }
 
+    /// Resets the device, or keeps it from memory when it does not end that. Of a device that is gone, whoever looks at it next
+    /// finds out.
+    fn reset_or_cut_off(&self) -> Result<Acknowledged<'_, P::Bar>, TransportError> {
+        self.reset_device().inspect_err(|error| {
+            if *error != TransportError::Removed {
+                let _ = self.cut_off();
+            }
+        })
+    }
+
+    /// An error when the port driver has stopped the adapter meanwhile.
+    fn go_on_unless_stopped(&self) -> Result<(), LogEvent> {
+        match self.state.get() {
+            State::Stopped => Err(LogEvent { part: LogPart::Reset, number: STOPPED_MEANWHILE }),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts the device from scratch. Requests still in the ring go to the backlog.
     pub(crate) fn bring_up(&self, paths: &mut AllPaths<'_, Request<P, D>, D>) -> Result<(), LogEvent> {
         let started = self.try_bring_up(paths);
         let state = if started.is_ok() { State::Running } else { State::Failed };
-        // A stop that came meanwhile may have been done with its own reset before this one's DRIVER_OK.
-        if !self.state.set_unless_stopped(state) && started.is_ok() && self.state.get() == State::Stopped {
-            let _ = self.reset_device().map(drop);
+        // A stop that came meanwhile may have been done with its own reset, and with keeping the device from memory, before
+        // this gave it memory and DRIVER_OK.
+        if !self.state.set_unless_stopped(state) && self.state.get() == State::Stopped {
+            let _ = self.reset_or_cut_off().map(drop);
         }
         started
     }
@@ -144,14 +166,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if !self.polled {
             self.device.set_messages_in_use(plan.configuration().is_some());
         }
-        let device = self.reset_device().map_err(|error| {
-            // It may still have requests that were ended without it, and whoever gave it its power or its resources
-            // again may have given it memory as well.
-            if error != TransportError::Removed {
-                let _ = self.cut_off();
-            }
-            transport(error)
-        })?;
+        // It may still have requests that were ended without it, and whoever gave it its power or its resources again may have
+        // given it memory as well.
+        let device = self.reset_or_cut_off().map_err(transport)?;
+        self.go_on_unless_stopped()?;
         self.give_memory_back()?;
         let device = device.negotiate(self.features | D::CHANGEABLE).map_err(transport)?;
         let features = device.features();
@@ -178,6 +196,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             device.enable_queue(number, path.ring.size(), &path.ring.areas(), vector).map_err(transport)?;
             path.doorbell = Some(device.notifier(number).map_err(transport)?);
         }
+        self.go_on_unless_stopped()?;
         device.driver_ok();
         // What changed while nobody could be told.
         if !self.polled {

@@ -88,7 +88,7 @@ pub struct Adapter<P: Port, D: Protocol> {
     routing: RoutingCell,
     state: StateCell,
     /// Bus Master is off: the device was kept from memory because it does not end its reset, or was found so. Changed by
-    /// what resets or starts the device only, of which the port driver lets one run at a time.
+    /// what resets or starts the device, with every queue's lock held, and by a stop, which holds none.
     bus_master_off: AtomicBool,
     /// The device was told to reset itself, and had not done so when it was looked at last.
     reset_under_way: AtomicBool,

@@ -8,6 +8,7 @@ use storport::port::LogPart;
 use storport::{DpcKind, LogEvent, Port, TraceLevel};
 
 use crate::Adapter;
+use crate::bring_up::STOPPED_MEANWHILE;
 use crate::configuration::CHANGED;
 use crate::protocol::Protocol;
 use crate::reset::Reason;
@@ -73,7 +74,9 @@ const fn weight(event: LogEvent) -> (TraceLevel, bool) {
     const AFTER_FAULT: u32 = Reason::DeviceFault as u32;
     const GOT_OVER: u32 = Reason::EarlierResetEnded as u32;
     match (event.part, event.number) {
-        (LogPart::Configuration, CHANGED) | (LogPart::Reset, GOT_OVER) => (TraceLevel::Information, false),
+        (LogPart::Configuration, CHANGED) | (LogPart::Reset, GOT_OVER | STOPPED_MEANWHILE) => {
+            (TraceLevel::Information, false)
+        }
         (LogPart::Reset, OF_PORT_DRIVER | AFTER_FAULT) => (TraceLevel::Warning, false),
         (LogPart::Reset | LogPart::Parameter, _) => (TraceLevel::Warning, true),
         (LogPart::Transport | LogPart::Queue | LogPart::Configuration, _) => (TraceLevel::Error, true),

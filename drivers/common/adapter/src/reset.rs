@@ -162,6 +162,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             self.device_found_gone();
             return;
         }
+        let mut paths = self.queues.lock_all();
+        // Meanwhile the port driver may have reset or stopped it: one that runs by now is not to be reset by what its status was.
+        if self.state.get() != State::Failed {
+            return;
+        }
         // A reset that is under way is not begun anew, unless the device may have missed it.
         if self.is_reset_under_way() && !status.is_empty() {
             // In dump mode each poll is a look, and there are thousands in a second.
@@ -169,12 +174,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             if !self.polled && looks % LOOKS_AT_ONE_RESET == LOOKS_AT_ONE_RESET - 1 {
                 self.device.begin_reset();
             }
+            drop(paths);
             self.look_later();
-            return;
-        }
-        let mut paths = self.queues.lock_all();
-        // Meanwhile the port driver may have reset or stopped it.
-        if self.state.get() != State::Failed {
             return;
         }
         let started = self.bring_up(&mut paths);
@@ -202,11 +203,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Gives the device memory again. Only after it has ended its reset: before, it may still have the requests that
     /// were ended without it.
     pub(crate) fn give_memory_back(&self) -> Result<(), LogEvent> {
-        if self.bus_master_off.load(Ordering::Acquire) {
-            self.port
-                .bus_master(true)
-                .map_err(|_| LogEvent { part: LogPart::Reset, number: number::BUS_MASTER_NOT_SET })?;
-            self.bus_master_off.store(false, Ordering::Release);
+        // The flag first: a stop on another processor may clear the bit and set the flag at any moment.
+        if self.bus_master_off.swap(false, Ordering::AcqRel) && self.port.bus_master(true).is_err() {
+            self.bus_master_off.store(true, Ordering::Release);
+            return Err(LogEvent { part: LogPart::Reset, number: number::BUS_MASTER_NOT_SET });
         }
         Ok(())
     }

@@ -82,6 +82,9 @@ impl Order {
     }
 }
 
+/// What a test does in the middle of the driver's work.
+pub(super) type Step = Box<dyn FnOnce() + Send>;
+
 pub(super) struct State<M> {
     pub(super) ram: Ram,
     pub(super) model: M,
@@ -115,6 +118,8 @@ pub(super) struct State<M> {
     interrupts: Vec<Interrupt>,
     pub(super) violations: Vec<Violation>,
     pub(super) accesses: u64,
+    /// What happens before the access that follows so many.
+    pub(super) at_access: Option<(u64, Step)>,
     resets: u32,
     holding: bool,
     polling: bool,
@@ -428,6 +433,7 @@ impl<M: Model> FakeDevice<M> {
             interrupts: Vec::new(),
             violations: Vec::new(),
             accesses: 0,
+            at_access: None,
             resets: 0,
             holding: false,
             polling: false,
@@ -570,6 +576,12 @@ impl<M: Model> FakeDevice<M> {
     /// How often the status is read before a reset is done.
     pub fn set_slow_reset(&self, reads: u32) {
         self.state().slow_reset = reads;
+    }
+
+    /// Does this before the `nth` register access from now, counted from 0: what another processor does at that moment.
+    pub fn at_access(&self, nth: u64, step: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        state.at_access = Some((state.accesses + nth, Box::new(step)));
     }
 
     /// Takes the interrupts that were sent, in order.

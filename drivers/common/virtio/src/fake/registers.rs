@@ -95,6 +95,18 @@ impl<M> FakeBar<M> {
     fn state(&self) -> MutexGuard<'_, State<M>> {
         self.0.lock().expect("no test goes on after a panic in the device")
     }
+
+    /// The state for an access, after what the test does before that.
+    fn accessed(&self) -> MutexGuard<'_, State<M>> {
+        let mut state = self.state();
+        let accesses = state.accesses;
+        let Some((_, step)) = state.at_access.take_if(|(due, _)| *due <= accesses) else {
+            return state;
+        };
+        drop(state);
+        step();
+        self.state()
+    }
 }
 
 impl<M: Model> Bar for FakeBar<M> {
@@ -112,27 +124,27 @@ impl<M: Model> Bar for FakeBar<M> {
     }
 
     fn read8(&self, offset: u32) -> u8 {
-        self.state().read(self.1, offset, 1) as u8
+        self.accessed().read(self.1, offset, 1) as u8
     }
 
     fn read16(&self, offset: u32) -> u16 {
-        self.state().read(self.1, offset, 2) as u16
+        self.accessed().read(self.1, offset, 2) as u16
     }
 
     fn read32(&self, offset: u32) -> u32 {
-        self.state().read(self.1, offset, 4)
+        self.accessed().read(self.1, offset, 4)
     }
 
     fn write8(&self, offset: u32, value: u8) {
-        self.state().write(self.1, offset, 1, u32::from(value));
+        self.accessed().write(self.1, offset, 1, u32::from(value));
     }
 
     fn write16(&self, offset: u32, value: u16) {
-        self.state().write(self.1, offset, 2, u32::from(value));
+        self.accessed().write(self.1, offset, 2, u32::from(value));
     }
 
     fn write32(&self, offset: u32, value: u32) {
-        self.state().write(self.1, offset, 4, value);
+        self.accessed().write(self.1, offset, 4, value);
     }
 }
 
