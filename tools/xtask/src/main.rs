@@ -103,7 +103,7 @@ impl Verb {
         match self {
             Self::Build(_) => (needs::TO_BUILD, false),
             Self::Package(_) => (needs::TO_PACKAGE, false),
-            Self::Setup | Self::Test(_) => (needs::TO_RUN, false),
+            Self::Setup | Self::Test(_) => (needs::TO_TEST, false),
             Self::Run(options) => (needs::TO_RUN, options.boot.qemu.is_some()),
             Self::Stand(options) => options.needs(),
             Self::Bench(options) => (options.needs(), false),

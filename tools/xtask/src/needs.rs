@@ -43,6 +43,12 @@ const SSL: Need = tool(OPENSSL, || version(OPENSSL.program, &["version"]));
 const ISO: Need = tool(XORRISO, || version(XORRISO.program, &["-version"]));
 const JOLIET: Need = tool(SEVEN_ZIP, || version(SEVEN_ZIP.program, &["i"]));
 const QEMU: Need = Need { name: "QEMU", package: "qemu-system-x86", ask: qemu };
+/// The other implementation of virtio's devices. Debian 12 has it in what QEMU's package brings, Debian 13 in this one.
+const STORAGE_DAEMON: Need = Need {
+    name: "qemu-storage-daemon",
+    package: "qemu-utils",
+    ask: || version("qemu-storage-daemon", &["--version"]),
+};
 /// The fuzzer's runtime is C++.
 pub const CXX: Need = Need { name: "c++", package: "g++", ask: || version("c++", &["--version"]) };
 /// Counts instructions.
@@ -63,6 +69,8 @@ pub const TO_PACKAGE: &[Need] = &[LIBCLANG, RC, SIGNER, SSL, ISO, JOLIET];
 pub const TO_BOOT: &[Need] = &[QEMU];
 /// All of that.
 pub const TO_RUN: &[Need] = &[LIBCLANG, RC, SIGNER, SSL, ISO, JOLIET, QEMU];
+/// To run the tests, and suites on the drivers of this tree.
+pub const TO_TEST: &[Need] = &[LIBCLANG, RC, SIGNER, SSL, ISO, JOLIET, QEMU, STORAGE_DAEMON];
 /// To check the tree.
 pub const TO_CHECK: &[Need] = &[LIBCLANG, RC, SHELLCHECK];
 

@@ -1,6 +1,6 @@
 //! `./x setup`: the script has installed what was missing; here is what will be used.
 
-use crate::needs::TO_RUN;
+use crate::needs::TO_TEST;
 use crate::screen::Screen;
 use crate::workspace::Workspace;
 use anyhow::Result;
@@ -12,17 +12,17 @@ use std::process::Command;
 /// None so far: what is missing is printed and makes the answer `false`.
 pub fn verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
     let rustc = Command::new("rustc").arg("--version").output()?;
-    screen.line(&format!("{:<14} {}", "rustc", String::from_utf8_lossy(&rustc.stdout).trim()));
+    screen.line(&format!("{:<20} {}", "rustc", String::from_utf8_lossy(&rustc.stdout).trim()));
     let mut lacking = Vec::new();
-    for need in TO_RUN {
+    for need in TO_TEST {
         let found = need.ask();
         if found.is_err() {
             lacking.push(need.package);
         }
         let found = found.unwrap_or_else(|error| format!("MISSING: {error:#}"));
-        screen.line(&format!("{:<14} {found}", need.name));
+        screen.line(&format!("{:<20} {found}", need.name));
     }
-    screen.line(&format!("{:<14} {}", "outputs", workspace.show(&workspace.target)));
+    screen.line(&format!("{:<20} {}", "outputs", workspace.show(&workspace.target)));
     if !lacking.is_empty() {
         screen.line(&format!("missing: {}", lacking.join(" ")));
     }

@@ -51,7 +51,7 @@ impl Arguments {
         let needs = match &self.driver {
             _ if self.suite == ["list"] => &[],
             // Suites run on the drivers of this tree, which have to be built and packaged first.
-            None if !self.suite.is_empty() => needs::TO_RUN,
+            None if !self.suite.is_empty() => needs::TO_TEST,
             _ => needs::TO_BOOT,
         };
         (needs, self.boot.qemu.is_some())

@@ -239,6 +239,26 @@ fn apt_is_asked_for_what_is_missing_and_only_for_that() {
 }
 
 #[test]
+fn everything_of_qemu_comes_from_where_the_newest_is() {
+    let computer = Computer::complete()
+        .lacking("xorriso qemu-system-x86 qemu-utils")
+        .with("id", "echo 0")
+        .with("apt-cache", "echo '        100 mirror bookworm-backports/main amd64 Packages'")
+        .with(
+            "apt-get",
+            "echo \"$*\" >> \"$HOME/apt.log\"\ncase $* in *qemu*) rm -f \"$HOME/missing\" ;; esac",
+        );
+
+    let answer = computer.x(&["test"]);
+
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let log = fs::read_to_string(computer.path("home/apt.log")).unwrap();
+    let install = "install -y -q --no-install-recommends";
+    let qemu = "-t bookworm-backports qemu-system-x86 qemu-system-data qemu-utils";
+    assert_eq!(log, format!("update -q\n{install} xorriso\n{install} {qemu}\n"));
+}
+
+#[test]
 fn what_is_missing_after_an_install_that_went_well_is_said_last() {
     let computer = Computer::complete().lacking("libclang-dev").with("id", "echo 0").with("apt-get", "");
 
@@ -338,6 +358,10 @@ fn only_what_the_verb_uses_is_missing() {
     for package in ["osslsigncode", "openssl", "xorriso", "p7zip-full", "qemu-system-x86"] {
         assert!(run.contains(&package.to_owned()), "{package}: {run:?}");
     }
+    for words in [&["test"][..], &["setup"], &["stand", "--suite", "vhost-user"]] {
+        assert!(missing(words, nowhere).contains(&"qemu-utils".to_owned()), "{words:?}");
+    }
+    assert!(!run.contains(&"qemu-utils".to_owned()));
     assert!(!missing(&["package"], nowhere).contains(&"qemu-system-x86".to_owned()));
     assert_eq!(missing(&["stand", "--driver", "a.sys"], nowhere), ["qemu-system-x86"]);
     assert_eq!(missing(&["stand", "--driver", "a.sys", "--qemu=/a/qemu"], nowhere), [""; 0]);
