@@ -9,6 +9,9 @@
 //!                                          └────► host ─► qmp          (what the stand asks for), daemon
 //! ```
 //!
+//! `x` asks `needs` what a verb lacks before it starts it; the verb `fresh` is `newcomer`, which does that on a bare Debian.
+//! The module `fresh` says whether an output is up to date.
+//!
 //! `packaging` does the packaging, `stand` is the program that is booted; here they are only put together.
 
 mod bench;

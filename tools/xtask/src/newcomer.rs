@@ -110,6 +110,7 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     let (mut passed, mut failed) = (0, 0);
     for &release in releases {
         let machine = Machine::make(workspace, screen, release)?;
+        let failed_before = failed;
         for command in &commands {
             if machine.run(screen, command)? {
                 passed += 1;
@@ -118,17 +119,17 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             }
         }
         // What the first command installed can be lost again, one package at a time, on a machine that has more of LLVM.
-        if failed == 0 {
+        if failed == failed_before {
             machine.install(screen, NEIGHBOUR)?;
         }
-        for need in if failed == 0 { needs::TO_RUN } else { &[] } {
+        for need in if failed == failed_before { needs::TO_RUN } else { &[] } {
             if machine.finds_again(screen, need.package)? {
                 passed += 1;
             } else {
                 failed += 1;
             }
         }
-        if failed == 0 {
+        if failed == failed_before {
             machine.remove()?;
         }
     }

@@ -81,7 +81,7 @@ impl Extent {
         requests: Portion { total: 2048, least: 64, most: 256 },
         large_tables: Portion { total: 128, least: 4, most: 64 },
         scratch_buffers: Portion { total: 16, least: 2, most: crate::scratch::COUNT as u16 },
-        // What programs and file systems like to move at once; 1 MiB in all.
+        // What programs and file systems like to move at once. Up to eight queues, 1 MiB in all; beyond, two of them a queue.
         bounce_bytes: 64 << 10,
         features: TRANSPORT_FEATURES,
     };
