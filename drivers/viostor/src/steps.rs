@@ -156,6 +156,8 @@ pub(crate) fn fill(scratch: &Region, bytes: usize, block: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fake_device::leak;
+
     use super::*;
 
     const SIXTEEN: AtOnce = AtOnce { times: 16, ..AtOnce::WHOLE };
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn scratch_memory_is_filled_and_compared_block_by_block() {
-        let scratch = Region::leak(SCRATCH_BYTES, 0x1000);
+        let scratch = leak(SCRATCH_BYTES, 0x1000);
         let block: [u8; 512] = core::array::from_fn(|at| at as u8 ^ 0x5a);
 
         assert!(fill(&scratch, 2048, &block));

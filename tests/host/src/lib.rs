@@ -15,13 +15,13 @@ pub mod random;
 use std::sync::Mutex;
 
 use adapter::{Adapter, Protocol};
+use fake_device::disk::Disk;
+use fake_device::hba::Hba;
+use fake_device::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Manner, Model, Options, Ram};
 use storport::fake::{Completed, FakePort, FakeResources, SrbBuilder};
 use storport::{Configuration, DataDirection, Declined, Interrupts, LogEvent, Miniport};
 use vioscsi::Vioscsi;
 use viostor::Viostor;
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::Hba;
-use virtio::fake::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Manner, Model, Options, Ram};
 use virtio::memory::{Segment, SharedMemory};
 
 /// Memory of a test machine. Most of it is never touched.

@@ -1,13 +1,13 @@
 //! Devices that break the rules: declined, or reset, and never a panic or a request that is lost.
 
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Lie, Options};
 use host_tests::cdb::{inquiry_page, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
 use storport::port::LogPart;
 use storport::{Declined, LogEvent, SrbStatus, TraceLevel};
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{Lie, Options};
 use virtio::spec::Features;
 use virtio::spec::pci::CapabilityType;
 use virtio::transport::TransportError;

@@ -1,13 +1,13 @@
 //! What changes while the disk is in use: size, cache mode, write protection.
 
+use fake_device::Options;
+use fake_device::disk::Disk;
 use host_tests::cdb::{inquiry, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::{Completed, SrbBuilder};
 use storport::port::LogPart;
 use storport::{Interrupts, LogEvent, Miniport, SrbFunction, SrbStatus, TraceLevel};
-use virtio::fake::Options;
-use virtio::fake::disk::Disk;
 use virtio::spec::blk::{RequestType, Status};
 
 const TEST_UNIT_READY: [u8; 6] = [0; 6];

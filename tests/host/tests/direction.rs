@@ -1,10 +1,10 @@
 //! Which way a request's data goes, and whose buffer that is.
 
+use fake_device::disk::{Disk, RangeLimits};
 use host_tests::cdb::{inquiry, inquiry_page, read10, write10};
 use host_tests::{DiskBench, pattern, reading, writing};
 use storport::SrbStatus;
 use storport::fake::SrbBuilder;
-use virtio::fake::disk::{Disk, RangeLimits};
 
 /// A disk with everything that can be asked about.
 fn bench() -> DiskBench {

@@ -3,13 +3,13 @@
 //! The fake dump port driver panics when a DPC is asked for or an interrupt comes, and has 32 KiB of memory.
 
 use adapter::Protocol;
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Lie, Model, Options};
 use host_tests::cdb::{inquiry, read10, synchronize_cache10, write10};
 use host_tests::{Bench, DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::{DataDirection, DumpLimits, Miniport, SrbFunction, SrbStatus};
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{Lie, Model, Options};
 use virtio::memory::Segment;
 use virtio::spec::Features;
 use virtio::spec::pci::NO_VECTOR;

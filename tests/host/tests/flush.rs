@@ -1,11 +1,11 @@
 //! Flushes, and what they promise.
 
+use fake_device::Order;
+use fake_device::disk::Disk;
 use host_tests::cdb::{synchronize_cache10, write10};
 use host_tests::{DiskBench, writing};
 use storport::fake::SrbBuilder;
 use storport::{SrbFunction, SrbStatus};
-use virtio::fake::Order;
-use virtio::fake::disk::Disk;
 use virtio::spec::blk::{RequestType, Status};
 
 fn without_cache() -> Disk {

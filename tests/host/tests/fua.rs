@@ -1,10 +1,10 @@
 //! Writes with FUA: a write, and when that is done a flush.
 
+use fake_device::disk::Disk;
 use host_tests::cdb::{read10, write10};
 use host_tests::{DiskBench, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::{Miniport, SrbStatus};
-use virtio::fake::disk::Disk;
 use virtio::spec::blk::{RequestType, Status};
 
 fn write_through(block: u32, blocks: u16) -> [u8; 10] {
@@ -135,7 +135,7 @@ fn a_reset_between_write_and_flush_ends_the_request_once() {
 fn many_writes_with_fua_pass_through_a_small_ring() {
     let mut disk = Disk::new(64);
     disk.seg_max = Some(2);
-    let options = virtio::fake::Options { queue_size: 4, ..virtio::fake::Options::default() };
+    let options = fake_device::Options { queue_size: 4, ..fake_device::Options::default() };
     let bench = DiskBench::running(disk, options);
     let buffer = bench.buffer(512);
 

@@ -1,12 +1,12 @@
 //! Host bus adapters with the habits of devices in the field, and with limits as small as there are: everything works as on
 //! one that keeps to the specification, and nobody is blamed for anything.
 
+use fake_device::hba::{Hba, MANNERS, Override, Residual, Unit};
+use fake_device::{FakeDevice, Manner, Options, Order, Ram};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10, write16};
 use host_tests::{HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
 use storport::{DataDirection, SrbStatus};
-use virtio::fake::hba::{Hba, MANNERS, Override, Residual, Unit};
-use virtio::fake::{FakeDevice, Manner, Options, Order, Ram};
 use virtio::memory::Segment;
 use virtio::spec::Features;
 

@@ -1,11 +1,11 @@
 //! What a disk has to say of itself although its device may not answer.
 
+use fake_device::Lie;
+use fake_device::disk::Disk;
 use host_tests::DiskBench;
 use host_tests::cdb::inquiry_page;
 use storport::SrbStatus;
 use storport::fake::{Completed, SrbBuilder};
-use virtio::fake::Lie;
-use virtio::fake::disk::Disk;
 use virtio::spec::blk::Status;
 
 fn with(change: impl FnOnce(&mut Disk)) -> DiskBench {

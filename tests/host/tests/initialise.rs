@@ -1,13 +1,13 @@
 //! Finding and starting an adapter.
 
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
+use fake_device::{FakeDevice, Lie, Model, Options};
 use host_tests::cdb::synchronize_cache10;
 use host_tests::{DiskBench, HbaBench, Machine, PortOf};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
 use storport::{Declined, Interrupts, LogEvent, Miniport, SrbStatus};
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{FakeDevice, Lie, Model, Options};
 use virtio::spec::{DeviceStatus, Features};
 use virtio::transport::TransportError;
 

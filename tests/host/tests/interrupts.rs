@@ -1,12 +1,12 @@
 //! Interrupts: by two messages and more, by one, and by line.
 
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Interrupt, Options};
 use host_tests::cdb::{read10, synchronize_cache10};
 use host_tests::{DiskBench, HbaBench, reading};
 use storport::fake::SrbBuilder;
 use storport::{Interrupts, Miniport, SrbStatus};
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{Interrupt, Options};
 use virtio::spec::Features;
 use virtio::spec::pci::NO_VECTOR;
 

@@ -1,12 +1,12 @@
 //! Disks with the habits of devices in the field: everything works as on one that keeps to the specification, and nobody is
 //! blamed for anything.
 
+use fake_device::disk::{Disk, MANNERS, RangeLimits};
+use fake_device::{Answered, Manner, Options, Order};
 use host_tests::cdb::{inquiry_page, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
 use storport::{Miniport, SrbStatus};
-use virtio::fake::disk::{Disk, MANNERS, RangeLimits};
-use virtio::fake::{Answered, Manner, Options, Order};
 use virtio::memory::Segment;
 use virtio::spec::Features;
 use virtio::spec::blk::Status;

@@ -1,15 +1,15 @@
 //! What an administrator sets in the registry, and what becomes of it.
 
 use adapter::Parameters;
+use fake_device::Options;
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
 use host_tests::{Bench, DiskBench, Machine, reading};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
 use storport::{Configuration, LogEvent, SrbFunction, TraceLevel};
 use vioscsi::Vioscsi;
 use viostor::Viostor;
-use virtio::fake::Options;
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
 
 /// viostor, where these values are set.
 fn disk_with(values: &[(&str, u32)]) -> DiskBench {

@@ -1,12 +1,12 @@
 //! More requests than the ring has room for: they wait, none is lost, none is refused as busy.
 
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Options, Order};
 use host_tests::cdb::{read10, write10};
 use host_tests::{DiskBench, HbaBench, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::{Miniport, SrbStatus};
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{Options, Order};
 use virtio::spec::Features;
 
 fn small_ring(queue_size: u16) -> DiskBench {

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use adapter::Protocol;
+use fake_device::disk::{Disk, RangeLimits};
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Interrupt, Lie, Model, Options};
 use host_tests::cdb::{read10, write10};
 use host_tests::{Bench, DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Channels, SrbBuilder, run_on};
 use storport::{DpcKind, Interrupts, Miniport, Port, SrbFunction, SrbStatus};
-use virtio::fake::disk::{Disk, RangeLimits};
-use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{Interrupt, Lie, Model, Options};
 use virtio::spec::Features;
 
 const SECTORS: u64 = 1024;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use adapter::Protocol;
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Lie, Model, Options, Order};
 use host_tests::cdb::{read16, synchronize_cache10, write16};
 use host_tests::random::Random;
 use host_tests::{Bench, DiskBench, HbaBench, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder, run_on};
 use storport::{DpcKind, Interrupts, Miniport, SrbFunction, SrbStatus};
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
-use virtio::fake::{Lie, Model, Options, Order};
 use virtio::memory::Segment;
 use virtio::spec::Features;
 use virtio::spec::blk::Status;

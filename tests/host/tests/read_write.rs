@@ -1,11 +1,11 @@
 //! Reads and writes through viostor: the bytes, the chains, the units.
 
+use fake_device::disk::{Disk, Entry};
 use host_tests::cdb::{read10, read16, write10, write16};
 use host_tests::random::Random;
 use host_tests::{DiskBench, pattern, reading, writing};
 use storport::SrbStatus;
 use storport::fake::SrbBuilder;
-use virtio::fake::disk::{Disk, Entry};
 use virtio::spec::blk::{RequestType, Status};
 
 fn disk_with_4k_blocks(sectors: u64) -> Disk {

@@ -5,11 +5,11 @@
 use std::cell::RefCell;
 
 use adapter::{Chain, Command, Limits, Probe, Protocol, Step};
+use fake_device::disk::Disk;
+use fake_device::{Interrupt, Options};
 use host_tests::Bench;
 use storport::{BuildIo, Srb};
 use viostor::Viostor;
-use virtio::fake::disk::Disk;
-use virtio::fake::{Interrupt, Options};
 use virtio::memory::Region;
 use virtio::queue::Format;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fake_device::disk::Disk;
+use fake_device::{Lie, Options};
 use host_tests::cdb::{read10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
 use storport::{DpcKind, LogEvent, Miniport, PnpAction, Port, SrbFunction, SrbStatus, TraceLevel};
-use virtio::fake::disk::Disk;
-use virtio::fake::{Lie, Options};
 use virtio::memory::Segment;
 use virtio::spec::{DeviceStatus, Features};
 

@@ -1,12 +1,12 @@
 //! What viostor answers itself, byte for byte, and what it refuses.
 
+use fake_device::disk::{Disk, RangeLimits};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, synchronize_cache10, write10, write16};
 use host_tests::random::Random;
 use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::SrbBuilder;
 use storport::{PnpAction, SrbFunction, SrbStatus};
-use virtio::fake::disk::{Disk, RangeLimits};
 use virtio::spec::blk::Status;
 
 /// 1 MiB in blocks of 512 bytes, with a volatile cache.

@@ -1,11 +1,11 @@
 //! SRB functions besides EXECUTE_SCSI: what is answered, and that everything else is refused and changes nothing.
 
+use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
 use host_tests::cdb::{inquiry, inquiry_page, read10};
 use host_tests::{DiskBench, HbaBench, reading};
 use storport::fake::SrbBuilder;
 use storport::{Address, Configuration, PnpAction, SrbFunction, SrbStatus, UnitAttributes};
-use virtio::fake::disk::Disk;
-use virtio::fake::hba::{Hba, Unit};
 
 fn hba() -> HbaBench {
     HbaBench::with_hba(Hba::default().with(0, 0, Unit::disk(64, 512)))

@@ -1,10 +1,10 @@
 //! Commands that are several requests to the device: VERIFY, WRITE AND VERIFY, UNMAP, WRITE SAME, SANITIZE.
 
+use fake_device::disk::{Disk, RangeLimits};
 use host_tests::{DiskBench, pattern};
 use scsi::Sense;
 use storport::fake::{Completed, SrbBuilder};
 use storport::{DataDirection, Miniport, SrbStatus};
-use virtio::fake::disk::{Disk, RangeLimits};
 use virtio::spec::blk::{RequestType, Status};
 
 const LIMITS: RangeLimits = RangeLimits { max_sectors: 1 << 20, max_seg: 16, alignment: 8 };

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use fake_device::Options;
+use fake_device::hba::{Entry, Hba, Unit};
 use host_tests::cdb::{inquiry, read10, write10};
 use host_tests::{HbaBench, reading, writing};
 use storport::SrbStatus;
 use storport::fake::{SrbBuilder, run_on};
 use storport::srb::{Priority, Queueing, TaskAttribute};
-use virtio::fake::Options;
-use virtio::fake::hba::{Entry, Hba, Unit};
 use virtio::spec::Features;
 
 const SIMPLE: u8 = 0;

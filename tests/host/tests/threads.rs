@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fake_device::disk::Disk;
+use fake_device::{Options, Order};
 use host_tests::cdb::read10;
 use host_tests::{DiskBench, reading};
 use storport::Miniport;
 use storport::fake::run_on;
-use virtio::fake::disk::Disk;
-use virtio::fake::{Options, Order};
 use virtio::spec::Features;
 
 /// How long nothing may happen before the run counts as stuck.

@@ -4,11 +4,11 @@
 //! of drivers/target/target_core_transport.c, which counts against the CDB's allocation length; for sense data without a
 //! residual, `virtio_scsi_command_complete` of QEMU's hw/scsi/virtio-scsi.c.
 
+use fake_device::hba::{Hba, Override, Unit};
 use host_tests::cdb::{inquiry, read10, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
 use storport::SrbStatus;
 use storport::fake::{Completed, SrbBuilder};
-use virtio::fake::hba::{Hba, Override, Unit};
 
 const TEST_UNIT_READY: [u8; 6] = [0; 6];
 const PRE_FETCH: [u8; 10] = [0x34, 0x02, 0, 0, 0, 0, 0, 0, 8, 0];

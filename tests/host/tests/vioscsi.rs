@@ -1,11 +1,11 @@
 //! vioscsi: commands pass through to the right unit, and what the unit says comes back.
 
+use fake_device::hba::{Hba, Override, Unit};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
 use storport::{SrbFunction, SrbStatus, TraceLevel};
-use virtio::fake::hba::{Hba, Override, Unit};
 use virtio::spec::scsi::Response;
 
 /// Target 0 with units 0 and 1, target 3 with unit 0 in blocks of 4096 bytes.

@@ -78,7 +78,7 @@ fn virtio(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
         bail!("there is no valgrind; on Debian or Ubuntu: sudo apt-get install valgrind");
     }
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--release", "--package", "virtio", "--example", "ring_cost", "--features", "fake"]);
+    cargo.args(["build", "--release", "--package", "virtio", "--example", "ring_cost"]);
     step(screen, "cargo build", &mut cargo)?;
     let program = workspace.output("release/examples/ring_cost");
 

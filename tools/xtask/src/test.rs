@@ -295,8 +295,8 @@ fn loom(workspace: &Workspace, screen: &mut Screen) -> Result<Tally> {
     counted(screen, &mut cargo)
 }
 
-/// `./x miri`: the virtio crate's tests under Miri, but for those with rust-vmm's memory, which Miri cannot map. Not part
-/// of `./x test`: it needs a nightly toolchain.
+/// `./x miri`: the tests of the virtio crate and of the fake device under Miri, but for those with rust-vmm's memory,
+/// which Miri cannot map. Not part of `./x test`: it needs a nightly toolchain.
 ///
 /// # Errors
 /// The toolchain cannot be installed.
@@ -304,7 +304,8 @@ pub fn miri_verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
     let nightly = Nightly::install(screen, &["miri", "rust-src"])?;
     let stage = Stage::new("virtio under Miri", |screen| {
         let mut cargo = nightly.run(workspace, "cargo");
-        cargo.args(["miri", "test", "--package", "virtio", "--lib", "--tests", "--target-dir"]);
+        let packages = ["--package", "virtio", "--package", "fake-device"];
+        cargo.args(["miri", "test"]).args(packages).args(["--lib", "--tests", "--target-dir"]);
         cargo.arg(workspace.output("miri"));
         // A test's memory lives for ever. A word written in two widths is our tests' doing, and Miri's weak memory
         // emulation stops at it; orderings are loom's business.

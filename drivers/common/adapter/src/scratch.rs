@@ -123,10 +123,12 @@ impl Repeated {
 
 #[cfg(test)]
 mod tests {
+    use fake_device::leak;
+
     use super::*;
 
     fn pool() -> ScratchPool {
-        ScratchPool::new(&mut Region::leak(COUNT * 512, 0x1000), 512, COUNT).expect("it is enough memory")
+        ScratchPool::new(&mut leak(COUNT * 512, 0x1000), 512, COUNT).expect("it is enough memory")
     }
 
     #[test]
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn as_much_of_a_buffer_is_blank_as_the_device_may_write() {
-        let memory = Region::leak(64, 0x1000);
+        let memory = leak(64, 0x1000);
         for bytes in [0, 1, 20, 64, 1000] {
             memory.block(0, 64).expect("it is as long").write(0, &[0xee; 64]);
 
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_is_repeated_is_cut_where_the_device_takes_less_at_once() {
-        let memory = Region::leak(64, 0x1000);
+        let memory = leak(64, 0x1000);
         #[track_caller]
         fn assert_segments(repeated: Repeated, expected: &[(u64, u32)]) {
             let segments = virtio::queue::Data::<()>::segments(&repeated, &());
@@ -188,8 +190,7 @@ mod tests {
 
     #[test]
     fn of_no_bytes_there_is_no_buffer() {
-        let mut pool =
-            ScratchPool::new(&mut Region::leak(16, 0x1000), 0, COUNT).expect("nothing fits anywhere");
+        let mut pool = ScratchPool::new(&mut leak(16, 0x1000), 0, COUNT).expect("nothing fits anywhere");
 
         assert_eq!(pool.take(), None);
     }

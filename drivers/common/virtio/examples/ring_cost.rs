@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::sync::atomic::Ordering;
 
-use virtio::fake::Ram;
+use fake_device::Ram;
 use virtio::memory::{Region, Segment, SharedMemory};
 use virtio::queue::{
     AnyRing, Direction, Format, Layout, Notify, PackedRing, QueueOptions, RequestQueue, Ring, RingFormat,

@@ -20,11 +20,11 @@
 //! - Who owns what: a slot's memory is the driver's while the slot is free or being filled, the device's from
 //!   [`publish`](queue::RequestQueue::publish) until the used entry is taken, or until the device was reset.
 //!
-//! Reading order: [`memory`] (the only unsafe), [`spec`], [`transport`] (find, negotiate, start), [`interrupts`], [`queue`]; `fake`
-//! (feature `fake`) is the device for tests, at register level. Section numbers are those of virtio 1.3.
+//! Reading order: [`memory`] (the only unsafe), [`spec`], [`transport`] (find, negotiate, start), [`interrupts`], [`queue`].
+//! Section numbers are those of virtio 1.3. The device for tests, at register level, is a crate of its own, `fake-device`.
 //!
 #![doc = include_str!("../CONFORMANCE.md")]
-#![cfg_attr(not(any(test, feature = "fake")), no_std)]
+#![cfg_attr(not(test), no_std)]
 #![deny(missing_docs)]
 
 pub mod interrupts;
@@ -32,6 +32,3 @@ pub mod memory;
 pub mod queue;
 pub mod spec;
 pub mod transport;
-
-#[cfg(feature = "fake")]
-pub mod fake;

@@ -283,22 +283,7 @@ impl Region {
         Some(Self { base, length: bytes, limit, device_address: self.device_address + offset as u64 })
     }
 
-    /// Zeroed, page-aligned memory that is never given back, found by fake devices at `device_address`.
-    #[cfg(any(test, feature = "fake"))]
-    pub fn leak(bytes: usize, device_address: u64) -> Self {
-        #[derive(Clone)]
-        #[repr(align(4096))]
-        struct Page(#[expect(dead_code, reason = "accessed by address only")] [u8; 4096]);
-
-        let pages: &'static mut [Page] = Box::leak(vec![Page([0; 4096]); bytes.div_ceil(4096)].into());
-        let base = NonNull::from(pages).cast::<u8>();
-        // SAFETY: the memory lives for ever, is aligned to a page, and this is the only way to it; fake devices find it
-        // where they are told.
-        unsafe { Self::new(base, bytes, device_address) }
-    }
-
-    /// A part of the region besides the region itself: what a device sees while the driver uses it.
-    #[cfg(any(test, feature = "fake"))]
+    /// A part of the region besides the region itself: what a device of a test sees while the driver uses it.
     pub fn view(&self, offset: usize, bytes: usize) -> Option<Self> {
         self.part(offset, bytes)
     }
@@ -376,14 +361,24 @@ unsafe impl Words for RegionWords {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::fake::Ram;
+
+    /// Zeroed, page-aligned memory that is never given back. Devices of tests have such memory from their own crate,
+    /// whose `Region` is another one than that of these tests.
+    pub(crate) fn leak(bytes: usize, device_address: u64) -> Region {
+        #[derive(Clone)]
+        #[repr(align(4096))]
+        struct Page(#[expect(dead_code, reason = "accessed by address only")] [u8; 4096]);
+
+        let pages: &'static mut [Page] = Box::leak(vec![Page([0; 4096]); bytes.div_ceil(4096)].into());
+        // SAFETY: the memory lives for ever, is aligned to a page, and this is the only way to it; there is no device.
+        unsafe { Region::new(NonNull::from(pages).cast(), bytes, device_address) }
+    }
 
     #[test]
     fn parts_split_off_a_region_do_not_overlap_and_keep_their_addresses() {
-        let ram = Ram::new(4096);
-        let mut whole = ram.alloc(256, 64);
+        let mut whole = leak(256, 0x1000);
         let start = whole.device_address();
 
         let first = whole.split(10, 1).expect("there are 256 bytes");
@@ -406,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_block_that_leaves_the_memory_or_starts_at_an_odd_place_is_not_there() {
-        let region = Region::leak(4096, 0x1000).view(0, 64).expect("the part lies inside");
+        let region = leak(4096, 0x1000).view(0, 64).expect("the part lies inside");
 
         assert!(region.block(16, 48).is_some());
         for (offset, bytes) in [(16, 56), (8, 16), (0, 12), (usize::MAX - 15, 16)] {
@@ -417,7 +412,7 @@ mod tests {
 
     #[test]
     fn nothing_is_written_past_the_end_of_a_block() {
-        let region = Region::leak(4096, 0x1000).view(0, 64).expect("the part lies inside");
+        let region = leak(4096, 0x1000).view(0, 64).expect("the part lies inside");
         let block = region.block(16, 16).expect("the block lies inside");
 
         for at in [16, 12, usize::MAX - 7] {
@@ -430,8 +425,7 @@ mod tests {
 
     #[test]
     fn bytes_written_are_read_back_whatever_their_length() {
-        let ram = Ram::new(4096);
-        let region = ram.alloc(128, 16);
+        let region = leak(128, 0x1000);
         let bytes: Vec<u8> = (1..=51).collect();
         for length in [0, 1, 4, 7, 8, 16, 51] {
             let mut back = vec![0; length];

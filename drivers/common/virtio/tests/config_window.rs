@@ -2,8 +2,8 @@
 
 mod raw;
 
+use fake_device::{FakeBar, FakeConfigAccess, FakeDevice, Options, Ram, Violation};
 use raw::{Echo, RawRing, SIZE, error, power_on, ready};
-use virtio::fake::{FakeBar, FakeConfigAccess, FakeDevice, Options, Ram, Violation};
 use virtio::spec::Features;
 use virtio::transport::{
     Bar, Capabilities, ConfigSpace, ConfigSpaceMut, ConfigWindow, Device, EitherBar, TransportError,

@@ -5,7 +5,7 @@ mod bench;
 use core::sync::atomic::Ordering;
 
 use bench::{Bench, Blk, DIRECT, PACKED, PACKED_DIRECT, Queue, Scsi, WITH_EVENT_IDX, layout, queue};
-use virtio::fake::{Lie, Ram};
+use fake_device::{Lie, Ram};
 use virtio::memory::{Region, Segment, SharedMemory};
 use virtio::queue::{AnyRing, Data, DeviceFault, Direction, Format, NoData, Reason};
 use virtio::spec::Features;

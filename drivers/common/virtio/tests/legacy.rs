@@ -4,8 +4,8 @@ mod raw;
 
 use std::cell::Cell;
 
+use fake_device::{FakeBar, FakeDevice, Interrupt, Lie, Options, Ram, Violation};
 use raw::{CONFIG_BYTES, Dying, Echo, Noise, RawRing, SIZE, drive, error, open, power_on, ready};
-use virtio::fake::{FakeBar, FakeDevice, Interrupt, Lie, Options, Ram, Violation};
 use virtio::queue::QueueAreas;
 use virtio::spec::pci::legacy;
 use virtio::spec::{DeviceStatus, Features};

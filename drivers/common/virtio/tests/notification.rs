@@ -3,8 +3,8 @@
 
 mod raw;
 
+use fake_device::{FakeBar, FakeDevice, Lie, Options, Violation};
 use raw::{Echo, RawRing, SIZE, open, power_on, ready};
-use virtio::fake::{FakeBar, FakeDevice, Lie, Options, Violation};
 use virtio::spec::Features;
 use virtio::spec::pci::common;
 use virtio::transport::{Bar, Device, Doorbell, TransportError};

@@ -2,8 +2,8 @@
 
 mod raw;
 
+use fake_device::{FakeBar, Lie, Options, Violation};
 use raw::{RawRing, SIZE, error, open, power_on, ready};
-use virtio::fake::{FakeBar, Lie, Options, Violation};
 use virtio::spec::Features;
 use virtio::spec::pci::common;
 use virtio::transport::{Bar, Device, Doorbell, QueueReset, RESET_POLLS, TransportError};
@@ -13,7 +13,7 @@ fn options() -> Options {
 }
 
 /// Starts queues 0 and 1.
-fn start<M: virtio::fake::Model>(
+fn start<M: fake_device::Model>(
     transport: &Device<FakeBar<M>>,
     rings: &[RawRing; 2],
 ) -> (Option<QueueReset>, [Doorbell; 2]) {

@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{ALL, Bench, DIRECT, LARGE_TABLES, PACKED, PACKED_DIRECT, WITH_EVENT_IDX, WITH_TABLES, rounds};
-use virtio::fake::{Interrupt, Order};
+use fake_device::{Interrupt, Order};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Notify, Reason};
 use virtio::spec::Features;

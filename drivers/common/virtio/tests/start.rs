@@ -1,7 +1,7 @@
 //! From reset to DRIVER_OK on the fake device: the order of 3.1.1, and devices that do not keep to it.
 
-use virtio::fake::disk::Disk;
-use virtio::fake::{FakeBar, FakeDevice, Lie, Options, Ram, Violation};
+use fake_device::disk::Disk;
+use fake_device::{FakeBar, FakeDevice, Lie, Options, Ram, Violation};
 use virtio::queue::QueueAreas;
 use virtio::spec::blk::config;
 use virtio::spec::pci::common;

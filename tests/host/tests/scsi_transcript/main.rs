@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use fake_device::disk::{Disk, RangeLimits};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, synchronize_cache10, write10, write16};
 use host_tests::{DiskBench, reading, writing};
 use storport::SrbStatus;
 use storport::fake::{Completed, SrbBuilder};
-use virtio::fake::disk::{Disk, RangeLimits};
 
 /// The data that goes with a command.
 #[derive(Clone)]

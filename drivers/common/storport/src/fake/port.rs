@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use virtio::fake::Ram;
+use fake_device::Ram;
 use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, set_bus_master};
 
 use super::srb::{FakeSrb, SrbBuilder};

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use virtio::fake::Ram;
+use fake_device::Ram;
 use virtio::memory::Segment;
 
 use super::port::Completed;

@@ -8,8 +8,8 @@
 //! interrupted where it asked for it, and every request is answered in the end.
 
 use arbitrary::Unstructured;
-use virtio::fake::disk::Disk;
-use virtio::fake::{FakeBar, FakeDevice, Interrupt, Lie, Options, Order};
+use fake_device::disk::Disk;
+use fake_device::{FakeBar, FakeDevice, Interrupt, Lie, Options, Order};
 use virtio::memory::{Segment, SharedMemory};
 use virtio::queue::{Direction, Notify};
 use virtio::spec::Features;

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use device_side::DeviceSide;
-use virtio::fake::Ram;
+use fake_device::Ram;
 use virtio::memory::{Region, Segment, SharedMemory};
 use virtio::queue::{
     AnyRing, DeviceFault, Direction, Format, Layout, LayoutError, Notify, QueueAreas, QueueOptions, Reason,

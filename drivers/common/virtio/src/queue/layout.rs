@@ -239,7 +239,7 @@ impl<F: Format> Layout<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::Ram;
+    use crate::memory::tests::leak;
     use crate::queue::ring::{Mechanics as _, SplitRing};
     use crate::queue::tests::{Blk, Scsi};
     use crate::spec::Features;
@@ -252,6 +252,8 @@ mod tests {
         indirect: true,
         large_tables: 64,
     };
+    /// Where memory lies for the device: at the start of a page.
+    const START: u64 = 0x1000;
 
     fn layout<F: Format>(options: QueueOptions) -> Layout<F> {
         Layout::new(options).expect("256 entries hold 254 segments")
@@ -275,7 +277,6 @@ mod tests {
 
     #[test]
     fn what_is_carved_is_as_much_as_was_computed() {
-        let ram = Ram::new(8 << 20);
         for ring in [RingFormat::Split, RingFormat::LegacySplit, RingFormat::Packed] {
             for (size, indirect) in [(4, true), (64, false), (256, true)] {
                 let options =
@@ -283,12 +284,11 @@ mod tests {
                 let layout = layout::<Scsi>(options);
                 let bytes = layout.shared_bytes();
 
-                let memory = ram.alloc(bytes, layout.alignment());
-                let start = memory.device_address();
+                let memory = leak(bytes, START);
                 let parts = layout.carve(memory).expect("there is as much memory as was asked for");
 
-                assert_eq!(parts.large.device_address() + parts.large.len() as u64, start + bytes as u64);
-                assert!(layout.carve(ram.alloc(bytes - DESCRIPTOR_BYTES, layout.alignment())).is_none());
+                assert_eq!(parts.large.device_address() + parts.large.len() as u64, START + bytes as u64);
+                assert!(layout.carve(leak(bytes - DESCRIPTOR_BYTES, START)).is_none());
             }
         }
     }
@@ -298,9 +298,7 @@ mod tests {
         let layout = layout::<Scsi>(QueueOptions { size: 1024, slots: 1, large_tables: 0, ..SPLIT });
         // Wherever the memory begins in its page, and with a ring of several pages.
         for before in (64..=4096).step_by(64) {
-            let ram = Ram::new(1 << 20);
-            let _ = ram.alloc(before, 4096);
-            let memory = ram.alloc(layout.shared_bytes(), layout.alignment());
+            let memory = leak(layout.shared_bytes(), START + before);
             let features = Features::VERSION_1;
             let parts = layout.carve(memory).expect("there is enough memory").ring;
 
@@ -314,11 +312,9 @@ mod tests {
 
     #[test]
     fn a_legacy_ring_lies_where_2_7_2_says() {
-        let ram = Ram::new(1 << 20);
         let layout = layout::<Blk>(QueueOptions { ring: RingFormat::LegacySplit, ..SPLIT });
 
-        let parts =
-            layout.carve(ram.alloc(layout.shared_bytes(), 4096)).expect("there is enough memory").ring;
+        let parts = layout.carve(leak(layout.shared_bytes(), START)).expect("there is enough memory").ring;
 
         let start = parts.descriptors.device_address();
         assert_eq!(start % 4096, 0);

@@ -5,8 +5,8 @@
     reason = "every test file uses another part of the bench, so `expect` would fail in some"
 )]
 
-use virtio::fake::disk::Disk;
-use virtio::fake::{FakeBar, FakeDevice, Options, Ram};
+use fake_device::disk::Disk;
+use fake_device::{FakeBar, FakeDevice, Options, Ram};
 use virtio::memory::{Region, Segment, SharedMemory};
 use virtio::queue::{
     AnyRing, Direction, Format, Layout, Notify, QueueOptions, Reason, RequestQueue, Ring, RingFormat, Slot,

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use virtio::fake::{FakeBar, FakeDevice, Model, Options, Ram, Request, Served};
+use fake_device::{FakeBar, FakeDevice, Model, Options, Ram, Request, Served};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::QueueAreas;
 use virtio::spec::Features;

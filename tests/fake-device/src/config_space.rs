@@ -1,8 +1,8 @@
 //! PCI configuration space: ids, base address registers, and the capability list (4.1.2, 4.1.4).
 
-use crate::spec::PCI_VENDOR_ID;
-use crate::spec::pci::{CapabilityType, config_space};
-use crate::transport::ConfigSpace;
+use virtio::spec::PCI_VENDOR_ID;
+use virtio::spec::pci::{CapabilityType, config_space};
+use virtio::transport::ConfigSpace;
 
 use super::registers::{self, Windows};
 

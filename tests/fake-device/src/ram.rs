@@ -1,15 +1,33 @@
 //! The machine's memory as devices see it.
+//!
+//! UNSAFETY: what is leaked here belongs to nobody else, which no type can say. It is accessed through [`Region`] only.
+#![expect(unsafe_code, reason = "the memory of tests is made here")]
 
 use std::fmt;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::memory::{Region, SharedMemory};
+use virtio::memory::{Region, SharedMemory};
 
 /// Device address of the first byte: not 0, and above 4 GiB, so that a lost high half shows.
 const BASE: u64 = 0x1_2345_0000;
 
 const PAGE_BYTES: usize = 4096;
+
+/// Zeroed, page-aligned memory that is never given back, found by fake devices at `device_address`.
+pub fn leak(bytes: usize, device_address: u64) -> Region {
+    #[derive(Clone)]
+    #[repr(align(4096))]
+    struct Page(#[expect(dead_code, reason = "accessed by address only")] [u8; PAGE_BYTES]);
+
+    let pages: &'static mut [Page] =
+        Box::leak(vec![Page([0; PAGE_BYTES]); bytes.div_ceil(PAGE_BYTES)].into());
+    let base = NonNull::from(pages).cast();
+    // SAFETY: the memory lives for ever, is aligned to a page, and this is the only way to it; fake devices find it
+    // where they are told.
+    unsafe { Region::new(base, bytes, device_address) }
+}
 
 /// A block of memory at device addresses. Clones share it.
 #[derive(Clone)]
@@ -29,7 +47,7 @@ impl fmt::Debug for Ram {
 impl Ram {
     /// Zeroed memory of at least `bytes` bytes. It is never given back: a test's regions may outlive its `Ram`.
     pub fn new(bytes: usize) -> Self {
-        let whole = Region::leak(bytes.next_multiple_of(PAGE_BYTES), BASE);
+        let whole = leak(bytes.next_multiple_of(PAGE_BYTES), BASE);
         Self(Arc::new(Inner { whole, taken: AtomicUsize::new(0) }))
     }
 

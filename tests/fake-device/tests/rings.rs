@@ -1,7 +1,7 @@
 //! The fake device itself, split and packed, before a driver that writes every register and descriptor by hand: what it
 //! says when it lies, and how it uses requests in order.
 
-use virtio::fake::{FakeBar, FakeDevice, Lie, Model, Options, Order, Ram, Request, Served, Violation};
+use fake_device::{FakeBar, FakeDevice, Lie, Model, Options, Order, Ram, Request, Served, Violation};
 use virtio::memory::SharedMemory;
 use virtio::spec::Features;
 use virtio::spec::pci::common;

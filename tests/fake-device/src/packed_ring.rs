@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering;
 use super::chain::{Chain, Piece};
 use super::queue::{Held, Ring, Used};
 use super::{Ram, Violation};
-use crate::memory::SharedMemory;
-use crate::spec::Features;
+use virtio::memory::SharedMemory;
+use virtio::spec::Features;
 
 // The numbers of 2.8 once more, not those the driver uses: a wrong one would pass where both sides share it.
 const NEXT: u16 = 1;

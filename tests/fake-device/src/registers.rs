@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::device::{Options, State};
 use super::queue::Queue;
 use super::{Lie, Model, Violation};
-use crate::spec::pci::{NO_VECTOR, common};
-use crate::spec::{DeviceStatus, Features};
-use crate::transport::Bar;
+use virtio::spec::pci::{NO_VECTOR, common};
+use virtio::spec::{DeviceStatus, Features};
+use virtio::transport::Bar;
 
 /// The base address register that the structures lie in.
 pub(super) const BAR: u8 = 4;

@@ -1,4 +1,4 @@
-//! A virtio-pci device in memory, for host tests.
+//! A virtio-pci device in memory, for tests of the virtio crate and of the drivers.
 //!
 //! ```text
 //!   driver ── ConfigSpace ──► FakeConfigSpace   capability list, MSI-X capability, ids
@@ -16,6 +16,7 @@
 //!
 //! It lies when told to ([`Lie`]): then the question is what the driver makes of it. And it can have the habits of a device
 //! in the field ([`Manner`], [`disk::MANNERS`], [`hba::MANNERS`]): those have to make no difference.
+#![deny(missing_docs)]
 
 mod chain;
 mod config_access;
@@ -44,6 +45,6 @@ pub use device::{FakeDevice, Interrupt, Options, Order};
 pub use lie::Lie;
 pub use manner::{Answered, Manner};
 pub use model::{Model, Request, Served};
-pub use ram::Ram;
+pub use ram::{Ram, leak};
 pub use registers::FakeBar;
 pub use violation::Violation;

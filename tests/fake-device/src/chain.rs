@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::{Ram, Violation};
-use crate::memory::SharedMemory;
-use crate::spec::Features;
-use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
+use virtio::memory::SharedMemory;
+use virtio::spec::Features;
+use virtio::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
 
 /// One buffer of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use super::packed_ring::{self, PackedRing};
 use super::split_ring::SplitRing;
 use super::{Chain, Ram, Violation};
-use crate::spec::Features;
-use crate::spec::pci::NO_VECTOR;
+use virtio::spec::Features;
+use virtio::spec::pci::NO_VECTOR;
 
 /// One of the three areas' addresses, as its two halves are written.
 #[derive(Clone, Copy, Debug, Default)]

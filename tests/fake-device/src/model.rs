@@ -1,7 +1,7 @@
 //! What the requests of a device mean.
 
 use super::{Chain, Ram, Violation};
-use crate::spec::Features;
+use virtio::spec::Features;
 
 /// A device type: what it offers, and how it answers requests.
 pub trait Model: Send + 'static {

@@ -5,9 +5,9 @@
 
 use super::device::State;
 use super::{Lie, Model, Violation};
-use crate::spec::pci::{NO_VECTOR, legacy};
-use crate::spec::{DeviceStatus, Features};
-use crate::transport::legacy_areas;
+use virtio::spec::pci::{NO_VECTOR, legacy};
+use virtio::spec::{DeviceStatus, Features};
+use virtio::transport::legacy_areas;
 
 /// The base address register that the registers lie in.
 pub(super) const BAR: u8 = 0;

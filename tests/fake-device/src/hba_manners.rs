@@ -2,7 +2,7 @@
 
 use super::hba::{Hba, Residual};
 use super::manner::Manner;
-use crate::spec::Features;
+use virtio::spec::Features;
 
 /// What was read in the sources of devices.
 pub const MANNERS: &[Manner<Hba>] = &[

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::config_space::{FakeConfigSpace, PCI};
 use super::{FakeDevice, Model, Violation};
-use crate::spec::pci::{capability, config_space};
-use crate::transport::{Bar, ConfigSpace, ConfigSpaceMut};
+use virtio::spec::pci::{capability, config_space};
+use virtio::transport::{Bar, ConfigSpace, ConfigSpaceMut};
 
 const COMMAND: u16 = config_space::COMMAND;
 

@@ -9,8 +9,8 @@ use super::queue::{Queue, Used};
 use super::queue_resets::QueueResets;
 use super::registers::{self, FakeBar, Windows};
 use super::{Answered, Chain, Lie, Manner, Model, Ram, Request, Served, Violation, legacy_registers};
-use crate::spec::pci::{NO_VECTOR, config_space};
-use crate::spec::{DeviceStatus, Features};
+use virtio::spec::pci::{NO_VECTOR, config_space};
+use virtio::spec::{DeviceStatus, Features};
 
 /// How a device is made, apart from its type.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::device::State;
 use super::{Lie, Model, Violation};
-use crate::spec::DeviceStatus;
+use virtio::spec::DeviceStatus;
 
 /// Which queue is being reset, and which ones were.
 #[derive(Debug, Default)]

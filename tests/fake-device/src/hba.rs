@@ -9,8 +9,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 pub use super::hba_manners::MANNERS;
 use super::{Chain, Model, Request, Served};
-use crate::spec::Features;
-use crate::spec::scsi::{CmdRequest, CmdResponse, Response, config};
+use virtio::spec::Features;
+use virtio::spec::scsi::{CmdRequest, CmdResponse, Response, config};
 
 /// Bytes of a control request for a task management function, and of its answer (5.6.6.2).
 const TMF_REQUEST_BYTES: usize = 24;

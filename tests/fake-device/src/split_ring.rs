@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use super::chain::{self, Chain};
 use super::queue::{Held, Ring, Used};
 use super::{Ram, Violation};
-use crate::memory::SharedMemory;
-use crate::spec::Features;
-use crate::spec::ring::{AVAILABLE_NO_INTERRUPT, USED_NO_NOTIFY, available, used};
+use virtio::memory::SharedMemory;
+use virtio::spec::Features;
+use virtio::spec::ring::{AVAILABLE_NO_INTERRUPT, USED_NO_NOTIFY, available, used};
 
 /// Descriptor table, available and used ring, and how far the device is in them.
 #[derive(Debug)]

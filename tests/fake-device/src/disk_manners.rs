@@ -3,7 +3,7 @@
 use super::Options;
 use super::disk::Disk;
 use super::manner::{Answered, Manner};
-use crate::spec::Features;
+use virtio::spec::Features;
 
 /// Bytes of header and status: what a request is besides its data.
 const HEADER: u32 = 16;

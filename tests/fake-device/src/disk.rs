@@ -6,8 +6,8 @@ use zerocopy::FromBytes;
 
 pub use super::disk_manners::MANNERS;
 use super::{Chain, Model, Request, Served};
-use crate::spec::Features;
-use crate::spec::blk::{RangeFlags, RequestHeader, RequestType, SectorRange, Status, config};
+use virtio::spec::Features;
+use virtio::spec::blk::{RangeFlags, RequestHeader, RequestType, SectorRange, Status, config};
 
 /// Bytes of a sector, whatever the block size is.
 pub const SECTOR_BYTES: usize = 512;
