@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod charge;
 pub mod class;
 pub mod cmdline;
 pub mod device;

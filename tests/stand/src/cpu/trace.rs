@@ -3,6 +3,9 @@
 //! What is counted: instructions by callback (imports run in the stand and are not stepped through), LOCK-prefixed ones and
 //! exchanges with memory, full fences, bytes stored by where they go, reads and writes of device registers. It is exact and
 //! the same in each run, and costs a few microseconds for each instruction, so it is for few requests on one processor.
+//!
+//! memcpy and its like are imports too, and yet the driver's work: [`stand::charge`] says what they count for. It is kept apart
+//! from the driver's own instructions; the bytes they write are among those by place.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -12,6 +15,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use iced_x86::{
     Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
+
+use stand::charge;
 
 use super::call::Arguments;
 use super::interrupt::Frame;
@@ -65,6 +70,10 @@ struct Counts {
     locked: u64,
     fences: u64,
     register_reads: u64,
+    /// Calls of memory functions, the bytes they were for, and what they are charged at.
+    memory_calls: u64,
+    memory_bytes: u64,
+    memory_instructions: u64,
     /// Bytes, and stores, by place.
     bytes: [u64; PLACES.len()],
     stores: [u64; PLACES.len()],
@@ -158,6 +167,24 @@ pub fn imported(index: u32, arguments: Arguments) {
     }
     if name.starts_with("StorPortReadRegister") {
         trace.callbacks.entry(callback).or_default().register_reads += 1;
+    }
+    if let Some(function) = charge::function(name) {
+        let (target, bytes) = (arguments.get(0), arguments.get(function.length));
+        let charged = function.instructions(bytes);
+        let place = place(target, trace.doorbells);
+        let counts = trace.callbacks.entry(callback).or_default();
+        counts.memory_calls += 1;
+        counts.memory_bytes += bytes;
+        counts.memory_instructions += charged;
+        if function.writes() {
+            counts.bytes[place as usize] += bytes;
+            counts.stores[place as usize] += bytes.div_ceil(16);
+        }
+        // The time that a routine may take is that of all its work.
+        let cpu = percpu::current();
+        if let Some(call) = cpu.depth.checked_sub(1).map(|depth| &mut cpu.calls[depth]) {
+            call.instructions += charged;
+        }
     }
 }
 
@@ -277,14 +304,17 @@ pub fn report() -> String {
     for (index, (name, counts)) in trace.callbacks.iter().enumerate() {
         let _ = write!(
             text,
-            "{}\"{name}\":{{\"calls\":{},\"instructions\":{},\"most\":{},\"locked\":{},\"fences\":{},\"register-reads\":{}",
+            "{}\"{name}\":{{\"calls\":{},\"instructions\":{},\"most\":{},\"locked\":{},\"fences\":{},\"register-reads\":{},\"memory-calls\":{},\"memory-bytes\":{},\"memory-instructions\":{}",
             if index == 0 { "" } else { "," },
             counts.calls,
             counts.instructions,
             counts.most,
             counts.locked,
             counts.fences,
-            counts.register_reads
+            counts.register_reads,
+            counts.memory_calls,
+            counts.memory_bytes,
+            counts.memory_instructions
         );
         for (place, word) in PLACES {
             let (bytes, stores) = (counts.bytes[place as usize], counts.stores[place as usize]);
@@ -292,8 +322,19 @@ pub fn report() -> String {
         }
         text.push('}');
     }
-    text.push_str("},\"imports\":{");
-    for (index, ((export, first), count)) in trace.imports.iter().enumerate() {
+    text.push_str("},\"storport-calls\":");
+    calls(&mut text, &trace, true);
+    text.push_str(",\"other-calls\":");
+    calls(&mut text, &trace, false);
+    text
+}
+
+/// The imports that are Storport's, or those that are not, by name, as a JSON object.
+fn calls(text: &mut String, trace: &Trace, storport: bool) {
+    let mine =
+        trace.imports.iter().filter(|((export, _), _)| kernel::is_storport(*export as usize) == storport);
+    text.push('{');
+    for (index, ((export, first), count)) in mine.enumerate() {
         let name = kernel::name(*export as usize);
         let meaning = match name {
             "StorPortNotification" => stand::wdk::names::notification(*first),
@@ -303,5 +344,4 @@ pub fn report() -> String {
         let _ = write!(text, "{}\"{meaning}\":{count}", if index == 0 { "" } else { "," });
     }
     text.push('}');
-    text
 }

@@ -44,6 +44,12 @@ pub fn name(index: usize) -> &'static str {
     entry(index).map_or("unknown import", |(name, _)| name)
 }
 
+/// Whether an export is Storport's, by its number.
+pub fn is_storport(index: usize) -> bool {
+    let owners = TABLES.iter().flat_map(|(owner, table)| table.iter().map(move |_| *owner));
+    owners.into_iter().nth(index) == Some("storport.sys")
+}
+
 /// Runs an export.
 pub fn dispatch(index: usize, arguments: Arguments) -> u64 {
     match entry(index) {
