@@ -28,6 +28,17 @@ fn config(root: &Path) -> Result<Config, wdk_build::ConfigError> {
 }
 
 #[test]
+fn without_a_content_root_there_are_the_kits_headers_and_no_libraries() {
+    let config = Config::for_kit(CpuArchitecture::Amd64);
+
+    let paths: Vec<_> = config.include_paths().expect("the kit is complete").collect();
+
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    assert_eq!(paths, [include.join("km/crt"), include.join("km"), include.join("shared")]);
+    assert_eq!(config.library_paths().expect("none is missing").count(), 0);
+}
+
+#[test]
 fn the_highest_version_is_taken_and_not_the_last_name() {
     let root = folder("versions");
     make(

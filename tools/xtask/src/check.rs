@@ -43,6 +43,13 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             let what = ["--package", "stand", "--release", "--target", "x86_64-unknown-none"];
             clippy(screen, workspace.cargo(), &what)
         }),
+        Stage::new("driver code for Windows, by plain cargo", |screen| {
+            // As an editor does it, and who types it: without the build's flags and variables.
+            let mut cargo = workspace.cargo();
+            cargo.args(["check", "--quiet", "--locked", "--target", build::Architecture::Amd64.target()]);
+            cargo.args(["--package", "storport", "--package", "viostor", "--package", "vioscsi"]);
+            one(screen, "cargo check", cargo.env_remove("WDKContentRoot"))
+        }),
         Stage::new("clippy, driver images for Windows", |screen| clippy_images(workspace, screen)),
         Stage::new("clippy, fuzz targets", |screen| {
             let mut cargo = workspace.cargo();

@@ -83,9 +83,9 @@ impl BuilderExt for Builder {
 /// Writes the file by which clang finds headers as Windows does, whatever the case of their names; `None` where all names
 /// are lower case, as the kit's are. The genuine headers include each other in spellings that their files do not have.
 fn case_overlay(config: &Config) -> Result<Option<PathBuf>, ConfigError> {
-    let root = config.include_root();
+    let root = &config.include;
     let mut mixed = false;
-    let contents = overlay_entries(&root, &mut mixed)?;
+    let contents = overlay_entries(root, &mut mixed)?;
     if !mixed {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io, path::PathBuf};
 
-use crate::{ApiSubset, CONTENT_ROOT_VARIABLE};
+use crate::ApiSubset;
 
 /// An input or output failure and the file it was about.
 #[derive(Debug)]
@@ -36,8 +36,6 @@ impl error::Error for IoError {
 pub enum ConfigError {
     /// A file could not be read or written.
     IoError(IoError),
-    /// No content root is named.
-    NoContentRoot,
     /// The content root has no version folder.
     NoVersion {
         /// Where one was looked for.
@@ -84,11 +82,6 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::IoError(error) => error.fmt(formatter),
-            Self::NoContentRoot => write!(
-                formatter,
-                "no WDK content root: {CONTENT_ROOT_VARIABLE} is not set. `cargo xtask build` sets it to the kit's own; \
-                 set it to the folder that has Include and Lib to build against another"
-            ),
             Self::NoVersion { directory } => {
                 write!(formatter, "no folder named like a WDK version (10.0.26100.0) in {directory}")
             }

@@ -1,7 +1,7 @@
 //! Configures builds against a WDK content root, on hosts that are not Windows.
 //!
 //! The registry's `wdk-build` stops there with a `compile_error!`: it asks the Windows registry where the WDK is. This
-//! crate takes its place by
+//! crate takes its place, in the tree's workspace by its manifest, in the images' by
 //!
 //! ```text
 //! cargo --config 'patch.crates-io.wdk-build.path="tools/wdk-kit/wdk-build"' ...
@@ -11,7 +11,9 @@
 //! scripts call, and the answers those names give there for a WDM driver:
 //!
 //! - the content root is `$WDKContentRoot`, laid out as an installed WDK is: `Include/<version>/{km,km/crt,shared}` and
-//!   `Lib/<version>/km/<arch>`. With several versions, `$Version_Number` names one; else the highest is taken;
+//!   `Lib/<version>/km/<arch>`. With several versions, `$Version_Number` names one; else the highest is taken. Without
+//!   that variable the headers are the kit's, beside this crate, and there are no libraries: enough for `cargo check`,
+//!   and for an editor;
 //! - the architecture is Cargo's target: x86_64 or aarch64;
 //! - the driver model is WDM, the only one a storport miniport can have. KMDF and UMDF exist as types, because
 //!   `wdk-sys` matches on them, and are never chosen.
@@ -38,10 +40,10 @@ pub const VERSION_VARIABLE: &str = "Version_Number";
 /// What a build against the WDK depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Root of the WDK: the folder that has `Include` and `Lib`.
-    content_root: PathBuf,
-    /// Version folder used below `Include` and `Lib`, such as `10.0.26100.0`.
-    version: String,
+    /// The folder that has `km` and `shared` with the headers.
+    include: PathBuf,
+    /// The folder that has the import libraries, by architecture; public copies of the headers have none.
+    libraries: Option<PathBuf>,
     /// Processor the driver is for.
     cpu_architecture: CpuArchitecture,
     /// Driver model. Always [`DriverConfig::Wdm`] here.
@@ -146,17 +148,27 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// No content root is named, or what is named has no `Include` folder with a version in it, or Cargo's target is
-    /// not one that Windows drivers exist for.
+    /// The content root that is named has no `Include` folder with a version in it, or Cargo's target is not one that
+    /// Windows drivers exist for.
     pub fn from_env_auto() -> Result<Self, ConfigError> {
         println!("cargo::rerun-if-env-changed={CONTENT_ROOT_VARIABLE}");
         println!("cargo::rerun-if-env-changed={VERSION_VARIABLE}");
         let architecture = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
         let cpu_architecture = CpuArchitecture::try_from_cargo_str(&architecture)
             .ok_or(ConfigError::UnsupportedArchitecture { architecture })?;
-        let content_root =
-            PathBuf::from(env::var_os(CONTENT_ROOT_VARIABLE).ok_or(ConfigError::NoContentRoot)?);
-        Self::for_content_root(&content_root, env::var(VERSION_VARIABLE).ok(), cpu_architecture)
+        match env::var_os(CONTENT_ROOT_VARIABLE) {
+            Some(root) => {
+                Self::for_content_root(Path::new(&root), env::var(VERSION_VARIABLE).ok(), cpu_architecture)
+            }
+            None => Ok(Self::for_kit(cpu_architecture)),
+        }
+    }
+
+    /// The configuration for a WDM driver against the headers of the kit that this crate is a part of.
+    #[must_use]
+    pub fn for_kit(cpu_architecture: CpuArchitecture) -> Self {
+        let include = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("include");
+        Self { include, libraries: None, cpu_architecture, driver_config: DriverConfig::Wdm }
     }
 
     /// The configuration for a WDM driver against `content_root`, with its highest version when none is named.
@@ -173,9 +185,10 @@ impl Config {
             Some(version) => version,
             None => highest_version(&content_root.join("Include"))?,
         };
+        let libraries = content_root.join("Lib");
         Ok(Self {
-            content_root: content_root.to_path_buf(),
-            version,
+            include: content_root.join("Include").join(&version),
+            libraries: libraries.is_dir().then(|| libraries.join(version).join("km")),
             cpu_architecture,
             driver_config: DriverConfig::Wdm,
         })
@@ -212,18 +225,10 @@ impl Config {
         if !features.split(',').any(|feature| feature == "crt-static") {
             return Err(ConfigError::StaticCrtNotEnabled);
         }
-        // Public copies of the headers have no libraries. Nothing is missed: who links the image brings them.
-        if self.content_root.join("Lib").is_dir() {
-            for path in self.library_paths()? {
-                println!("cargo::rustc-link-search={}", path.display());
-            }
+        for path in self.library_paths()? {
+            println!("cargo::rustc-link-search={}", path.display());
         }
         self.configure_library_build()
-    }
-
-    /// The folder of all headers.
-    fn include_root(&self) -> PathBuf {
-        self.content_root.join("Include").join(&self.version)
     }
 
     /// Folders to search for headers, first one first.
@@ -232,27 +237,27 @@ impl Config {
     ///
     /// One of them does not exist.
     pub fn include_paths(&self) -> Result<impl Iterator<Item = PathBuf> + use<>, ConfigError> {
-        let root = self.include_root();
-        let paths = ["km/crt", "km", "shared"].map(|folder| root.join(folder));
+        let paths = ["km/crt", "km", "shared"].map(|folder| self.include.join(folder));
         for path in &paths {
             require_folder(path)?;
         }
         Ok(paths.into_iter())
     }
 
-    /// Folders to search for import libraries.
+    /// Folders to search for import libraries: none where there are only headers, and nothing is missed, for who links the
+    /// image brings them.
     ///
     /// # Errors
     ///
-    /// The content root has none for the architecture.
+    /// The content root has libraries, and none for the architecture.
     pub fn library_paths(&self) -> Result<impl Iterator<Item = PathBuf> + use<>, ConfigError> {
-        let km = self.content_root.join("Lib").join(&self.version).join("km");
+        let Some(km) = &self.libraries else { return Ok(None.into_iter()) };
         let named = km.join(self.cpu_architecture.as_windows_str());
         // Installed WDKs spell the folder arm64 as well as ARM64, which matters only off Windows.
         let lower = km.join(self.cpu_architecture.as_windows_str().to_ascii_lowercase());
         let path = if lower.is_dir() { lower } else { named };
         require_folder(&path)?;
-        Ok(std::iter::once(path))
+        Ok(Some(path).into_iter())
     }
 
     /// Macros the headers are read with: what the Windows build system defines for the architecture and kernel mode, and
