@@ -1,15 +1,7 @@
 //! What the device says of itself (virtio 1.3, 5.6.4), and what follows for StorPort.
 
-use adapter::{Limits, Probe};
+use adapter::{Limits, Probe, ProbeError};
 use virtio::spec::scsi::config;
-
-/// Log numbers for configurations that cannot be used.
-pub mod declined {
-    /// The configuration structure ends before a field that belongs to it.
-    pub const CONFIG_TOO_SHORT: u32 = 100;
-    /// The device's CDB or sense field is not of the default size.
-    pub const FIELD_SIZES: u32 = 101;
-}
 
 /// Most targets StorPort addresses on a bus: numbers 0 to 254 (ns-storport-_port_configuration_information.md,
 /// `MaximumNumberOfTargets`; `SCSI_MAXIMUM_TARGETS_PER_BUS` is only what it starts with).
@@ -46,17 +38,17 @@ impl Hba {
     }
 }
 
-pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), u32> {
+pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), ProbeError> {
     let word =
-        |offset: usize| probe.config::<4>(offset).map(u32::from_le_bytes).ok_or(declined::CONFIG_TOO_SHORT);
+        |offset: usize| probe.config::<4>(offset).map(u32::from_le_bytes).ok_or(ProbeError::ConfigTooShort);
     let half =
-        |offset: usize| probe.config::<2>(offset).map(u16::from_le_bytes).ok_or(declined::CONFIG_TOO_SHORT);
+        |offset: usize| probe.config::<2>(offset).map(u16::from_le_bytes).ok_or(ProbeError::ConfigTooShort);
 
     // The fields keep the sizes they have after a reset (virtio 1.3, 5.6.4.1); a slot has room for exactly those.
     if word(config::SENSE_SIZE)? != config::DEFAULT_SENSE_SIZE
         || word(config::CDB_SIZE)? != config::DEFAULT_CDB_SIZE
     {
-        return Err(declined::FIELD_SIZES);
+        return Err(ProbeError::FieldSizes);
     }
     // Nothing is not what is meant where there is a limit of nothing, and Linux (drivers/scsi/virtio_scsi.c) takes it so: no
     // limit of `max_sectors` but its own of FFFFh, one segment, one command of a unit.
@@ -189,8 +181,8 @@ mod tests {
         let mut short = FakeConfig::like_qemu();
         short.length = 20;
 
-        assert_eq!(read(&other_sense), Err(declined::FIELD_SIZES));
-        assert_eq!(read(&other_cdb), Err(declined::FIELD_SIZES));
-        assert_eq!(read(&short), Err(declined::CONFIG_TOO_SHORT));
+        assert_eq!(read(&other_sense), Err(ProbeError::FieldSizes));
+        assert_eq!(read(&other_cdb), Err(ProbeError::FieldSizes));
+        assert_eq!(read(&short), Err(ProbeError::ConfigTooShort));
     }
 }

@@ -25,10 +25,10 @@ mod status;
 mod steps;
 
 pub use build_io::Command;
-pub use config::{Hba, declined};
+pub use config::Hba;
 pub use steps::Way;
 
-use adapter::{Chain, ChainData, Filled, Limits, Probe, Protocol, Room, Step};
+use adapter::{Chain, ChainData, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
 use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Direction, Format};
@@ -59,12 +59,12 @@ impl Protocol for Vioscsi {
     const SPLITS: bool = true;
     const RESPONSE_HEAD: usize = complete::HEAD_BYTES;
 
-    fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
+    fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         let (hba, limits) = config::read(probe)?;
         Ok((Self { hba }, limits))
     }
 
-    fn limited(&mut self, room: Room) -> Result<(), u32> {
+    fn limited(&mut self, room: Room) -> Result<(), ProbeError> {
         self.hba.limit_segments(room.max_segments);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What the device says of itself (virtio 1.3, 5.2.4), and what follows for StorPort.
 
-use adapter::{Limits, Probe, Room};
+use adapter::{Limits, Probe, ProbeError, Room};
 use virtio::spec::blk::ZonedModel;
 use virtio::spec::{Features, blk};
 
@@ -24,19 +24,6 @@ pub(crate) const FEATURES: Features = Features::BLK_SIZE_MAX
     .union(Features::BLK_CONFIG_WCE)
     .union(Features::BLK_LIFETIME)
     .union(Features::BLK_ZONED);
-
-/// Log numbers for configurations that cannot be used.
-pub mod declined {
-    /// The configuration structure ends before a field that belongs to it.
-    pub const CONFIG_TOO_SHORT: u32 = 100;
-    /// The logical block size is not a power of two between 512 and 4096.
-    pub const BLOCK_SIZE: u32 = 101;
-    // 102 was a disk without a block.
-    /// All segments of a request together may not even hold a block.
-    pub const SEGMENT_SIZE: u32 = 103;
-    /// The disk has zones that must be written in order (host-managed), which Windows' file systems do not do.
-    pub const HOST_MANAGED: u32 = 104;
-}
 
 /// The disk behind the adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +72,7 @@ impl Disk {
     }
 
     /// Fits the disk into what a request of the ring has room for. Returns how much scratch memory that is.
-    pub(crate) fn fit(&mut self, room: &Room) -> Result<AtOnce, u32> {
+    pub(crate) fn fit(&mut self, room: &Room) -> Result<AtOnce, ProbeError> {
         /// 256 KiB in one step.
         const MAX_TIMES: u16 = 64;
         let block = self.block_size.bytes();
@@ -96,7 +83,7 @@ impl Disk {
         };
         let bytes = blocks_of(AtOnce::WHOLE.bytes);
         if bytes == 0 {
-            return Err(declined::SEGMENT_SIZE);
+            return Err(ProbeError::SegmentSize);
         }
         self.copying = room.bounce_bytes.map(|bounce| Copying {
             bytes: blocks_of(bounce),
@@ -162,7 +149,7 @@ impl<P: Probe> Fields<'_, P> {
     }
 
     /// A field without which the disk cannot be used right, where there is such a feature.
-    fn needed(&self, feature: Features, offset: usize, otherwise: u32) -> Result<u32, u32> {
+    fn needed(&self, feature: Features, offset: usize, otherwise: u32) -> Result<u32, ProbeError> {
         if self.has(feature) { bytes(self.probe, offset).map(u32::from_le_bytes) } else { Ok(otherwise) }
     }
 
@@ -228,29 +215,29 @@ impl<P: Probe> Fields<'_, P> {
 
     /// Read after FEATURES_OK, like every field; the device then gets FAILED instead of DRIVER_OK, as 5.2.5 asks for. Zones
     /// that nothing is said of may be any.
-    fn check_zones(&self) -> Result<(), u32> {
+    fn check_zones(&self) -> Result<(), ProbeError> {
         if self.has(Features::BLK_ZONED) {
             let model = bytes(self.probe, blk::config::ZONED_MODEL).map(|[model]| ZonedModel(model))?;
             if !is_conventional(model) {
-                return Err(declined::HOST_MANAGED);
+                return Err(ProbeError::HostManaged);
             }
         }
         Ok(())
     }
 }
 
-fn bytes<const N: usize>(probe: &impl Probe, offset: usize) -> Result<[u8; N], u32> {
-    probe.config(offset).ok_or(declined::CONFIG_TOO_SHORT)
+fn bytes<const N: usize>(probe: &impl Probe, offset: usize) -> Result<[u8; N], ProbeError> {
+    probe.config(offset).ok_or(ProbeError::ConfigTooShort)
 }
 
-pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), u32> {
+pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), ProbeError> {
     let features = probe.features();
     let block_bytes = if features.contains(Features::BLK_BLK_SIZE) {
         u32::from_le_bytes(bytes(probe, blk::config::BLK_SIZE)?)
     } else {
         SECTOR_BYTES
     };
-    let block_size = BlockSize::new(block_bytes).ok_or(declined::BLOCK_SIZE)?;
+    let block_size = BlockSize::new(block_bytes).ok_or(ProbeError::BlockSize)?;
     let fields = Fields { probe, block_size };
     fields.check_zones()?;
     let capacity = Sectors(u64::from_le_bytes(bytes(probe, blk::config::CAPACITY)?));
@@ -429,8 +416,8 @@ mod tests {
         assert_eq!(fit(512, 254, 100, copied), Ok((4096, 1, 25_088, 128)), "49 blocks");
         assert_eq!(fit(4096, 1, 5000, copied), Ok((4096, 1, 4096, 16)));
         assert_eq!(fit(512, 1, 1300, copied), Ok((1024, 1, 1024, 128)));
-        assert_eq!(fit(4096, 1, 4095, copied), Err(declined::SEGMENT_SIZE));
-        assert_eq!(fit(512, 5, 100, copied), Err(declined::SEGMENT_SIZE));
+        assert_eq!(fit(4096, 1, 4095, copied), Err(ProbeError::SegmentSize));
+        assert_eq!(fit(512, 5, 100, copied), Err(ProbeError::SegmentSize));
     }
 
     #[test]
@@ -439,8 +426,8 @@ mod tests {
         let mut short = FakeConfig::new(Features::BLK_SEG_MAX, 80);
         short.length = 10;
 
-        assert_eq!(read(&odd_block), Err(declined::BLOCK_SIZE));
-        assert_eq!(read(&short), Err(declined::CONFIG_TOO_SHORT));
+        assert_eq!(read(&odd_block), Err(ProbeError::BlockSize));
+        assert_eq!(read(&short), Err(ProbeError::ConfigTooShort));
     }
 
     #[test]
@@ -484,7 +471,7 @@ mod tests {
         };
 
         assert_eq!([zoned(0), zoned(2)], [Ok(8), Ok(8)]);
-        assert_eq!([zoned(1), zoned(3)], [Err(declined::HOST_MANAGED); 2]);
+        assert_eq!([zoned(1), zoned(3)], [Err(ProbeError::HostManaged); 2]);
     }
 
     #[test]
@@ -551,7 +538,7 @@ mod tests {
             let mut probe = FakeConfig::new(features, 8);
             probe.length = length;
 
-            assert_eq!(read(&probe), Err(declined::CONFIG_TOO_SHORT), "{features:?}");
+            assert_eq!(read(&probe), Err(ProbeError::ConfigTooShort), "{features:?}");
         }
     }
 

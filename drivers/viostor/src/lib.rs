@@ -41,13 +41,13 @@ mod translate;
 pub mod units;
 
 pub use build_io::{Command, Erase};
-pub use config::{Disk, declined};
+pub use config::Disk;
 pub use identity::Location;
 pub use limits::{Geometry, RangeLimits, Topology, WriteZeroes};
 pub use ranges::Place;
 pub use steps::{Afterwards, Comparison, Remaining};
 
-use adapter::{Chain, Filled, Limits, Probe, Protocol, Room, Step};
+use adapter::{Chain, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
 use live::Live;
 use steps::AtOnce;
 use storport::{BuildIo, Completion, Srb};
@@ -85,13 +85,13 @@ impl Protocol for Viostor {
     const RESPONSE_HEAD: usize = 1;
     const BOUNCES: bool = true;
 
-    fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
+    fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         let (disk, limits) = config::read(probe)?;
         let live = Live::new(&disk);
         Ok((Self { disk, live, at_once: AtOnce::WHOLE }, limits))
     }
 
-    fn limited(&mut self, room: Room) -> Result<(), u32> {
+    fn limited(&mut self, room: Room) -> Result<(), ProbeError> {
         self.at_once = self.disk.fit(&room)?;
         Ok(())
     }

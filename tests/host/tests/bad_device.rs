@@ -1,24 +1,16 @@
 //! Devices that break the rules: declined, or reset, and never a panic or a request that is lost.
 
+use adapter::Event;
 use fake_device::disk::Disk;
 use fake_device::hba::{Hba, Unit};
 use fake_device::{Lie, Options};
 use host_tests::cdb::{inquiry_page, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
-use storport::port::LogPart;
-use storport::{Declined, LogEvent, SrbStatus, TraceLevel};
+use storport::{Declined, LogEvent, SrbStatus};
 use virtio::spec::Features;
 use virtio::spec::pci::CapabilityType;
 use virtio::transport::TransportError;
-
-fn transport(error: TransportError) -> LogEvent {
-    LogEvent { part: LogPart::Transport, number: error.code() }
-}
-
-fn configuration(number: u32) -> LogEvent {
-    LogEvent { part: LogPart::Configuration, number }
-}
 
 /// What the driver says when it looks at a disk that lies.
 fn declined(lie: Lie) -> Option<LogEvent> {
@@ -34,22 +26,22 @@ fn declined(lie: Lie) -> Option<LogEvent> {
 #[test]
 fn a_device_that_cannot_be_driven_is_declined_with_the_reason() {
     let table = [
-        (Lie::NoVersion1, transport(TransportError::NoVersion1)),
-        (Lie::FeaturesRefused, transport(TransportError::FeaturesRefused)),
+        (Lie::NoVersion1, Event::of_transport(TransportError::NoVersion1)),
+        (Lie::FeaturesRefused, Event::of_transport(TransportError::FeaturesRefused)),
         (
             Lie::BarLength(0x3000),
-            transport(TransportError::OutsideBar { kind: CapabilityType::NOTIFY, bar: 4 }),
+            Event::of_transport(TransportError::OutsideBar { kind: CapabilityType::NOTIFY, bar: 4 }),
         ),
         (
             Lie::ConfigLength(0x10_0000),
-            transport(TransportError::OutsideBar { kind: CapabilityType::DEVICE, bar: 4 }),
+            Event::of_transport(TransportError::OutsideBar { kind: CapabilityType::DEVICE, bar: 4 }),
         ),
-        (Lie::ConfigLength(7), configuration(viostor::declined::CONFIG_TOO_SHORT)),
-        (Lie::ConfigLength(20), configuration(viostor::declined::CONFIG_TOO_SHORT)),
-        (Lie::ConfigNeverSettles, configuration(viostor::declined::CONFIG_TOO_SHORT)),
-        (Lie::QueueCount(0), configuration(3)),
-        (Lie::QueueSize(0), configuration(3)),
-        (Lie::QueueSize(2), configuration(3)),
+        (Lie::ConfigLength(7), Event::ConfigTooShort.into()),
+        (Lie::ConfigLength(20), Event::ConfigTooShort.into()),
+        (Lie::ConfigNeverSettles, Event::ConfigTooShort.into()),
+        (Lie::QueueCount(0), Event::QueueTooSmall.into()),
+        (Lie::QueueSize(0), Event::QueueTooSmall.into()),
+        (Lie::QueueSize(2), Event::QueueTooSmall.into()),
     ];
     for (lie, expected) in table {
         assert_eq!(declined(lie), Some(expected), "{lie:?}");
@@ -65,7 +57,7 @@ fn a_reset_that_never_ends_is_given_up_after_five_seconds() {
     let found: Result<DiskBench, Declined> = machine.find();
 
     let event = found.err().expect("the device does not come up").0;
-    assert_eq!((event.part, event.number >> 16), (LogPart::Transport, 6));
+    assert_eq!(event.code() >> 16, Event::ResetTimedOut.code() >> 16);
     assert_eq!(port.stalled_microseconds(), 5_000_000);
 }
 
@@ -76,7 +68,7 @@ fn a_device_that_is_not_there_is_declined() {
 
     let found: Result<DiskBench, Declined> = machine.find();
 
-    assert_eq!(found.err().map(|declined| declined.0), Some(transport(TransportError::Removed)));
+    assert_eq!(found.err().map(|declined| declined.0), Some(Event::of_transport(TransportError::Removed)));
 }
 
 #[test]
@@ -92,7 +84,7 @@ fn a_vector_that_the_device_does_not_take_is_an_error_of_the_start() {
 
     let started = bench.start();
 
-    assert_eq!(started, Err(transport(TransportError::VectorRefused { vector: 0 })));
+    assert_eq!(started, Err(Event::of_transport(TransportError::VectorRefused { vector: 0 })));
     bench.device.assert_no_violations();
 }
 
@@ -104,7 +96,7 @@ fn a_notification_address_outside_the_structure_is_an_error_of_the_start() {
 
     let started = bench.start();
 
-    assert_eq!(started, Err(transport(TransportError::NotifyOutsideBar { queue: 0 })));
+    assert_eq!(started, Err(Event::of_transport(TransportError::NotifyOutsideBar { queue: 0 })));
 }
 
 #[test]
@@ -116,25 +108,25 @@ fn a_queue_that_became_smaller_is_an_error_of_the_start() {
     let started = bench.start();
 
     let expected = TransportError::QueueSize { queue: 0, size: 256, offered: 128 };
-    assert_eq!(started, Err(transport(expected)));
+    assert_eq!(started, Err(Event::of_transport(expected)));
 }
 
 #[test]
 fn every_lie_about_a_used_buffer_is_logged_and_answered_with_a_reset() {
     let table = [
-        (Lie::UsedIdOutOfRange, 1),
-        (Lie::UsedIdNotInFlight, 2),
-        (Lie::UsedTwice, 2),
-        (Lie::UsedIndexJump(100), 4),
-        (Lie::UsedIndexJump(0xfff0), 4),
+        (Lie::UsedIdOutOfRange, Event::UsedIdOutOfRange),
+        (Lie::UsedIdNotInFlight, Event::UsedIdNotInFlight),
+        (Lie::UsedTwice, Event::UsedIdNotInFlight),
+        (Lie::UsedIndexJump(100), Event::UsedIndexJumped),
+        (Lie::UsedIndexJump(0xfff0), Event::UsedIndexJumped),
     ];
     let rings =
         [Features::RING_EVENT_IDX, Features::empty(), Features::RING_EVENT_IDX | Features::RING_PACKED];
     for ring in rings {
         let features = Features::VERSION_1 | Features::RING_INDIRECT_DESC | ring;
-        for (lie, code) in table {
+        for (lie, event) in table {
             // A packed ring has no index.
-            if ring.contains(Features::RING_PACKED) && code == 4 {
+            if ring.contains(Features::RING_PACKED) && event == Event::UsedIndexJumped {
                 continue;
             }
             let bench = DiskBench::running(Disk::new(64), Options { features, ..Options::default() });
@@ -145,10 +137,9 @@ fn every_lie_about_a_used_buffer_is_logged_and_answered_with_a_reset() {
             bench.deliver_interrupts();
 
             let log = bench.port.log_entries();
-            assert_eq!((log[0].part, log[0].number >> 16), (LogPart::Queue, code), "{lie:?}");
+            assert_eq!(log[0].code() >> 16, event.code() >> 16, "{lie:?}");
             assert_eq!(log.len(), 1, "the reset that follows is no news of its own");
-            let reset = LogEvent { part: LogPart::Reset, number: 2 };
-            assert_eq!(bench.port.traces(), [(log[0], TraceLevel::Error), (reset, TraceLevel::Warning)]);
+            assert_eq!(bench.port.traces(), [log[0], Event::ResetAfterFault.into()]);
             let completed = bench.port.take_completed();
             let mut tags: Vec<u64> = completed.iter().map(|one| one.tag).collect();
             tags.sort_unstable();
@@ -260,21 +251,21 @@ fn a_scsi_answer_that_was_never_written_is_not_taken_for_the_last_one() {
 #[test]
 fn configurations_that_no_disk_has_are_declined() {
     type Change = fn(&mut Disk);
-    let table: [(Change, u32); 5] = [
-        (|disk| disk.block_bytes = Some(520), viostor::declined::BLOCK_SIZE),
-        (|disk| disk.block_bytes = Some(1 << 20), viostor::declined::BLOCK_SIZE),
+    let table: [(Change, Event); 5] = [
+        (|disk| disk.block_bytes = Some(520), Event::BlockSize),
+        (|disk| disk.block_bytes = Some(1 << 20), Event::BlockSize),
         // Not even a block goes into one segment.
-        (|disk| (disk.size_max, disk.seg_max) = (Some(511), Some(1)), viostor::declined::SEGMENT_SIZE),
-        (|disk| (disk.size_max, disk.seg_max) = (Some(100), Some(5)), viostor::declined::SEGMENT_SIZE),
-        (|disk| disk.zoned = Some(1), viostor::declined::HOST_MANAGED),
+        (|disk| (disk.size_max, disk.seg_max) = (Some(511), Some(1)), Event::SegmentSize),
+        (|disk| (disk.size_max, disk.seg_max) = (Some(100), Some(5)), Event::SegmentSize),
+        (|disk| disk.zoned = Some(1), Event::HostManaged),
     ];
-    for (change, number) in table {
+    for (change, event) in table {
         let mut disk = Disk::new(64);
         change(&mut disk);
 
         let found: Result<DiskBench, Declined> = Machine::new(disk, Options::default()).find();
 
-        assert_eq!(found.err().map(|declined| declined.0), Some(configuration(number)));
+        assert_eq!(found.err().map(|declined| declined.0), Some(event.into()));
     }
 }
 
@@ -286,8 +277,7 @@ fn a_host_bus_adapter_with_other_field_sizes_is_declined() {
 
         let found: Result<HbaBench, Declined> = Machine::new(hba, Options::default()).find();
 
-        let expected = configuration(vioscsi::declined::FIELD_SIZES);
-        assert_eq!(found.err().map(|declined| declined.0), Some(expected));
+        assert_eq!(found.err().map(|declined| declined.0), Some(Event::FieldSizes.into()));
     }
 }
 

@@ -1,13 +1,13 @@
 //! What changes while the disk is in use: size, cache mode, write protection.
 
+use adapter::Event;
 use fake_device::Options;
 use fake_device::disk::Disk;
 use host_tests::cdb::{inquiry, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::{Completed, SrbBuilder};
-use storport::port::LogPart;
-use storport::{Interrupts, LogEvent, Miniport, SrbFunction, SrbStatus, TraceLevel};
+use storport::{Interrupts, Miniport, SrbFunction, SrbStatus};
 use virtio::spec::blk::{RequestType, Status};
 
 const TEST_UNIT_READY: [u8; 6] = [0; 6];
@@ -62,9 +62,8 @@ fn a_disk_that_grows_is_announced_and_can_be_used_to_its_new_end_in_every_interr
         grow(&bench, 128);
 
         assert_eq!(bench.port.take_unit_changes(), 1, "{vectors} vectors");
-        let event = LogEvent { part: LogPart::Configuration, number: 10 };
         assert_eq!(bench.port.log_entries(), [], "a disk that grew is nothing that went wrong");
-        assert_eq!(bench.port.traces(), [(event, TraceLevel::Information)]);
+        assert_eq!(bench.port.traces(), [Event::ConfigurationChanged.into()]);
         let told = bench.execute(SrbBuilder::execute(&TEST_UNIT_READY));
         assert_sense(&told, Sense::CAPACITY_DATA_HAS_CHANGED);
         let again = bench.execute(SrbBuilder::execute(&TEST_UNIT_READY));

@@ -1,6 +1,7 @@
 //! Host bus adapters with the habits of devices in the field, and with limits as small as there are: everything works as on
 //! one that keeps to the specification, and nobody is blamed for anything.
 
+use adapter::Event;
 use fake_device::hba::{Hba, MANNERS, Override, Residual, Unit};
 use fake_device::{FakeDevice, Manner, Options, Order, Ram};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10, write16};
@@ -205,20 +206,20 @@ fn a_packed_queue_of_three_takes_one_segment_at_a_time() {
 fn what_the_specification_forbids_is_refused_with_one_entry_that_says_why() {
     // A ring of two has room for request and response, and for no data; QEMU's property virtqueue_size must be above 2.
     type Prepare = fn(&mut Hba, &mut Options);
-    let table: [(Prepare, u32); 5] = [
-        (|_, options| options.queue_size = 2, 3),
-        (|hba, _| hba.sense_size = 0, vioscsi::declined::FIELD_SIZES),
-        (|hba, _| hba.sense_size = 252, vioscsi::declined::FIELD_SIZES),
-        (|hba, _| hba.cdb_size = 16, vioscsi::declined::FIELD_SIZES),
-        (|hba, _| hba.cdb_size = u32::MAX, vioscsi::declined::FIELD_SIZES),
+    let table: [(Prepare, Event); 5] = [
+        (|_, options| options.queue_size = 2, Event::QueueTooSmall),
+        (|hba, _| hba.sense_size = 0, Event::FieldSizes),
+        (|hba, _| hba.sense_size = 252, Event::FieldSizes),
+        (|hba, _| hba.cdb_size = 16, Event::FieldSizes),
+        (|hba, _| hba.cdb_size = u32::MAX, Event::FieldSizes),
     ];
-    for (prepare, number) in table {
+    for (prepare, event) in table {
         let manner = made_up(prepare);
         let machine = Machine::with_manner(&manner, hba(), Options::default());
 
         let declined = machine.find::<vioscsi::Vioscsi>().err().expect("the device is declined");
 
-        assert_eq!(declined.0.number, number);
+        assert_eq!(declined.0, event.into());
     }
 }
 

@@ -1,13 +1,13 @@
 //! Finding and starting an adapter.
 
+use adapter::Event;
 use fake_device::disk::Disk;
 use fake_device::hba::{Hba, Unit};
 use fake_device::{FakeDevice, Lie, Model, Options};
 use host_tests::cdb::synchronize_cache10;
 use host_tests::{DiskBench, HbaBench, Machine, PortOf};
 use storport::fake::SrbBuilder;
-use storport::port::LogPart;
-use storport::{Declined, Interrupts, LogEvent, Miniport, SrbStatus};
+use storport::{Declined, Interrupts, Miniport, SrbStatus};
 use virtio::spec::{DeviceStatus, Features};
 use virtio::transport::TransportError;
 
@@ -151,8 +151,7 @@ fn a_machine_without_memory_is_declined() {
 
     let declined = viostor::Adapter::<PortOf<Disk>>::find_adapter(&mut resources).map(drop);
 
-    let expected = LogEvent { part: LogPart::Configuration, number: 4 };
-    assert_eq!(declined, Err(Declined(expected)));
+    assert_eq!(declined, Err(Event::NoMemory.into()));
 }
 
 #[test]
@@ -175,7 +174,7 @@ fn a_function_without_registers_is_declined() {
 
     let declined = viostor::Adapter::<PortOf<Disk>>::find_adapter(&mut resources).map(drop);
 
-    let expected = LogEvent { part: LogPart::Transport, number: TransportError::NotMapped { bar: 4 }.code() };
+    let expected = Event::of_transport(TransportError::NotMapped { bar: 4 });
     assert_eq!(declined, Err(Declined(expected)));
 }
 

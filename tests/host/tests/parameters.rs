@@ -1,12 +1,12 @@
 //! What an administrator sets in the registry, and what becomes of it.
 
+use adapter::Event;
 use adapter::Parameters;
 use fake_device::Options;
 use fake_device::disk::Disk;
 use fake_device::hba::{Hba, Unit};
 use host_tests::{Bench, DiskBench, Machine, reading};
 use storport::fake::SrbBuilder;
-use storport::port::LogPart;
 use storport::{Configuration, LogEvent, SrbFunction, TraceLevel};
 use vioscsi::Vioscsi;
 use viostor::Viostor;
@@ -161,6 +161,7 @@ fn the_dump_is_written_within_the_limit_on_segments() {
 fn what_is_logged_of_a_setting_is_traced_as_a_warning() {
     let bench = disk_with(&[("MaxRequests", 0)]);
 
-    let event = LogEvent { part: LogPart::Parameter, number: 3 };
-    assert_eq!(bench.port.traces(), [(event, TraceLevel::Warning)]);
+    let event = LogEvent::from(Event::MaxRequests);
+    assert_eq!(bench.port.traces(), [event]);
+    assert_eq!(event.level, TraceLevel::Warning);
 }

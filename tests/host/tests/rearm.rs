@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use adapter::{Chain, Command, Limits, Probe, Protocol, Step};
+use adapter::{Chain, Command, Limits, Probe, ProbeError, Protocol, Step};
 use fake_device::disk::Disk;
 use fake_device::{Interrupt, Options};
 use host_tests::Bench;
@@ -39,7 +39,7 @@ impl Protocol for Hooked {
     const SCRATCH_BYTES: usize = Viostor::SCRATCH_BYTES;
     const RESPONSE_HEAD: usize = Viostor::RESPONSE_HEAD;
 
-    fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32> {
+    fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         Viostor::probe(probe).map(|(viostor, limits)| (Self(viostor), limits))
     }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use adapter::Event;
 use fake_device::disk::Disk;
 use fake_device::{Lie, Options};
 use host_tests::cdb::{read10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
-use storport::{DpcKind, LogEvent, Miniport, PnpAction, Port, SrbFunction, SrbStatus, TraceLevel};
+use storport::{DpcKind, LogEvent, Miniport, PnpAction, Port, SrbFunction, SrbStatus};
 use virtio::memory::Segment;
 use virtio::spec::{DeviceStatus, Features};
 
@@ -105,9 +106,9 @@ fn requests_wait_for_a_device_whose_reset_takes_seconds_and_end_well_then() {
 
     assert_eq!(statuses(&bench), [SrbStatus::SUCCESS; 2]);
     assert_eq!(bench.port.run_timer(&bench.adapter), None, "nothing is left to look at");
-    let back = LogEvent { part: LogPart::Reset, number: 4 };
+    let back = LogEvent::from(Event::DeviceIsBack);
     let traces = bench.port.traces();
-    assert_eq!(traces.last(), Some(&(back, TraceLevel::Information)), "{traces:?}");
+    assert_eq!(traces.last(), Some(&back), "{traces:?}");
     assert!(traces.len() < 6, "looking is not told: {traces:?}");
     let events = bench.port.log_entries();
     assert!(!events.contains(&back) && (1..4).contains(&events.len()), "{events:?}");
@@ -283,17 +284,12 @@ fn tags(bench: &DiskBench, status: SrbStatus) -> Vec<u64> {
     tags
 }
 
-fn logged(bench: &DiskBench, number: u32) -> usize {
+fn logged(bench: &DiskBench, event: Event) -> usize {
     // What happened at DIRQL is told a little later.
     bench.port.run_dpcs(&bench.adapter);
-    let event = LogEvent { part: LogPart::Reset, number };
+    let event = LogEvent::from(event);
     bench.port.log_entries().iter().filter(|logged| **logged == event).count()
 }
-
-/// Log numbers: Bus Master is off; it is not known to be off; it is not known to be on again.
-const CLEARED: u32 = 101;
-const NOT_CLEARED: u32 = 102;
-const NOT_SET: u32 = 103;
 
 #[test]
 fn a_reset_that_ends_leaves_configuration_space_alone() {
@@ -324,7 +320,7 @@ fn requests_of_a_device_that_does_not_end_its_reset_end_once_and_the_device_reac
         let stalled = bench.port.stalled_microseconds();
         assert!((400_000..1_000_000).contains(&stalled), "bounded: {stalled} microseconds");
         let resets = bench.port.log_entries().iter().filter(|event| event.part == LogPart::Transport).count();
-        assert_eq!((resets, logged(&bench, CLEARED)), (1, 1));
+        assert_eq!((resets, logged(&bench, Event::BusMasterCleared)), (1, 1));
 
         // What it would still write, had it memory.
         assert_eq!(bench.device.in_hand(), 3);
@@ -417,7 +413,10 @@ fn requests_stay_with_a_device_that_cannot_be_kept_from_memory_until_a_reset_end
         // The device may still write to their memory, and does.
         assert_eq!(statuses(&bench), [], "{lie:?}");
         assert_eq!(bench.device.release(1), 1);
-        assert_eq!((logged(&bench, NOT_CLEARED), logged(&bench, CLEARED)), (1, 0));
+        assert_eq!(
+            (logged(&bench, Event::BusMasterNotCleared), logged(&bench, Event::BusMasterCleared)),
+            (1, 0)
+        );
 
         bench.device.be_honest();
         assert!(bench.adapter.reset_bus());
@@ -450,7 +449,7 @@ fn a_device_that_does_not_get_its_memory_back_is_not_started() {
 
     assert!(!bench.adapter.reset_bus());
 
-    assert_eq!(logged(&bench, NOT_SET), 1);
+    assert_eq!(logged(&bench, Event::BusMasterNotSet), 1);
     assert!(!bench.device.status().contains(DeviceStatus::DRIVER_OK));
     bench.device.be_honest();
     assert!(bench.adapter.reset_bus());
@@ -572,8 +571,7 @@ fn a_device_that_asks_for_a_reset_gets_one() {
         bench.settle();
 
         assert_eq!(statuses(&bench), [SrbStatus::BUS_RESET], "{vectors} vectors");
-        let reasons: Vec<LogEvent> = bench.port.log_entries();
-        assert_eq!(reasons, [LogEvent { part: LogPart::Reset, number: 3 }]);
+        assert_eq!(bench.port.log_entries(), [Event::ResetByDevice.into()]);
         assert_works(&bench);
     }
 }

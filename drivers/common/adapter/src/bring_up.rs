@@ -2,10 +2,10 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::port::LogPart;
 use storport::{DpcKind, Interrupts, LogEvent, Port};
 use virtio::transport::{Acknowledged, TransportError};
 
+use crate::events::Event;
 use crate::protocol::Protocol;
 use crate::queues::AllPaths;
 use crate::routing::Routing;
@@ -19,16 +19,6 @@ pub(crate) const RESET_POLL_MICROSECONDS: u32 = 500;
 /// How often a callback at DIRQL tries for the queues' locks, and how long it waits in between, in microseconds.
 const LOCK_TRIES: u32 = 1000;
 const LOCK_TRY_MICROSECONDS: u32 = 10;
-
-/// Log number of [`LogPart::Reset`]: the lock of a queue was not to be had at DIRQL.
-const LOCK_NOT_FREE: u32 = 100;
-
-/// Another one: the adapter was stopped while its device was started.
-pub(crate) const STOPPED_MEANWHILE: u32 = 104;
-
-const fn transport(error: TransportError) -> LogEvent {
-    LogEvent { part: LogPart::Transport, number: error.code() }
-}
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn start_device(&self, interrupts: Interrupts) -> Result<(), LogEvent> {
@@ -48,7 +38,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         if self.state.set(State::Stopped)
             && let Err(error) = self.reset_or_cut_off()
         {
-            self.note(transport(error));
+            self.note(Event::of_transport(error));
         }
     }
 
@@ -65,8 +55,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Starts the device, with other interrupts if there are any. One that is still in its reset is started when that has
     /// ended, and until then requests wait: for the port driver the adapter is there.
     fn start_at_dirql(&self, routing: Option<Routing>) -> Result<(), LogEvent> {
-        let mut paths =
-            self.try_lock_all().ok_or(LogEvent { part: LogPart::Reset, number: LOCK_NOT_FREE })?;
+        let mut paths = self.try_lock_all().ok_or(Event::LockNotFree)?;
         if let Some(routing) = routing {
             self.routing.set(routing);
         }
@@ -138,7 +127,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// An error when the port driver has stopped the adapter meanwhile.
     fn go_on_unless_stopped(&self) -> Result<(), LogEvent> {
         match self.state.get() {
-            State::Stopped => Err(LogEvent { part: LogPart::Reset, number: STOPPED_MEANWHILE }),
+            State::Stopped => Err(Event::StoppedMeanwhile.into()),
             _ => Ok(()),
         }
     }
@@ -157,7 +146,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     fn try_bring_up(&self, paths: &mut AllPaths<'_, Request<P, D>, D>) -> Result<(), LogEvent> {
         if self.state.get() == State::Gone {
-            return Err(transport(TransportError::Removed));
+            return Err(Event::of_transport(TransportError::Removed));
         }
         let routing = self.routing.get();
         let plan = routing.plan();
@@ -168,13 +157,13 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
         // It may still have requests that were ended without it, and whoever gave it its power or its resources again may have
         // given it memory as well.
-        let device = self.reset_or_cut_off().map_err(transport)?;
+        let device = self.reset_or_cut_off().map_err(Event::of_transport)?;
         self.go_on_unless_stopped()?;
         self.give_memory_back()?;
-        let device = device.negotiate(self.features | D::CHANGEABLE).map_err(transport)?;
+        let device = device.negotiate(self.features | D::CHANGEABLE).map_err(Event::of_transport)?;
         let features = device.features();
         if features.difference(D::CHANGEABLE) != self.features.difference(D::CHANGEABLE) {
-            return Err(transport(TransportError::FeaturesRefused));
+            return Err(Event::of_transport(TransportError::FeaturesRefused));
         }
         self.changeable.store(features.intersection(D::CHANGEABLE).bits(), Ordering::Relaxed);
         for path in paths.iter_mut() {
@@ -186,15 +175,17 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 path.hand_over(to);
             }
         }
-        device.set_config_vector(plan.configuration().map(|vector| vector.0)).map_err(transport)?;
+        device.set_config_vector(plan.configuration().map(|vector| vector.0)).map_err(Event::of_transport)?;
         for (queue, path) in (0..).zip(used) {
             if self.polled {
                 path.ring.disable_interrupts();
             }
             let number = D::REQUEST_QUEUE + queue;
             let vector = plan.queue(queue).map(|vector| vector.0);
-            device.enable_queue(number, path.ring.size(), &path.ring.areas(), vector).map_err(transport)?;
-            path.doorbell = Some(device.notifier(number).map_err(transport)?);
+            device
+                .enable_queue(number, path.ring.size(), &path.ring.areas(), vector)
+                .map_err(Event::of_transport)?;
+            path.doorbell = Some(device.notifier(number).map_err(Event::of_transport)?);
         }
         self.go_on_unless_stopped()?;
         device.driver_ok();

@@ -2,20 +2,14 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::port::LogPart;
-use storport::{DpcKind, LogEvent, Port};
+use storport::{DpcKind, Port};
 use virtio::spec::Features;
 use virtio::transport::{Bar, Device};
 
 use crate::Adapter;
+use crate::events::Event;
 use crate::protocol::{Probe, Protocol};
 use crate::state::State;
-
-/// Log number of [`LogPart::Configuration`]: something changed that Windows was told of.
-pub(crate) const CHANGED: u32 = 10;
-
-/// Another number of it: the device may have units that cannot be addressed. No reason to log anything, as most have none there.
-pub(crate) const LEFT_OUT: u32 = 11;
 
 /// A running device, as its protocol sees it.
 pub(crate) struct RunningProbe<'a, B: Bar> {
@@ -48,7 +42,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             self.state.get() == State::Running && self.protocol.configuration_changed(&self.running_probe())
         };
         if changed {
-            self.report(LogEvent { part: LogPart::Configuration, number: CHANGED });
+            self.report(Event::ConfigurationChanged.into());
             self.tell_unit_change();
         }
     }

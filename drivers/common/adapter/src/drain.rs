@@ -1,9 +1,9 @@
 //! `HwStorDpcRoutine`: used buffers become completed requests.
 
-use storport::port::LogPart;
-use storport::{DpcKind, LogEvent, Port};
+use storport::{DpcKind, Port};
 use virtio::queue::DeviceFault;
 
+use crate::events::Event;
 use crate::protocol::Protocol;
 use crate::request_path::{Finished, Found, RequestPath};
 use crate::reset::Reason;
@@ -77,7 +77,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 self.port.complete(srb, completion);
             }
             if let Some(fault) = batch.fault {
-                self.report(LogEvent { part: LogPart::Queue, number: fault.code() });
+                self.report(Event::of_fault(fault));
                 // What an earlier batch refilled goes back with the reset.
                 notification = None;
                 self.reset(Reason::DeviceFault);

@@ -3,8 +3,8 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use arrayvec::ArrayVec;
-use storport::port::{LogPart, SHARED_ALIGNMENT};
-use storport::{Configuration, Declined, DumpLimits, LogEvent, Port, Resources, Srb, TraceLevel};
+use storport::port::SHARED_ALIGNMENT;
+use storport::{Configuration, Declined, DumpLimits, Port, Resources, Srb};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat, Slot};
 use virtio::spec::Features;
@@ -12,10 +12,10 @@ use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is
 
 use crate::bring_up::RESET_POLL_MICROSECONDS;
 use crate::build_io::Command;
-use crate::configuration::LEFT_OUT;
+use crate::events::Event;
 use crate::extent::{Extent, Share};
 use crate::parameters::Parameters;
-use crate::protocol::{Limits, Probe, Protocol, Room};
+use crate::protocol::{Limits, Probe, ProbeError, Protocol, Room};
 use crate::queues::{MAX_QUEUES, Path, Queues};
 use crate::report::Noted;
 use crate::request_path::RequestPath;
@@ -38,20 +38,12 @@ const STALLS_WHEN_FOUND: u32 = 10;
 /// Smallest unit of memory that a scatter/gather element describes in the worst case.
 const PAGE_BYTES: u32 = 4096;
 
-/// Log numbers of [`LogPart::Configuration`] that the adapter itself gives; protocols count from 100.
-mod declined {
-    /// The request queue does not exist or is too small.
-    pub(super) const QUEUE_TOO_SMALL: u32 = 3;
-    /// No memory.
-    pub(super) const NO_MEMORY: u32 = 4;
-}
-
-const fn configuration(number: u32) -> Declined {
-    Declined(LogEvent { part: LogPart::Configuration, number })
-}
-
 fn transport(error: TransportError) -> Declined {
-    Declined(LogEvent { part: LogPart::Transport, number: error.code() })
+    Declined(Event::of_transport(error))
+}
+
+fn unusable(error: ProbeError) -> Declined {
+    Event::from(error).into()
 }
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
@@ -69,8 +61,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             .and_then(|found| prepare(found, &extent, &parameters, resources))
             .inspect_err(|_| device.fail())?;
         if protocol.leaves_out() && !polled {
-            let event = LogEvent { part: LogPart::Configuration, number: LEFT_OUT };
-            port.trace(event, TraceLevel::Information);
+            // Most devices have none there.
+            port.report(Event::UnitsLeftOut.into());
         }
 
         Ok(Self {
@@ -111,7 +103,7 @@ fn prepare<P: Port, D: Protocol>(
     parameters: &Parameters,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<P, D>, Declined> {
-    let no_memory = configuration(declined::NO_MEMORY);
+    let no_memory = Declined::from(Event::NoMemory);
     let found = Found { limits: parameters.limits(found.limits), ..found };
     let room = resources.private_room();
     let mut queues = found.queues;
@@ -122,7 +114,7 @@ fn prepare<P: Port, D: Protocol>(
             resources.configure(&parameters.configuration(whole));
             if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
                 let Found { features, queue_size, mut protocol, limits, .. } = found;
-                protocol.limited(plan.room).map_err(configuration)?;
+                protocol.limited(plan.room).map_err(unusable)?;
                 let queues = plan.build(&mut shared, features, resources).ok_or(no_memory)?;
                 return Ok(Prepared {
                     features,
@@ -151,7 +143,7 @@ struct Plan<D> {
 
 impl<D: Protocol> Plan<D> {
     fn new(found: &Found<D>, extent: &Extent, queues: u16) -> Result<Self, Declined> {
-        let too_small = configuration(declined::QUEUE_TOO_SMALL);
+        let too_small = Declined::from(Event::QueueTooSmall);
         let share = extent.share(queues);
         let indirect = found.features.contains(Features::RING_INDIRECT_DESC);
         // Requests without tables lie in the ring, which then has to be all theirs, or long ones would have no place. Of a dump
@@ -264,15 +256,14 @@ fn look_at<P: Port, D: Protocol>(
     let ready = negotiating.negotiate(wanted).map_err(transport)?;
     let features = ready.features();
     if ready.queue_count() <= D::REQUEST_QUEUE {
-        return Err(configuration(declined::QUEUE_TOO_SMALL));
+        return Err(Event::QueueTooSmall.into());
     }
     let ring = match features {
         _ if device.is_legacy() => RingFormat::LegacySplit,
         features if features.contains(Features::RING_PACKED) => RingFormat::Packed,
         _ => RingFormat::Split,
     };
-    let (protocol, limits) =
-        D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(configuration)?;
+    let (protocol, limits) = D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(unusable)?;
     let offered = limits.request_queues.min(ready.queue_count() - D::REQUEST_QUEUE);
     let most = offered.min(wanted_queues).min(extent.queues).max(1);
     let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, extent);

@@ -34,6 +34,7 @@ mod capabilities;
 mod configuration;
 mod drain;
 mod dump;
+pub mod events;
 mod extent;
 mod find_adapter;
 mod interrupt;
@@ -52,9 +53,10 @@ mod state;
 mod units;
 
 pub use build_io::Command;
+pub use events::Event;
 pub use parameters::Parameters;
 pub use part::Part;
-pub use protocol::{Chain, ChainData, Filled, Limits, Probe, Protocol, Room, Step};
+pub use protocol::{Chain, ChainData, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
 pub use scratch::ScratchId;
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};

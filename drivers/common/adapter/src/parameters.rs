@@ -6,11 +6,10 @@
 
 use core::ffi::CStr;
 
-use storport::port::LogPart;
-use storport::{Configuration, LogEvent, Resources};
+use storport::{Configuration, Port, Resources};
 
+use crate::events::Event;
 use crate::protocol::Limits;
-use crate::report;
 
 /// What is set. What is not, follows from the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,31 +28,42 @@ struct Value {
     name: &'static CStr,
     least: u32,
     most: u32,
+    /// It is out of range.
+    event: Event,
     /// Where it goes.
     set: fn(&mut Parameters, u32),
 }
 
-/// All there are; the log names one by its place here, counted from 1.
+/// All there are.
 const VALUES: [Value; 4] = [
     Value {
         name: c"PhysicalBreaks",
         least: 1,
         // What vioscsi takes; a longer transfer than our own longest is not to be had by it.
         most: 512,
+        event: Event::PhysicalBreaks,
         set: |parameters, value| parameters.physical_breaks = u16::try_from(value).ok(),
     },
     // 0 is a reset, which is all that is done here: 1 says that it was done and does nothing, and 0xDEADDEAD stops the system.
-    Value { name: c"VioscsiActionOnReset", least: 0, most: 0, set: |_, _| {} },
+    Value {
+        name: c"VioscsiActionOnReset",
+        least: 0,
+        most: 0,
+        event: Event::VioscsiActionOnReset,
+        set: |_, _| {},
+    },
     Value {
         name: c"MaxRequests",
         least: 1,
         most: u16::MAX as u32,
+        event: Event::MaxRequests,
         set: |parameters, value| parameters.max_requests = Some(value),
     },
     Value {
         name: c"MaxQueues",
         least: 1,
         most: u16::MAX as u32,
+        event: Event::MaxQueues,
         set: |parameters, value| parameters.max_queues = u16::try_from(value).ok(),
     },
 ];
@@ -62,13 +72,13 @@ impl Parameters {
     /// Reads them; in dump mode, where nobody can, nothing is set.
     pub fn read(resources: &mut impl Resources) -> Self {
         let mut parameters = Self::default();
-        for (number, value) in (1..).zip(&VALUES) {
+        for value in &VALUES {
             match resources.parameter(value.name) {
                 None => {}
                 Some(given) if (value.least..=value.most).contains(&given) => {
                     (value.set)(&mut parameters, given);
                 }
-                Some(_) => report::to(&resources.port(), LogEvent { part: LogPart::Parameter, number }),
+                Some(_) => resources.port().report(value.event.into()),
             }
         }
         parameters

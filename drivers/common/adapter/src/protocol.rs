@@ -40,8 +40,8 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// Reads the device's configuration.
     ///
     /// # Errors
-    /// A number for the event log when the configuration cannot be used.
-    fn probe(probe: &impl Probe) -> Result<(Self, Limits), u32>;
+    /// Why the configuration cannot be used.
+    fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError>;
 
     /// Whether the protocol can copy the data of a request through scratch memory, piece by piece. Without that, a device has
     /// to take a page wherever it lies.
@@ -50,8 +50,8 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// Tells how much a request of the ring may have: no more than the device and the queue take.
     ///
     /// # Errors
-    /// A number for the event log when that is not enough for anything.
-    fn limited(&mut self, _room: Room) -> Result<(), u32> {
+    /// That is not enough for anything.
+    fn limited(&mut self, _room: Room) -> Result<(), ProbeError> {
         Ok(())
     }
 
@@ -125,6 +125,22 @@ pub trait Protocol: Format + Send + Sync + 'static {
         response: &[u8],
         scratch: Option<&Region>,
     ) -> Step<Self::Command>;
+}
+
+/// Why a device's configuration cannot be used. Which protocol has which is the protocols' business; here they meet, because the
+/// log has one list of numbers for both drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeError {
+    /// The configuration structure ends before a field that belongs to it.
+    ConfigTooShort,
+    /// virtio-blk: the logical block size is not a power of two between 512 and 4096.
+    BlockSize,
+    /// virtio-scsi: the device's CDB or sense field is not of the default size.
+    FieldSizes,
+    /// virtio-blk: all segments of a request together may not even hold a block.
+    SegmentSize,
+    /// virtio-blk: the disk has zones that must be written in order (host-managed), which Windows' file systems do not do.
+    HostManaged,
 }
 
 /// What a request of the ring has room for.

@@ -19,28 +19,36 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::port::LogPart;
 use storport::{Backlog, Completion, DpcKind, LogEvent, Port, Srb, SrbStatus};
 use virtio::transport::{BusMasterError, TransportError};
 
 use crate::build_io::Command;
+use crate::events::Event;
 use crate::protocol::Protocol;
 use crate::queues::AllPaths;
 use crate::state::State;
 use crate::{Adapter, Request};
 
-/// Why the device is reset; the number in the log entry.
+/// Why the device is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
 pub(crate) enum Reason {
     /// The port driver asked for it.
-    PortDriver = 1,
+    PortDriver,
     /// The device broke the ring's rules.
-    DeviceFault = 2,
+    DeviceFault,
     /// The device asked for it (DEVICE_NEEDS_RESET).
-    DeviceNeedsReset = 3,
-    /// An earlier reset, which was given up, has ended after all.
-    EarlierResetEnded = 4,
+    DeviceNeedsReset,
+}
+
+impl From<Reason> for LogEvent {
+    fn from(reason: Reason) -> Self {
+        let event = match reason {
+            Reason::PortDriver => Event::ResetByPortDriver,
+            Reason::DeviceFault => Event::ResetAfterFault,
+            Reason::DeviceNeedsReset => Event::ResetByDevice,
+        };
+        event.into()
+    }
 }
 
 /// Time between two looks at a device that has failed, in microseconds.
@@ -48,16 +56,6 @@ const LOOK_AGAIN_MICROSECONDS: u32 = 100_000;
 
 /// Looks after which a reset that has not ended is begun anew.
 const LOOKS_AT_ONE_RESET: u32 = 100;
-
-/// Log numbers of [`LogPart::Reset`] about a device that does not end its reset; reasons count from 1.
-mod number {
-    /// Bus Master is off, and the requests have ended.
-    pub(super) const BUS_MASTER_CLEARED: u32 = 101;
-    /// Bus Master is not known to be off; the device keeps its requests.
-    pub(super) const BUS_MASTER_NOT_CLEARED: u32 = 102;
-    /// Bus Master is not known to be on again; the device is not started.
-    pub(super) const BUS_MASTER_NOT_SET: u32 = 103;
-}
 
 /// What became of a device that was to be kept from memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +74,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// any more and reaches no memory. To fail would have the port driver try harder means, which are the same here, and each
     /// would cost the requests one of the few times that they come again.
     pub(crate) fn reset(&self, reason: Reason) -> bool {
-        self.report(LogEvent { part: LogPart::Reset, number: reason as u32 });
+        self.report(reason.into());
         let mut paths = self.queues.lock_all();
         // The port driver may have stopped the adapter since the reason for this: its requests wait for the restart.
         if !self.state.set_unless_stopped(State::Failed) {
@@ -90,7 +88,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 return false;
             }
             Err(error) => {
-                self.report(LogEvent { part: LogPart::Transport, number: error.code() });
+                self.report(Event::of_transport(error));
                 let ended = self.end_without_reset(paths);
                 self.look_later();
                 return ended;
@@ -132,11 +130,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Keeps a device from memory that does not end its reset. Also when that was done before: whoever gave it its power
     /// or its resources meanwhile may have set the bit again.
     pub(crate) fn cut_off(&self) -> CutOff {
-        let log = |number| self.note(LogEvent { part: LogPart::Reset, number });
         match self.port.bus_master(false) {
             Ok(()) => {
                 self.bus_master_off.store(true, Ordering::Release);
-                log(number::BUS_MASTER_CLEARED);
+                self.note(Event::BusMasterCleared.into());
                 CutOff::Done
             }
             // Nothing in configuration space and registers that answer are not the same device.
@@ -144,7 +141,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             Err(_) => {
                 // It may have been written all the same.
                 self.bus_master_off.store(true, Ordering::Release);
-                log(number::BUS_MASTER_NOT_CLEARED);
+                self.note(Event::BusMasterNotCleared.into());
                 CutOff::Failed
             }
         }
@@ -184,10 +181,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         }
         drop(paths);
         match started {
-            Ok(()) => {
-                let number = Reason::EarlierResetEnded as u32;
-                self.report(LogEvent { part: LogPart::Reset, number });
-            }
+            Ok(()) => self.report(Event::DeviceIsBack.into()),
             // Why is in the log since the first time.
             Err(_) => self.look_later(),
         }
@@ -206,7 +200,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         // The flag first: a stop on another processor may clear the bit and set the flag at any moment.
         if self.bus_master_off.swap(false, Ordering::AcqRel) && self.port.bus_master(true).is_err() {
             self.bus_master_off.store(true, Ordering::Release);
-            return Err(LogEvent { part: LogPart::Reset, number: number::BUS_MASTER_NOT_SET });
+            return Err(Event::BusMasterNotSet.into());
         }
         Ok(())
     }

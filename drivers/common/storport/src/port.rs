@@ -62,13 +62,10 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// (nf-storport-storportsetunitattributes.md). IRQL: any.
     fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes);
 
-    /// Writes an entry to the system event log: something is wrong. IRQL: up to DISPATCH_LEVEL
-    /// (nf-storport-storportlogsystemevent.md).
-    fn log(&self, event: LogEvent);
-
-    /// Tells those who trace the port driver (ETW, channel "Microsoft-Windows-Storage-Storport/Diagnose"); does nothing when
-    /// nobody does. IRQL: up to DISPATCH_LEVEL (nf-storport-storportetwevent2.md).
-    fn trace(&self, event: LogEvent, level: TraceLevel);
+    /// Tells those who trace the port driver (ETW, channel "Microsoft-Windows-Storage-Storport/Diagnose"), and if the event says
+    /// so, writes an entry to the system event log. IRQL: up to DISPATCH_LEVEL (nf-storport-storportetwevent2.md,
+    /// nf-storport-storportlogsystemevent.md).
+    fn report(&self, event: LogEvent);
 }
 
 bitflags! {
@@ -84,7 +81,7 @@ bitflags! {
 
 /// How bad it is (`STORPORT_ETW_LEVEL`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
+#[repr(u8)]
 pub enum TraceLevel {
     /// Something does not work.
     Error = 2,
@@ -112,7 +109,7 @@ impl Spread {
     }
 }
 
-/// One entry for the system event log.
+/// One event for the traces of the port driver, and for the system event log.
 ///
 /// The log shows `code` as the entry's unique id, `0xPPNNNNNN`: the part of the driver in the top byte, the number
 /// that part gave the event below it.
@@ -122,25 +119,16 @@ pub struct LogEvent {
     pub part: LogPart,
     /// Its number for what happened.
     pub number: u32,
+    /// How bad it is.
+    pub level: TraceLevel,
+    /// It is for the system log, too.
+    pub logged: bool,
 }
 
 impl LogEvent {
     /// The entry's unique id.
     pub const fn code(&self) -> u32 {
         ((self.part as u32) << 24) | (self.number & 0x00ff_ffff)
-    }
-
-    /// The entry with this unique id.
-    pub const fn from_code(code: u32) -> Option<Self> {
-        let part = match code >> 24 {
-            1 => LogPart::Transport,
-            2 => LogPart::Queue,
-            3 => LogPart::Configuration,
-            4 => LogPart::Reset,
-            5 => LogPart::Parameter,
-            _ => return None,
-        };
-        Some(Self { part, number: code & 0x00ff_ffff })
     }
 }
 
@@ -150,9 +138,9 @@ impl LogEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LogPart {
-    /// Finding and opening the device: `virtio::transport::TransportError`.
+    /// Finding, opening and starting the device.
     Transport = 1,
-    /// The device broke the ring's rules: `virtio::queue::DeviceFault`.
+    /// The device broke the ring's rules.
     Queue = 2,
     /// The device's configuration cannot be used.
     Configuration = 3,
@@ -181,12 +169,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_descriptions_are_short_enough_for_a_trace_and_each_code_is_one_event() {
+    fn the_descriptions_are_short_enough_for_a_trace() {
         use LogPart::{Configuration, Parameter, Queue, Reset, Transport};
-        assert_eq!(LogEvent::from_code(0), None);
         for part in [Transport, Queue, Configuration, Reset, Parameter] {
-            let event = LogEvent { part, number: 0x12_3456 };
-            assert_eq!(LogEvent::from_code(event.code()), Some(event));
             assert!(part.description().is_ascii());
             assert!(part.description().len() < 32, "{}", part.description());
         }

@@ -297,17 +297,6 @@ fn random_words_never_panic_and_no_request_is_lost_or_handed_out_twice() {
 }
 
 #[test]
-fn every_fault_has_its_own_code() {
-    let faults = [
-        DeviceFault::UsedIdOutOfRange { id: 9, size: 8 },
-        DeviceFault::UsedIdNotInFlight { id: 9 },
-        DeviceFault::UsedIndexJumped { index: 9, expected: 1, in_flight: 1 },
-        DeviceFault::BatchTooLong { id: 9 },
-    ];
-    assert_eq!(faults.map(|fault| fault.code()), [0x01_0009, 0x02_0009, 0x04_0009, 0x05_0009]);
-}
-
-#[test]
 fn a_device_that_lies_about_one_buffer_is_caught_and_serves_again_after_a_reset() {
     let lies = [
         Lie::UsedIdOutOfRange,
@@ -325,14 +314,13 @@ fn a_device_that_lies_about_one_buffer_is_caught_and_serves_again_after_a_reset(
         bench.device.lie(lie);
         bench.device.run();
         let mut seen = Vec::new();
-        let fault = loop {
+        loop {
             match bench.queue.pop_used() {
                 Ok(Some(used)) => seen.push(used.take()),
                 Ok(None) => panic!("{lie:?} passed"),
-                Err(fault) => break fault,
+                Err(_) => break,
             }
-        };
-        assert_ne!(fault.code(), 0);
+        }
 
         bench.transport.reset(&mut || ()).map(drop).expect("the device can be reset");
         while let Some(token) = bench.queue.take_outstanding() {

@@ -10,7 +10,7 @@ use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, s
 
 use super::srb::{FakeSrb, SrbBuilder};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
-use crate::port::{LogEvent, Port, Spread, TraceLevel, UnitAttributes};
+use crate::port::{LogEvent, Port, Spread, UnitAttributes};
 use crate::srb::{Address, Completion, DumpLimits, Srb as _};
 
 /// How one request came back.
@@ -45,8 +45,7 @@ struct Record {
     bus_master: Vec<bool>,
     completed: Vec<Completed>,
     dpcs: Vec<DpcKind>,
-    log: Vec<LogEvent>,
-    traces: Vec<(LogEvent, TraceLevel)>,
+    reports: Vec<LogEvent>,
     unit_attributes: Vec<(Address, UnitAttributes)>,
     stalls: u64,
     timer: Option<u32>,
@@ -261,12 +260,12 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
 
     /// The log entries so far.
     pub fn log_entries(&self) -> Vec<LogEvent> {
-        self.record().log.clone()
+        self.record().reports.iter().copied().filter(|event| event.logged).collect()
     }
 
     /// What was traced so far.
-    pub fn traces(&self) -> Vec<(LogEvent, TraceLevel)> {
-        self.record().traces.clone()
+    pub fn traces(&self) -> Vec<LogEvent> {
+        self.record().reports.clone()
     }
 
     /// What was told of units so far.
@@ -397,18 +396,11 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         }
     }
 
-    fn log(&self, event: LogEvent) {
+    fn report(&self, event: LogEvent) {
         let mut record = self.record();
         // Nobody keeps a log in dump mode.
         if !record.dump_mode {
-            record.log.push(event);
-        }
-    }
-
-    fn trace(&self, event: LogEvent, level: TraceLevel) {
-        let mut record = self.record();
-        if !record.dump_mode {
-            record.traces.push((event, level));
+            record.reports.push(event);
         }
     }
 

@@ -16,7 +16,7 @@ use super::resources::{KernelResources, Mode};
 use super::srb::{self, KernelSrb};
 use super::{HwDeviceExtension, KernelPort, calls};
 use crate::miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
-use crate::port::{Port, TraceLevel};
+use crate::port::Port;
 use crate::srb::{Completion, SrbStatus};
 
 const TRUE: BOOLEAN = 1;
@@ -59,9 +59,7 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
             SP_RETURN_FOUND
         }
         Err(Declined(event)) => {
-            let port = KernelPort::new(hw);
-            port.log(event);
-            port.trace(event, TraceLevel::Error);
+            KernelPort::new(hw).report(event);
             SP_RETURN_ERROR
         }
     }

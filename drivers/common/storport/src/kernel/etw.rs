@@ -8,7 +8,7 @@ use wdk_sys::{
 };
 
 use super::{HwDeviceExtension, calls};
-use crate::port::{LogEvent, LogPart, TraceLevel};
+use crate::port::{LogEvent, LogPart};
 
 /// Names of an event's two values; each with its zero below STORPORT_ETW_MAX_PARAM_NAME_LENGTH.
 const PART: [u16; 5] = wide(b"Part\0");
@@ -27,7 +27,7 @@ const fn wide<const N: usize>(text: &[u8; N]) -> [u16; N] {
 
 /// Writes an event of the adapter. Whether anybody sees it makes no difference here.
 #[cold]
-pub(super) fn write(hw: HwDeviceExtension, event: LogEvent, level: TraceLevel) {
+pub(super) fn write(hw: HwDeviceExtension, event: LogEvent) {
     const ROOM: usize = STORPORT_ETW_MAX_DESCRIPTION_LENGTH as usize;
     let mut description = [0; ROOM];
     // The last place stays zero.
@@ -49,7 +49,7 @@ pub(super) fn write(hw: HwDeviceExtension, event: LogEvent, level: TraceLevel) {
             event.code() as ULONG,
             description.as_mut_ptr(),
             ULONGLONG::from(keywords),
-            level as i32,
+            event.level as i32,
             _STORPORT_ETW_EVENT_OPCODE::StorportEtwEventOpcodeInfo,
             ptr::null_mut(),
             PART.as_ptr().cast_mut(),

@@ -22,7 +22,7 @@ use super::srb::KernelSrb;
 use super::units;
 use super::{HwDeviceExtension, size_of_ulong};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, LogPart, Port, Spread, TraceLevel, UnitAttributes};
+use crate::port::{LogEvent, LogPart, Port, Spread, UnitAttributes};
 use crate::srb::{Address, Completion};
 
 /// STARTIO_PERFORMANCE_PARAMETERS as far as the channel's number ("STARTIO_PERFORMANCE_PARAMETERS").
@@ -72,6 +72,21 @@ impl KernelPort {
         unsafe {
             StorPortLogError(self.hw.0, ptr::null_mut(), 0, 0, 0, SP_INTERNAL_ADAPTER_ERROR, event.code());
         }
+    }
+
+    fn log(&self, event: LogEvent) {
+        let (of_storport, code) = error_code(event.part);
+        let mut details = STOR_LOG_EVENT_DETAILS {
+            InterfaceRevision: STOR_CURRENT_LOG_INTERFACE_REVISION,
+            Size: size_of_ulong::<STOR_LOG_EVENT_DETAILS>(),
+            EventAssociation: _STOR_EVENT_ASSOCIATION_ENUM::StorEventAdapterAssociation,
+            StorportSpecificErrorCode: BOOLEAN::from(of_storport),
+            ErrorCode: code,
+            UniqueId: event.code(),
+            ..Default::default()
+        };
+        // SAFETY: the structure is whole and has neither data nor texts; nobody wants to know how long those might be.
+        let _status = unsafe { calls::log_system_event(self.hw, &raw mut details, ptr::null_mut()) };
     }
 }
 
@@ -223,23 +238,11 @@ impl Port for KernelPort {
         set_bus_master(&config_space, &identity, enabled)
     }
 
-    fn log(&self, event: LogEvent) {
-        let (of_storport, code) = error_code(event.part);
-        let mut details = STOR_LOG_EVENT_DETAILS {
-            InterfaceRevision: STOR_CURRENT_LOG_INTERFACE_REVISION,
-            Size: size_of_ulong::<STOR_LOG_EVENT_DETAILS>(),
-            EventAssociation: _STOR_EVENT_ASSOCIATION_ENUM::StorEventAdapterAssociation,
-            StorportSpecificErrorCode: BOOLEAN::from(of_storport),
-            ErrorCode: code,
-            UniqueId: event.code(),
-            ..Default::default()
-        };
-        // SAFETY: the structure is whole and has neither data nor texts; nobody wants to know how long those might be.
-        let _status = unsafe { calls::log_system_event(self.hw, &raw mut details, ptr::null_mut()) };
-    }
-
-    fn trace(&self, event: LogEvent, level: TraceLevel) {
-        etw::write(self.hw, event, level);
+    fn report(&self, event: LogEvent) {
+        if event.logged {
+            self.log(event);
+        }
+        etw::write(self.hw, event);
     }
 
     fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes) {

@@ -591,16 +591,25 @@ mod tests {
 
     #[test]
     fn seeds_of_lies_end_with_their_fault() {
-        let faults = |name| story(name).faults.iter().map(|fault| fault.code() >> 16).collect::<Vec<_>>();
+        const OUT_OF_RANGE: &str = "UsedIdOutOfRange";
+        const NOT_IN_FLIGHT: &str = "UsedIdNotInFlight";
+        const JUMPED: &str = "UsedIndexJumped";
+        let kind = |fault: &DeviceFault| match fault {
+            DeviceFault::UsedIdOutOfRange { .. } => OUT_OF_RANGE,
+            DeviceFault::UsedIdNotInFlight { .. } => NOT_IN_FLIGHT,
+            DeviceFault::UsedIndexJumped { .. } => JUMPED,
+            DeviceFault::BatchTooLong { .. } => "BatchTooLong",
+        };
+        let faults = |name| story(name).faults.iter().map(kind).collect::<Vec<_>>();
 
-        assert_eq!(faults("idle_moves"), [4]);
-        assert_eq!(faults("backwards"), [4]);
-        assert_eq!(faults("id_out_of_range"), [1]);
-        assert_eq!(faults("id_not_in_flight"), [2]);
-        assert_eq!(faults("id_twice"), [2]);
-        assert_eq!(faults("packed_id_out_of_range"), [1]);
-        assert_eq!(faults("packed_id_not_in_flight"), [2]);
-        assert_eq!(faults("in_order_id_not_in_flight"), [2]);
+        assert_eq!(faults("idle_moves"), [JUMPED]);
+        assert_eq!(faults("backwards"), [JUMPED]);
+        assert_eq!(faults("id_out_of_range"), [OUT_OF_RANGE]);
+        assert_eq!(faults("id_not_in_flight"), [NOT_IN_FLIGHT]);
+        assert_eq!(faults("id_twice"), [NOT_IN_FLIGHT]);
+        assert_eq!(faults("packed_id_out_of_range"), [OUT_OF_RANGE]);
+        assert_eq!(faults("packed_id_not_in_flight"), [NOT_IN_FLIGHT]);
+        assert_eq!(faults("in_order_id_not_in_flight"), [NOT_IN_FLIGHT]);
     }
 
     #[test]

@@ -124,19 +124,6 @@ pub enum DeviceFault {
     },
 }
 
-impl DeviceFault {
-    /// A number for the event log that does not change between versions.
-    pub const fn code(&self) -> u32 {
-        match *self {
-            Self::UsedIdOutOfRange { id, .. } => 0x01_0000 | id & 0xffff,
-            Self::UsedIdNotInFlight { id } => 0x02_0000 | id & 0xffff,
-            // 3 was a used length that is too long, which is no fault any more (`Used::length`).
-            Self::UsedIndexJumped { index, .. } => 0x04_0000 | index as u32,
-            Self::BatchTooLong { id } => 0x05_0000 | id & 0xffff,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::Format;

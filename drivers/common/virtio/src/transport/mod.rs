@@ -164,33 +164,6 @@ pub enum TransportError {
     },
 }
 
-impl TransportError {
-    /// A number for the event log that does not change between versions: the error, and what it is about in the
-    /// lower bytes.
-    pub const fn code(&self) -> u32 {
-        match *self {
-            Self::NoCapabilities => 0x01_0000,
-            Self::MissingCapability(kind) => 0x02_0000 | kind.0 as u32,
-            Self::OutsideBar { kind, bar } => 0x03_0000 | (kind.0 as u32) << 8 | bar as u32,
-            Self::NotMapped { bar } => 0x04_0000 | bar as u32,
-            Self::Removed => 0x05_0000,
-            Self::ResetTimedOut { status } => 0x06_0000 | status as u32,
-            Self::NoVersion1 => 0x07_0000,
-            Self::FeaturesRefused => 0x08_0000,
-            Self::NoQueue { queue } => 0x09_0000 | queue as u32,
-            Self::VectorRefused { vector } => 0x0a_0000 | vector as u32,
-            Self::NotifyOutsideBar { queue } => 0x0b_0000 | queue as u32,
-            Self::Misaligned { kind, bar } => 0x0c_0000 | (kind.0 as u32) << 8 | bar as u32,
-            Self::QueueSize { queue, .. } => 0x0d_0000 | queue as u32,
-            Self::QueueResetTimedOut { queue } => 0x0e_0000 | queue as u32,
-            Self::NoQueueReset { queue } => 0x0f_0000 | queue as u32,
-            Self::LegacyTooShort { bytes } => 0x10_0000 | bytes as u32,
-            Self::LegacyLayout { queue } => 0x11_0000 | queue as u32,
-            Self::LegacyAddress { queue } => 0x12_0000 | queue as u32,
-        }
-    }
-}
-
 /// Interrupt status register (4.1.4.5): a bit mask, and reading it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IsrStatus(u8);
@@ -512,36 +485,5 @@ mod tests {
         let device = open(&config, 0x8000).expect("the configuration structure is optional");
 
         assert_eq!((device.config_length(), device.read_config::<1>(0)), (0, None));
-    }
-
-    #[test]
-    fn every_error_has_its_own_code() {
-        let kind = CapabilityType::COMMON;
-        let errors = [
-            TransportError::NoCapabilities,
-            TransportError::MissingCapability(kind),
-            TransportError::OutsideBar { kind, bar: 1 },
-            TransportError::Misaligned { kind, bar: 1 },
-            TransportError::NotMapped { bar: 1 },
-            TransportError::Removed,
-            TransportError::ResetTimedOut { status: 1 },
-            TransportError::NoVersion1,
-            TransportError::FeaturesRefused,
-            TransportError::NoQueue { queue: 1 },
-            TransportError::QueueSize { queue: 1, size: 2, offered: 1 },
-            TransportError::VectorRefused { vector: 1 },
-            TransportError::NotifyOutsideBar { queue: 1 },
-            TransportError::QueueResetTimedOut { queue: 1 },
-            TransportError::NoQueueReset { queue: 1 },
-            TransportError::LegacyTooShort { bytes: 1 },
-            TransportError::LegacyLayout { queue: 1 },
-            TransportError::LegacyAddress { queue: 1 },
-        ];
-        let mut codes = errors.map(|error| error.code() >> 16).to_vec();
-
-        codes.sort_unstable();
-        codes.dedup();
-
-        assert_eq!(codes.len(), errors.len());
     }
 }

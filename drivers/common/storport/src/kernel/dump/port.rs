@@ -10,7 +10,7 @@ use crate::kernel::HwDeviceExtension;
 use crate::kernel::port::StorPort;
 use crate::kernel::registers::{ConfigSpaceAtRuntime, KernelBar};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, Port, Spread, TraceLevel, UnitAttributes};
+use crate::port::{LogEvent, Port, Spread, UnitAttributes};
 use crate::srb::{Address, Completion};
 
 /// The dump port driver, for one adapter.
@@ -81,11 +81,8 @@ impl Port for DumpPort {
         set_bus_master(&config_space, &identity, enabled)
     }
 
-    /// Nobody keeps a log any more.
-    fn log(&self, _event: LogEvent) {}
-
-    /// Nor is anybody left to trace.
-    fn trace(&self, _event: LogEvent, _level: TraceLevel) {}
+    /// Nobody keeps a log any more, nor is anybody left to trace.
+    fn report(&self, _event: LogEvent) {}
 
     /// It is known to the first copy's port driver.
     fn set_unit_attributes(&self, _unit: Address, _attributes: UnitAttributes) {}
