@@ -85,6 +85,8 @@ pub struct Options {
     pub trace: bool,
     /// Where Storport starts the next request when one is completed.
     pub starts: Starts,
+    /// Whether the first processor serves all messages and runs the DPCs.
+    pub gather: bool,
     /// Name of the driver's service: the last part of the registry path that DriverEntry gets.
     pub service: String,
     /// What is wrong with the disks, for the suite `faults`.
@@ -125,6 +127,7 @@ impl Default for Options {
             resets: 0,
             trace: false,
             starts: Starts::Dpc,
+            gather: false,
             service: "stand".to_owned(),
             faults: Faults::None,
             dump: DumpTrial::Crash,
@@ -190,6 +193,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
             "lie" => options.lie = Some(value.to_owned()),
             "manner" => options.manner = Some(value.to_owned()),
             "trace" => options.trace = number(value).ok_or_else(bad)? != 0,
+            "gather" => options.gather = number(value).ok_or_else(bad)? != 0,
             "starts" => {
                 options.starts = match value {
                     "dpc" => Starts::Dpc,
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -265,7 +269,7 @@ mod tests {
         assert_eq!((options.dump, options.starts), (DumpTrial::Hiber, Starts::Inside));
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
-        assert!(options.go_on && options.no_cache);
+        assert!(options.go_on && options.no_cache && options.gather);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
     }
 

@@ -6,12 +6,13 @@ use stand::cmdline::{self, Io};
 use stand::device::Outcome;
 
 use crate::boot::BootInfo;
-use crate::cpu::{apic, clock, descriptors, percpu, smp, trace};
+use crate::cpu::trace::{self, Where};
+use crate::cpu::{apic, clock, descriptors, percpu, smp};
 use crate::kernel::processor;
 use crate::memory::dma;
 use crate::pci::iommu::Iommu;
 use crate::pci::{self, bars, msix, virtio};
-use crate::storport::{self, control, exports, start};
+use crate::storport::{self, control, exports, interrupt, start};
 use crate::{acpi, console, loader, model, pass, scan, suite};
 
 /// Runs the driver image through everything the command line asks for.
@@ -75,6 +76,9 @@ pub fn run(boot: BootInfo) -> ! {
     );
     storport::port().parameters.clone_from(&options.parameters);
     storport::port().starts = options.starts;
+    if options.gather {
+        interrupt::gather();
+    }
     start::driver_entry(entry, &options.service);
     loader::discard();
     start::assign(function, &bars, table);
@@ -98,7 +102,7 @@ pub fn run(boot: BootInfo) -> ! {
         console::check(ready, "driver-ok", format_args!("device status {:#04x}", agreement.status));
     }
     if options.trace {
-        trace::start((0, 0));
+        trace::start((0, 0), Where::Here);
     }
     if let (true, Some(name)) = (model::is_there(), &options.suite) {
         // A bus scan of a device that lies would stop at the first lie.

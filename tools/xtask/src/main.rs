@@ -16,6 +16,9 @@
 
 mod bench;
 mod bench_driver;
+mod bench_figures;
+mod bench_markdown;
+mod bench_table;
 mod blklog;
 mod boot;
 mod build;

@@ -2,7 +2,8 @@
 //!
 //! What is counted: instructions by callback (imports run in the stand and are not stepped through), LOCK-prefixed ones and
 //! exchanges with memory, full fences, bytes stored by where they go, reads and writes of device registers. It is exact and
-//! the same in each run, and costs a few microseconds for each instruction, so it is for few requests on one processor.
+//! the same in each run as long as processors do not meet in the driver, and costs some microseconds for each instruction, so it
+//! is for few requests.
 //!
 //! memcpy and its like are imports too, and yet the driver's work: [`stand::charge`] says what they count for. It is kept apart
 //! from the driver's own instructions; the bytes they write are among those by place.
@@ -96,7 +97,19 @@ struct Trace {
     doorbells: (u64, u64),
 }
 
+/// Which processors are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// The one that asks.
+    Here,
+    /// All of them.
+    Everywhere,
+}
+
 static ON: AtomicBool = AtomicBool::new(false);
+static EVERYWHERE: AtomicBool = AtomicBool::new(false);
+/// It was on at some time: a processor may find itself stepping through the driver after it has ended.
+static EVER: AtomicBool = AtomicBool::new(false);
 static TRACE: Lock<Trace> = Lock::new(Trace {
     callbacks: BTreeMap::new(),
     imports: BTreeMap::new(),
@@ -104,13 +117,16 @@ static TRACE: Lock<Trace> = Lock::new(Trace {
     doorbells: (0, 0),
 });
 
-/// Begins to count on this processor. `doorbells` is the range of addresses where the driver sees them.
-pub fn start(doorbells: (u64, u64)) {
+/// Begins to count. `doorbells` is the range of addresses where the driver sees them. On other processors it begins with the
+/// next call into the driver.
+pub fn start(doorbells: (u64, u64), processors: Where) {
     let mut trace = TRACE.lock();
     trace.callbacks.clear();
     trace.imports.clear();
     trace.doorbells = doorbells;
     drop(trace);
+    EVER.store(true, Ordering::SeqCst);
+    EVERYWHERE.store(processors == Where::Everywhere, Ordering::SeqCst);
     ON.store(true, Ordering::SeqCst);
     percpu::current().trace = 1;
 }
@@ -123,6 +139,9 @@ pub fn stop() {
 
 /// A call into the driver begins.
 pub fn called(name: &'static str) {
+    if EVERYWHERE.load(Ordering::Relaxed) {
+        percpu::current().trace = ON.load(Ordering::Relaxed).into();
+    }
     if ON.load(Ordering::Relaxed) {
         TRACE.lock().callbacks.entry(name).or_default().calls += 1;
     }
@@ -190,8 +209,13 @@ pub fn imported(index: u32, arguments: Arguments) {
 
 /// A single step. False when nobody asked for it.
 pub fn step(frame: &mut Frame) -> bool {
-    if !ON.load(Ordering::Relaxed) {
+    if !EVER.load(Ordering::Relaxed) {
         return false;
+    }
+    if !ON.load(Ordering::Relaxed) {
+        percpu::current().trace = 0;
+        frame.flags &= !TRAP_FLAG;
+        return true;
     }
     if !loader::is_image(frame.rip) {
         // An import, or back in the stand: not counted, and it must not be stepped through.

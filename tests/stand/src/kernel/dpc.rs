@@ -2,6 +2,7 @@
 //! soon as its routine runs, so that it can run on two processors at once, as on Windows.
 
 use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use stand::wdk::codes::START_IO_LOCK;
 
@@ -43,6 +44,18 @@ pub enum Locks {
 
 static QUEUES: Lock<[VecDeque<Item>; PROCESSORS]> = Lock::new([const { VecDeque::new() }; PROCESSORS]);
 
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// From now on no DPC runs on any processor, or those that wait run.
+pub fn hold(hold: bool) {
+    HELD.store(hold, Ordering::SeqCst);
+    if !hold {
+        for processor in 0..smp::count() {
+            apic::send(smp::apic_id(processor), DPC_VECTOR);
+        }
+    }
+}
+
 /// Queues a call on a processor; false when the object is queued already, as KeInsertQueueDpc says.
 pub fn queue(item: Item, processor: u32) -> bool {
     let mut queues = QUEUES.lock();
@@ -72,7 +85,7 @@ pub fn is_idle(object: u64) -> bool {
 /// Runs what is queued on this processor. Called at DISPATCH_LEVEL by the DPC interrupt.
 pub fn run() {
     debug_assert_eq!(irql::current(), irql::DISPATCH);
-    loop {
+    while !HELD.load(Ordering::SeqCst) {
         let item = QUEUES.lock()[percpu::number() as usize].pop_front();
         let Some(item) = item else { break };
         let is_state_change = item.object == notification::STATE_CHANGE;

@@ -39,6 +39,8 @@ pub struct Flights {
     limits: Limits,
     /// Seconds a request may take.
     pub timeout: u32,
+    /// The processor that starts its requests; `None` is all in turn.
+    pub processor: Option<u32>,
     /// Times a request is sent again at most; the class driver's [`RETRIES`] unless a suite wants fewer.
     pub retries: u8,
     /// What the unit said of its size.
@@ -62,6 +64,7 @@ impl Flights {
             block,
             limits,
             timeout: TIMEOUT,
+            processor: None,
             retries: RETRIES,
             capacity: None,
             slots: (0..slots).map(|_| None).collect(),
@@ -88,6 +91,7 @@ impl Flights {
             let mut request = Request::new(self.address, command, data, self.timeout);
             request.cookie = self.id << 32 | slot as u64;
             request.packet = Packet::new(self.retries);
+            request.pinned = self.processor;
             requests.push(request);
             left += 1;
         }

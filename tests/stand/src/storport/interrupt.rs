@@ -1,6 +1,6 @@
 //! Interrupts of the adapter: connection and service.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use stand::wdk::codes::*;
 
@@ -10,6 +10,8 @@ use crate::cpu::percpu::Stack;
 use crate::cpu::{apic, call, irql, smp};
 use crate::pci::command;
 
+/// All messages are served by the first processor, and DPCs stay there.
+static ON_FIRST: AtomicBool = AtomicBool::new(false);
 static UNCLAIMED_IN_A_ROW: AtomicU64 = AtomicU64::new(0);
 
 /// Connects messages if the miniport has a routine for them and some were granted, else the line.
@@ -39,10 +41,20 @@ pub fn connect() {
     }
 }
 
+/// Has the first processor serve all messages, before they are connected.
+pub fn gather() {
+    ON_FIRST.store(true, Ordering::Relaxed);
+}
+
+/// Whether it does.
+pub fn is_gathered() -> bool {
+    ON_FIRST.load(Ordering::Relaxed)
+}
+
 /// Processor that serves a message: they are spread over all of them, as the INF's IrqPolicySpreadMessagesAcrossAllProcessors
 /// asks for (interrupt-affinity-and-priority.md).
 pub fn processor_of(message: u16) -> u32 {
-    u32::from(message) % smp::count()
+    if is_gathered() { 0 } else { u32::from(message) % smp::count() }
 }
 
 /// Grants messages: all the table has, as far as there are vectors.

@@ -6,7 +6,7 @@ use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
 use stand::wdk::srb::Btl8;
 
-use super::{Phase, lock, port, queue, request};
+use super::{Phase, interrupt, lock, port, queue, request};
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::percpu;
 use crate::cpu::{clock, irql, smp};
@@ -250,6 +250,7 @@ fn issue_dpc(a: Arguments) {
     let spread = port.perf_flags & (STOR_PERF_DPC_REDIRECTION | STOR_PERF_DPC_REDIRECTION_CURRENT_CPU)
         == STOR_PERF_DPC_REDIRECTION;
     drop(port);
+    let spread = spread && !interrupt::is_gathered();
     // KeInsertQueueDpc uses the current processor. With redirection Storport spreads DPCs over the processors; which one
     // it takes is not documented, so a miniport must cope with any (ns-storport-_perf_configuration_data.md).
     let processor = if spread { (turn % u64::from(smp::count())) as u32 } else { percpu::number() };

@@ -26,10 +26,10 @@ pub fn number(request: &mut Request) -> u32 {
     request.tag
 }
 
-/// Queues a request. Processors take turns as its initiator.
+/// Queues a request. Processors take turns as its initiator unless it is pinned to one.
 pub fn submit(mut request: Box<Request>) -> u32 {
     let tag = number(&mut request);
-    request.processor = tag % smp::count();
+    request.processor = request.pinned.unwrap_or(tag) % smp::count();
     super::port().waiting.push_back(request);
     smp::wake_all();
     tag
@@ -141,26 +141,33 @@ pub fn unit(port: &mut Port, address: Address, depth: u32) -> &mut Unit {
     port.units.entry(address).or_insert(Unit { depth, outstanding: 0, paused_until: 0, busy: 0 })
 }
 
-/// The first waiting request that may go now. Those that Storport itself needs done go in any case.
+/// The first waiting request that may go now on this processor.
 fn next(port: &mut Port) -> Option<Box<Request>> {
-    let (now, me) = (clock::ticks(), percpu::number());
-    if port.phase != Phase::Running {
-        return None;
-    }
-    let full = port.limit != 0 && port.active.len() >= port.limit;
-    let held = port.held || full || port.paused_until.max(port.hold_until) > now || port.busy > 0;
-    let index = port.waiting.iter().position(|request| {
-        let free = port.units.get(&request.address).is_none_or(|unit| {
-            unit.outstanding < unit.depth.max(1) && unit.paused_until <= now && unit.busy == 0
-        });
-        let may = request.urgent || !held && free && !port.ladder.holds(request.address);
-        may && request.processor == me && request.not_before <= now
-    })?;
+    let me = percpu::number();
+    let index = may_go(port, |processor| processor == me)?;
     let request = port.waiting.remove(index)?;
     if request.retries > BUSY_LIMIT {
         crate::broken!("busy-for-ever", "{} came back busy {BUSY_LIMIT} times", request.text());
     }
     Some(request)
+}
+
+/// Place of the first waiting request that may go now, of those of some processors. Those that Storport itself needs done go in
+/// any case.
+fn may_go(port: &Port, mine: impl Fn(u32) -> bool) -> Option<usize> {
+    let now = clock::ticks();
+    if port.phase != Phase::Running {
+        return None;
+    }
+    let full = port.limit != 0 && port.active.len() >= port.limit;
+    let held = port.held || full || port.paused_until.max(port.hold_until) > now || port.busy > 0;
+    port.waiting.iter().position(|request| {
+        let free = port.units.get(&request.address).is_none_or(|unit| {
+            unit.outstanding < unit.depth.max(1) && unit.paused_until <= now && unit.busy == 0
+        });
+        let may = request.urgent || !held && free && !port.ladder.holds(request.address);
+        may && mine(request.processor) && request.not_before <= now
+    })
 }
 
 /// What decides how StartIo is called.
@@ -226,6 +233,14 @@ fn refused(srb: u64) {
     request.retries += 1;
     request.not_before = clock::ticks() + 2;
     port.waiting.push_front(request);
+}
+
+/// Waits until every request has started that may. False when that takes longer than `limit` milliseconds.
+pub fn wait_for_starts(limit: u64) -> bool {
+    wait(limit, || {
+        let none = may_go(&super::port(), |_| true).is_none();
+        none && !smp::others_are_starting()
+    })
 }
 
 /// Waits until `until` says so, while requests are started and passive work is done. False after `limit` milliseconds.

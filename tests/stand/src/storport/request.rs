@@ -98,6 +98,8 @@ pub struct Request {
     pub address: Address,
     /// Processor that starts it.
     pub processor: u32,
+    /// The processor that shall start it, if it matters.
+    pub pinned: Option<u32>,
     /// SRB function.
     pub function: u8,
     /// What another function than EXECUTE_SCSI carries.
@@ -137,6 +139,7 @@ impl Request {
             cookie: 0,
             address,
             processor: 0,
+            pinned: None,
             function: SRB_FUNCTION_EXECUTE_SCSI,
             extra: Extra::None,
             command,

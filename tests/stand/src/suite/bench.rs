@@ -1,35 +1,85 @@
-//! `bench`: what requests cost, counted by `cpu::trace`. One processor; each step prints a line `count {JSON}`, which the runner
-//! makes tables and ratios of. Nothing is timed.
+//! `bench`: what requests cost, counted by `cpu::trace`; each step prints a line `count {JSON}`, which the runner makes tables
+//! and ratios of. Nothing is timed.
+//!
+//! On a machine of one processor: reads of 1 to 256 segments (a buffer's pages lie apart), depths from 1 to 256, and closed
+//! loops. On one of several, with `gather=1` (messages and DPCs on the first processor, so that no two processors meet in the
+//! driver's locks): what several queues cost, and a queue that gets more than its ring takes.
 
 use stand::cmdline::Options;
 use stand::stamp::SplitMix64;
 
-use crate::cpu::{interrupt, smp, trace};
-use crate::kernel::pool;
+use crate::cpu::trace::{self, Where};
+use crate::cpu::{interrupt, smp};
+use crate::kernel::{dpc, pool};
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::pci::virtio;
 use crate::scan::{DISK, Unit};
-use crate::storport::port;
+use crate::storport::{port, queue};
+
+/// How requests follow each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// As many as the depth is, and the next when the device and the driver are done with all of them.
+    Bursts,
+    /// All wait at Storport, which keeps as many as the depth is with the driver: it starts the next one for each that ends.
+    Loop,
+    /// A loop of the first processor alone, so that one of the queues has more than its ring takes.
+    LoopOnFirst,
+}
 
 /// One amount of work.
 struct Step {
     name: &'static str,
     count: u32,
-    depth: usize,
+    depth: u32,
     bytes: u32,
     write: bool,
-    random: bool,
+    load: Load,
 }
 
-const STEPS: [Step; 6] = [
-    Step { name: "read-4k-qd1", count: 64, depth: 1, bytes: 4096, write: false, random: false },
-    Step { name: "write-4k-qd1", count: 64, depth: 1, bytes: 4096, write: true, random: false },
-    Step { name: "read-4k-random-qd32", count: 256, depth: 32, bytes: 4096, write: false, random: true },
-    Step { name: "write-4k-random-qd32", count: 256, depth: 32, bytes: 4096, write: true, random: true },
-    Step { name: "read-64k-qd32", count: 128, depth: 32, bytes: 65536, write: false, random: true },
-    Step { name: "read-1m-qd8", count: 24, depth: 8, bytes: 1 << 20, write: false, random: true },
+const fn reads(name: &'static str, count: u32, depth: u32, bytes: u32) -> Step {
+    Step { name, count, depth, bytes, write: false, load: Load::Bursts }
+}
+
+const fn writes(name: &'static str, count: u32, depth: u32, bytes: u32) -> Step {
+    Step { write: true, ..reads(name, count, depth, bytes) }
+}
+
+const fn loops(name: &'static str, count: u32, depth: u32, load: Load) -> Step {
+    Step { load, ..reads(name, count, depth, 4096) }
+}
+
+/// Steps of one processor, and so one queue. The page of a buffer is a segment.
+const ONE: [Step; 15] = [
+    reads("read-4k-qd1", 64, 1, 4096),
+    writes("write-4k-qd1", 64, 1, 4096),
+    reads("read-4k-qd8", 64, 8, 4096),
+    reads("read-4k-qd32", 256, 32, 4096),
+    writes("write-4k-qd32", 256, 32, 4096),
+    reads("read-4k-qd128", 256, 128, 4096),
+    reads("read-4k-qd256", 256, 256, 4096),
+    reads("read-8k-qd32", 128, 32, 2 * 4096),
+    reads("read-12k-qd32", 128, 32, 3 * 4096),
+    reads("read-16k-qd32", 128, 32, 4 * 4096),
+    reads("read-64k-qd32", 128, 32, 16 * 4096),
+    reads("read-1000k-qd8", 24, 8, 250 * 4096),
+    reads("read-1m-qd8", 24, 8, 256 * 4096),
+    loops("loop-4k-qd32", 256, 32, Load::Loop),
+    loops("loop-4k-qd128", 384, 128, Load::Loop),
 ];
+
+/// Steps of several processors. QEMU's rings have 256 entries, one for each request.
+const SEVERAL: [Step; 3] = [
+    reads("queues-4k-qd1", 64, 1, 4096),
+    reads("queues-4k-qd32", 256, 32, 4096),
+    loops("refill-4k-qd384", 768, 384, Load::LoopOnFirst),
+];
+
+/// Longest time until a burst is with the driver, in milliseconds.
+const STARTS: u64 = 60_000;
+/// Milliseconds in which the device ends what it was told of last.
+const DEVICE: u64 = 5;
 
 /// All steps on the first disk.
 pub fn run(units: &[Unit], options: &Options) {
@@ -38,12 +88,10 @@ pub fn run(units: &[Unit], options: &Options) {
         crate::not_ok!("bench-units", "there is no disk to measure with");
         return;
     };
-    if smp::count() > 1 {
-        crate::stop!("bench counts on one processor (-smp 1)");
-    }
     held();
     let doorbells = doorbells();
-    for step in &STEPS {
+    let steps: &[Step] = if smp::count() == 1 { &ONE } else { &SEVERAL };
+    for step in steps {
         crate::progress!("{}", step.name);
         measure(step, disk, options, doorbells);
     }
@@ -77,54 +125,90 @@ fn held() {
     );
 }
 
+/// Counts one step.
 fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     let Some(capacity) = disk.capacity else { return };
-    let block = capacity.block_size;
-    let blocks = u64::from(step.bytes / block);
-    let mut flights = Flights::new(disk.address, block, step.depth);
+    let blocks = u64::from(step.bytes / capacity.block_size);
     let mut random = SplitMix64(options.seed);
-    let mut place = move |number: u32| {
-        let places = capacity.blocks / blocks;
-        let index = if step.random { random.below(places) } else { u64::from(number) % places };
-        index * blocks
-    };
+    let place = move |_| random.below(capacity.blocks / blocks) * blocks;
+    let slots = if step.load == Load::Bursts { step.depth } else { step.count };
+    let mut flights = Flights::new(disk.address, capacity.block_size, slots as usize);
+    flights.processor = (step.load == Load::LoopOnFirst).then_some(0);
     let before = port().statistics;
     let interrupts = interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed);
-    trace::start(doorbells);
-    let (mut started, mut faults) = (0, 0);
-    while started < step.count.min(step.depth as u32) {
-        flights.start(started as usize, place(started), step.write, Buffer::new(step.bytes, 0), false);
-        started += 1;
-    }
-    loop {
-        let ended = flights.finished();
-        if ended.is_empty() {
-            break;
-        }
-        for (slot, transfer) in ended {
-            faults += u32::from(transfer.error.is_some());
-            if started < step.count {
-                flights.start(slot, place(started), step.write, Buffer::new(step.bytes, 0), false);
-                started += 1;
-            }
-        }
-    }
+    trace::start(doorbells, Where::Everywhere);
+    let faults = match step.load {
+        Load::Bursts => bursts(step, &mut flights, place),
+        Load::Loop | Load::LoopOnFirst => closed_loop(step, &mut flights, place),
+    };
     trace::stop();
     let after = port().statistics;
     let interrupts = interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed) - interrupts;
     crate::console::check(
         faults == 0,
         step.name,
-        format_args!("{started} transfers of {} bytes", step.bytes),
+        format_args!("{} transfers of {} bytes", step.count, step.bytes),
     );
     crate::console::line(
         "count ",
         format_args!(
-            "{{\"step\":\"{}\",\"requests\":{},\"busy\":{},\"interrupts\":{interrupts},{}}}",
+            "{{\"step\":\"{}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},{}}}",
             step.name,
+            smp::count(),
             after.requests - before.requests,
+            after.elements - before.elements,
             after.busy - before.busy,
             trace::report()
         ),
     );
+}
+
+/// Burst after burst: no DPC runs until all of one is with the driver and the device is done with it. Answers with the number
+/// of transfers that failed.
+fn bursts(step: &Step, flights: &mut Flights, mut place: impl FnMut(u32) -> u64) -> u32 {
+    let (mut started, mut faults) = (0, 0);
+    while started < step.count {
+        dpc::hold(true);
+        for slot in 0..step.depth.min(step.count - started) {
+            let buffer = Buffer::new(step.bytes, 0);
+            flights.start(slot as usize, place(started), step.write, buffer, false);
+            started += 1;
+        }
+        if !queue::wait_for_starts(STARTS) {
+            crate::note!("{}: not all of a burst of {} has started", step.name, step.depth);
+        }
+        queue::wait(DEVICE, || false);
+        dpc::hold(false);
+        faults += all(flights);
+    }
+    faults
+}
+
+/// Everything at once, and Storport keeps so many with the driver.
+fn closed_loop(step: &Step, flights: &mut Flights, mut place: impl FnMut(u32) -> u64) -> u32 {
+    let limit = core::mem::replace(&mut port().limit, step.depth as usize);
+    dpc::hold(true);
+    for slot in 0..step.count {
+        flights.start(slot as usize, place(slot), step.write, Buffer::new(step.bytes, 0), false);
+    }
+    if !queue::wait_for_starts(STARTS) {
+        crate::note!("{}: not all of {} have started", step.name, step.depth);
+    }
+    queue::wait(DEVICE, || false);
+    dpc::hold(false);
+    let faults = all(flights);
+    port().limit = limit;
+    faults
+}
+
+/// Waits for every transfer; answers with the number of those that failed.
+fn all(flights: &mut Flights) -> u32 {
+    let mut faults = 0;
+    loop {
+        let ended = flights.finished();
+        if ended.is_empty() {
+            return faults;
+        }
+        faults += ended.iter().filter(|(_, transfer)| transfer.error.is_some()).count() as u32;
+    }
 }
