@@ -1,9 +1,10 @@
 //! SRB → the logical unit it goes to. The CDB is the device's business.
 
 use storport::srb::{Priority, Queueing, TaskAttribute};
-use storport::{BuildIo, Completion, Srb, SrbStatus};
+use storport::{BuildIo, Completion, SrbStatus};
 use virtio::spec::scsi::{self, CmdRequest, Lun, config};
 
+use crate::Request;
 use crate::config::Hba;
 use crate::steps::{self, Way};
 
@@ -61,7 +62,7 @@ const fn priority(priority: Priority) -> u8 {
     }
 }
 
-pub(crate) fn build(hba: &Hba, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
+pub(crate) fn build(hba: &Hba, srb: &mut Request) -> BuildIo<Command> {
     let address = srb.address();
     if address.path != 0 || address.target >= hba.targets || address.lun >= hba.logical_units {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));

@@ -3,11 +3,12 @@
 use adapter::Step;
 use scsi::SenseKey;
 use storport::srb::ScsiStatus;
-use storport::{Completion, DataDirection, Srb, SrbStatus};
+use storport::{Completion, DataDirection, SrbStatus};
 use virtio::memory::{Region, SharedMemory};
 use virtio::spec::scsi::{CmdResponse, Response, config};
 use zerocopy::FromBytes;
 
+use crate::Request;
 use crate::build_io::Command;
 use crate::config::Hba;
 use crate::status::{Verdict, srb_status};
@@ -81,7 +82,7 @@ pub(crate) fn sense_bytes(head: &[u8]) -> usize {
 ///
 /// `asked` is how many bytes the command was for.
 #[inline]
-pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8], asked: u32) -> Completion {
+pub(crate) fn complete(srb: &mut Request, response: &[u8], asked: u32) -> Completion {
     match Head::new(response) {
         // What nearly all of them are.
         Some(head) if head.is_success() => Completion::success(asked),
@@ -91,12 +92,7 @@ pub(crate) fn complete<C: Copy>(srb: &mut impl Srb<C>, response: &[u8], asked: u
 
 #[cold]
 #[inline(never)]
-fn complete_other<C: Copy>(
-    srb: &mut impl Srb<C>,
-    head: Option<Head>,
-    response: &[u8],
-    asked: u32,
-) -> Completion {
+fn complete_other(srb: &mut Request, head: Option<Head>, response: &[u8], asked: u32) -> Completion {
     let Some(head) = head else {
         return Completion::failed(SrbStatus::BUS_RESET);
     };
@@ -130,9 +126,9 @@ fn complete_other<C: Copy>(
 /// (Windows-driver-samples, storage/class/classpnp/src/class.c, ClassInterpretSenseInfo), and the rest of it would be lost.
 /// Of the other sense keys it takes none so: NO SENSE is sent again.
 #[cold]
-pub(crate) fn complete_part<C: Copy>(
+pub(crate) fn complete_part(
     hba: &Hba,
-    srb: &mut impl Srb<C>,
+    srb: &mut Request,
     command: Command,
     response: &[u8],
 ) -> Step<Command> {
@@ -156,11 +152,7 @@ pub(crate) fn complete_part<C: Copy>(
 
 /// The data of a command is in scratch memory.
 #[cold]
-pub(crate) fn complete_copy<C: Copy>(
-    srb: &mut impl Srb<C>,
-    response: &[u8],
-    scratch: Option<&Region>,
-) -> Completion {
+pub(crate) fn complete_copy(srb: &mut Request, response: &[u8], scratch: Option<&Region>) -> Completion {
     let completion = complete(srb, response, srb.data_length());
     if srb.direction() == DataDirection::In
         && let Some(scratch) = scratch

@@ -29,10 +29,13 @@ pub use config::Hba;
 pub use steps::Way;
 
 use adapter::{Chain, ChainData, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
-use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
+use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Direction, Format};
 use virtio::spec::{Features, scsi as wire};
+
+/// A request, as `build_io` has decoded it.
+type Request = adapter::Request<Vioscsi>;
 
 /// The adapter that `vioscsi.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Vioscsi>;
@@ -77,7 +80,7 @@ impl Protocol for Vioscsi {
         if max_segments < 2 { steps::SCRATCH_BYTES } else { 0 }
     }
 
-    fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
+    fn build_io(&self, srb: &mut Request) -> BuildIo<Command> {
         build_io::build(&self.hba, srb)
     }
 
@@ -86,7 +89,7 @@ impl Protocol for Vioscsi {
         None
     }
 
-    fn chain(&self, srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
+    fn chain(&self, srb: &Request, command: Command) -> Chain<Self::Header> {
         let direction = match srb.direction() {
             DataDirection::None => Direction::None,
             DataDirection::In => Direction::FromDevice,
@@ -101,7 +104,7 @@ impl Protocol for Vioscsi {
 
     fn fill(
         &self,
-        srb: &mut impl Srb<adapter::Command<Command>>,
+        srb: &mut Request,
         command: Command,
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
@@ -125,7 +128,7 @@ impl Protocol for Vioscsi {
 
     fn complete(
         &self,
-        srb: &mut impl Srb<adapter::Command<Command>>,
+        srb: &mut Request,
         command: Command,
         response: &[u8],
         scratch: Option<&Region>,
@@ -147,7 +150,7 @@ impl Vioscsi {
     #[inline(never)]
     fn chain_of_step(
         &self,
-        srb: &impl Srb<adapter::Command<Command>>,
+        srb: &Request,
         command: Command,
         direction: Direction,
     ) -> Chain<wire::CmdRequest> {

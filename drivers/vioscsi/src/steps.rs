@@ -5,8 +5,8 @@
 //! data of any other command goes through scratch memory, where it is one segment.
 
 use adapter::Part;
-use storport::Srb;
 
+use crate::Request;
 use crate::config::Hba;
 
 /// How the data of a command gets to the device.
@@ -81,13 +81,13 @@ pub(crate) fn cut(cdb: &[u8], first: u32, blocks: u32) -> [u8; CDB_BYTES] {
 
 /// How the data of this command gets to the device.
 #[inline]
-pub(crate) fn way<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
+pub(crate) fn way(hba: &Hba, srb: &Request) -> Way {
     if hba.in_steps { way_in_steps(hba, srb) } else { Way::Whole }
 }
 
 #[cold]
 #[inline(never)]
-fn way_in_steps<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
+fn way_in_steps(hba: &Hba, srb: &Request) -> Way {
     let bytes = srb.data_length();
     if bytes == 0 {
         return Way::Whole;
@@ -104,7 +104,7 @@ fn way_in_steps<C: Copy>(hba: &Hba, srb: &impl Srb<C>) -> Way {
 
 /// The next part of a READ or WRITE: whole blocks, and one at least. A block that is longer than the device's limit is still
 /// the least that can be asked for; one that lies in two segments will not get into the ring when only one may be.
-pub(crate) fn part<C: Copy>(hba: &Hba, srb: &impl Srb<C>, done: u32) -> (Part, u32) {
+pub(crate) fn part(hba: &Hba, srb: &Request, done: u32) -> (Part, u32) {
     let block_bytes = srb.data_length() / blocks(srb.cdb()).unwrap_or(1).max(1);
     let offset = done.saturating_mul(block_bytes);
     let longest = Part::longest(srb.segments(), offset, hba.step_bytes, hba.segments);

@@ -1,12 +1,11 @@
 //! CDB → command, decided before any lock is taken: what the device has to do, or the answer right away.
 
-use adapter::Protocol;
 use scsi::Sense;
 use scsi::cdb::{BlockRange, ByteCheck, Inquiry, Transfer, TransferFlags};
-use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
+use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 use zerocopy::IntoBytes;
 
-use crate::Viostor;
+use crate::Request;
 use crate::build_steps::{self, WriteSame};
 use crate::config::Disk;
 use crate::emulate;
@@ -75,9 +74,7 @@ pub enum Erase {
 // It is copied from and to the SRB extension for every request.
 const _: () = assert!(size_of::<Command>() <= 24);
 
-type Request = adapter::Command<<Viostor as Protocol>::Command>;
-
-pub(crate) fn build(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> BuildIo<Command> {
+pub(crate) fn build(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo<Command> {
     let address = srb.address();
     if address.path != 0 || address.target != 0 || address.lun != 0 {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));
@@ -93,11 +90,11 @@ pub(crate) fn build(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Bu
 }
 
 /// Ends a request with CHECK CONDITION and this sense data.
-pub(crate) fn refuse<C: Copy>(srb: &mut impl Srb<C>, sense: Sense) -> Completion {
+pub(crate) fn refuse(srb: &mut Request, sense: Sense) -> Completion {
     Completion::check_condition(srb.write_sense(sense.fixed().as_bytes()) > 0)
 }
 
-fn decide(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
+fn decide(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo<Command>, Sense> {
     match Transfer::decode(srb.cdb()) {
         _ if live.has_news() => decide_other(disk, live, srb),
         Some(Transfer { range, write: false, .. }) => read(disk, live, srb, range),
@@ -106,12 +103,7 @@ fn decide(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result<Build
     }
 }
 
-fn read(
-    disk: &Disk,
-    live: &Live,
-    srb: &impl Srb<Request>,
-    range: BlockRange,
-) -> Result<BuildIo<Command>, Sense> {
+fn read(disk: &Disk, live: &Live, srb: &Request, range: BlockRange) -> Result<BuildIo<Command>, Sense> {
     transfer((disk, live.blocks()), srb, range, DataDirection::In, Command::Read)
 }
 
@@ -120,7 +112,7 @@ fn read(
 fn write(
     disk: &Disk,
     live: &Live,
-    srb: &impl Srb<Request>,
+    srb: &Request,
     range: BlockRange,
     flags: TransferFlags,
 ) -> Result<BuildIo<Command>, Sense> {
@@ -135,11 +127,7 @@ fn write(
 
 /// What is to be told of changes, by the commands that tell of it.
 #[cold]
-fn tell(
-    live: &Live,
-    srb: &mut impl Srb<Request>,
-    command: scsi::Command,
-) -> Result<Option<BuildIo<Command>>, Sense> {
+fn tell(live: &Live, srb: &mut Request, command: scsi::Command) -> Result<Option<BuildIo<Command>>, Sense> {
     match command {
         scsi::Command::Inquiry(_) | scsi::Command::ReportLuns { .. } => Ok(None),
         scsi::Command::RequestSense { descriptor, allocation_length } => Ok(live
@@ -152,7 +140,7 @@ fn tell(
 /// Everything but the reads and writes that most requests are. Not a part of those: what it needs of the stack is not theirs
 /// to pay for.
 #[inline(never)]
-fn decide_other(disk: &Disk, live: &Live, srb: &mut impl Srb<Request>) -> Result<BuildIo<Command>, Sense> {
+fn decide_other(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo<Command>, Sense> {
     let command = scsi::Command::decode(srb.cdb())?;
     // The buffer of a request that sends data is its sender's to read: it may be locked for nothing else. Who sets neither
     // flag has said nothing of the kind.
@@ -212,7 +200,7 @@ pub(crate) fn writable(disk: &Disk) -> Result<(), Sense> {
 
 fn transfer(
     (disk, blocks): (&Disk, u64),
-    srb: &impl Srb<Request>,
+    srb: &Request,
     range: BlockRange,
     direction: DataDirection,
     command: fn(Sectors) -> Command,

@@ -1,19 +1,17 @@
 //! The commands that are done in steps: VERIFY, UNMAP, WRITE SAME, SANITIZE.
 
-use adapter::Protocol;
 use scsi::Sense;
 use scsi::cdb::{BlockRange, ByteCheck, SanitizeAction};
 use scsi::unmap::UnmapList;
-use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
+use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 
-use crate::Viostor;
+use crate::Request;
 use crate::build_io::{Command, Erase, beyond, has_medium, writable};
 use crate::config::Disk;
 use crate::ranges::Place;
 use crate::steps::{Comparison, Remaining};
 use crate::units::{Sectors, is_on_disk};
 
-type Request = adapter::Command<<Viostor as Protocol>::Command>;
 type Decision = Result<BuildIo<Command>, Sense>;
 
 /// CDB and data contradict each other.
@@ -38,12 +36,7 @@ fn sectors(disk: &Disk, range: BlockRange) -> Result<Remaining, Sense> {
     Ok(Remaining { next, end })
 }
 
-pub(crate) fn verify(
-    disk: &Disk,
-    srb: &mut impl Srb<Request>,
-    range: BlockRange,
-    check: ByteCheck,
-) -> Decision {
+pub(crate) fn verify(disk: &Disk, srb: &mut Request, range: BlockRange, check: ByteCheck) -> Decision {
     let remaining = sectors(disk, range)?;
     let block = u64::from(disk.block_size.bytes());
     let (comparison, bytes) = match check {
@@ -59,18 +52,13 @@ pub(crate) fn verify(
 }
 
 /// Whether the request sends exactly so many bytes, and the driver can look at them.
-fn has_data(srb: &mut impl Srb<Request>, bytes: u64) -> bool {
+fn has_data(srb: &mut Request, bytes: u64) -> bool {
     srb.direction() == DataDirection::Out
         && u64::from(srb.data_length()) == bytes
         && srb.data().len() as u64 == bytes
 }
 
-pub(crate) fn unmap(
-    disk: &Disk,
-    srb: &mut impl Srb<Request>,
-    anchor: bool,
-    parameter_length: u16,
-) -> Decision {
+pub(crate) fn unmap(disk: &Disk, srb: &mut Request, anchor: bool, parameter_length: u16) -> Decision {
     let Some(discard) = disk.discard else {
         return Err(Sense::INVALID_OPERATION_CODE);
     };
@@ -105,19 +93,14 @@ pub(crate) fn unmap(
 }
 
 /// PARAMETER LIST LENGTH of an UNMAP that was taken.
-pub(crate) fn unmap_length<C: Copy>(srb: &impl Srb<C>) -> usize {
+pub(crate) fn unmap_length(srb: &Request) -> usize {
     match scsi::Command::decode(srb.cdb()) {
         Ok(scsi::Command::Unmap { parameter_length, .. }) => usize::from(parameter_length),
         _ => 0,
     }
 }
 
-pub(crate) fn write_same(
-    disk: &Disk,
-    srb: &mut impl Srb<Request>,
-    range: BlockRange,
-    how: WriteSame,
-) -> Decision {
+pub(crate) fn write_same(disk: &Disk, srb: &mut Request, range: BlockRange, how: WriteSame) -> Decision {
     if how.anchor {
         return Err(Sense::invalid_cdb_bit(1, 4));
     }

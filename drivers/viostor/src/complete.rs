@@ -5,10 +5,11 @@ use scsi::Sense;
 use scsi::cdb::Inquiry;
 use scsi::log;
 use scsi::parameter_data::ParameterData;
-use storport::{Completion, Srb};
+use storport::Completion;
 use virtio::memory::{Region, SharedMemory};
 use virtio::spec::blk::Status;
 
+use crate::Request;
 use crate::build_io::{Command, refuse};
 use crate::config::Disk;
 use crate::identity::{self, Location, Serial, Told};
@@ -19,15 +20,13 @@ use crate::steps::{self, Afterwards, AtOnce, Comparison, Piece, Remaining};
 use crate::translate;
 use crate::units::{SECTOR_BYTES, Sectors};
 
-type Request = adapter::Command<Command>;
-
 /// What a status is before the device writes it ([`virtio::queue::Used::spoil_response`]).
 const UNANSWERED: Status = Status(u8::MAX);
 
 /// `most`: how much scratch memory one request may name.
 pub(crate) fn complete(
     (disk, live, most): (&Disk, &Live, AtOnce),
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     command: Command,
     response: &[u8],
     scratch: Option<&Region>,
@@ -120,7 +119,7 @@ pub(crate) fn complete(
 
 /// The next step, or the end when nothing is left.
 #[cold]
-fn go_on<T>(srb: &impl Srb<Request>, left: Option<T>, command: impl FnOnce(T) -> Command) -> Step<Command> {
+fn go_on<T>(srb: &Request, left: Option<T>, command: impl FnOnce(T) -> Command) -> Step<Command> {
     match left {
         Some(left) => Step::Next(command(left)),
         None => Step::Done(Completion::success(srb.data_length())),
@@ -128,7 +127,7 @@ fn go_on<T>(srb: &impl Srb<Request>, left: Option<T>, command: impl FnOnce(T) ->
 }
 
 /// What a write's verification begins with: what is read back has to be the medium's.
-fn verify_written(disk: &Disk, srb: &impl Srb<Request>, first: Sectors) -> Command {
+fn verify_written(disk: &Disk, srb: &Request, first: Sectors) -> Command {
     match disk.flushes {
         true => Command::FlushThenVerify(first),
         false => Command::Verify(written(srb, first), Comparison::None),
@@ -137,7 +136,7 @@ fn verify_written(disk: &Disk, srb: &impl Srb<Request>, first: Sectors) -> Comma
 
 /// The last piece of a write that ends at this sector is written.
 #[cold]
-fn all_written(disk: &Disk, srb: &impl Srb<Request>, end: Sectors, afterwards: Afterwards) -> Step<Command> {
+fn all_written(disk: &Disk, srb: &Request, end: Sectors, afterwards: Afterwards) -> Step<Command> {
     let first = Sectors(end.0.saturating_sub(u64::from(srb.data_length() / SECTOR_BYTES)));
     match afterwards {
         Afterwards::Nothing => Step::Done(Completion::success(srb.data_length())),
@@ -148,7 +147,7 @@ fn all_written(disk: &Disk, srb: &impl Srb<Request>, end: Sectors, afterwards: A
 
 /// Copies what was read to where the request wants it; `false`: its buffer cannot be reached.
 #[cold]
-fn take_piece(srb: &mut impl Srb<Request>, scratch: Option<&Region>, range: Remaining, bytes: u32) -> bool {
+fn take_piece(srb: &mut Request, scratch: Option<&Region>, range: Remaining, bytes: u32) -> bool {
     let (Some(scratch), Some(to)) = (scratch, steps::piece(srb.data(), range, bytes)) else {
         return false;
     };
@@ -157,14 +156,14 @@ fn take_piece(srb: &mut impl Srb<Request>, scratch: Option<&Region>, range: Rema
 }
 
 /// The range that a write has written.
-fn written(srb: &impl Srb<Request>, first: Sectors) -> Remaining {
+fn written(srb: &Request, first: Sectors) -> Remaining {
     let sectors = u64::from(srb.data_length() / SECTOR_BYTES);
     Remaining { next: first, end: Sectors(first.0.saturating_add(sectors)) }
 }
 
 /// Whether what was read is what it is to be compared with.
 fn agrees(
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     scratch: Option<&Region>,
     range: Remaining,
     comparison: Comparison,
@@ -192,7 +191,7 @@ fn agrees(
 fn identify(
     (location, told): (Option<Location>, &Told),
     scratch: Option<&Region>,
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     request: Inquiry,
     status: Status,
 ) -> Completion {
@@ -214,7 +213,7 @@ fn identify(
 /// A device that answers GET_LIFETIME with an error knows nothing of its lifetime; the page exists all the same.
 fn lifetime(
     scratch: Option<&Region>,
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     allocation_length: u16,
     status: Status,
 ) -> Completion {

@@ -1,6 +1,5 @@
 //! What is not a matter of blocks: what the disk is, how large, how it caches. Most of it is answered without the device.
 
-use adapter::Protocol;
 use scsi::Sense;
 use scsi::capacity::{Arrangement, Capacity10, Capacity16};
 use scsi::cdb::{Command as Scsi, Inquiry};
@@ -9,24 +8,18 @@ use scsi::log;
 use scsi::operation_codes;
 use scsi::parameter_data::ParameterData;
 use scsi::report_luns::{self, select};
-use storport::{BuildIo, Completion, DataDirection, Srb, SrbStatus};
+use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 use zerocopy::IntoBytes;
 
-use crate::Viostor;
+use crate::Request;
 use crate::build_io::{Command, has_medium};
 use crate::config::Disk;
 use crate::modes::{self, WriteCache};
 use crate::product_data;
 
-type Request = adapter::Command<<Viostor as Protocol>::Command>;
-
 /// Not a part of reads and writes: what it needs of the stack is not theirs to pay for.
 #[inline(never)]
-pub(crate) fn build(
-    disk: &Disk,
-    srb: &mut impl Srb<Request>,
-    command: Scsi,
-) -> Result<BuildIo<Command>, Sense> {
+pub(crate) fn build(disk: &Disk, srb: &mut Request, command: Scsi) -> Result<BuildIo<Command>, Sense> {
     match command {
         Scsi::Inquiry(
             request @ Inquiry {
@@ -210,7 +203,7 @@ fn prevent_allow(prevent: u8) -> Result<(), Sense> {
 
 fn mode_select(
     disk: &Disk,
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     ten: bool,
     parameter_length: u16,
 ) -> Result<BuildIo<Command>, Sense> {

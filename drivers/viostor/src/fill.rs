@@ -1,26 +1,25 @@
 //! What the device reads of a step's scratch memory: ranges, or a block again and again.
 
-use adapter::{Filled, Protocol};
+use adapter::Filled;
 use scsi::Sense;
 use scsi::unmap::UnmapList;
-use storport::{Completion, Srb};
+use storport::Completion;
 use virtio::memory::{Region, SharedMemory};
 use virtio::spec::blk::RangeFlags;
 
+use crate::Request;
 use crate::build_io::{Command, Erase, refuse};
+use crate::build_steps;
 use crate::config::Disk;
 use crate::limits::RangeLimits;
 use crate::ranges::{self, Place};
 use crate::steps::{self, Afterwards, AtOnce, Piece, Remaining};
-use crate::{Viostor, build_steps};
-
-type Request = adapter::Command<<Viostor as Protocol>::Command>;
 
 /// `most`: how much scratch memory one request may name.
 pub(crate) fn fill(
     disk: &Disk,
     most: AtOnce,
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     command: Command,
     scratch: &Region,
 ) -> Result<Filled<Command>, Completion> {
@@ -38,7 +37,7 @@ pub(crate) fn fill(
 /// What is written next, out of the request's own buffer.
 fn write_piece(
     disk: &Disk,
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     range: Remaining,
     afterwards: Afterwards,
     scratch: &Region,
@@ -54,7 +53,7 @@ fn write_piece(
 fn unmap(
     disk: &Disk,
     most: AtOnce,
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     at: Place,
     scratch: &Region,
 ) -> Result<Filled<Command>, Sense> {
@@ -99,7 +98,7 @@ impl Erase {
 
 fn write_same(
     disk: &Disk,
-    srb: &mut impl Srb<Request>,
+    srb: &mut Request,
     range: Remaining,
     most: AtOnce,
     scratch: &Region,

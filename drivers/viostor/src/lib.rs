@@ -50,10 +50,13 @@ pub use steps::{Afterwards, Comparison, Remaining};
 use adapter::{Chain, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
 use live::Live;
 use steps::AtOnce;
-use storport::{BuildIo, Completion, Srb};
+use storport::{BuildIo, Completion};
 use virtio::memory::Region;
 use virtio::queue::Format;
 use virtio::spec::{Features, blk};
+
+/// A request, as `build_io` has decoded it.
+type Request = adapter::Request<Viostor>;
 
 /// The adapter that `viostor.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Viostor>;
@@ -96,7 +99,7 @@ impl Protocol for Viostor {
         Ok(())
     }
 
-    fn build_io(&self, srb: &mut impl Srb<adapter::Command<Command>>) -> BuildIo<Command> {
+    fn build_io(&self, srb: &mut Request) -> BuildIo<Command> {
         build_io::build(&self.disk, &self.live, srb)
     }
 
@@ -124,13 +127,13 @@ impl Protocol for Viostor {
         self.disk.flushes.then_some(Command::Flush)
     }
 
-    fn chain(&self, srb: &impl Srb<adapter::Command<Command>>, command: Command) -> Chain<Self::Header> {
+    fn chain(&self, srb: &Request, command: Command) -> Chain<Self::Header> {
         translate::chain(srb, command, self.at_once, self.disk.copying.as_ref())
     }
 
     fn fill(
         &self,
-        srb: &mut impl Srb<adapter::Command<Command>>,
+        srb: &mut Request,
         command: Command,
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
@@ -144,7 +147,7 @@ impl Protocol for Viostor {
 
     fn complete(
         &self,
-        srb: &mut impl Srb<adapter::Command<Command>>,
+        srb: &mut Request,
         command: Command,
         response: &[u8],
         scratch: Option<&Region>,

@@ -1,9 +1,9 @@
 //! Commands that take the device more than one request, one after the other: VERIFY reads piece by piece, WRITE SAME and
 //! SANITIZE write piece by piece.
 
-use storport::Srb;
 use virtio::memory::{Region, SharedMemory};
 
+use crate::Request;
 use crate::units::{SECTOR_BYTES, Sectors};
 
 /// Bytes of scratch memory: a multiple of every logical block size.
@@ -86,7 +86,7 @@ pub(crate) struct Copying {
 impl Copying {
     /// The next piece that is copied; `None`: the device takes all of the data where it lies. The answer for a range is the same
     /// before and after its step.
-    pub(crate) fn piece<C: Copy>(&self, srb: &impl Srb<C>, range: Remaining) -> Option<u32> {
+    pub(crate) fn piece(&self, srb: &Request, range: Remaining) -> Option<u32> {
         let whole = range.bytes() == u64::from(srb.data_length());
         let mut segments = srb.segments();
         let fits = whole

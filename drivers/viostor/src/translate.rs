@@ -1,10 +1,10 @@
 //! Command → virtio-blk request (virtio 1.3, 5.2.6).
 
 use adapter::{Chain, ChainData};
-use storport::Srb;
 use virtio::queue::Direction;
 use virtio::spec::blk::{RequestHeader, RequestType};
 
+use crate::Request;
 use crate::build_io::{Command, Erase};
 use crate::identity;
 use crate::lifetime;
@@ -12,8 +12,8 @@ use crate::steps::{AtOnce, Comparison, Copying, Piece, Remaining};
 use crate::units::Sectors;
 
 /// `most`: how much scratch memory one request may name; `copying`: how data is copied, if it is.
-pub(crate) fn chain<C: Copy>(
-    srb: &impl Srb<C>,
+pub(crate) fn chain(
+    srb: &Request,
     command: Command,
     most: AtOnce,
     copying: Option<&Copying>,

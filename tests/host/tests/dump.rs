@@ -9,7 +9,7 @@ use fake_device::{Lie, Model, Options};
 use host_tests::cdb::{inquiry, read10, synchronize_cache10, write10};
 use host_tests::{Bench, DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
-use storport::{DataDirection, DumpLimits, Miniport, SrbFunction, SrbStatus};
+use storport::{Completion, DataDirection, DumpLimits, Miniport, SrbFunction, SrbStatus};
 use virtio::memory::Segment;
 use virtio::spec::Features;
 use virtio::spec::pci::NO_VECTOR;
@@ -182,10 +182,21 @@ fn both_copies_agree_on_the_limits() {
 fn dump_pointers_without_room_for_them_are_refused_and_freeing_them_is_not() {
     let bench = DiskBench::with_disk(Disk::new(SECTORS));
 
-    let refused = status(&bench, SrbBuilder::function(SrbFunction::DumpPointers).with_data_in(111));
+    let refused = status(&bench, SrbBuilder::function(SrbFunction::DumpPointers).with_data_in(71));
     let freed = status(&bench, SrbBuilder::function(SrbFunction::FreeDumpPointers));
 
     assert_eq!((refused, freed), (SrbStatus::INVALID_REQUEST, SrbStatus::SUCCESS));
+}
+
+#[test]
+fn dump_pointers_that_end_behind_the_private_data_are_enough() {
+    let bench = DiskBench::with_disk(Disk::new(SECTORS));
+
+    let answered = bench.execute(SrbBuilder::function(SrbFunction::DumpPointers).with_data_in(72));
+
+    assert_eq!(answered.completion, Completion::success(72));
+    assert_eq!(answered.data[..4], [0, 1, 112, 0], "version and size");
+    assert_eq!(answered.data[4..], [0xee; 68]);
 }
 
 #[test]

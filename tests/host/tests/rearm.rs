@@ -4,11 +4,11 @@
 
 use std::cell::RefCell;
 
-use adapter::{Chain, Command, Limits, Probe, ProbeError, Protocol, Step};
+use adapter::{Chain, Limits, Probe, ProbeError, Protocol, Request, Step};
 use fake_device::disk::Disk;
 use fake_device::{Interrupt, Options};
 use host_tests::Bench;
-use storport::{BuildIo, Srb};
+use storport::BuildIo;
 use viostor::Viostor;
 use virtio::memory::Region;
 use virtio::queue::Format;
@@ -43,7 +43,7 @@ impl Protocol for Hooked {
         Viostor::probe(probe).map(|(viostor, limits)| (Self(viostor), limits))
     }
 
-    fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command> {
+    fn build_io(&self, srb: &mut Request<Self>) -> BuildIo<Self::Command> {
         self.0.build_io(srb)
     }
 
@@ -51,7 +51,7 @@ impl Protocol for Hooked {
         self.0.flush()
     }
 
-    fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header> {
+    fn chain(&self, srb: &Request<Self>, command: Self::Command) -> Chain<Self::Header> {
         HOOK.with_borrow_mut(|hook| {
             if let Some(step) = hook {
                 step();
@@ -66,7 +66,7 @@ impl Protocol for Hooked {
 
     fn complete(
         &self,
-        srb: &mut impl Srb<Command<Self::Command>>,
+        srb: &mut Request<Self>,
         command: Self::Command,
         response: &[u8],
         scratch: Option<&Region>,

@@ -5,12 +5,12 @@ use core::sync::atomic::Ordering;
 use storport::{DpcKind, Interrupts, LogEvent, Port};
 use virtio::transport::{Acknowledged, TransportError};
 
+use crate::Adapter;
 use crate::events::Event;
 use crate::protocol::Protocol;
 use crate::queues::AllPaths;
 use crate::routing::Routing;
 use crate::state::State;
-use crate::{Adapter, Request};
 
 /// Time between two looks at the status register during a reset, in microseconds: less than a millisecond
 /// (nf-storport-storportstallexecution.md).
@@ -77,7 +77,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     /// Requests that came while the device did not run wait in the backlog.
-    pub(crate) fn start_waiting(&self, paths: &AllPaths<'_, Request<P, D>, D>) {
+    pub(crate) fn start_waiting(&self, paths: &AllPaths<'_, D>) {
         // In dump mode the next poll starts them.
         if self.polled {
             return;
@@ -91,7 +91,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// Tries for the queues' locks, within bounds. Waiting for them without a bound could be for ever: this runs under
     /// an interrupt lock, and the holder may have been interrupted on its way to that very lock.
-    fn try_lock_all(&self) -> Option<AllPaths<'static, Request<P, D>, D>> {
+    fn try_lock_all(&self) -> Option<AllPaths<'static, D>> {
         let mut tries = 0..LOCK_TRIES;
         self.queues.try_lock_all(|| {
             self.port.stall(LOCK_TRY_MICROSECONDS);
@@ -133,7 +133,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     /// Starts the device from scratch. Requests still in the ring go to the backlog.
-    pub(crate) fn bring_up(&self, paths: &mut AllPaths<'_, Request<P, D>, D>) -> Result<(), LogEvent> {
+    pub(crate) fn bring_up(&self, paths: &mut AllPaths<'_, D>) -> Result<(), LogEvent> {
         let started = self.try_bring_up(paths);
         let state = if started.is_ok() { State::Running } else { State::Failed };
         // A stop that came meanwhile may have been done with its own reset, and with keeping the device from memory, before
@@ -144,7 +144,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         started
     }
 
-    fn try_bring_up(&self, paths: &mut AllPaths<'_, Request<P, D>, D>) -> Result<(), LogEvent> {
+    fn try_bring_up(&self, paths: &mut AllPaths<'_, D>) -> Result<(), LogEvent> {
         if self.state.get() == State::Gone {
             return Err(Event::of_transport(TransportError::Removed));
         }

@@ -1,6 +1,6 @@
 //! `HwStorBuildIo`: what an SRB asks for, decided before any lock is taken.
 
-use storport::{BuildIo, Completion, PnpAction, Port, Srb, SrbFunction, SrbStatus};
+use storport::{BuildIo, Completion, PnpAction, Port, SrbFunction, SrbStatus};
 
 use crate::protocol::Protocol;
 use crate::scratch::ScratchId;
@@ -20,7 +20,7 @@ pub enum Command<C> {
 }
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
-    pub(crate) fn build(&self, srb: &mut Request<P, D>) -> BuildIo<Command<D::Command>> {
+    pub(crate) fn build(&self, srb: &mut Request<D>) -> BuildIo<Command<D::Command>> {
         match srb.function() {
             SrbFunction::ExecuteScsi => match self.protocol.build_io(srb) {
                 BuildIo::Start(command) if D::configuration_write(command).is_some() => {
@@ -36,7 +36,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// What is rare lies apart, so that reads and writes do not pay for it.
     #[cold]
     #[inline(never)]
-    fn build_other(&self, srb: &mut Request<P, D>, function: SrbFunction) -> BuildIo<Command<D::Command>> {
+    fn build_other(&self, srb: &mut Request<D>, function: SrbFunction) -> BuildIo<Command<D::Command>> {
         match function {
             SrbFunction::Flush | SrbFunction::Shutdown => match self.protocol.flush() {
                 Some(command) => BuildIo::Start(Command::Request(command, None)),

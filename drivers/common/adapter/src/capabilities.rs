@@ -1,6 +1,6 @@
 //! SRB_FUNCTION_PNP with StorQueryCapabilities.
 
-use storport::{BuildIo, Completion, DeviceCapabilities, Port, Srb, SrbStatus};
+use storport::{BuildIo, Completion, DeviceCapabilities, Port, SrbStatus};
 
 use crate::build_io::Command;
 use crate::protocol::Protocol;
@@ -10,7 +10,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     #[cold]
     pub(crate) fn answer_capabilities(
         &self,
-        srb: &mut Request<P, D>,
+        srb: &mut Request<D>,
         unit: bool,
     ) -> BuildIo<Command<D::Command>> {
         let capabilities = if unit {

@@ -3,20 +3,20 @@
 use storport::{DpcKind, Port};
 use virtio::queue::DeviceFault;
 
+use crate::Adapter;
 use crate::events::Event;
 use crate::protocol::Protocol;
 use crate::request_path::{Finished, Found, RequestPath};
 use crate::reset::Reason;
 use crate::state::State;
-use crate::{Adapter, Request};
 
 /// Most requests one DPC completes before it queues itself again, so that it stays short (Microsoft's guidance is
 /// 100 µs) and other DPCs get their turn.
 const BUDGET: usize = 128;
 
 /// What one look at the ring found.
-struct Batch<S> {
-    finished: Finished<S>,
+struct Batch<D: Protocol> {
+    finished: Finished<D>,
     /// The ring may hold more; interrupts are still off.
     more: bool,
     fault: Option<DeviceFault>,
@@ -29,25 +29,25 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     /// Completes what the device has finished in one queue. `rearm` asks for the next interrupt, and returns whether the ring holds more.
-    pub(crate) fn drain_and(&self, queue: u16, rearm: impl Fn(&mut RequestPath<Request<P, D>, D>) -> bool) {
+    pub(crate) fn drain_and(&self, queue: u16, rearm: impl Fn(&mut RequestPath<D>) -> bool) {
         let Some(queue_path) = self.queues.get(queue) else {
             return;
         };
         let mut completed = 0;
         let mut notification = None;
         let again = loop {
-            let batch = {
+            let mut batch = {
                 let mut path = queue_path.lock();
                 if self.state.get() != State::Running {
                     // Reset meanwhile, and the refill with it: its notification would reach a device in reset.
                     notification = None;
                     break false;
                 }
-                let mut batch = Batch { finished: Finished::new(), more: false, fault: None };
+                let mut batch: Batch<D> = Batch { finished: Finished::new(), more: false, fault: None };
                 path.ring.disable_interrupts();
                 let mut again = false;
                 // One place is left for a request that the refill refuses.
-                while batch.finished.remaining_capacity() > 1 {
+                while batch.finished.room() > 1 {
                     match path.finish_one(&self.protocol, &mut batch.finished) {
                         Ok(Found::Done) => {}
                         Ok(Found::Again) => again = true,
@@ -64,7 +64,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                     notification = path.refill(&self.protocol, again, &mut batch.finished).or(notification);
                 }
                 // A refill that has filled the batch with requests that were refused may have left more of them.
-                let drained = batch.finished.remaining_capacity() > 1;
+                let drained = batch.finished.room() > 1;
                 // Requests that wait while the device has none would never be announced by an interrupt.
                 let stranded = !path.backlog.is_empty() && path.ring.in_flight() == 0;
                 // Re-arming tells whether more came in meanwhile; out of budget, interrupts stay off until the next DPC.
@@ -73,8 +73,8 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
             };
             // A round without a request counts too: nothing here may go on for ever.
             completed += batch.finished.len().max(1);
-            for (srb, completion) in batch.finished {
-                self.port.complete(srb, completion);
+            while let Some(ended) = batch.finished.pop() {
+                self.port.complete(ended);
             }
             if let Some(fault) = batch.fault {
                 self.report(Event::of_fault(fault));

@@ -8,7 +8,7 @@
 //!
 //! The first copy, when there is still a use for it after a hibernation, starts the device from scratch itself.
 
-use storport::{BuildIo, Completion, Port, Srb, SrbStatus};
+use storport::{BuildIo, Completion, Port, SrbStatus};
 
 use crate::build_io::Command;
 use crate::protocol::Protocol;
@@ -33,7 +33,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// Says what another copy of the driver will be able to do in dump mode.
     #[cold]
-    pub(crate) fn answer_dump_pointers(&self, srb: &mut Request<P, D>) -> BuildIo<Command<D::Command>> {
+    pub(crate) fn answer_dump_pointers(&self, srb: &mut Request<D>) -> BuildIo<Command<D::Command>> {
         BuildIo::Complete(match srb.write_dump_pointers(&self.dump) {
             Some(bytes) => Completion::success(bytes),
             None => Completion::failed(SrbStatus::INVALID_REQUEST),

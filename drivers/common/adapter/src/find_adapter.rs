@@ -4,14 +4,13 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use arrayvec::ArrayVec;
 use storport::port::SHARED_ALIGNMENT;
-use storport::{Configuration, Declined, DumpLimits, Port, Resources, Srb};
+use storport::{Configuration, Declined, DumpLimits, Port, Resources};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Layout, QueueOptions, RequestQueue, RingFormat, Slot};
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
 use crate::bring_up::RESET_POLL_MICROSECONDS;
-use crate::build_io::Command;
 use crate::events::Event;
 use crate::extent::{Extent, Share};
 use crate::parameters::Parameters;
@@ -86,11 +85,11 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 }
 
 /// What an adapter is made of besides the device.
-struct Prepared<P: Port, D: Protocol> {
+struct Prepared<D: Protocol> {
     /// What was negotiated.
     features: Features,
     protocol: D,
-    queues: Queues<Request<P, D>, D>,
+    queues: Queues<D>,
     /// What another copy of the driver would say for itself in dump mode.
     dump: DumpLimits,
 }
@@ -102,14 +101,14 @@ fn prepare<P: Port, D: Protocol>(
     extent: &Extent,
     parameters: &Parameters,
     resources: &mut impl Resources<Port = P>,
-) -> Result<Prepared<P, D>, Declined> {
+) -> Result<Prepared<D>, Declined> {
     let no_memory = Declined::from(Event::NoMemory);
     let found = Found { limits: parameters.limits(found.limits), ..found };
     let room = resources.private_room();
     let mut queues = found.queues;
     loop {
         let plan = Plan::<D>::new(&found, extent, queues)?;
-        if Queues::<Request<P, D>, D>::private_bytes(queues, plan.layout.slots() as u16) <= room {
+        if Queues::<D>::private_bytes(queues, plan.layout.slots() as u16) <= room {
             let whole = port_configuration(&found.limits, &plan.room, plan.requests(), D::SPLITS);
             resources.configure(&parameters.configuration(whole));
             if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
@@ -197,9 +196,9 @@ impl<D: Protocol> Plan<D> {
         shared: &mut Region,
         features: Features,
         resources: &mut impl Resources<Port = P>,
-    ) -> Option<Queues<Request<P, D>, D>> {
-        type Slots<P, D> = &'static mut [Slot<Request<P, D>>];
-        let mut slots = ArrayVec::<Slots<P, D>, { MAX_QUEUES as usize }>::new();
+    ) -> Option<Queues<D>> {
+        type Slots<D> = &'static mut [Slot<Request<D>>];
+        let mut slots = ArrayVec::<Slots<D>, { MAX_QUEUES as usize }>::new();
         for _ in 0..self.queues {
             slots.try_push(resources.private(self.layout.slots(), |_| Some(Slot::default()))?).ok()?;
         }
@@ -210,13 +209,13 @@ impl<D: Protocol> Plan<D> {
     }
 
     #[inline(never)]
-    fn build_one<S: Srb<Command<D::Command>>>(
+    fn build_one(
         &self,
         queue: u16,
         shared: &mut Region,
-        slots: &'static mut [Slot<S>],
+        slots: &'static mut [Slot<Request<D>>],
         features: Features,
-    ) -> Option<Path<S, D>> {
+    ) -> Option<Path<D>> {
         let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
         let scratch = ScratchPool::new(shared, self.scratch_bytes, self.share.scratch_buffers)?;
         let ring = RequestQueue::new(memory, self.layout, slots, features).ok()?;

@@ -1,12 +1,12 @@
 //! SRB_FUNCTION_IO_CONTROL: requests of programs.
 
 use storport::io_control::{IoControl, firmware};
-use storport::{BuildIo, Completion, Srb, SrbStatus};
+use storport::{BuildIo, Completion, Request, SrbStatus};
 
 /// Answers a program. Who asks for the firmware is told that there is none; of everything else the signature is not ours, and
 /// the status for that is given (ns-ntddscsi-_srb_io_control.md).
 #[cold]
-pub(crate) fn answer<S: Srb<C>, C: Copy>(srb: &mut S) -> BuildIo<C> {
+pub(crate) fn answer<C: Copy>(srb: &mut Request<C>) -> BuildIo<C> {
     let refused = BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST));
     let Some(mut control) = IoControl::parse(srb.parameters()) else {
         return refused;

@@ -13,7 +13,7 @@
 //!   crash dump         the same                      dump.rs           HwStorInterrupt is called again and again
 //! ```
 //!
-//! Ownership: a request (`Port::Srb`) is in exactly one place: the callback's hands, a slot of the ring, or the
+//! Ownership: a request (`Request`) is in exactly one place: the callback's hands, a slot of the ring, or the
 //! backlog. The slot keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master
 //! bit, so no request ends while the device may still write to its memory.
 //!
@@ -100,23 +100,21 @@ pub struct Adapter<P: Port, D: Protocol> {
     noted: Noted,
     /// A change of the unit that the port driver did not take, because it was working on another.
     untold: AtomicBool,
-    queues: Queues<Request<P, D>, D>,
+    queues: Queues<D>,
 }
 
 /// A request on its way through the adapter.
-type Request<P, D> = <P as Port>::Srb<Command<<D as Protocol>::Command>>;
+pub type Request<D> = storport::Request<Command<<D as Protocol>::Command>>;
 
 impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     type Port = P;
     type Command = Command<D::Command>;
 
     const MAX_QUEUES: u16 = queues::MAX_QUEUES;
-    const DUMP_PRIVATE_BYTES: usize =
-        Queues::<Request<P, D>, D>::private_bytes(1, Extent::DUMP.share(1).requests);
+    const DUMP_PRIVATE_BYTES: usize = Queues::<D>::private_bytes(1, Extent::DUMP.share(1).requests);
 
     fn private_bytes(queues: u16) -> usize {
-        let with =
-            |queues| Queues::<Request<P, D>, D>::private_bytes(queues, Extent::NORMAL.share(queues).requests);
+        let with = |queues| Queues::<D>::private_bytes(queues, Extent::NORMAL.share(queues).requests);
         // The device may want fewer, which then are larger.
         (1..=queues.clamp(1, Self::MAX_QUEUES)).map(with).max().unwrap_or(0)
     }
@@ -129,11 +127,11 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
         self.start_device(interrupts)
     }
 
-    fn build_io(&self, srb: &mut P::Srb<Self::Command>) -> BuildIo<Self::Command> {
+    fn build_io(&self, srb: &mut Request<D>) -> BuildIo<Self::Command> {
         self.build(srb)
     }
 
-    fn start_io(&self, srb: P::Srb<Self::Command>) {
+    fn start_io(&self, srb: Request<D>) {
         self.start(srb);
     }
 

@@ -1,11 +1,11 @@
 //! What virtio-blk and virtio-scsi each say for themselves.
 
-use storport::{BuildIo, Completion, Srb, SrbStatus};
+use storport::{BuildIo, Completion, SrbStatus};
 use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
-use crate::build_io::Command;
+use crate::Request;
 use crate::part::Part;
 
 /// The protocol of the requests in the ring.
@@ -67,7 +67,7 @@ pub trait Protocol: Format + Send + Sync + 'static {
     }
 
     /// Decodes and checks a SCSI command. IRQL: up to DISPATCH_LEVEL. Lock: none.
-    fn build_io(&self, srb: &mut impl Srb<Command<Self::Command>>) -> BuildIo<Self::Command>;
+    fn build_io(&self, srb: &mut Request<Self>) -> BuildIo<Self::Command>;
 
     /// Looks at the device's configuration again; returns whether something changed that Windows has to know. IRQL:
     /// DISPATCH_LEVEL. Lock: the queue's.
@@ -93,7 +93,7 @@ pub trait Protocol: Format + Send + Sync + 'static {
     }
 
     /// The chain for a request, or for its next step.
-    fn chain(&self, srb: &impl Srb<Command<Self::Command>>, command: Self::Command) -> Chain<Self::Header>;
+    fn chain(&self, srb: &Request<Self>, command: Self::Command) -> Chain<Self::Header>;
 
     /// Notes in a header which command it is, if the protocol says so: no other command that the device has bears this number,
     /// in whichever queue, and neither does the one before it in the same place.
@@ -106,7 +106,7 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// How the request ends without going to the device.
     fn fill(
         &self,
-        _srb: &mut impl Srb<Command<Self::Command>>,
+        _srb: &mut Request<Self>,
         _command: Self::Command,
         _scratch: &Region,
     ) -> Result<Filled<Self::Command>, Completion> {
@@ -120,7 +120,7 @@ pub trait Protocol: Format + Send + Sync + 'static {
     /// not known here ([`Used::length`](virtio::queue::Used::length)). `scratch` is the request's scratch memory, if it has any.
     fn complete(
         &self,
-        srb: &mut impl Srb<Command<Self::Command>>,
+        srb: &mut Request<Self>,
         command: Self::Command,
         response: &[u8],
         scratch: Option<&Region>,

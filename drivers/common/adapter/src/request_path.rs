@@ -1,15 +1,15 @@
 //! A request queue and the requests that wait for it. `&mut RequestPath` is the proof that its lock is held.
 
-use core::marker::PhantomData;
+use core::mem;
 
-use arrayvec::ArrayVec;
-use storport::{Backlog, Completion, Srb, SrbStatus};
+use storport::{Completion, Ended, EndedRequests, Requests, SrbStatus};
 use virtio::memory::{Region, Segment};
 use virtio::queue::{
     AnyRing, Data, DeviceFault, Direction, NoData, Notify, Reason, Rejected, RequestQueue, Slot,
 };
 use virtio::transport::Doorbell;
 
+use crate::Request;
 use crate::build_io::Command;
 use crate::extent::Extent;
 use crate::part::{Counted, Part};
@@ -24,21 +24,56 @@ pub(crate) const BATCH: usize = 32;
 /// Why a running adapter's queue refuses a request when the device does not use it (any more). No request ends like this.
 pub(crate) const UNUSED: Completion = Completion::failed(SrbStatus::BUSY);
 
-/// Requests with how they end, to be completed once the lock is dropped.
-pub(crate) type Finished<S> = ArrayVec<(S, Completion), BATCH>;
+/// Requests of the queue in a row.
+pub(crate) type Waiting<D> = Requests<Command<<D as Protocol>::Command>>;
+
+/// Requests that have ended, to be completed once the lock is dropped.
+pub(crate) struct Finished<D: Protocol> {
+    requests: EndedRequests<Command<D::Command>>,
+    room: usize,
+}
+
+impl<D: Protocol> Finished<D> {
+    pub(crate) const fn new() -> Self {
+        Self { requests: EndedRequests::new(), room: BATCH }
+    }
+
+    /// How many more there may be.
+    #[inline]
+    pub(crate) const fn room(&self) -> usize {
+        self.room
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, ended: Ended<Command<D::Command>>) {
+        self.requests.push(ended);
+        self.room = self.room.saturating_sub(1);
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) const fn len(&self) -> usize {
+        BATCH - self.room
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Ended<Command<D::Command>>> {
+        self.requests.pop()
+    }
+}
 
 /// A request queue in the memory StorPort gave: rings and tables in the uncached extension, slots in the device extension.
-pub(crate) type Ring<S, D> = RequestQueue<D, AnyRing<Region>, S, &'static mut [Slot<S>]>;
+pub(crate) type Ring<D> = RequestQueue<D, AnyRing<Region>, Request<D>, &'static mut [Slot<Request<D>>]>;
 
 /// A request queue and the requests that wait.
-pub(crate) struct RequestPath<S: 'static, D: Protocol> {
+pub(crate) struct RequestPath<D: Protocol> {
     /// Which queue it is.
     queue: u16,
-    pub(crate) ring: Ring<S, D>,
+    pub(crate) ring: Ring<D>,
     /// They wait for a place in the ring.
-    pub(crate) backlog: Backlog<S, Command<D::Command>>,
+    pub(crate) backlog: Waiting<D>,
     /// They wait for scratch memory.
-    starved: Backlog<S, Command<D::Command>>,
+    starved: Waiting<D>,
     scratch: ScratchPool,
     /// Most bytes of a segment of scratch memory.
     segment_bytes: u32,
@@ -57,11 +92,11 @@ pub(crate) struct Notification {
 
 /// What became of a request that was to be started.
 #[must_use]
-pub(crate) enum Started<S> {
+pub(crate) enum Started<D: Protocol> {
     /// It is in the ring, or waits for a place there.
     Taken(Option<Notification>),
     /// It cannot be started and ends like this.
-    Refused(S, Completion),
+    Refused(Request<D>, Completion),
 }
 
 /// What a look at the ring found.
@@ -76,22 +111,22 @@ pub(crate) enum Found {
 }
 
 /// Why a request is not in the ring.
-enum Kept<S> {
+enum Kept<D: Protocol> {
     /// The ring is full.
-    Full(S),
+    Full(Request<D>),
     /// It needs scratch memory, and there is none.
-    Starved(S),
+    Starved(Request<D>),
     /// It cannot be started and ends like this.
-    Refused(S, Completion),
+    Refused(Request<D>, Completion),
 }
 
-impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
-    pub(crate) const fn new(queue: u16, ring: Ring<S, D>, scratch: ScratchPool, segment_bytes: u32) -> Self {
+impl<D: Protocol> RequestPath<D> {
+    pub(crate) const fn new(queue: u16, ring: Ring<D>, scratch: ScratchPool, segment_bytes: u32) -> Self {
         Self {
             queue,
             ring,
-            backlog: Backlog::new(),
-            starved: Backlog::new(),
+            backlog: Requests::new(),
+            starved: Requests::new(),
             scratch,
             segment_bytes,
             doorbell: None,
@@ -99,7 +134,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
     }
 
     /// Puts a request into the ring, or behind those that wait already.
-    pub(crate) fn start(&mut self, protocol: &D, state: State, srb: S) -> Started<S> {
+    pub(crate) fn start(&mut self, protocol: &D, state: State, srb: Request<D>) -> Started<D> {
         match state {
             State::Running => {}
             // The port driver starts nothing on a stopped adapter; a request that slips in waits for the restart. What comes
@@ -138,9 +173,9 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         &mut self,
         protocol: &D,
         mut submitted: bool,
-        finished: &mut Finished<S>,
+        finished: &mut Finished<D>,
     ) -> Option<Notification> {
-        while !finished.is_full()
+        while finished.room() != 0
             && let Some(srb) = self.next_waiting()
         {
             match self.submit(protocol, srb) {
@@ -151,14 +186,14 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
                 }
                 // The next one may need none.
                 Err(Kept::Starved(srb)) => self.starved.push_back(srb),
-                Err(Kept::Refused(srb, completion)) => finished.push((srb, completion)),
+                Err(Kept::Refused(srb, completion)) => finished.push(srb.end(completion)),
             }
         }
         if submitted { self.publish() } else { None }
     }
 
     /// One that waited for scratch memory when there is some, else the one that has waited longest for the ring.
-    fn next_waiting(&mut self) -> Option<S> {
+    fn next_waiting(&mut self) -> Option<Request<D>> {
         if self.scratch.is_any_free()
             && let Some(srb) = self.starved.pop_front()
         {
@@ -173,7 +208,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
     pub(crate) fn finish_one(
         &mut self,
         protocol: &D,
-        finished: &mut Finished<S>,
+        finished: &mut Finished<D>,
     ) -> Result<Found, DeviceFault> {
         const LONGEST: usize = 128;
         let whole = const {
@@ -194,14 +229,14 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let mut srb = used.take();
         // Only requests are ever submitted.
         let Some(Command::Request(command, scratch)) = srb.command() else {
-            finished.push((srb, Completion::failed(SrbStatus::INVALID_REQUEST)));
+            finished.push(srb.end(Completion::failed(SrbStatus::INVALID_REQUEST)));
             return Ok(Found::Done);
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
         match protocol.complete(&mut srb, command, &response[..length], memory) {
             Step::Done(completion) => {
                 self.give_back(scratch);
-                finished.push((srb, completion));
+                finished.push(srb.end(completion));
                 Ok(Found::Done)
             }
             Step::Next(command) => {
@@ -214,27 +249,24 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
 
     /// The next step of a request. Its last one has just left the ring, so there is room, unless its chain is longer.
     #[cold]
-    fn submit_again(&mut self, protocol: &D, srb: S, finished: &mut Finished<S>) {
+    fn submit_again(&mut self, protocol: &D, srb: Request<D>, finished: &mut Finished<D>) {
         match self.submit(protocol, srb) {
             Ok(()) => {}
             // It has waited once.
             Err(Kept::Full(srb)) => self.backlog.push_front(srb),
             Err(Kept::Starved(srb)) => self.starved.push_back(srb),
-            Err(Kept::Refused(srb, completion)) => finished.push((srb, completion)),
+            Err(Kept::Refused(srb, completion)) => finished.push(srb.end(completion)),
         }
     }
 
     /// Takes every request back, from the ring and the backlog, and puts it behind `all`. Only after the device was reset,
     /// was kept from memory, or is gone: until then it may write to theirs.
-    pub(crate) fn take_all(&mut self, all: &mut Backlog<S, Command<D::Command>>) {
+    pub(crate) fn take_all(&mut self, all: &mut Waiting<D>) {
         while let Some(srb) = self.ring.take_outstanding() {
             all.push_back(srb);
         }
-        for waiting in [&mut self.backlog, &mut self.starved] {
-            while let Some(srb) = waiting.pop_front() {
-                all.push_back(srb);
-            }
-        }
+        all.append(mem::take(&mut self.backlog));
+        all.append(mem::take(&mut self.starved));
         self.scratch.give_all();
     }
 
@@ -262,7 +294,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         self.scratch.give_all();
     }
 
-    fn submit(&mut self, protocol: &D, srb: S) -> Result<(), Kept<S>> {
+    fn submit(&mut self, protocol: &D, srb: Request<D>) -> Result<(), Kept<D>> {
         let Some(Command::Request(command, scratch)) = srb.command() else {
             return Err(Kept::Refused(srb, refusal(Reason::Broken)));
         };
@@ -271,9 +303,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
         let header = &chain.header;
         let submitted = match chain.data {
             ChainData::None => self.ring.submit(srb, header, Direction::None, NoData),
-            ChainData::Srb(direction) => {
-                self.ring.submit(srb, header, direction, OwnBuffer(PhantomData::<Command<D::Command>>))
-            }
+            ChainData::Srb(direction) => self.ring.submit(srb, header, direction, OwnBuffer),
             ChainData::Part(direction, part) => {
                 return self.submit_part(srb, header, direction, part);
             }
@@ -292,12 +322,12 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
     #[inline(never)]
     fn submit_part(
         &mut self,
-        srb: S,
+        srb: Request<D>,
         header: &D::Header,
         direction: Direction,
         part: Part,
-    ) -> Result<(), Kept<S>> {
-        let data = PartOfBuffer(part, PhantomData::<Command<D::Command>>);
+    ) -> Result<(), Kept<D>> {
+        let data = PartOfBuffer(part);
         match self.ring.submit(srb, header, direction, data) {
             Ok(_) => Ok(()),
             Err(rejected) => Err(self.keep(rejected, None)),
@@ -324,10 +354,10 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
     fn submit_with_scratch(
         &mut self,
         protocol: &D,
-        mut srb: S,
+        mut srb: Request<D>,
         chain: Chain<D::Header>,
         (mut command, scratch): (D::Command, Option<ScratchId>),
-    ) -> Result<(), Kept<S>> {
+    ) -> Result<(), Kept<D>> {
         let Some(scratch) = scratch.or_else(|| self.scratch.take()) else {
             return Err(Kept::Starved(srb));
         };
@@ -363,7 +393,7 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
 
     /// What becomes of a request that the ring did not take: one that is refused ends, and its scratch memory is free.
     #[cold]
-    fn keep(&mut self, rejected: Rejected<S>, scratch: Option<ScratchId>) -> Kept<S> {
+    fn keep(&mut self, rejected: Rejected<Request<D>>, scratch: Option<ScratchId>) -> Kept<D> {
         match rejected {
             Rejected { token, reason: Reason::Full } => Kept::Full(token),
             Rejected { token, reason } => {
@@ -388,26 +418,27 @@ impl<S: Srb<Command<D::Command>>, D: Protocol> RequestPath<S, D> {
 }
 
 /// Scratch memory is a queue's: a request that goes on in another one has none there.
-pub(crate) fn forget_scratch<C: Copy>(srb: &mut impl Srb<Command<C>>) {
+pub(crate) fn forget_scratch<C: Copy>(srb: &mut storport::Request<Command<C>>) {
     if let Some(Command::Request(command, Some(_))) = srb.command() {
         srb.set_command(Command::Request(command, None));
     }
 }
 
 /// The data is the request's own buffer.
-struct OwnBuffer<C>(PhantomData<C>);
+struct OwnBuffer;
 
-impl<S: Srb<C>, C: Copy> Data<S> for OwnBuffer<C> {
-    fn segments(&self, srb: &S) -> impl ExactSizeIterator<Item = Segment> {
+impl<C: Copy> Data<storport::Request<C>> for OwnBuffer {
+    #[inline]
+    fn segments(&self, srb: &storport::Request<C>) -> impl ExactSizeIterator<Item = Segment> {
         srb.segments()
     }
 }
 
 /// The data is a part of the request's own buffer.
-struct PartOfBuffer<C>(Part, PhantomData<C>);
+struct PartOfBuffer(Part);
 
-impl<S: Srb<C>, C: Copy> Data<S> for PartOfBuffer<C> {
-    fn segments(&self, srb: &S) -> impl ExactSizeIterator<Item = Segment> {
+impl<C: Copy> Data<storport::Request<C>> for PartOfBuffer {
+    fn segments(&self, srb: &storport::Request<C>) -> impl ExactSizeIterator<Item = Segment> {
         let items = || self.0.of(srb.segments());
         Counted { items: items(), left: items().count() }
     }

@@ -19,15 +19,15 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::{Backlog, Completion, DpcKind, LogEvent, Port, Srb, SrbStatus};
+use storport::{Completion, DpcKind, LogEvent, Port, Requests, SrbStatus};
 use virtio::transport::{BusMasterError, TransportError};
 
-use crate::build_io::Command;
+use crate::Adapter;
 use crate::events::Event;
 use crate::protocol::Protocol;
 use crate::queues::AllPaths;
+use crate::request_path::Waiting;
 use crate::state::State;
-use crate::{Adapter, Request};
 
 /// Why the device is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +94,10 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 return ended;
             }
         }
-        let mut ended = take_all(&mut paths);
+        let ended = take_all(&mut paths);
         let restarted = self.bring_up(&mut paths);
         drop(paths);
-        self.end_all(&mut ended, SrbStatus::BUS_RESET);
+        self.end_all(ended, SrbStatus::BUS_RESET);
         match restarted {
             Ok(()) => true,
             Err(event) => {
@@ -110,12 +110,12 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// Ends the requests of a device that does not end its reset, as far as it cannot reach their memory any more. Returns
     /// whether they have ended and there is a device that they may come again to.
-    fn end_without_reset(&self, mut paths: AllPaths<'_, Request<P, D>, D>) -> bool {
+    fn end_without_reset(&self, mut paths: AllPaths<'_, D>) -> bool {
         match self.cut_off() {
             CutOff::Done => {
-                let mut ended = take_all(&mut paths);
+                let ended = take_all(&mut paths);
                 drop(paths);
-                self.end_all(&mut ended, SrbStatus::BUS_RESET);
+                self.end_all(ended, SrbStatus::BUS_RESET);
                 true
             }
             CutOff::Gone => {
@@ -205,9 +205,9 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         Ok(())
     }
 
-    fn end_all(&self, ended: &mut Backlog<Request<P, D>, Command<D::Command>>, status: SrbStatus) {
+    fn end_all(&self, mut ended: Waiting<D>, status: SrbStatus) {
         while let Some(srb) = ended.pop_front() {
-            self.port.complete(srb, Completion::failed(status));
+            self.port.complete(srb.end(Completion::failed(status)));
         }
     }
 
@@ -230,18 +230,16 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         // Before the first lock: what a queue gets after it was emptied is refused there.
         self.state.set(State::Gone);
         for path in self.queues.iter() {
-            let mut ended = Backlog::new();
+            let mut ended = Requests::new();
             path.lock().take_all(&mut ended);
-            self.end_all(&mut ended, SrbStatus::NO_DEVICE);
+            self.end_all(ended, SrbStatus::NO_DEVICE);
         }
     }
 }
 
 /// Takes every request of every queue back.
-fn take_all<S: Srb<Command<D::Command>>, D: Protocol>(
-    paths: &mut AllPaths<'_, S, D>,
-) -> Backlog<S, Command<D::Command>> {
-    let mut all = Backlog::new();
+fn take_all<D: Protocol>(paths: &mut AllPaths<'_, D>) -> Waiting<D> {
+    let mut all = Requests::new();
     for path in paths.iter_mut() {
         path.take_all(&mut all);
     }

@@ -1,6 +1,6 @@
 //! `HwStorStartIo`: a request goes into the ring.
 
-use storport::{Completion, Port, Srb, SrbStatus};
+use storport::{Completion, Port, SrbStatus};
 
 use crate::build_io::Command;
 use crate::protocol::Protocol;
@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::{Adapter, Request};
 
 impl<P: Port, D: Protocol> Adapter<P, D> {
-    pub(crate) fn start(&self, srb: Request<P, D>) {
+    pub(crate) fn start(&self, srb: Request<D>) {
         match srb.command() {
             Some(Command::Request(..)) => self.start_request(srb),
             Some(Command::Configure(command)) => self.configure(srb, command),
@@ -21,23 +21,19 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
                 } else {
                     Completion::failed(SrbStatus::ERROR)
                 };
-                self.port.complete(srb, completion);
+                self.port.complete(srb.end(completion));
             }
             Some(Command::SurpriseRemoval) => {
                 self.device_gone();
-                self.port.complete(srb, Completion::success(0));
+                self.port.complete(srb.end(Completion::success(0)));
             }
             // The port driver starts what `build_io` let through only.
-            None => self.port.complete(srb, Completion::failed(SrbStatus::INVALID_REQUEST)),
+            None => self.port.complete(srb.end(Completion::failed(SrbStatus::INVALID_REQUEST))),
         }
     }
 
     /// Rings a queue's doorbell, with its lock not held.
-    pub(crate) fn notify(
-        &self,
-        path: &Path<Request<P, D>, D>,
-        Notification { doorbell, next }: Notification,
-    ) {
+    pub(crate) fn notify(&self, path: &Path<D>, Notification { doorbell, next }: Notification) {
         if !doorbell.tells_position() {
             self.device.notify(&doorbell, next);
             return;
@@ -53,7 +49,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// On a device that does not run nothing is written. The request waits or ends as any other does there; when it ends well
     /// the protocol looks whether what it asked for was done.
     #[cold]
-    fn configure(&self, mut srb: Request<P, D>, command: D::Command) {
+    fn configure(&self, mut srb: Request<D>, command: D::Command) {
         // Every start and every reset of the device needs this lock too.
         let path = self.queues.first().lock();
         if self.state.get() == State::Running
@@ -68,7 +64,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     }
 
     #[inline(always)]
-    fn start_request(&self, srb: Request<P, D>) {
+    fn start_request(&self, srb: Request<D>) {
         // One load is all that the choice costs where there is none.
         let path = if self.routing.has_choice() { self.choose(&srb) } else { self.queues.first() };
         let started = {
@@ -85,7 +81,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// The queue for a request, of several.
     #[inline(never)]
-    fn choose(&self, srb: &Request<P, D>) -> &'static Path<Request<P, D>, D> {
+    fn choose(&self, srb: &Request<D>) -> &'static Path<D> {
         let routing = self.routing.get();
         let message = if routing.by_message { self.port.message_for(srb) } else { None };
         let queue = routing.queue(message, || self.port.processor());
@@ -95,7 +91,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// A request that was refused, unless that was because a start with fewer interrupts took the queue out of use between
     /// the choice and its lock. The first queue is in use whenever the device is.
     #[cold]
-    fn refuse_or_start_again(&self, mut srb: Request<P, D>, refusal: Completion) {
+    fn refuse_or_start_again(&self, mut srb: Request<D>, refusal: Completion) {
         forget_scratch(&mut srb);
         let path = self.queues.first();
         let started = if refusal == UNUSED {
@@ -106,7 +102,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
         match started {
             Started::Taken(Some(notification)) => self.notify(path, notification),
             Started::Taken(None) => {}
-            Started::Refused(srb, completion) => self.port.complete(srb, completion),
+            Started::Refused(srb, completion) => self.port.complete(srb.end(completion)),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! How many requests a unit takes at once is not among that: it is what `InitialLunQueueDepth` says of all units, from the
 //! first request on (ns-storport-_port_configuration_information.md), and StorPortSetDeviceQueueDepth would say the same again.
 
-use storport::{Completion, Port, Srb, SrbStatus, UnitAttributes};
+use storport::{Completion, Port, SrbStatus, UnitAttributes};
 
 use crate::protocol::Protocol;
 use crate::{Adapter, Request};
@@ -20,7 +20,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// A SCSI command that was answered without the device. StorPort is to hear of attributes with the INQUIRY that finds the
     /// unit (nf-storport-storportsetunitattributes.md).
     #[cold]
-    pub(crate) fn answered(&self, srb: &Request<P, D>, completion: Completion) -> Completion {
+    pub(crate) fn answered(&self, srb: &Request<D>, completion: Completion) -> Completion {
         let is_inquiry = matches!(srb.cdb(), [INQUIRY, flags, ..] if flags & EVPD == 0);
         if is_inquiry && completion.status == SrbStatus::SUCCESS {
             self.port.set_unit_attributes(srb.address(), ATTRIBUTES);

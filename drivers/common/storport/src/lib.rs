@@ -3,16 +3,16 @@
 //! ```text
 //!   storport.sys ── HwStor* callback ──► kernel::callbacks ──► trait Miniport      (the driver: safe, no Windows)
 //!                ◄─ StorPort* import ─── kernel::port      ◄── trait Port, Resources (what it may ask for)
-//!                                        kernel::srb       ◄── trait Srb             (the request it was given)
+//!                                        kernel::srb       ──► Request               (the request it was given)
 //! ```
 //!
 //! - [`miniport`]: what a driver implements, one method per `HwStor*` routine.
 //! - [`port`]: what a driver may ask of the port driver, and the adapter's resources while it is being found.
-//! - [`srb`]: a request, as far as a driver may look into it, and how it ends.
+//! - [`request`]: a request, as far as a driver may look into it, how it ends, and requests in a row.
+//! - [`srb`]: the values in it.
 //! - [`capabilities`]: what Plug and Play may do with a device.
 //! - [`io_control`]: what programs ask of a miniport.
-//! - [`backlog`]: requests that wait for a place in the ring, linked through their own extensions.
-//! - `kernel` (Windows only): the one place that touches SRB memory and calls StorPort.
+//! - `kernel` (Windows only): the one place that calls StorPort, and that finds its way in an SRB.
 //! - `fake` (feature `fake`): a port driver in memory for host tests.
 //!
 //! A driver never sees a raw SRB, a pointer or an IRQL: it gets a request as an owned value, and the only way to get
@@ -20,11 +20,11 @@
 #![cfg_attr(not(any(test, feature = "fake")), no_std)]
 #![deny(missing_docs)]
 
-pub mod backlog;
 pub mod capabilities;
 pub mod io_control;
 pub mod miniport;
 pub mod port;
+pub mod request;
 pub mod srb;
 
 #[cfg(feature = "fake")]
@@ -33,8 +33,8 @@ pub mod fake;
 #[cfg(windows)]
 pub mod kernel;
 
-pub use backlog::Backlog;
 pub use capabilities::DeviceCapabilities;
 pub use miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
 pub use port::{Configuration, LogEvent, Port, Resources, Spread, TraceLevel, UnitAttributes};
-pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, Srb, SrbFunction, SrbStatus};
+pub use request::{Ended, EndedRequests, Request, Requests};
+pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, SrbFunction, SrbStatus};

@@ -6,6 +6,7 @@
 //! "HW_ADAPTER_CONTROL" of storport.h's documentation.
 
 use crate::port::{LogEvent, Port, Resources};
+use crate::request::Request;
 use crate::srb::Completion;
 
 /// A storport miniport driver for one adapter.
@@ -39,11 +40,11 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     fn initialize(&self, interrupts: Interrupts) -> Result<(), LogEvent>;
 
     /// Decodes and checks a request before it is started (`HwStorBuildIo`). IRQL: DISPATCH_LEVEL or below. Lock: none.
-    fn build_io(&self, srb: &mut <Self::Port as Port>::Srb<Self::Command>) -> BuildIo<Self::Command>;
+    fn build_io(&self, request: &mut Request<Self::Command>) -> BuildIo<Self::Command>;
 
     /// Starts a request (`HwStorStartIo`). IRQL: DISPATCH_LEVEL. Lock: StartIo; none, and several processors at once, where
     /// the port driver agreed to that ([`Port::spread`]).
-    fn start_io(&self, srb: <Self::Port as Port>::Srb<Self::Command>);
+    fn start_io(&self, request: Request<Self::Command>);
 
     /// Looks at an interrupt (`HwStorInterrupt` with `None`, `HwMSInterruptRoutine` with the message's number).
     /// IRQL: DIRQL. Lock: the message's interrupt lock.

@@ -7,19 +7,17 @@ use virtio::memory::Region;
 use virtio::transport::{Bar, BusMasterError, ConfigSpace};
 
 use crate::miniport::DpcKind;
-use crate::srb::{Address, Completion, Srb};
+use crate::request::{Ended, Request};
+use crate::srb::Address;
 
 /// The port driver, for as long as the adapter exists.
 pub trait Port: Clone + Send + Sync + 'static {
     /// A mapped register range.
     type Bar: Bar + Send + Sync + 'static;
 
-    /// A request whose extension holds a `C`.
-    type Srb<C: Copy + Send + 'static>: Srb<C> + 'static;
-
-    /// Ends a request. IRQL: any up to DISPATCH_LEVEL. Lock: none may be held, because StorPort may call back into
+    /// Gives back a request that has ended. IRQL: any up to DISPATCH_LEVEL. Lock: none may be held, because StorPort may call back into
     /// `start_io` before this returns.
-    fn complete<C: Copy + Send + 'static>(&self, srb: Self::Srb<C>, completion: Completion);
+    fn complete<C>(&self, ended: Ended<C>);
 
     /// Busy-waits, for less than a millisecond (nf-storport-storportstallexecution.md). IRQL: any.
     fn stall(&self, microseconds: u32);
@@ -45,7 +43,7 @@ pub trait Port: Clone + Send + Sync + 'static {
 
     /// The message that had better announce the end of a request: one of those that [`spread`](Self::spread) was told of.
     /// Only in [`start_io`](crate::Miniport::start_io). IRQL: any up to DISPATCH_LEVEL.
-    fn message_for<C: Copy + Send + 'static>(&self, srb: &Self::Srb<C>) -> Option<u32>;
+    fn message_for<C: Copy>(&self, request: &Request<C>) -> Option<u32>;
 
     /// A number for the processor that this runs on, counted from 0 through all groups. IRQL: any; below DISPATCH_LEVEL it may
     /// be another processor the next moment.
@@ -261,6 +259,6 @@ pub struct Configuration {
     pub alignment_mask: u32,
     /// The adapter has a volatile cache: StorPort sends SRB_FUNCTION_FLUSH and SRB_FUNCTION_SHUTDOWN.
     pub caches_data: bool,
-    /// The driver looks at the data of reads and writes too ([`Srb::data`]); that costs a mapping for each.
+    /// The driver looks at the data of reads and writes too ([`Request::data`]); that costs a mapping for each.
     pub maps_all: bool,
 }

@@ -1,66 +1,9 @@
-//! A request as a driver sees it: what is asked, of whom, with which data, and how it ends.
+//! The values in an SRB: what is asked, of whom, how it ends.
 //!
-//! The real thing is a `STORAGE_REQUEST_BLOCK` (documented under "STORAGE_REQUEST_BLOCK structure (storport.h)");
-//! `kernel::srb` reads and writes it.
+//! The real thing is a `STORAGE_REQUEST_BLOCK` (documented under "STORAGE_REQUEST_BLOCK structure (storport.h)"), in dump
+//! mode also a `SCSI_REQUEST_BLOCK`; a [`Request`](crate::Request) is what a driver gets of it.
 
 use bitflags::bitflags;
-use virtio::memory::Segment;
-
-/// An SRB that the port driver has handed over and that has not been completed yet.
-///
-/// The value is the right to complete the request: it can be moved (into a ring slot, into the backlog), never
-/// copied. `C` is what the driver's `build_io` decoded; it lives in the SRB extension.
-pub trait Srb<C: Copy>: Sized + Send {
-    /// What is asked for.
-    fn function(&self) -> SrbFunction;
-
-    /// Which logical unit it is for.
-    fn address(&self) -> Address;
-
-    /// The command descriptor block; empty when the function carries none.
-    fn cdb(&self) -> &[u8];
-
-    /// Which way the data goes.
-    fn direction(&self) -> DataDirection;
-
-    /// How the unit is to queue the command.
-    fn queueing(&self) -> Queueing;
-
-    /// Length of the data buffer, in bytes.
-    fn data_length(&self) -> u32;
-
-    /// The data buffer as the device sees it, in order, covering [`data_length`](Self::data_length) bytes.
-    ///
-    /// Valid from `start_io` on; there are no segments while `build_io` runs.
-    fn segments(&self) -> impl ExactSizeIterator<Item = Segment>;
-
-    /// The data buffer as the processor sees it; empty when the port driver did not map it, which it does for every
-    /// request but reads and writes (`STOR_MAP_NON_READ_WRITE_BUFFERS`), and for those too where the driver has asked for
-    /// it ([`Configuration::maps_all`](crate::Configuration::maps_all)), from `start_io` on.
-    fn data(&mut self) -> &mut [u8];
-
-    /// The structure that comes with a request of another function than EXECUTE_SCSI, to look at and to fill in; empty when
-    /// there is none, or none for the miniport.
-    fn parameters(&mut self) -> &mut [u8];
-
-    /// What `build_io` decoded; `None` until it has returned.
-    fn command(&self) -> Option<C>;
-
-    /// Changes what [`command`](Self::command) says: the request has another step.
-    fn set_command(&mut self, command: C);
-
-    /// Copies as much sense data as the request has room for; returns how much that was, in bytes.
-    fn write_sense(&mut self, sense: &[u8]) -> usize;
-
-    /// Answers [`SrbFunction::DumpPointers`]. Returns how many bytes that were; `None` when the request has no room for them.
-    fn write_dump_pointers(&mut self, limits: &DumpLimits) -> Option<u32>;
-
-    /// Takes off the request linked behind this one.
-    fn take_next(&mut self) -> Option<Self>;
-
-    /// Links a request behind this one. There must be none yet.
-    fn set_next(&mut self, next: Option<Self>);
-}
 
 /// What an SRB asks for (`SRB_FUNCTION_*`), as far as a miniport acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +24,11 @@ pub enum SrbFunction {
     Pnp(PnpAction),
     /// A power transition of the adapter or a unit.
     Power,
-    /// A program's request to the driver of this adapter, in [`Srb::parameters`]: an
+    /// A program's request to the driver of this adapter, in [`Request::parameters`](crate::Request::parameters): an
     /// [`IoControl`](crate::io_control::IoControl).
     IoControl,
     /// What will the driver be able to do when it writes a crash dump or the hibernation file to this unit? To be answered
-    /// with [`Srb::write_dump_pointers`].
+    /// with [`Request::write_dump_pointers`](crate::Request::write_dump_pointers).
     DumpPointers,
     /// That unit will not be written to any more.
     FreeDumpPointers,
@@ -104,7 +47,7 @@ pub enum PnpAction {
     SurpriseRemoval,
     /// One logical unit is being stopped or removed, or is gone.
     UnitGone,
-    /// What can be done with the adapter? To be answered in [`Srb::parameters`], with a
+    /// What can be done with the adapter? To be answered in [`Request::parameters`](crate::Request::parameters), with a
     /// [`DeviceCapabilities`](crate::DeviceCapabilities).
     QueryAdapterCapabilities,
     /// What can be done with the logical unit?
@@ -207,6 +150,42 @@ pub struct DumpLimits {
     pub max_transfer_bytes: u32,
     /// Most segments of one transfer.
     pub max_segments: u32,
+}
+
+impl DumpLimits {
+    /// `sizeof(MINIPORT_DUMP_POINTERS)`
+    pub const BYTES: usize = 112;
+    /// Where the structure's fields lie.
+    pub(crate) const VERSION: usize = 0;
+    pub(crate) const SIZE: usize = 2;
+    pub(crate) const MINIPORT_PRIVATE_DUMP_DATA: usize = 64;
+    pub(crate) const MAXIMUM_TRANSFER_LENGTH: usize = 80;
+    pub(crate) const NUMBER_OF_PHYSICAL_BREAKS: usize = 84;
+    /// `DUMP_MINIPORT_VERSION_1`
+    pub(crate) const VERSION_1: u16 = 0x0100;
+
+    /// Fills in what a driver says for itself in dump mode, and returns how much there is of it; `None` when `structure` is
+    /// too short. What is not said here is as in normal operation, or as StorPort put it there.
+    ///
+    /// A structure that ends behind MiniportPrivateDumpData is enough for a physical miniport, as storahci's
+    /// AhciHwStorBuildIo has it; it cannot be told the limits then, which are those of normal operation.
+    pub fn fill(&self, structure: &mut [u8]) -> Option<u32> {
+        const LEAST: usize = DumpLimits::MINIPORT_PRIVATE_DUMP_DATA + size_of::<u64>();
+        if structure.len() < LEAST {
+            return None;
+        }
+        let mut put = |at: usize, bytes: &[u8]| {
+            if let Some(place) = structure.get_mut(at..at + bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+        };
+        put(Self::VERSION, &Self::VERSION_1.to_ne_bytes());
+        put(Self::SIZE, &(Self::BYTES as u16).to_ne_bytes());
+        put(Self::MAXIMUM_TRANSFER_LENGTH, &self.max_transfer_bytes.to_ne_bytes());
+        // Entries of a scatter/gather list minus one, says this structure's page (ns-storport-_miniport_dump_pointers.md).
+        put(Self::NUMBER_OF_PHYSICAL_BREAKS, &self.max_segments.saturating_sub(1).to_ne_bytes());
+        Some(structure.len().min(Self::BYTES) as u32)
+    }
 }
 
 /// Which way a request's data goes.

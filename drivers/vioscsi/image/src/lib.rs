@@ -6,5 +6,5 @@
 
 extern crate wdk_panic;
 
-use storport::kernel::{DumpPort, KernelPort};
-storport::export_miniport!(vioscsi::Adapter<KernelPort>, vioscsi::Adapter<DumpPort>);
+use storport::kernel::KernelPort;
+storport::export_miniport!(vioscsi::Adapter<KernelPort>);

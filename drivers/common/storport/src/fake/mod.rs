@@ -5,8 +5,9 @@
 
 mod port;
 mod resources;
+#[expect(unsafe_code, reason = "the port driver's side of a request")]
 mod srb;
 
 pub use port::{Channels, Completed, FakePort, run_on};
 pub use resources::FakeResources;
-pub use srb::{FakeSrb, SrbBuilder};
+pub use srb::{SrbBuilder, forget};

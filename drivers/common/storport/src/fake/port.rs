@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use fake_device::Ram;
 use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, set_bus_master};
 
-use super::srb::{FakeSrb, SrbBuilder};
+use super::srb::{SrbBuilder, finish, prepare};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
 use crate::port::{LogEvent, Port, Spread, UnitAttributes};
-use crate::srb::{Address, Completion, DumpLimits, Srb as _};
+use crate::request::{Ended, Request};
+use crate::srb::{Address, Completion, DumpLimits};
 
 /// How one request came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,12 +175,12 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
 
     /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
     pub fn submit<M: Miniport<Port = Self>>(&self, adapter: &M, request: SrbBuilder) {
-        let mut srb: FakeSrb<M::Command> = request.mapped_in(self.record().mapped.clone());
-        match adapter.build_io(&mut srb) {
-            BuildIo::Complete(completion) => self.complete(srb, completion),
+        let mut request: Request<M::Command> = request.mapped_in(self.record().mapped.clone());
+        match adapter.build_io(&mut request) {
+            BuildIo::Complete(completion) => self.complete(request.end(completion)),
             BuildIo::Start(command) => {
-                srb.set_command(command);
-                adapter.start_io(srb);
+                prepare(&mut request, command);
+                adapter.start_io(request);
             }
         }
     }
@@ -290,18 +291,10 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
 
 impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     type Bar = B;
-    type Srb<C: Copy + Send + 'static> = FakeSrb<C>;
 
-    fn complete<C: Copy + Send + 'static>(&self, srb: FakeSrb<C>, completion: Completion) {
-        use crate::srb::Srb;
-        assert!(completion.transferred <= srb.data_length(), "more was transferred than asked for");
-        assert_ne!(completion.status.0 & 0x3f, 0x30, "SRB_STATUS_INTERNAL_ERROR is StorPort's");
-        let completed = srb.finish(completion);
-        assert_eq!(
-            completion.autosense,
-            !completed.sense.is_empty(),
-            "the autosense bit must say whether there is sense"
-        );
+    fn complete<C>(&self, ended: Ended<C>) {
+        let completed = finish(ended);
+        assert_ne!(completed.completion.status.0 & 0x3f, 0x30, "SRB_STATUS_INTERNAL_ERROR is StorPort's");
         let mut record = self.record();
         record.completed.push(completed);
         let step = record.at_completion.take();
@@ -364,7 +357,7 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         record.channels != Channels::Unsupported
     }
 
-    fn message_for<C: Copy + Send + 'static>(&self, _srb: &FakeSrb<C>) -> Option<u32> {
+    fn message_for<C: Copy>(&self, _request: &Request<C>) -> Option<u32> {
         let mut record = self.record();
         let (channels, spread) = (record.channels, record.spread);
         let step = record.at_choice.take();

@@ -1,12 +1,18 @@
-//! The fake's request.
+//! The fake's SRBs: memory for all that a [`Request`] points at.
+//!
+//! UNSAFETY: the port driver's side of a request, which is pointers.
 
-use std::thread;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
 
 use fake_device::Ram;
 use virtio::memory::Segment;
 
 use super::port::Completed;
-use crate::srb::{Address, Completion, DataDirection, DumpLimits, Queueing, Srb, SrbFunction};
+use crate::request::{Element, Ended, Extension, Fields, Request};
+use crate::srb::{
+    Address, Completion, DataDirection, DumpLimits, Queueing, ScsiStatus, SrbFunction, SrbStatus,
+};
 
 /// Describes a request before it is handed to a miniport.
 #[derive(Clone, Debug)]
@@ -120,180 +126,173 @@ impl SrbBuilder {
     }
 
     /// The request.
-    pub fn build<C>(self) -> FakeSrb<C> {
+    pub fn build<C: Copy>(self) -> Request<C> {
         self.mapped_in(None)
     }
 
     /// The request; the data of a read or write is mapped if it lies in this memory.
-    pub(super) fn mapped_in<C>(self, memory: Option<Ram>) -> FakeSrb<C> {
-        FakeSrb(Box::new(State {
+    pub(super) fn mapped_in<C: Copy>(mut self, memory: Option<Ram>) -> Request<C> {
+        if let Some(memory) = &memory
+            && self.data.is_empty()
+        {
+            for segment in &self.segments {
+                let mut part = vec![0; segment.length as usize];
+                memory.read(segment.address, &mut part).expect("the buffer lies in the memory");
+                self.data.append(&mut part);
+            }
+        }
+        let is_scsi = self.function == SrbFunction::ExecuteScsi;
+        let data = self.data.clone();
+        let elements = self.segments.iter();
+        let elements = elements.map(|&Segment { address, length }| Element { address, length, reserved: 0 });
+        let srb = NonNull::from(Box::leak(Box::new(Srb::<C> {
+            block: Block { srb_status: PENDING, transfer_length: self.transfer_length(), ..Block::default() },
+            status: Status { sense_length: self.sense_room as u8, ..Status::default() },
+            extension: MaybeUninit::uninit(),
+            elements: elements.collect(),
+            sense: vec![UNWRITTEN; self.sense_room],
+            data,
             request: self,
             memory,
-            looked_at: false,
-            sense: Vec::new(),
-            dump_pointers: None,
-            command: None,
-            next: None,
-            completed: false,
-        }))
+        })));
+        let pointer = srb.as_ptr();
+        // SAFETY: the memory was just leaked, and belongs to the request until it is completed.
+        let this = unsafe { &mut *pointer };
+        let fields = Fields {
+            srb: srb.cast(),
+            scsi_status: if is_scsi { &raw mut this.status.scsi_status } else { ptr::null_mut() },
+            cdb: if is_scsi { this.request.cdb.as_ptr() } else { ptr::null() },
+            sense: if this.sense.is_empty() { ptr::null_mut() } else { this.sense.as_mut_ptr() },
+            buffer: if this.data.is_empty() { ptr::null_mut() } else { this.data.as_mut_ptr() },
+            function: this.request.function,
+            data_length: if is_scsi { this.request.data_length } else { 0 },
+            parameter_length: if is_scsi { 0 } else { this.data.len() as u32 },
+            address: this.request.address,
+            direction: if is_scsi { this.request.direction } else { DataDirection::None },
+            queueing: this.request.queueing,
+            cdb_bytes: this.request.cdb.len() as u8,
+            sense_bytes: this.sense.len() as u8,
+            transfer_length_at: std::mem::offset_of!(Block, transfer_length) as u8,
+            sense_length_at: std::mem::offset_of!(Status, sense_length) as u8,
+        };
+        let extension = NonNull::from(&mut this.extension).cast::<Extension<C>>();
+        // SAFETY: the extension is this request's alone; what the fields point at stays until `finish`.
+        unsafe { Request::new(extension, fields) }
+    }
+
+    fn transfer_length(&self) -> u32 {
+        if self.function == SrbFunction::ExecuteScsi { self.data_length } else { self.data.len() as u32 }
     }
 }
 
-/// A request of the fake port driver.
-#[derive(Debug)]
-pub struct FakeSrb<C>(Box<State<C>>);
+/// What `SrbStatus` is before a request ends.
+const PENDING: u8 = SrbStatus::PENDING.0;
+/// What a sense buffer is full of.
+const UNWRITTEN: u8 = 0xa5;
 
-#[derive(Debug)]
-struct State<C> {
+/// The part of an SRB that is the same in both kinds: `SrbStatus` in its place.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Block {
+    length: u16,
+    function: u8,
+    srb_status: u8,
+    transfer_length: u32,
+}
+
+/// The part that a SCSI command has.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Status {
+    scsi_status: u8,
+    sense_length: u8,
+}
+
+/// An SRB and all that belongs to it.
+#[repr(C)]
+struct Srb<C> {
+    block: Block,
+    status: Status,
+    extension: MaybeUninit<Extension<C>>,
+    elements: Vec<Element>,
+    sense: Vec<u8>,
+    /// The mapped buffer, or the structure that comes with the function.
+    data: Vec<u8>,
+    /// As it was asked for; its data is what the buffer held at first.
     request: SrbBuilder,
     /// Where the segments are, if they are mapped.
     memory: Option<Ram>,
-    /// The miniport has looked at the segments' content, which lies in `request.data` since.
-    looked_at: bool,
-    sense: Vec<u8>,
-    dump_pointers: Option<DumpLimits>,
-    command: Option<C>,
-    next: Option<FakeSrb<C>>,
-    completed: bool,
 }
 
-impl<C> FakeSrb<C> {
-    /// A request with this CDB and nothing else.
-    pub fn execute(cdb: &[u8]) -> Self {
-        SrbBuilder::execute(cdb).build()
-    }
+/// What the port driver does between `build_io` and `start_io`.
+pub(super) fn prepare<C: Copy>(request: &mut Request<C>, command: C) {
+    let srb: *mut Srb<C> = request.srb().cast().as_ptr();
+    // SAFETY: the request was made by `mapped_in`, so this is its SRB.
+    let elements = unsafe { &(*srb).elements };
+    // SAFETY: as above.
+    let maps_all = unsafe { (*srb).memory.is_some() };
+    let (first, count) = (elements.as_ptr(), elements.len() as u32);
+    // SAFETY: the list stays until the request is completed.
+    unsafe { request.prepare(command, first, count, maps_all) };
+}
 
-    /// What the request leaves behind when it is completed.
-    pub(super) fn finish(mut self, completion: Completion) -> Completed {
-        assert!(self.0.next.is_none(), "a request was completed while another was linked behind it");
-        self.0.completed = true;
-        if self.0.looked_at {
-            self.write_back();
-        }
-        Completed {
-            tag: self.0.request.tag,
-            completion,
-            data_transfer_length: completion.data_transfer_length(self.0.request.data_length),
-            data: core::mem::take(&mut self.0.request.data),
-            sense: core::mem::take(&mut self.0.sense),
-            dump_pointers: self.0.dump_pointers,
-        }
+/// Takes a request back that has ended.
+pub(super) fn finish<C>(ended: Ended<C>) -> Completed {
+    let srb: NonNull<Srb<C>> = ended.into_srb().cast();
+    // SAFETY: the request was made by `mapped_in` and ends here, so this is its SRB, and nobody uses it any more.
+    let srb = unsafe { Box::from_raw(srb.as_ptr()) };
+    let autosense = srb.block.srb_status & 0x80 != 0;
+    let status = SrbStatus(srb.block.srb_status & !0x80);
+    assert_ne!(status, SrbStatus::PENDING, "a request was completed that has not ended");
+    let written = srb.sense.iter().any(|byte| *byte != UNWRITTEN);
+    assert_eq!(autosense, written, "the autosense bit must say whether there is sense");
+    srb.write_back();
+    // A request that comes back busy keeps its length, and nothing was moved.
+    let transferred = if status == SrbStatus::BUSY { 0 } else { srb.block.transfer_length };
+    let scsi_status = ScsiStatus(srb.status.scsi_status);
+    Completed {
+        tag: srb.request.tag,
+        completion: Completion { status, scsi_status, transferred, autosense },
+        data_transfer_length: srb.block.transfer_length,
+        sense: if autosense { srb.sense[..srb.status.sense_length.into()].to_vec() } else { Vec::new() },
+        dump_pointers: srb.dump_pointers(),
+        data: srb.data,
     }
+}
 
+impl<C> Srb<C> {
     /// What the miniport has put into a mapped buffer lies in the memory.
-    fn write_back(&mut self) {
-        let State { request, memory, .. } = &*self.0;
-        let Some(memory) = memory else { return };
-        let mut rest = &request.data[..];
-        for segment in &request.segments {
-            let (part, others) = rest.split_at(segment.length as usize);
-            if request.direction == DataDirection::In {
-                memory.write(segment.address, part).expect("the buffer lies in the memory");
-            }
-            rest = others;
+    fn write_back(&self) {
+        let Some(memory) = &self.memory else { return };
+        if self.request.direction != DataDirection::In || self.request.segments.is_empty() {
+            return;
         }
-    }
-
-    /// Gives the request up without completing it, where a test ends with requests outstanding.
-    pub fn forget(mut self) {
-        self.0.completed = true;
-    }
-}
-
-impl<C> Drop for State<C> {
-    fn drop(&mut self) {
-        if !self.completed && !thread::panicking() {
-            panic!(
-                "request {} ({:02x?}) was dropped without being completed",
-                self.request.tag, self.request.cdb
-            );
-        }
-    }
-}
-
-impl<C: Copy + Send> Srb<C> for FakeSrb<C> {
-    fn function(&self) -> SrbFunction {
-        self.0.request.function
-    }
-
-    fn address(&self) -> Address {
-        self.0.request.address
-    }
-
-    fn cdb(&self) -> &[u8] {
-        &self.0.request.cdb
-    }
-
-    fn direction(&self) -> DataDirection {
-        self.0.request.direction
-    }
-
-    fn queueing(&self) -> Queueing {
-        self.0.request.queueing
-    }
-
-    fn data_length(&self) -> u32 {
-        self.0.request.data_length
-    }
-
-    fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {
-        assert!(self.0.command.is_some(), "the scatter/gather list was asked for before start_io");
-        self.0.request.segments.iter().copied()
-    }
-
-    fn data(&mut self) -> &mut [u8] {
-        let State { request, memory, looked_at, command, .. } = &mut *self.0;
-        if let Some(memory) = memory
-            && command.is_some()
-            && !request.segments.is_empty()
-            && !*looked_at
-        {
-            *looked_at = true;
-            for segment in &request.segments {
-                let mut part = vec![0; segment.length as usize];
-                memory.read(segment.address, &mut part).expect("the buffer lies in the memory");
-                request.data.append(&mut part);
+        // What it has not touched is the device's.
+        let mut changed = self.data.iter().zip(&self.request.data);
+        for segment in &self.request.segments {
+            for at in 0..u64::from(segment.length) {
+                let Some((after, before)) = changed.next() else { return };
+                if after != before {
+                    memory.write(segment.address + at, &[*after]).expect("the buffer lies in the memory");
+                }
             }
         }
-        &mut request.data
     }
 
-    fn parameters(&mut self) -> &mut [u8] {
-        assert_ne!(self.0.request.function, SrbFunction::ExecuteScsi, "a SCSI command has data instead");
-        &mut self.0.request.data
-    }
-
-    fn command(&self) -> Option<C> {
-        self.0.command
-    }
-
-    fn set_command(&mut self, command: C) {
-        self.0.command = Some(command);
-    }
-
-    fn write_sense(&mut self, sense: &[u8]) -> usize {
-        let length = sense.len().min(self.0.request.sense_room);
-        self.0.sense = sense[..length].to_vec();
-        length
-    }
-
-    fn write_dump_pointers(&mut self, limits: &DumpLimits) -> Option<u32> {
-        /// sizeof(MINIPORT_DUMP_POINTERS)
-        const BYTES: u32 = 112;
-        assert_eq!(self.0.request.function, SrbFunction::DumpPointers, "nobody asked for it");
-        if self.0.request.data.len() < BYTES as usize {
+    /// What the miniport said for itself in dump mode, if it was asked and answered.
+    fn dump_pointers(&self) -> Option<DumpLimits> {
+        let word = |at: usize| Some(u32::from_ne_bytes(self.data.get(at..at + 4)?.try_into().ok()?));
+        if self.request.function != SrbFunction::DumpPointers || self.data == self.request.data {
             return None;
         }
-        self.0.dump_pointers = Some(*limits);
-        Some(BYTES)
+        Some(DumpLimits {
+            max_transfer_bytes: word(DumpLimits::MAXIMUM_TRANSFER_LENGTH)?,
+            max_segments: word(DumpLimits::NUMBER_OF_PHYSICAL_BREAKS)? + 1,
+        })
     }
+}
 
-    fn take_next(&mut self) -> Option<Self> {
-        self.0.next.take()
-    }
-
-    fn set_next(&mut self, next: Option<Self>) {
-        assert!(self.0.next.is_none(), "a linked request was lost");
-        self.0.next = next;
-    }
+/// Gives a request up without completing it, where a test ends with requests outstanding.
+pub fn forget<C>(request: Request<C>) {
+    std::mem::forget(request);
 }

@@ -13,10 +13,11 @@ use wdk_sys::{
 use super::entry;
 use super::extension::{DeviceExtension, Header};
 use super::resources::{KernelResources, Mode};
-use super::srb::{self, KernelSrb};
+use super::srb;
 use super::{HwDeviceExtension, KernelPort, calls};
 use crate::miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
 use crate::port::Port;
+use crate::request::Request;
 use crate::srb::{Completion, SrbStatus};
 
 const TRUE: BOOLEAN = 1;
@@ -47,7 +48,7 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     };
     // SAFETY: StorPort's device extension and its configuration for this adapter, ours for the length of the call; the
     // private memory belongs to the adapter that is being found.
-    let mut resources = unsafe { KernelResources::<KernelPort>::new(hw, configuration, private, mode) };
+    let mut resources = unsafe { KernelResources::new(hw, configuration, private, mode) };
     if resources.is_for_dump() {
         // DriverEntry was told otherwise, and these routines need interrupts and DPCs.
         return SP_RETURN_ERROR;
@@ -115,27 +116,27 @@ pub(super) unsafe extern "C" fn build_io<M: Miniport<Port = KernelPort>>(
 ) -> BOOLEAN {
     let hw = HwDeviceExtension(extension);
     // SAFETY: StorPort's request, ours until it is completed, with an extension of the size we asked for.
-    let Some(mut request) = (unsafe { KernelSrb::<M::Command>::decode(srb) }) else {
+    let Some(mut request) = (unsafe { srb::decode::<M::Command>(srb) }) else {
         // SAFETY: as above; only the status byte, which both kinds of request have in the same place, is written.
         unsafe { srb::complete_undecoded(hw, srb, SrbStatus::INVALID_REQUEST) };
         return FALSE;
     };
     // SAFETY: StorPort's device extension of this miniport.
-    let Some(adapter) = (unsafe { DeviceExtension::<M>::adapter(extension) }) else {
-        KernelPort::new(hw).complete(request, Completion::failed(SrbStatus::NO_DEVICE));
-        return FALSE;
-    };
-    let completion = match adapter.build_io(&mut request) {
-        BuildIo::Complete(completion) => completion,
-        BuildIo::Start(command) => {
-            if request.prepare(hw, command) {
-                return TRUE;
+    let completion = match unsafe { DeviceExtension::<M>::adapter(extension) } {
+        None => Completion::failed(SrbStatus::NO_DEVICE),
+        Some(adapter) => match adapter.build_io(&mut request) {
+            BuildIo::Complete(completion) => completion,
+            BuildIo::Start(command) => {
+                if srb::prepare(&mut request, hw, command) {
+                    request.leave();
+                    return TRUE;
+                }
+                // Without a scatter/gather list the data cannot be given to the device. Another attempt may get one.
+                Completion::failed(SrbStatus::BUS_RESET)
             }
-            // Without a scatter/gather list the data cannot be given to the device. Another attempt may get one.
-            Completion::failed(SrbStatus::BUS_RESET)
-        }
+        },
     };
-    KernelPort::new(hw).complete(request, completion);
+    KernelPort::new(hw).complete(request.end(completion));
     FALSE
 }
 
@@ -146,7 +147,7 @@ pub(super) unsafe extern "C" fn start_io<M: Miniport<Port = KernelPort>>(
     // SAFETY: StorPort's device extension of this miniport.
     let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
     // SAFETY: StorPort starts only requests for which `build_io` returned TRUE, which has prepared their extension.
-    let request = unsafe { KernelSrb::<M::Command>::prepared(srb) };
+    let request: Option<Request<M::Command>> = unsafe { srb::prepared(srb) };
     if let (Some(adapter), Some(request)) = (adapter, request) {
         adapter.start_io(request);
     }

@@ -11,13 +11,13 @@ use wdk_sys::{
     STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES, STOR_MAP_NON_READ_WRITE_BUFFERS,
 };
 
+use super::KernelPort;
 use super::callbacks as hw;
 use super::dump;
 use super::extension::DeviceExtension;
 use super::size_of_ulong;
-use super::srb::SrbExtension;
-use super::{DumpPort, KernelPort, KernelSrb};
 use crate::miniport::Miniport;
+use crate::request::Extension;
 
 /// Base address registers of a PCI function (`PCI_TYPE0_ADDRESSES`).
 pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
@@ -25,11 +25,10 @@ pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
 /// ALL_PROCESSOR_GROUPS
 pub(super) const ALL_PROCESSOR_GROUPS: u16 = 0xffff;
 
-/// Makes the `DriverEntry` of an image that holds this one miniport: as StorPort drives it, and as the dump port driver
-/// does.
+/// Makes the `DriverEntry` of an image that holds this one miniport.
 #[macro_export]
 macro_rules! export_miniport {
-    ($adapter:ty, $dump:ty) => {
+    ($adapter:ty) => {
         #[expect(unsafe_code, reason = "the entry point has a fixed name and takes pointers")]
         /// What the kernel calls when it has loaded the image.
         ///
@@ -42,7 +41,7 @@ macro_rules! export_miniport {
             registry_path: $crate::kernel::entry::RegistryPath,
         ) -> $crate::kernel::entry::Status {
             // SAFETY: both arguments are passed on as they came from the kernel.
-            unsafe { $crate::kernel::entry::driver_entry::<$adapter, $dump>(driver, registry_path) }
+            unsafe { $crate::kernel::entry::driver_entry::<$adapter>(driver, registry_path) }
         }
     };
 }
@@ -68,12 +67,12 @@ pub type Status = NTSTATUS;
 ///
 /// # Safety
 /// The arguments must be those of the image's DriverEntry.
-pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>, N: Miniport<Port = DumpPort>>(
+pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>>(
     driver: *mut DriverObject,
     registry_path: RegistryPath,
 ) -> Status {
     let mut data =
-        if registry_path.is_null() { dump::initialization_data::<N>() } else { initialization_data::<M>() };
+        if registry_path.is_null() { dump::initialization_data::<M>() } else { initialization_data::<M>() };
     // SAFETY: the first two arguments are DriverEntry's, the third lives until the call returns, and the fourth may
     // be null for a physical adapter.
     unsafe {
@@ -91,24 +90,24 @@ fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DA
     MOST_QUEUES.store(queues, Ordering::Relaxed);
     HW_INITIALIZATION_DATA {
         HwInitialize: Some(hw::initialize::<M>),
-        HwStartIo: Some(hw::start_io::<M>),
         HwInterrupt: Some(hw::interrupt::<M>),
         HwFindAdapter: hw::find_adapter::<M> as *const () as PVOID,
-        HwBuildIo: Some(hw::build_io::<M>),
         DeviceExtensionSize: DeviceExtension::<M>::bytes(queues, M::private_bytes(queues)) as u32,
-        SrbExtensionSize: size_of_ulong::<SrbExtension<KernelSrb<M::Command>, M::Command>>(),
         FeatureSupport: STOR_FEATURE_DUMP_POINTERS | STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES,
         ..common::<M>()
     }
 }
 
 /// What is the same in dump mode.
-pub(super) fn common<M: Miniport>() -> HW_INITIALIZATION_DATA {
+pub(super) fn common<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
     HW_INITIALIZATION_DATA {
         HwInitializationDataSize: size_of_ulong::<HW_INITIALIZATION_DATA>(),
         AdapterInterfaceType: _INTERFACE_TYPE::PCIBus,
+        HwBuildIo: Some(hw::build_io::<M>),
+        HwStartIo: Some(hw::start_io::<M>),
         HwResetBus: Some(hw::reset_bus::<M>),
         HwAdapterControl: Some(hw::adapter_control::<M>),
+        SrbExtensionSize: size_of_ulong::<Extension<M::Command>>(),
         NumberOfAccessRanges: BASE_ADDRESS_REGISTERS,
         // Data buffers of anything but reads and writes are looked at by the processor.
         MapBuffers: STOR_MAP_NON_READ_WRITE_BUFFERS as u8,

@@ -10,8 +10,9 @@
 //!   configuration space, once the adapter is found, over the HAL's.
 //! - [`etw`]: events for who traces StorPort.
 //! - [`registry`]: the service's parameters.
-//! - [`srb`]: the request. [`units`]: what StorPort is told of a logical unit.
-//! - [`dump`]: all of it once more for the dump port driver, which stands in for StorPort when the system has crashed.
+//! - [`srb`]: what is found in an SRB. [`units`]: what StorPort is told of a logical unit.
+//! - [`dump`]: the few routines that the dump port driver needs others of, which stands in for StorPort when the system has
+//!   crashed.
 #![expect(unsafe_code, reason = "the boundary to the C interface of StorPort")]
 
 mod callbacks;
@@ -27,24 +28,26 @@ mod resources;
 mod srb;
 mod units;
 
-pub use dump::{DumpPort, DumpSrb};
 pub use port::KernelPort;
-pub use srb::KernelSrb;
 
 use static_assertions::const_assert_eq;
 use wdk_sys::{
-    FIRMWARE_REQUEST_BLOCK, FIRMWARE_STATUS_ILLEGAL_REQUEST, FIRMWARE_STATUS_INVALID_PARAMETER,
-    HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION, MINIPORT_DUMP_POINTERS, PERF_CONFIGURATION_DATA,
-    PORT_CONFIGURATION_INFORMATION, PVOID, SCSI_REQUEST_BLOCK, SRB_IO_CONTROL, SRBEX_DATA_PNP,
-    SRBEX_DATA_SCSI_CDB16, STARTIO_PERFORMANCE_PARAMETERS, STOR_ADDR_BTL8, STOR_DEVICE_CAPABILITIES_EX,
-    STOR_DPC, STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
+    DUMP_MINIPORT_VERSION_1, FIRMWARE_REQUEST_BLOCK, FIRMWARE_STATUS_ILLEGAL_REQUEST,
+    FIRMWARE_STATUS_INVALID_PARAMETER, HW_INITIALIZATION_DATA, MESSAGE_INTERRUPT_INFORMATION,
+    MINIPORT_DUMP_POINTERS, PERF_CONFIGURATION_DATA, PORT_CONFIGURATION_INFORMATION, PVOID,
+    SCSI_REQUEST_BLOCK, SRB_IO_CONTROL, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB16,
+    STARTIO_PERFORMANCE_PARAMETERS, STOR_ADDR_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_DPC,
+    STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK, ULONG,
 };
 
 // What StorPort reads and writes by offset. A header that leaves one of these incomplete makes it an empty structure
 // here, and StorPort writes past it.
 #[cfg(target_pointer_width = "64")]
 mod sizes {
+    use core::mem::offset_of;
+
     use super::*;
+    use crate::srb::DumpLimits;
 
     const_assert_eq!(size_of::<FIRMWARE_REQUEST_BLOCK>(), crate::io_control::firmware::REQUEST_BYTES);
     const_assert_eq!(FIRMWARE_STATUS_ILLEGAL_REQUEST, crate::io_control::firmware::ILLEGAL_REQUEST);
@@ -54,7 +57,22 @@ mod sizes {
     const_assert_eq!(size_of::<MESSAGE_INTERRUPT_INFORMATION>(), 32);
     const_assert_eq!(size_of::<PERF_CONFIGURATION_DATA>(), 40);
     const_assert_eq!(size_of::<PORT_CONFIGURATION_INFORMATION>(), 224);
-    const_assert_eq!(size_of::<MINIPORT_DUMP_POINTERS>(), 112);
+    const_assert_eq!(size_of::<MINIPORT_DUMP_POINTERS>(), DumpLimits::BYTES);
+    const_assert_eq!(offset_of!(MINIPORT_DUMP_POINTERS, Version), DumpLimits::VERSION);
+    const_assert_eq!(offset_of!(MINIPORT_DUMP_POINTERS, Size), DumpLimits::SIZE);
+    const_assert_eq!(
+        offset_of!(MINIPORT_DUMP_POINTERS, MiniportPrivateDumpData),
+        DumpLimits::MINIPORT_PRIVATE_DUMP_DATA
+    );
+    const_assert_eq!(
+        offset_of!(MINIPORT_DUMP_POINTERS, MaximumTransferLength),
+        DumpLimits::MAXIMUM_TRANSFER_LENGTH
+    );
+    const_assert_eq!(
+        offset_of!(MINIPORT_DUMP_POINTERS, NumberOfPhysicalBreaks),
+        DumpLimits::NUMBER_OF_PHYSICAL_BREAKS
+    );
+    const_assert_eq!(DUMP_MINIPORT_VERSION_1, DumpLimits::VERSION_1 as u32);
     const_assert_eq!(size_of::<SCSI_REQUEST_BLOCK>(), 88);
     const_assert_eq!(size_of::<SRBEX_DATA_PNP>(), 24);
     const_assert_eq!(size_of::<SRBEX_DATA_SCSI_CDB16>(), 40);

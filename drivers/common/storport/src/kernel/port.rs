@@ -18,51 +18,48 @@ use super::calls;
 use super::etw;
 use super::extension::Header;
 use super::registers::{ConfigSpaceAtRuntime, KernelBar};
-use super::srb::KernelSrb;
+use super::resources::Mode;
 use super::units;
 use super::{HwDeviceExtension, size_of_ulong};
 use crate::miniport::DpcKind;
 use crate::port::{LogEvent, LogPart, Port, Spread, UnitAttributes};
-use crate::srb::{Address, Completion};
+use crate::request::{Ended, Request};
+use crate::srb::Address;
 
 /// STARTIO_PERFORMANCE_PARAMETERS as far as the channel's number ("STARTIO_PERFORMANCE_PARAMETERS").
 const STARTIO_VERSION: ULONG = 1;
 
-/// A port driver that has StorPort's exports.
-pub(super) trait StorPort: Port<Bar = KernelBar> {
-    /// For the adapter, which is this function at this place on the bus.
-    fn of_function(
-        hw: HwDeviceExtension,
-        config_space: ConfigSpaceAtRuntime,
-        identity: FunctionIdentity,
-        state_change: PHW_STATE_CHANGE,
-    ) -> Self;
-}
-
-/// StorPort, for one adapter.
+/// StorPort, for one adapter; in dump mode what the dump port driver exports under StorPort's names.
+///
+/// There, nobody keeps a log or traces, looks at a unit again or runs a DPC, and each poll looks at everything.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelPort {
     hw: HwDeviceExtension,
+    /// The dump port driver. Nothing that is called for every request looks at this.
+    for_dump: bool,
     /// Only the adapter itself needs it.
     function: Option<(ConfigSpaceAtRuntime, FunctionIdentity)>,
     /// What StorPort calls when it has worked on a change of a unit.
     state_change: PHW_STATE_CHANGE,
 }
 
-impl StorPort for KernelPort {
-    fn of_function(
+impl KernelPort {
+    pub(super) const fn new(hw: HwDeviceExtension) -> Self {
+        Self { hw, for_dump: false, function: None, state_change: None }
+    }
+
+    /// For the adapter, which is this function at this place on the bus.
+    pub(super) const fn of_function(
         hw: HwDeviceExtension,
         config_space: ConfigSpaceAtRuntime,
         identity: FunctionIdentity,
-        state_change: PHW_STATE_CHANGE,
+        mode: Mode,
     ) -> Self {
-        Self { hw, function: Some((config_space, identity)), state_change }
-    }
-}
-
-impl KernelPort {
-    pub(super) const fn new(hw: HwDeviceExtension) -> Self {
-        Self { hw, function: None, state_change: None }
+        let (for_dump, state_change) = match mode {
+            Mode::Normal { state_change, .. } => (false, state_change),
+            Mode::Dump => (true, None),
+        };
+        Self { hw, for_dump, function: Some((config_space, identity)), state_change }
     }
 
     /// Logs why HwStorInitialize failed. That is at DIRQL, where StorPortLogSystemEvent cannot be called, and nothing comes
@@ -118,10 +115,11 @@ impl KernelPort {
 
 impl Port for KernelPort {
     type Bar = KernelBar;
-    type Srb<C: Copy + Send + 'static> = KernelSrb<C>;
 
-    fn complete<C: Copy + Send + 'static>(&self, srb: KernelSrb<C>, completion: Completion) {
-        srb.complete(self.hw, completion);
+    #[inline]
+    fn complete<C>(&self, ended: Ended<C>) {
+        // SAFETY: the request was not completed before, and is not ours any more.
+        unsafe { calls::request_complete(self.hw, ended.into_srb().as_ptr().cast()) };
     }
 
     fn stall(&self, microseconds: u32) {
@@ -130,6 +128,9 @@ impl Port for KernelPort {
     }
 
     fn unit_changed(&self) -> bool {
+        if self.for_dump {
+            return true;
+        }
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
         // SAFETY: the address stays as long as the adapter; the routine is for this miniport's adapters.
@@ -165,6 +166,9 @@ impl Port for KernelPort {
     }
 
     fn look_later(&self, microseconds: u32) {
+        if self.for_dump {
+            return;
+        }
         // SAFETY: the routine is for every adapter of ours.
         unsafe { calls::request_timer(self.hw, Some(look_now), microseconds) };
     }
@@ -215,7 +219,7 @@ impl Port for KernelPort {
             && flags & STOR_PERF_INTERRUPT_MESSAGE_RANGES != 0
     }
 
-    fn message_for<C: Copy + Send + 'static>(&self, srb: &KernelSrb<C>) -> Option<u32> {
+    fn message_for<C: Copy>(&self, request: &Request<C>) -> Option<u32> {
         let mut parameters = STARTIO_PERFORMANCE_PARAMETERS {
             Version: STARTIO_VERSION,
             Size: size_of_ulong::<STARTIO_PERFORMANCE_PARAMETERS>(),
@@ -223,8 +227,9 @@ impl Port for KernelPort {
             ChannelNumber: 0,
         };
         // SAFETY: the request is being started, and the structure is whole.
-        let status =
-            unsafe { calls::get_start_io_perf_params(self.hw, srb.as_raw().cast(), &raw mut parameters) };
+        let status = unsafe {
+            calls::get_start_io_perf_params(self.hw, request.srb().as_ptr().cast(), &raw mut parameters)
+        };
         (status == STOR_STATUS_SUCCESS).then_some(parameters.MessageNumber)
     }
 
@@ -239,6 +244,9 @@ impl Port for KernelPort {
     }
 
     fn report(&self, event: LogEvent) {
+        if self.for_dump {
+            return;
+        }
         if event.logged {
             self.log(event);
         }
@@ -246,6 +254,9 @@ impl Port for KernelPort {
     }
 
     fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes) {
-        units::set_attributes(self.hw, unit, attributes);
+        // It is known to the first copy's port driver.
+        if !self.for_dump {
+            units::set_attributes(self.hw, unit, attributes);
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! [`Resources`] over `PORT_CONFIGURATION_INFORMATION`.
 
 use core::ffi::CStr;
-use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::Ordering;
@@ -22,7 +21,7 @@ use super::HwDeviceExtension;
 use super::calls;
 use super::entry::{ALL_PROCESSOR_GROUPS, BASE_ADDRESS_REGISTERS};
 use super::extension::Header;
-use super::port::StorPort;
+use super::port::KernelPort;
 use super::registers::{ConfigSpaceAtRuntime, ConfigSpaceCopy, KernelBar};
 use super::registry;
 use crate::port::{Configuration, PRIVATE_ALIGNMENT, Resources, SHARED_ALIGNMENT};
@@ -49,16 +48,15 @@ pub(super) enum Mode {
 }
 
 /// An adapter's resources during `HwStorFindAdapter`.
-pub(super) struct KernelResources<'a, P> {
+pub(super) struct KernelResources<'a> {
     hw: HwDeviceExtension,
-    port: PhantomData<P>,
     configuration: &'a mut PORT_CONFIGURATION_INFORMATION,
     /// What is left of it.
     private: *mut [u8],
     mode: Mode,
 }
 
-impl<P: StorPort> KernelResources<'_, P> {
+impl KernelResources<'_> {
     /// # Safety
     /// `configuration` must be what StorPort passed to `HwStorFindAdapter` of the adapter `hw`, and must not be used
     /// after that has returned. `private` must be memory that lives as long as the adapter and that nothing else uses, and
@@ -71,7 +69,7 @@ impl<P: StorPort> KernelResources<'_, P> {
     ) -> Self {
         // SAFETY: the caller's promise.
         let configuration = unsafe { &mut *configuration };
-        Self { hw, port: PhantomData, configuration, private, mode }
+        Self { hw, configuration, private, mode }
     }
 
     /// Whether the port driver says that it is the dump port driver.
@@ -121,18 +119,15 @@ fn bar_address(config: &impl ConfigSpace, index: u8) -> Option<u64> {
     (address != 0).then_some(address)
 }
 
-impl<P: StorPort> Resources for KernelResources<'_, P> {
-    type Port = P;
+impl Resources for KernelResources<'_> {
+    type Port = KernelPort;
     type ConfigSpace = ConfigSpaceCopy;
 
-    fn port(&self) -> P {
+    fn port(&self) -> KernelPort {
         let configuration = &*self.configuration;
         let place = ConfigSpaceAtRuntime::new(configuration.SystemIoBusNumber, configuration.SlotNumber);
-        let state_change = match self.mode {
-            Mode::Normal { state_change, .. } => state_change,
-            Mode::Dump => None,
-        };
-        P::of_function(self.hw, place, FunctionIdentity::of(&self.config_space_copy()), state_change)
+        let identity = FunctionIdentity::of(&self.config_space_copy());
+        KernelPort::of_function(self.hw, place, identity, self.mode)
     }
 
     fn config_space(&self) -> ConfigSpaceCopy {
@@ -292,7 +287,7 @@ impl<P: StorPort> Resources for KernelResources<'_, P> {
     }
 }
 
-impl<P> KernelResources<'_, P> {
+impl KernelResources<'_> {
     /// Has memory kept in the hibernation file, so that it is the same after the resume ("StorPortMarkDumpMemory").
     fn mark_dump_memory(&self, base: NonNull<u8>, bytes: usize) {
         // Whether it was marked changes nothing here: a crash dump has no resume.
