@@ -149,6 +149,17 @@ pub fn run(root: &Path, target: &Path, options: &Options) -> Result<Vec<Image>> 
         .collect()
 }
 
+/// Puts the kit's wdk-build in place of the registry's for whoever runs cargo in the images' workspace. That is no part of
+/// the tree, because it must not be so where there is a WDK.
+pub fn patch_images(root: &Path) -> Result<()> {
+    let path = root.join("drivers/image/.cargo/wdk-kit.toml");
+    let text = "[patch.crates-io]\nwdk-build = { path = \"../../tools/wdk-kit/wdk-build\" }\n";
+    if fs::read(&path).is_ok_and(|former| former == text.as_bytes()) {
+        return Ok(());
+    }
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Version of the drivers, as the manifests have it.
 pub fn driver_version(root: &Path) -> Result<String> {
     let version = |manifest: &str| -> Result<String> {
@@ -344,13 +355,11 @@ fn compile(
     names.push((root.to_path_buf(), SOURCE_PREFIX.to_owned()));
     names.push((target.to_path_buf(), "/target".to_owned()));
     flags.extend(names.iter().map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())));
-    let patch = root.join("tools/wdk-kit/wdk-build");
+    patch_images(root)?;
     let build_folder = target.join("image");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(root.join("drivers/image"))
-        .arg("--config")
-        .arg(format!("patch.crates-io.wdk-build.path={:?}", patch.display().to_string()))
         .args(["rustc", "--quiet", "--release", "--lib", "--crate-type", "staticlib"])
         .args(["--target", architecture.target()])
         .args(["--package", &format!("{driver}-image")])

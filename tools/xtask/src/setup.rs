@@ -1,5 +1,7 @@
-//! `./x setup`: the script has installed what was missing; here is what will be used.
+//! `./x setup`: the script has installed what was missing; here is what will be used. From then on plain cargo, and an
+//! editor, can look at the driver images too.
 
+use crate::build;
 use crate::needs::TO_TEST;
 use crate::screen::Screen;
 use crate::workspace::Workspace;
@@ -9,8 +11,9 @@ use std::process::Command;
 /// Runs the verb.
 ///
 /// # Errors
-/// None so far: what is missing is printed and makes the answer `false`.
+/// The tree cannot be written to. What is missing is printed and makes the answer `false`.
 pub fn verb(workspace: &Workspace, screen: &mut Screen) -> Result<bool> {
+    build::patch_images(&workspace.root)?;
     let rustc = Command::new("rustc").arg("--version").output()?;
     screen.line(&format!("{:<20} {}", "rustc", String::from_utf8_lossy(&rustc.stdout).trim()));
     let mut lacking = Vec::new();

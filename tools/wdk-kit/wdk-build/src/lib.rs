@@ -1,13 +1,8 @@
 //! Configures builds against a WDK content root, on hosts that are not Windows.
 //!
 //! The registry's `wdk-build` stops there with a `compile_error!`: it asks the Windows registry where the WDK is. This
-//! crate takes its place, in the tree's workspace by its manifest, in the images' by
-//!
-//! ```text
-//! cargo --config 'patch.crates-io.wdk-build.path="tools/wdk-kit/wdk-build"' ...
-//! ```
-//!
-//! so that the unmodified `wdk-sys`, `wdk`, `wdk-alloc` and `wdk-panic` build against it. It has the names their build
+//! crate takes its place by `[patch.crates-io]`: of the tree's workspace in its manifest, of the images' in a configuration
+//! that is written only where there is no WDK (`drivers/image/.cargo/wdk-kit.toml`). So the unmodified `wdk-sys`, `wdk`, `wdk-alloc` and `wdk-panic` build against it. It has the names their build
 //! scripts call, and the answers those names give there for a WDM driver:
 //!
 //! - the content root is `$WDKContentRoot`, laid out as an installed WDK is: `Include/<version>/{km,km/crt,shared}` and
