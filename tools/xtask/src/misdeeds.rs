@@ -239,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn rules_without_a_stack_are_rules() {
+        let proved: BTreeSet<&str> = MISDEEDS.iter().map(|misdeed| misdeed.rule).collect();
+        let known: BTreeSet<&str> = WITHOUT_STACK.iter().copied().collect();
+
+        assert_eq!(known.difference(&proved).collect::<Vec<_>>(), Vec::<&&str>::new());
+        assert_eq!(known.len(), WITHOUT_STACK.len(), "none is listed twice");
+    }
+
+    #[test]
     fn every_misdeed_has_a_number_of_its_own() {
         let numbers: BTreeSet<u32> = MISDEEDS.iter().map(|misdeed| misdeed.number).collect();
 
