@@ -153,8 +153,11 @@ fn queues_that_the_device_claims_and_does_not_have_are_not_used() {
 #[test]
 fn requests_go_to_the_queue_of_the_message_that_the_port_driver_names() {
     let bench = four();
-    let spread = bench.port.spread_asked().expect("it was asked for");
-    assert_eq!((spread.queues, spread.first_message, spread.last_message(), spread.messages), (4, 1, 4, 5));
+    let channels = bench.port.concurrent_channels_asked().expect("it was asked for");
+    assert_eq!(
+        (channels.queues, channels.first_message, channels.last_message(), channels.messages),
+        (4, 1, 4, 5)
+    );
 
     bench.port.set_channels(Channels::Message(3));
     let tags = submit_on(&bench, 4, 2);
@@ -206,7 +209,7 @@ fn with_one_queue_nothing_is_asked_of_the_port_driver() {
     let tags = submit_on(&bench, 4, 2);
     bench.settle();
 
-    assert_eq!(bench.port.spread_asked(), None);
+    assert_eq!(bench.port.concurrent_channels_asked(), None);
     assert_completed(&bench, &tags, SrbStatus::SUCCESS);
 }
 

@@ -23,8 +23,8 @@ const LOCK_TRY_MICROSECONDS: u32 = 10;
 impl<P: Port, D: Protocol> Adapter<P, D> {
     pub(crate) fn start_device(&self, interrupts: Interrupts) -> Result<(), LogEvent> {
         let mut routing = Routing::new(interrupts, self.queues.count());
-        if let Some(spread) = routing.spread() {
-            routing.by_message = self.port.spread(&spread);
+        if let Some(channels) = routing.concurrent_channels() {
+            routing.by_message = self.port.use_concurrent_channels(&channels);
         }
         self.start_at_dirql(Some(routing))
     }

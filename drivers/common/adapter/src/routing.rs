@@ -9,7 +9,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use storport::{Interrupts, Spread};
+use storport::{ConcurrentChannels, Interrupts};
 use virtio::interrupts::{Vector, VectorPlan};
 
 /// Interrupts and queues in use.
@@ -44,12 +44,12 @@ impl Routing {
     }
 
     /// What the port driver is to be asked for; nothing, with one queue.
-    pub(crate) fn spread(self) -> Option<Spread> {
+    pub(crate) fn concurrent_channels(self) -> Option<ConcurrentChannels> {
         let Interrupts::Messages(messages) = self.interrupts else {
             return None;
         };
         let first_message = self.plan().queue(0)?.0;
-        (self.queues > 1).then_some(Spread { queues: self.queues, first_message, messages })
+        (self.queues > 1).then_some(ConcurrentChannels { queues: self.queues, first_message, messages })
     }
 
     /// The queue of a request: that of the message which the port driver named, else one that this processor shares with as
@@ -161,14 +161,15 @@ mod tests {
 
     #[test]
     fn the_port_driver_is_told_the_messages_of_the_queues_and_no_other() {
-        let spread = |messages, most| Routing::new(Interrupts::Messages(messages), most).spread();
+        let channels =
+            |messages, most| Routing::new(Interrupts::Messages(messages), most).concurrent_channels();
 
-        let told = spread(9, 4).expect("four queues");
+        let told = channels(9, 4).expect("four queues");
         assert_eq!((told.queues, told.first_message, told.last_message(), told.messages), (4, 1, 4, 9));
-        assert_eq!(spread(5, 8).map(|told| told.last_message()), Some(4));
-        assert_eq!(spread(2, 8), None);
-        assert_eq!(spread(1, 8), None);
-        assert_eq!(Routing::new(Interrupts::Line, 8).spread(), None);
+        assert_eq!(channels(5, 8).map(|told| told.last_message()), Some(4));
+        assert_eq!(channels(2, 8), None);
+        assert_eq!(channels(1, 8), None);
+        assert_eq!(Routing::new(Interrupts::Line, 8).concurrent_channels(), None);
     }
 
     #[test]

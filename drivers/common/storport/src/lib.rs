@@ -35,6 +35,6 @@ pub mod kernel;
 
 pub use capabilities::DeviceCapabilities;
 pub use miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
-pub use port::{Configuration, LogEvent, Port, Resources, Spread, TraceLevel, UnitAttributes};
+pub use port::{ConcurrentChannels, Configuration, LogEvent, Port, Resources, TraceLevel, UnitAttributes};
 pub use request::{Ended, EndedRequests, Request, Requests};
 pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, SrbFunction, SrbStatus};

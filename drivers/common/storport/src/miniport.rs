@@ -33,7 +33,8 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     /// The log entry that says why the adapter is declined.
     fn find_adapter(resources: &mut impl Resources<Port = Self::Port>) -> Result<Self, Declined>;
 
-    /// Starts the device (`HwStorInitialize`). IRQL: DIRQL. Lock: interrupt. The only time for [`Port::spread`].
+    /// Starts the device (`HwStorInitialize`). IRQL: DIRQL. Lock: interrupt. The only time for
+    /// [`Port::use_concurrent_channels`].
     ///
     /// # Errors
     /// The log entry that says why the device could not be started.
@@ -43,7 +44,7 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     fn build_io(&self, request: &mut Request<Self::Command>) -> BuildIo<Self::Command>;
 
     /// Starts a request (`HwStorStartIo`). IRQL: DISPATCH_LEVEL. Lock: StartIo; none, and several processors at once, where
-    /// the port driver agreed to that ([`Port::spread`]).
+    /// the port driver agreed to that ([`Port::use_concurrent_channels`]).
     fn start_io(&self, request: Request<Self::Command>);
 
     /// Looks at an interrupt (`HwStorInterrupt` with `None`, `HwMSInterruptRoutine` with the message's number).

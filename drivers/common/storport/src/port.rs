@@ -39,10 +39,11 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// its queue where it was started, as far as the port driver can do that. Only in
     /// [`initialize`](crate::Miniport::initialize). Returns whether [`message_for`](Self::message_for) says anything.
     /// IRQL: the interrupt's.
-    fn spread(&self, spread: &Spread) -> bool;
+    fn use_concurrent_channels(&self, channels: &ConcurrentChannels) -> bool;
 
-    /// The message that had better announce the end of a request: one of those that [`spread`](Self::spread) was told of.
-    /// Only in [`start_io`](crate::Miniport::start_io). IRQL: any up to DISPATCH_LEVEL.
+    /// The message that had better announce the end of a request: one of those that
+    /// [`use_concurrent_channels`](Self::use_concurrent_channels) was told of. Only in
+    /// [`start_io`](crate::Miniport::start_io). IRQL: any up to DISPATCH_LEVEL.
     fn message_for<C: Copy>(&self, request: &Request<C>) -> Option<u32>;
 
     /// A number for the processor that this runs on, counted from 0 through all groups. IRQL: any; below DISPATCH_LEVEL it may
@@ -89,9 +90,10 @@ pub enum TraceLevel {
     Information = 4,
 }
 
-/// How requests are to be spread over several request queues.
+/// Several processors that start requests at once, each for a request queue of its own (STOR_PERF_CONCURRENT_CHANNELS), and
+/// the messages of those queues (STOR_PERF_INTERRUPT_MESSAGE_RANGES).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spread {
+pub struct ConcurrentChannels {
     /// How many request queues there are; at least two.
     pub queues: u16,
     /// The message of the first one. The others' follow it.
@@ -100,7 +102,7 @@ pub struct Spread {
     pub messages: u16,
 }
 
-impl Spread {
+impl ConcurrentChannels {
     /// The message of the last queue.
     pub const fn last_message(&self) -> u16 {
         self.first_message + (self.queues - 1)

@@ -10,7 +10,7 @@ use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, s
 
 use super::srb::{SrbBuilder, finish, prepare};
 use crate::miniport::{BuildIo, DpcKind, Miniport};
-use crate::port::{LogEvent, Port, Spread, UnitAttributes};
+use crate::port::{ConcurrentChannels, LogEvent, Port, UnitAttributes};
 use crate::request::{Ended, Request};
 use crate::srb::{Address, Completion, DumpLimits};
 
@@ -59,7 +59,7 @@ struct Record {
     mapped: Option<Ram>,
     parameters: Vec<(String, u32)>,
     channels: Channels,
-    spread: Option<Spread>,
+    concurrent_channels: Option<ConcurrentChannels>,
     at_completion: Option<Step>,
     at_stall: Option<Step>,
     at_choice: Option<Step>,
@@ -168,9 +168,9 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().channels = channels;
     }
 
-    /// What the miniport asked for with [`Port::spread`] last.
-    pub fn spread_asked(&self) -> Option<Spread> {
-        self.record().spread
+    /// What the miniport asked for with [`Port::use_concurrent_channels`] last.
+    pub fn concurrent_channels_asked(&self) -> Option<ConcurrentChannels> {
+        self.record().concurrent_channels
     }
 
     /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
@@ -349,25 +349,28 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         record.timer = Some(microseconds);
     }
 
-    fn spread(&self, spread: &Spread) -> bool {
-        assert!(spread.queues > 1, "one queue needs nothing of the kind");
-        assert!(spread.last_message() < spread.messages, "{spread:?} names a message that there is not");
+    fn use_concurrent_channels(&self, channels: &ConcurrentChannels) -> bool {
+        assert!(channels.queues > 1, "one queue needs nothing of the kind");
+        assert!(
+            channels.last_message() < channels.messages,
+            "{channels:?} names a message that there is not"
+        );
         let mut record = self.record();
-        record.spread = Some(*spread);
+        record.concurrent_channels = Some(*channels);
         record.channels != Channels::Unsupported
     }
 
     fn message_for<C: Copy>(&self, _request: &Request<C>) -> Option<u32> {
         let mut record = self.record();
-        let (channels, spread) = (record.channels, record.spread);
+        let (channels, agreed) = (record.channels, record.concurrent_channels);
         let step = record.at_choice.take();
         drop(record);
-        let message = match (channels, spread) {
+        let message = match (channels, agreed) {
             (Channels::Unsupported, _) | (_, None) => panic!("nobody has agreed to anything"),
             (Channels::Silent, _) => None,
             (Channels::Message(message), _) => Some(message),
-            (Channels::ByProcessor, Some(spread)) => {
-                Some(u32::from(spread.first_message) + self.processor() % u32::from(spread.queues))
+            (Channels::ByProcessor, Some(agreed)) => {
+                Some(u32::from(agreed.first_message) + self.processor() % u32::from(agreed.queues))
             }
         };
         if let Some(Step(step)) = step {

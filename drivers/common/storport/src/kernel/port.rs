@@ -22,7 +22,7 @@ use super::resources::Mode;
 use super::units;
 use super::{HwDeviceExtension, size_of_ulong};
 use crate::miniport::DpcKind;
-use crate::port::{LogEvent, LogPart, Port, Spread, UnitAttributes};
+use crate::port::{ConcurrentChannels, LogEvent, LogPart, Port, UnitAttributes};
 use crate::request::{Ended, Request};
 use crate::srb::Address;
 
@@ -175,10 +175,10 @@ impl Port for KernelPort {
 
     /// Only what StorPort says it can do is asked for: one flag that it does not know fails them all
     /// ("StorPortInitializePerfOpts").
-    fn spread(&self, spread: &Spread) -> bool {
+    fn use_concurrent_channels(&self, channels: &ConcurrentChannels) -> bool {
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
-        let targets = header.targets(spread.messages);
+        let targets = header.targets(channels.messages);
         let mut data = PERF_CONFIGURATION_DATA {
             // With it came the last of the flags below.
             Version: STOR_PERF_VERSION_3,
@@ -202,9 +202,9 @@ impl Port for KernelPort {
             Version: STOR_PERF_VERSION_3,
             Size: size_of_ulong::<PERF_CONFIGURATION_DATA>(),
             Flags: flags,
-            ConcurrentChannels: spread.queues.into(),
-            FirstRedirectionMessageNumber: spread.first_message.into(),
-            LastRedirectionMessageNumber: spread.last_message().into(),
+            ConcurrentChannels: channels.queues.into(),
+            FirstRedirectionMessageNumber: channels.first_message.into(),
+            LastRedirectionMessageNumber: channels.last_message().into(),
             // With it, StorPort looks at the messages' processors in their groups. Nobody here reads them: it is StorPort that
             // chooses.
             MessageTargets: if flags & STOR_PERF_ADV_CONFIG_LOCALITY != 0 {
