@@ -190,7 +190,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     /// Has the configuration DPC run after a while, which then finds a failed adapter, or a change that was not taken.
     pub(crate) fn look_later(&self) {
         if !self.polled {
-            self.port.look_later(LOOK_AGAIN_MICROSECONDS);
+            self.port.request_timer(LOOK_AGAIN_MICROSECONDS);
         }
     }
 

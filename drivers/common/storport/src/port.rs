@@ -31,9 +31,10 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);
 
-    /// Queues the DPC of [`DpcKind::Configuration`] after some time, of which there is one at a time: another one takes its
-    /// place. Not in dump mode. IRQL: up to DISPATCH_LEVEL.
-    fn look_later(&self, microseconds: u32);
+    /// Queues the DPC of [`DpcKind::Configuration`] after so long (RequestTimerCall, nf-storport-storportnotification.md). There
+    /// is one timer: a new time takes the place of the one that was asked for before, and 0 stops it. It ticks every 10
+    /// milliseconds or so. Not in dump mode. IRQL: up to DISPATCH_LEVEL. Lock: any.
+    fn request_timer(&self, microseconds: u32);
 
     /// Has requests started on as many processors at once as there are request queues, and each announced by the message of
     /// its queue where it was started, as far as the port driver can do that. Only in

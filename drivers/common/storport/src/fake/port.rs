@@ -274,8 +274,8 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().unit_attributes.clone()
     }
 
-    /// Lets the time pass that the miniport wanted to be over before it looks again, and runs the DPCs that follow; returns the
-    /// time, if it was waiting for any.
+    /// Lets the time pass for which the miniport requested the timer, and runs the DPCs that follow; returns the time, if it was
+    /// waiting for any.
     pub fn run_timer<M: Miniport<Port = Self>>(&self, adapter: &M) -> Option<u32> {
         let microseconds = self.record().timer.take()?;
         self.issue_dpc(DpcKind::Configuration);
@@ -343,10 +343,10 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         }
     }
 
-    fn look_later(&self, microseconds: u32) {
+    fn request_timer(&self, microseconds: u32) {
         let mut record = self.record();
         assert!(!record.dump_mode, "there are no timers in dump mode");
-        record.timer = Some(microseconds);
+        record.timer = (microseconds != 0).then_some(microseconds);
     }
 
     fn use_concurrent_channels(&self, channels: &ConcurrentChannels) -> bool {

@@ -101,7 +101,7 @@ const fn error_code(part: LogPart) -> (bool, ULONG) {
 
 /// `HwStorTimer`. StorPort holds the StartIo lock around it or does not, so it leaves the work to the DPC
 /// (nc-storport-hw_timer.md).
-unsafe extern "C" fn look_now(extension: PVOID) {
+unsafe extern "C" fn timer(extension: PVOID) {
     KernelPort::new(HwDeviceExtension(extension)).issue_dpc(DpcKind::Configuration);
 }
 
@@ -165,12 +165,12 @@ impl Port for KernelPort {
         unsafe { calls::issue_dpc(self.hw, dpc, number, ptr::null_mut()) };
     }
 
-    fn look_later(&self, microseconds: u32) {
+    fn request_timer(&self, microseconds: u32) {
         if self.for_dump {
             return;
         }
         // SAFETY: the routine is for every adapter of ours.
-        unsafe { calls::request_timer(self.hw, Some(look_now), microseconds) };
+        unsafe { calls::request_timer(self.hw, Some(timer), microseconds) };
     }
 
     /// Only what StorPort says it can do is asked for: one flag that it does not know fails them all
