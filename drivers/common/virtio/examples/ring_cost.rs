@@ -49,9 +49,11 @@ fn measured_drain<R: Ring>(queue: &mut Queue<R>, sum: &mut u64) -> bool {
 
 /// The device's side: uses everything that is available, in order.
 struct Device {
-    descriptors: Region,
-    driver: Region,
-    device: Region,
+    memory: Region,
+    /// Where the areas begin in it.
+    descriptors: usize,
+    driver: usize,
+    device: usize,
     packed: bool,
     /// Descriptors of a chain in the ring, when it is packed.
     chain: u16,
@@ -65,37 +67,37 @@ impl Device {
     }
 
     fn serve_split(&mut self) {
-        let available = self.driver.load16(2, Ordering::Acquire);
+        let available = self.memory.load16(self.driver + 2, Ordering::Acquire);
         while self.used as u16 != available {
             let place = self.used as usize % usize::from(SIZE);
-            let id = self.driver.load16(4 + 2 * place, Ordering::Relaxed);
-            let entry = 4 + 8 * place;
-            self.device.store32(entry, u32::from(id), Ordering::Relaxed);
-            self.device.store32(entry + 4, 4097, Ordering::Relaxed);
+            let id = self.memory.load16(self.driver + 4 + 2 * place, Ordering::Relaxed);
+            let entry = self.device + 4 + 8 * place;
+            self.memory.store32(entry, u32::from(id), Ordering::Relaxed);
+            self.memory.store32(entry + 4, 4097, Ordering::Relaxed);
             self.used = self.used.wrapping_add(1);
         }
-        self.device.store16(2, available, Ordering::Release);
+        self.memory.store16(self.device + 2, available, Ordering::Release);
         // Wants to be told of the next request: the worst case for the driver's check.
-        self.device.store16(4 + 8 * usize::from(SIZE), available, Ordering::Relaxed);
+        self.memory.store16(self.device + 4 + 8 * usize::from(SIZE), available, Ordering::Relaxed);
     }
 
     fn serve_packed(&mut self) {
         loop {
-            let at = 16 * (self.used as usize % usize::from(SIZE)) + 8;
+            let at = self.descriptors + 16 * (self.used as usize % usize::from(SIZE)) + 8;
             let first_round = (self.used / u32::from(SIZE)).is_multiple_of(2);
-            let word = self.descriptors.load64(at, Ordering::Acquire);
+            let word = self.memory.load64(at, Ordering::Acquire);
             let available = (word >> 48) & 0x8080 == if first_round { 0x80 } else { 0x8000 };
             if !available {
                 break;
             }
             let flags = if first_round { 0x8082 } else { 0x0002 };
             let used = 4097 | word & 0xffff_0000_0000 | flags << 48;
-            self.descriptors.store64(at, used, Ordering::Release);
+            self.memory.store64(at, used, Ordering::Release);
             self.used += u32::from(self.chain);
         }
         let wrap = u32::from((self.used / u32::from(SIZE)).is_multiple_of(2)) << 15;
         let offset = self.used % u32::from(SIZE);
-        self.device.store32(0, offset | wrap | 2 << 16, Ordering::Relaxed);
+        self.memory.store32(self.device, offset | wrap | 2 << 16, Ordering::Relaxed);
     }
 }
 
@@ -103,20 +105,17 @@ fn run<R: Ring<Memory = Region>>(options: QueueOptions, rounds: u64, batch: u64)
     let layout = Layout::<Blk>::new(options).expect("the layout is possible");
     let ram = Ram::new(1 << 20);
     let memory = ram.alloc(layout.shared_bytes(), layout.alignment());
-    let (base, bytes) = (memory.device_address(), layout.shared_bytes());
-    let whole = memory.view(0, bytes).expect("the view is the whole");
+    let shared = memory.view(0, layout.shared_bytes()).expect("the view is the whole");
     let slots = (0..layout.slots()).map(|_| Slot::default()).collect();
     let mut queue = Queue::<R>::new(memory, layout, slots, Features::RING_EVENT_IDX)
         .expect("memory and slots are as many as asked for");
     let areas = queue.areas();
-    let view = |address: u64| {
-        let offset = (address - base) as usize;
-        whole.view(offset, bytes - offset).expect("the area lies inside")
-    };
+    let offset = |address| (address - shared.device_address()) as usize;
     let mut device = Device {
-        descriptors: view(areas.descriptor_area),
-        driver: view(areas.driver_area),
-        device: view(areas.device_area),
+        descriptors: offset(areas.descriptor_area),
+        driver: offset(areas.driver_area),
+        device: offset(areas.device_area),
+        memory: shared,
         packed: options.ring == RingFormat::Packed,
         chain: if options.indirect { 1 } else { 3 },
         used: 0,
@@ -144,9 +143,13 @@ fn main() {
     let ring = arguments.next().unwrap_or_else(|| "split".to_owned());
     let mut number = |default| arguments.next().map_or(default, |word| word.parse().expect("a number"));
     let (rounds, batch) = (number(16), number(32));
+    run_named(&ring, rounds, batch);
+}
+
+fn run_named(ring: &str, rounds: u64, batch: u64) {
     let (name, indirect) = match ring.strip_suffix("-direct") {
         Some(name) => (name, false),
-        None => (ring.as_str(), true),
+        None => (ring, true),
     };
     let format = if name.ends_with("packed") { RingFormat::Packed } else { RingFormat::Split };
     let options =
@@ -156,5 +159,18 @@ fn main() {
         "packed" => run::<PackedRing<Region>>(options, rounds, batch),
         "any-split" | "any-packed" => run::<AnyRing<Region>>(options, rounds, batch),
         _ => panic!("split, packed, any-split or any-packed, with or without -direct"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ring_can_be_measured() {
+        for ring in ["split", "packed", "any-split", "any-packed"] {
+            run_named(ring, 10, 32);
+            run_named(&format!("{ring}-direct"), 10, 32);
+        }
     }
 }
