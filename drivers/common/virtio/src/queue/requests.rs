@@ -33,7 +33,8 @@ pub struct RequestQueue<F, R: Ring, T, S> {
     pub(super) extra_descriptors: u16,
     /// Large tables that are free, one bit each.
     pub(super) free_tables: u64,
-    /// Requests with fewer segments go into their slot's own table without further questions.
+    /// Requests with fewer segments go into their slot's own table without further questions: none of a queue that is not
+    /// `usual`, or that has no tables.
     pub(super) inline_below: u16,
     /// Used buffers come as they are finished, and the device has not broken a rule.
     usual: bool,
@@ -137,11 +138,15 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
 
     /// What a request in its own table, and a used buffer, are asked about is asked here once for all.
     fn set_broken(&mut self, broken: bool) {
-        let options = &self.layout.options;
-        let inline = options.indirect && !broken;
-        self.inline_below = if inline { options.max_segments.min(F::INLINE_SEGMENTS) + 1 } else { 0 };
         self.usual = !broken && self.order.is_none();
+        self.inline_below = if self.usual { self.inline_limit() } else { 0 };
         self.broken = broken;
+    }
+
+    /// Requests with fewer segments fit into their slot's own table.
+    pub(super) fn inline_limit(&self) -> u16 {
+        let QueueOptions { indirect, max_segments, .. } = self.layout.options;
+        if indirect { max_segments.min(F::INLINE_SEGMENTS) + 1 } else { 0 }
     }
 
     /// Descriptors that a queue without requests has for them. Those of a split ring belong to its slots.

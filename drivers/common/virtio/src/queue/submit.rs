@@ -75,19 +75,34 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
             drop(segments);
             return self.submit_unusual(token, header, direction, data);
         }
+        match self.write_inline(header, direction, segments) {
+            Ok(written) => self.push_inline(token, count as u16, written),
+            Err(reason) => Err(Rejected { token, reason }),
+        }
+    }
+
+    /// Writes header and table of the first free slot.
+    #[inline(always)]
+    fn write_inline(
+        &self,
+        header: &F::Header,
+        direction: Direction,
+        segments: impl ExactSizeIterator<Item = Segment>,
+    ) -> Result<Written, Reason> {
         let id = self.free;
-        let table = self.chains.block(self.inline_table_at(id), Sizes::<F>::SLOT);
-        let response = self.response_address(id);
-        let linked = self.ring.is_linked();
-        let (Some(slot), Some(table)) = (self.slots.as_mut().get_mut(usize::from(id)), table) else {
-            // The free list holds slots only, and each has its table.
-            drop(segments);
-            return Err(Rejected { token, reason: Reason::Full });
-        };
+        // The free list holds slots only, and each has its table.
+        let table = self.chains.block(self.inline_table_at(id), Sizes::<F>::SLOT).ok_or(Reason::Full)?;
         table.write(Sizes::<F>::TABLE, header.as_bytes());
-        let written = write_table::<F, _>(table, linked, response, direction, segments);
-        let Some(written) = written else {
-            return Err(Rejected { token, reason: Reason::TooLarge });
+        let (linked, response) = (self.ring.is_linked(), self.response_address(id));
+        write_table::<F, _>(table, linked, response, direction, segments).ok_or(Reason::TooLarge)
+    }
+
+    /// Gives the first free slot, whose own table was written, to a request, and puts that into the ring.
+    #[inline(always)]
+    fn push_inline(&mut self, token: T, segments: u16, written: Written) -> Result<Ticket, Rejected<T>> {
+        let id = self.free;
+        let Some(slot) = self.slots.as_mut().get_mut(usize::from(id)) else {
+            return Err(Rejected { token, reason: Reason::Full });
         };
         self.free = slot.next_free;
         self.in_flight += 1;
@@ -97,16 +112,46 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         slot.place = Place::Inline;
         slot.writable = written.writable;
         slot.token = Some(token);
-        if self.order.is_some() {
-            self.append_in_order(id);
+        // In a split ring the descriptor says how long the table is, and stays; in a packed one how long the chain is.
+        let bytes = if self.ring.is_linked() { Sizes::<F>::TABLE } else { table_bytes(segments) };
+        let address = self.chains.device_address() + self.inline_table_at(id) as u64;
+        self.ring.push_indirect(id, Table { address, bytes: bytes as u32 }, pointed);
+        Ok(ticket)
+    }
+
+    /// As [`submit`](Self::submit), for what that does not look at: all requests of a queue that is used in order, and
+    /// those that do not fit into their slot's own table, or not at all.
+    #[cold]
+    #[inline(never)]
+    fn submit_unusual(
+        &mut self,
+        token: T,
+        header: &F::Header,
+        direction: Direction,
+        data: impl Data<T>,
+    ) -> Result<Ticket, Rejected<T>> {
+        let segments = data.segments(&token);
+        let count = segments.len();
+        let in_order = self.order.is_some();
+        let inline = count < usize::from(self.inline_limit()) && self.in_flight < self.room && !self.broken;
+        let ticket = if in_order && inline {
+            match self.write_inline(header, direction, segments) {
+                Ok(written) => self.push_inline(token, count as u16, written)?,
+                Err(reason) => return Err(Rejected { token, reason }),
+            }
+        } else {
+            drop(segments);
+            self.submit_elsewhere(token, header, direction, data)?
+        };
+        if in_order {
+            self.append_in_order(ticket.slot);
         }
-        self.push_inline(id, count as u16, pointed);
         Ok(ticket)
     }
 
     /// A request that does not fit into its slot's own table, or not at all.
-    #[cold]
-    fn submit_unusual(
+    #[inline(always)]
+    fn submit_elsewhere(
         &mut self,
         token: T,
         header: &F::Header,
@@ -146,7 +191,6 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
             slot.redirected = true;
             slot.token = Some(token);
         }
-        self.append_in_order(id);
         match large {
             Some(table) => {
                 self.free_tables &= !(1 << table);
@@ -203,14 +247,6 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         write_table::<F, _>(block, linked, self.response_address(id), direction, segments)
     }
 
-    #[inline]
-    fn push_inline(&mut self, id: u16, segments: u16, pointed: bool) {
-        // In a split ring the descriptor says how long the table is, and stays; in a packed one how long the chain is.
-        let bytes = if self.ring.is_linked() { Sizes::<F>::TABLE } else { table_bytes(segments) };
-        let address = self.chains.device_address() + self.inline_table_at(id) as u64;
-        self.ring.push_indirect(id, Table { address, bytes: bytes as u32 }, pointed);
-    }
-
     fn write_header(&self, id: u16, header: &F::Header) {
         let at = (self.header_address(id) - self.chains.device_address()) as usize;
         // Behind a table of an odd size a header need not start where a block may.
@@ -250,7 +286,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         };
         let length = Sizes::<F>::HEADER as u32;
         write(0, Buffer { address, length, flags: DescriptorFlags::empty() }, false);
-        let written = each_buffer::<F>(response, direction, segments, &mut write);
+        let written = each_buffer::<F>(response, direction, segments, write);
         (written, own)
     }
 }
