@@ -240,7 +240,7 @@ impl<F: Format> Layout<F> {
 mod tests {
     use super::*;
     use crate::memory::tests::leak;
-    use crate::queue::ring::{Mechanics as _, SplitRing};
+    use crate::queue::ring::{Ring as _, SplitRing};
     use crate::queue::tests::{Blk, Scsi};
     use crate::spec::Features;
 

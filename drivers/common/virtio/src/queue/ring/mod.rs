@@ -19,11 +19,6 @@ use crate::memory::SharedMemory;
 use crate::spec::Features;
 use crate::spec::ring::DescriptorFlags;
 
-/// A ring of this crate.
-pub trait Ring: Mechanics {}
-
-impl<R: Mechanics> Ring for R {}
-
 /// A table of descriptors, as the device finds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -39,7 +34,7 @@ pub struct Buffer {
     pub(crate) flags: DescriptorFlags,
 }
 
-/// A chain in the ring's own descriptors: which are written by [`Mechanics::write_direct`] and then made available as
+/// A chain in the ring's own descriptors: which are written by [`Ring::write_direct`] and then made available as
 /// one.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectChain {
@@ -58,8 +53,8 @@ pub struct Claim {
     pub(crate) length: u32,
 }
 
-/// What a request queue needs of a ring.
-pub trait Mechanics: Sized {
+/// What a request queue needs of a ring. No other crate can name what the methods take, so all rings are of this one.
+pub trait Ring: Sized {
     /// What the ring lies in.
     type Memory: SharedMemory;
 
@@ -134,7 +129,7 @@ macro_rules! either {
     };
 }
 
-impl<M: SharedMemory> Mechanics for AnyRing<M> {
+impl<M: SharedMemory> Ring for AnyRing<M> {
     type Memory = M;
 
     fn new<F: Format>(

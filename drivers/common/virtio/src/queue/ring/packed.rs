@@ -10,7 +10,7 @@
 use core::sync::atomic::Ordering;
 
 use super::event::Position;
-use super::{Buffer, Claim, DirectChain, Mechanics, Table};
+use super::{Buffer, Claim, DirectChain, Ring, Table};
 use crate::memory::SharedMemory;
 use crate::queue::format::Format;
 use crate::queue::layout::{Layout, LayoutError, RingFormat, RingParts};
@@ -99,7 +99,7 @@ impl<M: SharedMemory> PackedRing<M> {
     }
 }
 
-impl<M: SharedMemory> Mechanics for PackedRing<M> {
+impl<M: SharedMemory> Ring for PackedRing<M> {
     type Memory = M;
 
     fn new<F: Format>(

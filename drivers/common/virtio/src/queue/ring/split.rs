@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use super::event::need_event;
-use super::{Buffer, Claim, DirectChain, Mechanics, Table};
+use super::{Buffer, Claim, DirectChain, Ring, Table};
 use crate::memory::SharedMemory;
 use crate::queue::format::Format;
 use crate::queue::layout::{Layout, LayoutError, RingFormat, RingParts};
@@ -81,7 +81,7 @@ impl<M: SharedMemory> SplitRing<M> {
     }
 }
 
-impl<M: SharedMemory> Mechanics for SplitRing<M> {
+impl<M: SharedMemory> Ring for SplitRing<M> {
     type Memory = M;
 
     fn new<F: Format>(
