@@ -7,10 +7,13 @@ use host_tests::cdb::{inquiry, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, reading, writing};
 use scsi::Sense;
 use storport::fake::{Completed, SrbBuilder};
-use storport::{Interrupts, Miniport, SrbFunction, SrbStatus};
+use storport::{Address, Interrupts, Miniport, SrbFunction, SrbStatus};
 use virtio::spec::blk::{RequestType, Status};
 
 const TEST_UNIT_READY: [u8; 6] = [0; 6];
+
+/// The disk.
+const UNIT: Address = Address { path: 0, target: 0, lun: 0 };
 
 fn with(options: Options, change: impl FnOnce(&mut Disk)) -> DiskBench {
     let mut disk = Disk::new(64);
@@ -61,7 +64,7 @@ fn a_disk_that_grows_is_announced_and_can_be_used_to_its_new_end_in_every_interr
 
         grow(&bench, 128);
 
-        assert_eq!(bench.port.take_unit_changes(), 1, "{vectors} vectors");
+        assert_eq!(bench.port.take_unit_changes(), [UNIT], "{vectors} vectors");
         assert_eq!(bench.port.log_entries(), [], "a disk that grew is nothing that went wrong");
         assert_eq!(bench.port.traces(), [Event::ConfigurationChanged.into()]);
         let told = bench.execute(SrbBuilder::execute(&TEST_UNIT_READY));
@@ -112,17 +115,17 @@ fn a_change_while_windows_works_on_another_is_told_after_it() {
     grow(&bench, 128);
     grow(&bench, 256);
     grow(&bench, 512);
-    assert_eq!(bench.port.take_unit_changes(), 1, "the others are not taken");
+    assert_eq!(bench.port.take_unit_changes(), [UNIT], "the others are not taken");
 
     bench.port.end_unit_change(&bench.adapter);
     bench.settle();
 
-    assert_eq!(bench.port.take_unit_changes(), 1, "both are told at once");
+    assert_eq!(bench.port.take_unit_changes(), [UNIT], "both are told at once");
     assert_sense(&bench.execute(SrbBuilder::execute(&TEST_UNIT_READY)), Sense::CAPACITY_DATA_HAS_CHANGED);
     assert_eq!(blocks(&bench), 512);
     bench.port.end_unit_change(&bench.adapter);
     bench.settle();
-    assert_eq!(bench.port.take_unit_changes(), 0, "nothing is left to tell");
+    assert_eq!(bench.port.take_unit_changes(), [], "nothing is left to tell");
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn a_change_is_told_when_the_earlier_one_ends_while_it_is_refused() {
     grow(bench, 256);
     bench.port.run_timer(&bench.adapter);
 
-    assert_eq!(bench.port.take_unit_changes(), 2);
+    assert_eq!(bench.port.take_unit_changes(), [UNIT, UNIT]);
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn a_storm_of_configuration_changes_that_change_nothing_is_silent() {
     }
     bench.settle();
 
-    assert_eq!(bench.port.take_unit_changes(), 0);
+    assert_eq!(bench.port.take_unit_changes(), []);
     assert_eq!(bench.execute(SrbBuilder::execute(&TEST_UNIT_READY)).completion.status, SrbStatus::SUCCESS);
 }
 
@@ -195,7 +198,7 @@ fn what_changed_while_the_adapter_was_stopped_is_told_after_its_restart() {
     assert!(bench.adapter.restart());
     bench.settle();
 
-    assert_eq!(bench.port.take_unit_changes(), 1);
+    assert_eq!(bench.port.take_unit_changes(), [UNIT]);
     for sense in [Sense::CAPACITY_DATA_HAS_CHANGED, Sense::MODE_PARAMETERS_CHANGED] {
         assert_sense(&bench.execute(SrbBuilder::execute(&TEST_UNIT_READY)), sense);
     }
@@ -252,7 +255,7 @@ fn a_cache_that_is_switched_off_is_flushed_and_one_that_is_switched_on_is_used()
     assert_eq!(on.completion.status, SrbStatus::SUCCESS);
     assert_eq!(bench.device.model(|disk| disk.writeback), Some(1));
     assert_eq!(mode() & 4, 4);
-    assert_eq!(bench.port.take_unit_changes(), 0, "who changed it knows");
+    assert_eq!(bench.port.take_unit_changes(), [], "who changed it knows");
     bench.device.assert_no_violations();
 }
 
@@ -287,7 +290,7 @@ fn the_host_may_switch_the_cache_while_it_is_used() {
     bench.device.change_config(|disk| disk.writeback = Some(0));
     bench.settle();
 
-    assert_eq!(bench.port.take_unit_changes(), 1);
+    assert_eq!(bench.port.take_unit_changes(), [UNIT]);
     let told = bench.execute(SrbBuilder::execute(&synchronize_cache10()));
     assert_sense(&told, Sense::MODE_PARAMETERS_CHANGED);
     let flush = bench.execute(SrbBuilder::execute(&synchronize_cache10()));
@@ -314,7 +317,7 @@ fn a_change_that_comes_with_a_reset_is_told_after_it() {
     assert!(bench.adapter.reset_bus());
     bench.settle();
 
-    assert_eq!(bench.port.take_unit_changes(), 1);
+    assert_eq!(bench.port.take_unit_changes(), [UNIT]);
     assert_eq!(bench.adapter.initialize(Interrupts::Messages(3)), Ok(()));
 }
 
@@ -341,7 +344,7 @@ fn a_disk_without_a_block_is_a_drive_without_a_medium_until_it_grows() {
 
     grow(&bench, 64);
 
-    assert_eq!(bench.port.take_unit_changes(), 1);
+    assert_eq!(bench.port.take_unit_changes(), [UNIT]);
     let told = bench.execute(SrbBuilder::execute(&TEST_UNIT_READY));
     assert_sense(&told, Sense::CAPACITY_DATA_HAS_CHANGED);
     let written = bench.execute(writing(&write10(63, 1), &[buffer]));

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::{DpcKind, Port};
+use storport::{Address, DpcKind, Port};
 use virtio::spec::Features;
 use virtio::transport::{Bar, Device};
 
@@ -49,7 +49,7 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
 
     /// Has Windows look at the unit again, now or when it is done with an earlier change.
     fn tell_unit_change(&self) {
-        if !self.port.unit_changed() {
+        if !self.port.unit_changed(Address::default()) {
             self.untold.store(true, Ordering::SeqCst);
             // The earlier one may have ended before that line; then no callback comes any more that would see it.
             self.look_later();

@@ -22,11 +22,17 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// Busy-waits, for less than a millisecond (nf-storport-storportstallexecution.md). IRQL: any.
     fn stall(&self, microseconds: u32);
 
-    /// Says that the state of logical unit 0 of target 0 has changed, so that Windows looks at it again
-    /// (nf-storport-storportstatechangedetected.md). `false`: an earlier change is still being worked on, and this one has to
-    /// be told after [`unit_change_processed`](crate::Miniport::unit_change_processed). IRQL: up to DISPATCH_LEVEL.
+    /// Says that targets or logical units may have come or gone on this bus, so that Windows looks at all of it again
+    /// (BusChangeDetected, nf-storport-storportnotification.md). Nobody is told when it has. IRQL: up to DISPATCH_LEVEL.
+    /// Lock: any. The page names neither.
+    fn bus_changed(&self, path: u8);
+
+    /// Says that the state of a logical unit has changed, so that Windows looks at it again
+    /// (nf-storport-storportstatechangedetected.md). `false`: an earlier change, of whichever unit, is still being worked on, and
+    /// this one has to be told after [`unit_change_processed`](crate::Miniport::unit_change_processed), which may have come
+    /// meanwhile: so after some time as well. IRQL: up to DISPATCH_LEVEL. Lock: any, but not in `unit_change_processed`.
     #[must_use = "a change that was not taken has to be told again"]
-    fn unit_changed(&self) -> bool;
+    fn unit_changed(&self, unit: Address) -> bool;
 
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);

@@ -50,7 +50,8 @@ struct Record {
     unit_attributes: Vec<(Address, UnitAttributes)>,
     stalls: u64,
     timer: Option<u32>,
-    unit_changes: usize,
+    bus_changes: Vec<u8>,
+    unit_changes: Vec<Address>,
     slow_unit_changes: bool,
     open_unit_change: bool,
     in_unit_change_callback: bool,
@@ -222,8 +223,13 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().at_stall = Some(Step(Box::new(step)));
     }
 
-    /// How often the state of the unit has changed since the last time.
-    pub fn take_unit_changes(&self) -> usize {
+    /// Takes the buses that have changed so far, in order.
+    pub fn take_bus_changes(&self) -> Vec<u8> {
+        core::mem::take(&mut self.record().bus_changes)
+    }
+
+    /// Takes the units whose state has changed so far, in order: those of changes that were taken.
+    pub fn take_unit_changes(&self) -> Vec<Address> {
         core::mem::take(&mut self.record().unit_changes)
     }
 
@@ -315,7 +321,13 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         }
     }
 
-    fn unit_changed(&self) -> bool {
+    fn bus_changed(&self, path: u8) {
+        let mut record = self.record();
+        assert!(!record.dump_mode, "nobody looks for units in dump mode");
+        record.bus_changes.push(path);
+    }
+
+    fn unit_changed(&self, unit: Address) -> bool {
         let mut record = self.record();
         assert!(!record.dump_mode, "nobody looks at a unit in dump mode");
         assert!(
@@ -330,7 +342,7 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
             }
             return false;
         }
-        record.unit_changes += 1;
+        record.unit_changes.push(unit);
         record.open_unit_change = record.slow_unit_changes;
         true
     }

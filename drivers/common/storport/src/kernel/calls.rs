@@ -49,6 +49,16 @@ pub(super) unsafe fn request_timer(
     }
 }
 
+/// `StorPortNotification` with `BusChangeDetected`, which has no function of its own in the header either: a target may have come
+/// or gone on this bus (nf-storport-storportnotification.md, where the number is a `UCHAR`). The page names no IRQL and no lock.
+///
+/// # Safety
+/// The device extension must be StorPort's.
+pub(super) unsafe fn bus_change_detected(hw: HwDeviceExtension, path_id: ULONG) {
+    // SAFETY: the caller's promise.
+    unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::BusChangeDetected, hw.0, path_id) };
+}
+
 /// `StorPortEnablePassiveInitialization`: whether the routine will be called. Only in `HwStorInitialize`.
 ///
 /// # Safety
@@ -107,10 +117,10 @@ pub(super) unsafe fn issue_dpc(
     succ != 0
 }
 
-/// `StorPortStateChangeDetected`: STOR_STATUS_UNSUCCESSFUL while an earlier one is being worked on.
+/// `StorPortStateChangeDetected`: STOR_STATUS_UNSUCCESSFUL while an earlier one is being worked on. IRQL: any.
 ///
 /// # Safety
-/// The address must stay until StorPort is done, which it tells the routine, if there is one.
+/// When StorPort takes the change, the address must stay as it is until the routine is called, or until StorPort takes another.
 pub(super) unsafe fn state_change_detected(
     hw: HwDeviceExtension,
     changed_entity: ULONG,

@@ -10,11 +10,10 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use wdk_sys::{
-    GROUP_AFFINITY, PVOID, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC,
-};
+use wdk_sys::{GROUP_AFFINITY, PVOID, STOR_DPC};
 
 use super::HwDeviceExtension;
+use super::units::UnitChanges;
 use crate::miniport::{DpcKind, Miniport};
 use crate::port::PRIVATE_ALIGNMENT;
 
@@ -49,8 +48,7 @@ pub(super) struct Header {
     pub(super) uncached_bytes: AtomicUsize,
     /// StorPort was asked to map the data of reads and writes.
     pub(super) maps_all: AtomicBool,
-    /// Of logical unit 0 of target 0: StorPort reads it later than it is told of it.
-    unit: UnsafeCell<STOR_ADDR_BTL8>,
+    pub(super) unit_changes: UnitChanges,
 }
 
 impl Header {
@@ -86,10 +84,6 @@ impl Header {
             return ptr::null_mut();
         }
         self.targets.load(Ordering::Relaxed).cast()
-    }
-
-    pub(super) fn unit(&self) -> *mut STOR_ADDR_BTL8 {
-        self.unit.get()
     }
 
     /// Returns whether the configuration DPC was wanted before.
@@ -169,11 +163,6 @@ impl<M: Miniport> DeviceExtension<M> {
         // SAFETY: StorPort allocated the extension with this type's size, and no other callback runs.
         let this = unsafe { &mut *extension.cast::<Self>() };
         this.adapter.write(adapter);
-        *this.header.unit.get_mut() = STOR_ADDR_BTL8 {
-            Type: STOR_ADDRESS_TYPE_BTL8 as u16,
-            AddressLength: STOR_ADDR_BTL8_ADDRESS_LENGTH,
-            ..Default::default()
-        };
         this.header.found.store(true, Ordering::Release);
     }
 

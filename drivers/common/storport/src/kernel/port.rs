@@ -6,10 +6,10 @@ use wdk_sys::ntddk::KeGetCurrentProcessorNumberEx;
 use wdk_sys::storage::{StorPortLogError, StorPortStallExecution};
 use wdk_sys::{
     _STOR_EVENT_ASSOCIATION_ENUM, BOOLEAN, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID,
-    SP_INTERNAL_ADAPTER_ERROR, SP_PROTOCOL_ERROR, STARTIO_PERFORMANCE_PARAMETERS, STATE_CHANGE_LUN,
+    SP_INTERNAL_ADAPTER_ERROR, SP_PROTOCOL_ERROR, STARTIO_PERFORMANCE_PARAMETERS,
     STOR_CURRENT_LOG_INTERFACE_REVISION, STOR_LOG_EVENT_DETAILS, STOR_PERF_ADV_CONFIG_LOCALITY,
     STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES,
-    STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, STOR_STATUS_UNSUCCESSFUL, ULONG,
+    STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
 };
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
@@ -127,25 +127,21 @@ impl Port for KernelPort {
         unsafe { StorPortStallExecution(microseconds) };
     }
 
-    fn unit_changed(&self) -> bool {
+    fn bus_changed(&self, path: u8) {
+        if self.for_dump {
+            return;
+        }
+        // SAFETY: the port is made from StorPort's device extension only.
+        unsafe { calls::bus_change_detected(self.hw, path.into()) };
+    }
+
+    fn unit_changed(&self, unit: Address) -> bool {
         if self.for_dump {
             return true;
         }
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
-        // SAFETY: the address stays as long as the adapter; the routine is for this miniport's adapters.
-        let status = unsafe {
-            calls::state_change_detected(
-                self.hw,
-                STATE_CHANGE_LUN,
-                header.unit().cast(),
-                0,
-                self.state_change,
-                ptr::null_mut(),
-            )
-        };
-        // Whatever else goes wrong, nobody would say when to try again.
-        status != STOR_STATUS_UNSUCCESSFUL
+        header.unit_changes.tell(self.hw, unit, self.state_change)
     }
 
     fn issue_dpc(&self, kind: DpcKind) {
