@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use zerocopy::FromBytes;
 
-pub use super::disk_manners::MANNERS;
 use super::{Chain, Model, Request, Served};
 use virtio::spec::Features;
 use virtio::spec::blk::{RangeFlags, RequestHeader, RequestType, SectorRange, Status, config};

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-pub use super::hba_manners::MANNERS;
 use super::{Chain, Model, Request, Served};
 use virtio::spec::Features;
 use virtio::spec::scsi::{CmdRequest, CmdResponse, Response, config};

@@ -15,7 +15,7 @@
 //! order of events can be played, and a forgotten notification shows as a request that never ends.
 //!
 //! It lies when told to ([`Lie`]): then the question is what the driver makes of it. And it can have the habits of a device
-//! in the field ([`Manner`], [`disk::MANNERS`], [`hba::MANNERS`]): those have to make no difference.
+//! in the field ([`Manner`], [`DISK_MANNERS`], [`HBA_MANNERS`]): those have to make no difference.
 #![deny(missing_docs)]
 
 mod chain;
@@ -23,12 +23,10 @@ mod config_access;
 mod config_space;
 mod device;
 pub mod disk;
-mod disk_manners;
 pub mod hba;
-mod hba_manners;
 mod legacy_registers;
 mod lie;
-mod manner;
+mod manners;
 mod model;
 mod packed_ring;
 mod queue;
@@ -43,7 +41,7 @@ pub use config_access::FakeConfigAccess;
 pub use config_space::FakeConfigSpace;
 pub use device::{FakeDevice, Interrupt, Options, Order};
 pub use lie::Lie;
-pub use manner::{Answered, Manner};
+pub use manners::{Answered, DISK_MANNERS, HBA_MANNERS, Manner};
 pub use model::{Model, Request, Served};
 pub use ram::{Ram, leak};
 pub use registers::FakeBar;

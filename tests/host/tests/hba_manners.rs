@@ -2,8 +2,8 @@
 //! one that keeps to the specification, and nobody is blamed for anything.
 
 use adapter::Event;
-use fake_device::hba::{Hba, MANNERS, Override, Residual, Unit};
-use fake_device::{FakeDevice, Manner, Options, Order, Ram};
+use fake_device::hba::{Hba, Override, Residual, Unit};
+use fake_device::{FakeDevice, HBA_MANNERS, Manner, Options, Order, Ram};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10, write16};
 use host_tests::{HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
@@ -167,7 +167,7 @@ fn pass(manner: &Manner<Hba>, options: Options) {
 
 #[test]
 fn an_adapter_of_every_manner_is_used_like_any_other() {
-    MANNERS.iter().for_each(|manner| pass(manner, Options::default()));
+    HBA_MANNERS.iter().for_each(|manner| pass(manner, Options::default()));
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn a_block_that_is_longer_than_the_limit_is_still_read() {
 #[test]
 fn a_dump_is_written_to_a_device_of_every_manner_and_of_the_smallest_limits() {
     let smallest = made_up(|hba, _| (hba.seg_max, hba.max_sectors) = (1, 1));
-    for manner in MANNERS.iter().chain([&smallest]) {
+    for manner in HBA_MANNERS.iter().chain([&smallest]) {
         let ram = Ram::new(4 << 20);
         let device = FakeDevice::with_manner(manner, hba(), &ram, Options::default());
         let bench: HbaBench = Machine::in_dump_mode(ram, device).find().expect("the driver takes the device");

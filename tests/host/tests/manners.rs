@@ -1,8 +1,8 @@
 //! Disks with the habits of devices in the field: everything works as on one that keeps to the specification, and nobody is
 //! blamed for anything.
 
-use fake_device::disk::{Disk, MANNERS, RangeLimits};
-use fake_device::{Answered, Manner, Options, Order};
+use fake_device::disk::{Disk, RangeLimits};
+use fake_device::{Answered, DISK_MANNERS, Manner, Options, Order};
 use host_tests::cdb::{inquiry_page, read10, synchronize_cache10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
@@ -188,7 +188,7 @@ fn pass_with(manner: &Manner<Disk>, options: Options) {
 
 #[test]
 fn a_disk_of_every_manner_is_used_like_any_other() {
-    MANNERS.iter().for_each(pass);
+    DISK_MANNERS.iter().for_each(pass);
 }
 
 /// Limits that a disk need not have, but may. Who made them up: nobody but this test.

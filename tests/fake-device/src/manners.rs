@@ -1,15 +1,54 @@
-//! Manners of virtio-blk devices.
+//! Habits of devices in the field.
+//!
+//! A [`Lie`](super::Lie) breaks the rules to see what a driver makes of it. A manner is what a device really does, right or
+//! wrong, and drivers have to work with it: with each of them the same scenario has to pass as with a device without any. So
+//! every manner names the public source that it was read in.
 
 use super::Options;
 use super::disk::Disk;
-use super::manner::{Answered, Manner};
+use super::hba::{Hba, Residual};
 use virtio::spec::Features;
 
-/// Bytes of header and status: what a request is besides its data.
+/// A request that was answered, as far as the used length could be made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Bytes of the first buffer
+    pub first: u32,
+    /// Bytes of all buffers that the device reads
+    pub readable: u32,
+    /// Bytes of all buffers that the device writes
+    pub writable: u32,
+    /// Bytes from the start of those up to the last one that was written
+    pub written: u32,
+    /// The model answered with an error
+    pub failed: bool,
+}
+
+/// How a device of type `M` is, and what it does besides.
+pub struct Manner<M> {
+    /// For the output of a test
+    pub name: &'static str,
+    /// Where it was seen: repository, file, and what stands there
+    pub source: &'static str,
+    /// What the device is like
+    pub prepare: fn(&mut M, &mut Options),
+    /// What it says of the bytes it has written; `None` is the truth
+    pub used_length: Option<fn(Answered) -> u32>,
+}
+
+impl<M> Manner<M> {
+    /// A device of this manner, before a driver has seen it.
+    pub fn apply(&self, mut model: M, mut options: Options) -> (M, Options) {
+        (self.prepare)(&mut model, &mut options);
+        (model, options)
+    }
+}
+
+/// Bytes of header and status of virtio-blk: what a request is besides its data.
 const HEADER: u32 = 16;
 const STATUS: u32 = 1;
 
-/// The data of a request, whichever way it goes.
+/// The data of a request of virtio-blk, whichever way it goes.
 fn data(answered: Answered) -> u32 {
     answered.readable.saturating_sub(HEADER) + answered.writable.saturating_sub(STATUS)
 }
@@ -18,8 +57,8 @@ fn legacy(options: &mut Options, queue_size: u16, features: Features) {
     *options = Options { legacy: true, queue_size, features, ..*options };
 }
 
-/// What was read in the sources of devices.
-pub const MANNERS: &[Manner<Disk>] = &[
+/// Manners of virtio-blk devices: what was read in their sources.
+pub const DISK_MANNERS: &[Manner<Disk>] = &[
     Manner {
         name: "bhyve",
         source: "freebsd/freebsd-src usr.sbin/bhyve/pci_virtio_block.c: vq_relchain(vq, 1) for every request, a ring of 64, \
@@ -128,5 +167,55 @@ pub const MANNERS: &[Manner<Disk>] = &[
             (disk.serial, disk.queues) = (None, 16);
         },
         used_length: Some(|answered| answered.writable),
+    },
+];
+
+/// Manners of virtio-scsi devices: what was read in their sources.
+pub const HBA_MANNERS: &[Manner<Hba>] = &[
+    Manner {
+        name: "QEMU",
+        source: "qemu/qemu hw/scsi/virtio-scsi.c: virtio_scsi_command_complete names no residual with a status other than GOOD, \
+                 virtio_scsi_complete_req counts the whole response buffer and the data in either direction",
+        prepare: |hba, _| hba.residual = Residual::NothingOfFailed,
+        used_length: Some(|answered| answered.readable + answered.writable - 51),
+    },
+    Manner {
+        name: "vhost-scsi and LIO",
+        source: "torvalds/linux drivers/vhost/scsi.c: vhost_add_used(.., 0) for every command, the residual is the target's; \
+                 drivers/target/target_core_transport.c, target_cmd_size_check: what the CDB asks for beyond the buffer",
+        prepare: |hba, options| {
+            options.queue_size = 128;
+            (hba.residual, hba.seg_max) = (Residual::Cdb, 126);
+        },
+        used_length: Some(|_| 0),
+    },
+    Manner {
+        name: "bhyve and CTL",
+        source: "freebsd/freebsd-src usr.sbin/bhyve/pci_virtio_scsi.c: max_sectors 2, seg_max 64 and a ring of 64, cmd_per_lun 1, \
+                 max_target 0, 32 bits of the tag, a sense length of 96 with a good status, the legacy interface only; \
+                 sys/cam/ctl/ctl.c refuses a tag that it has already",
+        prepare: |hba, options| {
+            *options =
+                Options { legacy: true, queue_size: 64, features: Features::RING_INDIRECT_DESC, ..*options };
+            (hba.max_sectors, hba.seg_max, hba.cmd_per_lun) = (2, 64, 1);
+            (hba.max_target, hba.sense_length_when_good) = (0, Some(96));
+        },
+        used_length: None,
+    },
+    Manner {
+        name: "SPDK vhost",
+        source: "spdk/spdk lib/vhost/vhost_scsi.c: task->resp is the driver's memory, of which the sense length is written for a \
+                 failed command only; the used length counts all buffers of a read, used or not",
+        prepare: |hba, options| {
+            options.queue_size = 128;
+            (hba.seg_max, hba.sense_length_when_good) = (126, None);
+        },
+        used_length: Some(|answered| answered.writable),
+    },
+    Manner {
+        name: "crosvm",
+        source: "google/crosvm devices/src/virtio/scsi/device.rs: num_queues counts the control and the event queue too",
+        prepare: |hba, _| hba.counts_all_queues = true,
+        used_length: None,
     },
 ];
