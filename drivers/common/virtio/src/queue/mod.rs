@@ -20,6 +20,7 @@
 //! [`RequestQueue::pop_used`] → [`Used`].
 
 mod format;
+mod in_order;
 mod layout;
 mod requests;
 mod ring;

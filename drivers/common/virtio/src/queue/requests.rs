@@ -1,12 +1,14 @@
-//! Requests in a ring: which slots are free, and whose a used buffer is.
+//! The queue: its slots, which of them are free, and where its memory lies. Requests come in by `submit` and leave by
+//! `used`.
 
 use core::marker::PhantomData;
 
 use super::format::{FIXED_ENTRIES, Format, Sizes, table_bytes};
+use super::in_order::Order;
 use super::layout::{Layout, LayoutError, Parts, QueueOptions};
-use super::ring::{Claim, Ring, Table};
-use super::slot::{NONE, Place, Slot, Ticket};
-use super::{DeviceFault, Notify, QueueAreas, Used};
+use super::ring::{Ring, Table};
+use super::slot::{NONE, Slot, Ticket};
+use super::{Notify, QueueAreas};
 use crate::memory::SharedMemory;
 use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
 use crate::spec::{Features, ring::Descriptor};
@@ -37,29 +39,11 @@ pub struct RequestQueue<F, R: Ring, T, S> {
     /// `usual`, or that has no tables.
     pub(super) inline_below: u16,
     /// Used buffers come as they are finished, and the device has not broken a rule.
-    usual: bool,
+    pub(super) usual: bool,
     pub(super) broken: bool,
     /// With VIRTIO_F_IN_ORDER.
     pub(super) order: Option<Order>,
     token: PhantomData<T>,
-}
-
-/// The requests in flight in the order in which they were made available, as a list through the slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Order {
-    first: u16,
-    last: u16,
-    /// The end of the list of free slots, which is a queue then: so slots, and a split ring's descriptors with them, are
-    /// taken in ring order (2.7.5).
-    last_free: u16,
-    /// A batch that the device named by its last request, and what it says of that one.
-    batch: Option<Claim>,
-}
-
-impl Order {
-    const fn empty(slots: u16) -> Self {
-        Self { first: NONE, last: NONE, last_free: slots.wrapping_sub(1), batch: None }
-    }
 }
 
 impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
@@ -137,7 +121,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
     }
 
     /// What a request in its own table, and a used buffer, are asked about is asked here once for all.
-    fn set_broken(&mut self, broken: bool) {
+    pub(super) fn set_broken(&mut self, broken: bool) {
         self.usual = !broken && self.order.is_none();
         self.inline_below = if self.usual { self.inline_limit() } else { 0 };
         self.broken = broken;
@@ -210,149 +194,6 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
     /// have been published since.
     pub fn position(&self) -> u16 {
         self.ring.position()
-    }
-
-    /// The next request that the device is done with, and its slot free again.
-    ///
-    /// Guaranteed of a `Used`: its slot was in flight.
-    ///
-    /// # Errors
-    /// The device wrote something it must not; the queue is broken from now on.
-    #[inline]
-    pub fn pop_used(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
-        if !self.usual {
-            return self.pop_unusual();
-        }
-        match self.ring.peek(self.in_flight) {
-            Ok(None) => Ok(None),
-            Ok(Some(claim)) => self.accept(claim),
-            Err(fault) => Err(self.break_with(fault)),
-        }
-    }
-
-    /// As [`pop_used`](Self::pop_used), for a queue that is broken, or one that is used in order. Inlined although it is
-    /// rare: a call would give its result back in memory, and with it the usual one.
-    #[inline(always)]
-    fn pop_unusual(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
-        if self.broken {
-            return Ok(None);
-        }
-        match self.next_in_order() {
-            Ok(None) => Ok(None),
-            Ok(Some(claim)) => self.accept(claim),
-            Err(fault) => Err(self.break_with(fault)),
-        }
-    }
-
-    /// Looking at the same entry again would find the same lie for ever.
-    #[cold]
-    fn break_with(&mut self, fault: DeviceFault) -> DeviceFault {
-        self.set_broken(true);
-        fault
-    }
-
-    /// Takes the request that the device claims to be done with out of its slot.
-    #[inline]
-    fn accept(&mut self, claim: Claim) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
-        let Claim { id, length } = claim;
-        let slots = self.slots.as_mut();
-        let size = slots.len() as u16;
-        let Some(slot) = slots.get_mut(id as usize) else {
-            return Err(self.break_with(DeviceFault::UsedIdOutOfRange { id, size }));
-        };
-        let (writable, place) = (slot.writable, slot.place);
-        let Some(token) = slot.token.take() else {
-            return Err(self.break_with(DeviceFault::UsedIdNotInFlight { id }));
-        };
-        if place == Place::Inline && self.usual {
-            slot.next_free = self.free;
-            self.free = id as u16;
-        } else {
-            self.release(id as u16, place);
-        }
-        self.in_flight -= 1;
-        self.ring.advance(place.descriptors());
-        Ok(Some(Used::new(self, id as u16, token, length.min(writable))))
-    }
-
-    /// Frees a slot and whatever else its request had.
-    #[cold]
-    fn release(&mut self, id: u16, place: Place) {
-        let mut last = id;
-        match place {
-            Place::Inline => {}
-            Place::Large(table) => self.free_tables |= 1 << table,
-            Place::Direct { descriptors, last: end } => {
-                last = end;
-                self.set_extra_descriptors(self.extra_descriptors - (descriptors - 1));
-            }
-        }
-        let slots = self.slots.as_mut();
-        let Some(order) = &mut self.order else {
-            if let Some(end) = slots.get_mut(usize::from(last)) {
-                end.next_free = self.free;
-            }
-            self.free = id;
-            return;
-        };
-        let end = core::mem::replace(&mut order.last_free, last);
-        if let Some(end_of_all) = slots.get_mut(usize::from(last)) {
-            end_of_all.next_free = NONE;
-        }
-        match slots.get_mut(usize::from(end)) {
-            Some(end) if self.free != NONE => end.next_free = id,
-            _ => self.free = id,
-        }
-    }
-
-    /// The next request that is done when the device uses them in order: what it names, or the first of a batch whose
-    /// last one it names (2.7.9, 2.8.8).
-    #[inline(always)]
-    fn next_in_order(&mut self) -> Result<Option<Claim>, DeviceFault> {
-        let Some(mut order) = self.order else {
-            return Ok(None);
-        };
-        let last = match order.batch {
-            Some(last) if self.ring.covers_batch(self.in_flight)? => last,
-            Some(last) => return Err(DeviceFault::BatchTooLong { id: last.id }),
-            None => match self.ring.peek(self.in_flight)? {
-                None => return Ok(None),
-                Some(claim) => claim,
-            },
-        };
-        let slots = self.slots.as_ref();
-        let size = slots.len() as u16;
-        let Some(named) = slots.get(last.id as usize) else {
-            return Err(DeviceFault::UsedIdOutOfRange { id: last.id, size });
-        };
-        // Every request in flight is in the list, so the walk from batch to batch comes to the one that is named.
-        let (Some(_), Some(first)) = (named.token.as_ref(), slots.get(usize::from(order.first))) else {
-            return Err(DeviceFault::UsedIdNotInFlight { id: last.id });
-        };
-        let id = u32::from(order.first);
-        let (claim, batch) = if id == last.id {
-            (last, None)
-        } else {
-            // Those that are skipped count as read or written completely.
-            (Claim { id, length: first.writable }, Some(last))
-        };
-        order.batch = batch;
-        order.first = if order.first == order.last { NONE } else { first.next_in_order };
-        self.order = Some(order);
-        Ok(Some(claim))
-    }
-
-    /// Notes that `id` was made available last.
-    pub(super) fn append_in_order(&mut self, id: u16) {
-        let Some(order) = &mut self.order else {
-            return;
-        };
-        let last = core::mem::replace(&mut order.last, id);
-        if order.first == NONE {
-            order.first = id;
-        } else if let Some(slot) = self.slots.as_mut().get_mut(usize::from(last)) {
-            slot.next_in_order = id;
-        }
     }
 
     /// Asks the device for no interrupts. It may send some all the same.

@@ -1,10 +1,98 @@
-//! A request that the device is done with.
+//! A request on its way out of the ring: what the device claims, whose that is, and what it answered.
 
+use super::DeviceFault;
 use super::format::Format;
 use super::requests::{RequestQueue, response_at};
-use super::ring::Ring;
-use super::slot::Slot;
+use super::ring::{Claim, Ring};
+use super::slot::{Place, Slot};
 use crate::memory::SharedMemory;
+
+impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
+    /// The next request that the device is done with, and its slot free again.
+    ///
+    /// Guaranteed of a `Used`: its slot was in flight.
+    ///
+    /// # Errors
+    /// The device wrote something it must not; the queue is broken from now on.
+    #[inline]
+    pub fn pop_used(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+        if !self.usual {
+            return self.pop_unusual();
+        }
+        match self.ring.peek(self.in_flight) {
+            Ok(None) => Ok(None),
+            Ok(Some(claim)) => self.accept(claim),
+            Err(fault) => Err(self.break_with(fault)),
+        }
+    }
+
+    /// As [`pop_used`](Self::pop_used), for a queue that is broken, or one that is used in order. Inlined although it is
+    /// rare: a call would give its result back in memory, and with it the usual one.
+    #[inline(always)]
+    fn pop_unusual(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+        if self.broken {
+            return Ok(None);
+        }
+        match self.next_in_order() {
+            Ok(None) => Ok(None),
+            Ok(Some(claim)) => self.accept(claim),
+            Err(fault) => Err(self.break_with(fault)),
+        }
+    }
+
+    /// Looking at the same entry again would find the same lie for ever.
+    #[cold]
+    fn break_with(&mut self, fault: DeviceFault) -> DeviceFault {
+        self.set_broken(true);
+        fault
+    }
+
+    /// Takes the request that the device claims to be done with out of its slot.
+    #[inline]
+    fn accept(&mut self, claim: Claim) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+        let Claim { id, length } = claim;
+        let slots = self.slots.as_mut();
+        let size = slots.len() as u16;
+        let Some(slot) = slots.get_mut(id as usize) else {
+            return Err(self.break_with(DeviceFault::UsedIdOutOfRange { id, size }));
+        };
+        let (writable, place) = (slot.writable, slot.place);
+        let Some(token) = slot.token.take() else {
+            return Err(self.break_with(DeviceFault::UsedIdNotInFlight { id }));
+        };
+        if place == Place::Inline && self.usual {
+            slot.next_free = self.free;
+            self.free = id as u16;
+        } else {
+            self.release(id as u16, place);
+        }
+        self.in_flight -= 1;
+        self.ring.advance(place.descriptors());
+        Ok(Some(Used::new(self, id as u16, token, length.min(writable))))
+    }
+
+    /// Frees a slot and whatever else its request had.
+    #[cold]
+    fn release(&mut self, id: u16, place: Place) {
+        let mut last = id;
+        match place {
+            Place::Inline => {}
+            Place::Large(table) => self.free_tables |= 1 << table,
+            Place::Direct { descriptors, last: end } => {
+                last = end;
+                self.set_extra_descriptors(self.extra_descriptors - (descriptors - 1));
+            }
+        }
+        if self.order.is_some() {
+            self.free_in_order(id, last);
+            return;
+        }
+        if let Some(end) = self.slots.as_mut().get_mut(usize::from(last)) {
+            end.next_free = self.free;
+        }
+        self.free = id;
+    }
+}
 
 /// A request that the device is done with, and its answer, which can be read until the queue is used again.
 #[must_use = "the request has to be taken, or nobody ends it"]
