@@ -21,7 +21,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         }
         match self.ring.peek(self.in_flight) {
             Ok(None) => Ok(None),
-            Ok(Some(claim)) => self.accept(claim),
+            Ok(Some(claim)) => self.accept(claim, true),
             Err(fault) => Err(self.break_with(fault)),
         }
     }
@@ -35,7 +35,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         }
         match self.next_in_order() {
             Ok(None) => Ok(None),
-            Ok(Some(claim)) => self.accept(claim),
+            Ok(Some(claim)) => self.accept(claim, false),
             Err(fault) => Err(self.break_with(fault)),
         }
     }
@@ -47,9 +47,10 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         fault
     }
 
-    /// Takes the request that the device claims to be done with out of its slot.
+    /// Takes the request that the device claims to be done with out of its slot. Whether the queue is `usual` the caller has
+    /// asked, and is not asked again.
     #[inline]
-    fn accept(&mut self, claim: Claim) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+    fn accept(&mut self, claim: Claim, usual: bool) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
         let Claim { id, length } = claim;
         let slots = self.slots.as_mut();
         let size = slots.len() as u16;
@@ -60,7 +61,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         let Some(token) = slot.token.take() else {
             return Err(self.break_with(DeviceFault::UsedIdNotInFlight { id }));
         };
-        if place == Place::Inline && self.usual {
+        if place == Place::Inline && usual {
             slot.next_free = self.free;
             self.free = id as u16;
         } else {
