@@ -78,7 +78,7 @@ impl KernelResources<'_> {
     }
 
     fn access_ranges(&self) -> &[ACCESS_RANGE] {
-        let ranges: *const ACCESS_RANGE = (*self.configuration).AccessRanges.cast();
+        let ranges: *const ACCESS_RANGE = self.configuration.AccessRanges.cast();
         if ranges.is_null() {
             return &[];
         }

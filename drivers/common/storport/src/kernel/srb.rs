@@ -180,7 +180,7 @@ unsafe fn extended_data<'a>(
         let data = unsafe { srb.byte_add(*offset as usize) }.cast::<SRBEX_DATA>();
         // SAFETY: every extended data block starts with its type.
         let kind = unsafe { (*data.as_ptr()).Type };
-        Some((kind as i32, data))
+        Some((kind, data))
     })
 }
 
@@ -188,9 +188,9 @@ unsafe fn extended_data<'a>(
 /// `srb` must be a STORAGE_REQUEST_BLOCK.
 #[inline]
 unsafe fn find_parts(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Parts {
-    const CDB16: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb16 as i32;
-    const CDB32: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb32 as i32;
-    const CDB_VAR: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdbVar as i32;
+    const CDB16: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb16;
+    const CDB32: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb32;
+    const CDB_VAR: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdbVar;
     macro_rules! parts {
         ($type:ident, $data:ident, $longest:expr) => {{
             // SAFETY: the type field says that it is this structure.
@@ -318,7 +318,7 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
 unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
     // SAFETY: the caller's promise.
     let mut data = unsafe { extended_data(srb) };
-    let Some((_, data)) = data.find(|(kind, _)| *kind == _SRBEXDATATYPE::SrbExDataTypePnP as i32) else {
+    let Some((_, data)) = data.find(|(kind, _)| *kind == _SRBEXDATATYPE::SrbExDataTypePnP) else {
         return PnpAction::Other(u32::MAX);
     };
     // SAFETY: the type field says that it is this structure.
@@ -392,8 +392,8 @@ fn direction(length: u32, flags: u32, cdb: *const u8, cdb_bytes: u8) -> DataDire
 const _: () = assert!(
     Queueing::HEAD_OF_QUEUE as u32 == SRB_HEAD_OF_QUEUE_TAG_REQUEST
         && Queueing::ORDERED as u32 == SRB_ORDERED_QUEUE_TAG_REQUEST
-        && Queueing::HIGH as i32 == _STOR_IO_PRIORITY_HINT::StorIoPriorityHigh as i32
-        && Queueing::CRITICAL as i32 == _STOR_IO_PRIORITY_HINT::StorIoPriorityCritical as i32
+        && Queueing::HIGH as i32 == _STOR_IO_PRIORITY_HINT::StorIoPriorityHigh
+        && Queueing::CRITICAL as i32 == _STOR_IO_PRIORITY_HINT::StorIoPriorityCritical
 );
 
 /// How a command is to be queued that comes with these flags, message and priority.

@@ -5,7 +5,7 @@
 //! cannot fail.
 
 use core::fmt;
-use core::mem;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use super::{Ended, Extension, Request};
@@ -93,9 +93,7 @@ impl<C> Requests<C> {
 
 #[inline]
 fn into_extension<C>(request: Request<C>) -> NonNull<Extension<C>> {
-    let extension = request.0;
-    mem::forget(request);
-    extension
+    ManuallyDrop::new(request).0
 }
 
 /// Those in it would never end.

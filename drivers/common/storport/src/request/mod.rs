@@ -19,7 +19,7 @@ pub use list::{EndedRequests, Requests};
 
 use core::ffi::c_void;
 use core::fmt;
-use core::mem;
+use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -159,7 +159,7 @@ impl<C: Copy> Request<C> {
     /// Leaves the request to the port driver, which hands it over again.
     #[inline]
     pub fn leave(self) {
-        mem::forget(self);
+        let _left = ManuallyDrop::new(self);
     }
 
     /// What `build_io` has decoded, and the data as the device sees it. `maps_all`: the data of reads and writes is mapped
@@ -360,9 +360,7 @@ impl<C> Ended<C> {
     /// The SRB, which is not ours any more.
     #[inline]
     pub fn into_srb(self) -> NonNull<c_void> {
-        let srb = self.0.fields().srb;
-        mem::forget(self);
-        srb
+        ManuallyDrop::new(self).0.fields().srb
     }
 }
 
