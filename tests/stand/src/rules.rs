@@ -269,6 +269,12 @@ pub const RULES: &[Rule] = &[
         "ns-storport-_port_configuration_information.md",
     ),
     rule("unknown-notification", "the notification exists", "nf-storport-storportnotification.md"),
+    rule("foreign-bus", "a bus that changes is one of the adapter's", "nf-storport-storportnotification.md"),
+    rule(
+        "state-change-address",
+        "the address of what has changed stays as it is until HwStorStateChange is called",
+        "nf-storport-storportstatechangedetected.md",
+    ),
     rule("unknown-lock", "the lock exists", "nf-storport-storportacquirespinlock.md"),
     rule(
         "log-event-details",

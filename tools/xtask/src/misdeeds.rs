@@ -116,8 +116,10 @@ const MISDEEDS: &[Misdeed] = &[
     with(70, "believes its extension when it starts again", "access-outside-allocation", &["suite=power"]),
     misdeed(71, "has no place for the status of a state change", "foreign-result"),
     misdeed(72, "has a status written to its constants", "foreign-result"),
+    misdeed(73, "says that a bus has changed that it does not have", "foreign-bus"),
     misdeed(74, "holds the bus for an hour after a reset", "pause-left"),
     misdeed(75, "waits ten seconds under a lock, little by little", "dpc-watchdog"),
+    misdeed(76, "changes an address that StorPort has", "state-change-address"),
     dma(80, "has the device write to memory that is not for devices"),
     dma(81, "has the device read what it is to write"),
     dma(82, "has the device read the data of a completed request"),
@@ -142,6 +144,7 @@ const WITHOUT_STACK: &[&str] = &[
     "time-limit",
     // Between two calls.
     "dump-timeout",
+    "state-change-address",
     // The stack is what is wrong.
     "import-not-on-driver-stack",
 ];

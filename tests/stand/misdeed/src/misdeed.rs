@@ -10,10 +10,10 @@ use wdk_sys::storage::{
 };
 use wdk_sys::{
     _BUS_DATA_TYPE, _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
-    HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHYSICAL_ADDRESS, PORT_CONFIGURATION_INFORMATION,
-    PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR,
-    SRB_STATUS_PENDING, STATE_CHANGE_LUN, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH,
-    STOR_ADDRESS_TYPE_BTL8, STOR_DPC, STOR_LOCK_HANDLE,
+    HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PHYSICAL_ADDRESS,
+    PORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SHORT,
+    SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR, SRB_STATUS_PENDING, STATE_CHANGE_LUN, STOR_ADDR_BTL8,
+    STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC, STOR_LOCK_HANDLE, ULONG,
 };
 
 use crate::{Extension, complete};
@@ -203,10 +203,14 @@ misdeeds! {
     NoStatus = 71 at StartIo,
     /// Has the status of a state change written to its own constants.
     ConstantStatus = 72 at StartIo,
+    /// Says that a bus has changed that it does not have.
+    ForeignBus = 73 at StartIo,
     /// Says that the bus was reset, which holds it for more than an hour.
     LongResetHold = 74 at LastRequest,
     /// Waits for eleven seconds under StorPort's lock, a little at a time.
     StallsLittleByLittle = 75 at StartIo,
+    /// Says which unit has changed, and then that it was another one.
+    ChangesAddress = 76 at StartIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -517,8 +521,33 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 wait_for_copy(extension);
                 return true;
             }
-            Misdeed::NoStatus => state_change(extension, core::ptr::null_mut()),
-            Misdeed::ConstantStatus => state_change(extension, (&raw const CONSTANT).cast_mut()),
+            Misdeed::NoStatus | Misdeed::ConstantStatus => {
+                let mut unit = unit();
+                let status = if misdeed == Misdeed::NoStatus {
+                    core::ptr::null_mut()
+                } else {
+                    (&raw const CONSTANT).cast_mut()
+                };
+                state_change(extension, &raw mut unit, None, status);
+            }
+            Misdeed::ChangesAddress => {
+                let place = (&raw mut own.space).cast::<STOR_ADDR_BTL8>();
+                place.write_volatile(unit());
+                let mut status = 0;
+                state_change(extension, place, Some(state_changed), &raw mut status);
+                (&raw mut (*place).Lun).write_volatile(1);
+                // StorPort is done with the change before there is another request.
+                for _ in 0..20 {
+                    StorPortStallExecution(900);
+                }
+            }
+            Misdeed::ForeignBus => {
+                StorPortNotification(
+                    _SCSI_NOTIFICATION_TYPE::BusChangeDetected,
+                    extension,
+                    7 as wdk_sys::ULONG,
+                );
+            }
             Misdeed::DmaToForeignMemory => {
                 let target = physical(extension, core::ptr::null_mut(), (&raw mut own.space).cast());
                 copy_later(extension, target, edu::TO_MEMORY);
@@ -559,21 +588,39 @@ unsafe fn release(extension: PVOID, handle: *mut STOR_LOCK_HANDLE) {
     }
 }
 
-/// Says that the unit has changed, and where the status of that goes.
-unsafe fn state_change(extension: PVOID, status: *mut u32) {
-    let mut address = STOR_ADDR_BTL8 {
+/// The address of the first unit.
+fn unit() -> STOR_ADDR_BTL8 {
+    STOR_ADDR_BTL8 {
         Type: STOR_ADDRESS_TYPE_BTL8 as u16,
         AddressLength: STOR_ADDR_BTL8_ADDRESS_LENGTH,
         ..Default::default()
-    };
+    }
+}
+
+unsafe extern "C" fn state_changed(
+    _extension: PVOID,
+    _context: PVOID,
+    _address_type: SHORT,
+    _address: PVOID,
+    _status: ULONG,
+) {
+}
+
+/// Says that a unit has changed, who is called when that is done with, and where the status goes.
+unsafe fn state_change(
+    extension: PVOID,
+    address: *mut STOR_ADDR_BTL8,
+    routine: PHW_STATE_CHANGE,
+    status: *mut u32,
+) {
     unsafe {
         StorPortNotification(
             _SCSI_NOTIFICATION_TYPE::StateChangeDetectedCall,
             extension,
             STATE_CHANGE_LUN,
-            &raw mut address,
-            0 as wdk_sys::ULONG,
-            core::ptr::null_mut::<core::ffi::c_void>(),
+            address,
+            0 as ULONG,
+            routine,
             core::ptr::null_mut::<core::ffi::c_void>(),
             status,
         );

@@ -97,6 +97,9 @@ pub fn run() {
             }
             continue;
         }
+        if is_state_change {
+            notification::state_change_is_told();
+        }
         let callback = (item.locks == Locks::Callback).then(lock::acquire_callback);
         let start_io = (item.locks == Locks::StartIo).then(|| lock::acquire(START_IO_LOCK, 0));
         call::driver(item.name, Stack::Dpc, item.routine, &item.arguments);

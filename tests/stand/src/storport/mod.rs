@@ -35,6 +35,7 @@ use alloc::vec::Vec;
 
 use stand::cmdline::Starts;
 use stand::wdk::config::{HwInitializationData, PortConfiguration};
+use stand::wdk::srb::Btl8;
 
 use crate::cpu::lock::{Guard, Lock};
 use crate::kernel::dpc;
@@ -79,6 +80,15 @@ pub struct Unit {
     pub paused_until: u64,
     /// Busy until this many requests have completed.
     pub busy: u32,
+}
+
+/// A state change that is worked on.
+#[derive(Clone, Copy, Debug)]
+pub struct StateChange {
+    /// How HwStorStateChange will be called.
+    pub item: dpc::Item,
+    /// What lay at its address when it was told.
+    pub unit: Btl8,
 }
 
 /// The adapter.
@@ -156,8 +166,8 @@ pub struct Port {
     pub limit: usize,
     /// The miniport asked for a new bus scan.
     pub rescan: bool,
-    /// The state change that is worked on: how HwStorStateChange will be called.
-    pub state_change: Option<dpc::Item>,
+    /// The state change that is worked on.
+    pub state_change: Option<StateChange>,
     /// State changes are worked on until this is taken back.
     pub hold_state_changes: bool,
     /// State changes that were refused, because another was worked on.

@@ -6,7 +6,7 @@ use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
 use stand::wdk::srb::Btl8;
 
-use super::{Phase, interrupt, lock, port, queue, request};
+use super::{Phase, StateChange, interrupt, lock, port, queue, request};
 use crate::cpu::call::{self, Arguments};
 use crate::cpu::percpu;
 use crate::cpu::{clock, irql, smp};
@@ -37,10 +37,7 @@ pub fn notification(a: Arguments) -> u64 {
             super::control::hold_after_reset();
         }
         6 => request_timer(a),
-        7 => {
-            port().rescan = true;
-            kernel::wake();
-        }
+        7 => bus_change(a),
         8 | 9 => crate::driver_log!(NAME, "{}", names::notification(kind)),
         // LinkUp, LinkDown: the adapter resumes or pauses.
         0xA => {
@@ -69,6 +66,26 @@ pub fn notification(a: Arguments) -> u64 {
     0
 }
 
+/// BusChangeDetected(HwDeviceExtension, PathId): a target may have come or gone on this bus. The number is a UCHAR, of which C
+/// makes an int. The page names no IRQL; as for RequestComplete.
+fn bus_change(a: Arguments) {
+    kernel::at_most("StorPortNotification(BusChangeDetected)", lock::adapter_level());
+    let path = a.get(2) as u8;
+    crate::driver_log!("BusChangeDetected", "bus {path}");
+    let mut port = port();
+    port.rescan = true;
+    let buses = port.config.number_of_buses.max(1);
+    drop(port);
+    if path >= buses {
+        crate::broken!(
+            "foreign-bus",
+            "bus {path} of {buses} has changed (BusChangeDetected), in {}",
+            call::current_name()
+        );
+    }
+    kernel::wake();
+}
+
 /// Where the header's function has Storport write its result: a variable of its own.
 fn result_place(what: &'static str, address: u64) -> u64 {
     if !driver::is_own(address, 4) {
@@ -91,7 +108,8 @@ fn state_change(a: Arguments) {
     let context = argument!(a, "StateChangeDetectedCall", "HwStateChangeContext");
     let status = result_place(CHANGE, argument!(a, "StateChangeDetectedCall", "Status"));
     crate::driver_log!(CHANGE, "entity {entity:#x}, address at {address:#x}");
-    let kind = if address == 0 { 0 } else { driver::read::<Btl8>(CHANGE, address).kind };
+    let unit = if address == 0 { Btl8::default() } else { driver::read(CHANGE, address) };
+    let kind = unit.kind;
     let valid = entity != 0 && entity & !STATE_CHANGE_ANY == 0 && kind == STOR_ADDRESS_TYPE_BTL8;
     let mut port = port();
     let answer = if !valid {
@@ -108,7 +126,7 @@ fn state_change(a: Arguments) {
             arguments,
             locks: Locks::StartIo,
         };
-        port.state_change = Some(item);
+        port.state_change = Some(StateChange { item, unit });
         port.rescan = true;
         if !port.hold_state_changes {
             timer::set(item, STATE_CHANGE_TIME);
@@ -124,10 +142,32 @@ fn state_change(a: Arguments) {
 pub fn hold_state_changes(hold: bool) {
     let mut port = port();
     port.hold_state_changes = hold;
-    if let Some(item) = port.state_change
+    if let Some(change) = port.state_change
         && !hold
     {
-        timer::set(item, STATE_CHANGE_TIME);
+        timer::set(change.item, STATE_CHANGE_TIME);
+    }
+}
+
+/// HwStorStateChange is about to be called: until now the address must be as it was. Who has no such routine is never told when
+/// it may change.
+pub fn state_change_is_told() {
+    let Some(change) = port().state_change else { return };
+    let place = change.item.arguments[3];
+    let named = |unit: Btl8| (unit.kind, unit.port, unit.address_length, unit.path, unit.target, unit.lun);
+    let now = driver::read::<Btl8>("StorPortStateChangeDetected", place);
+    if named(now) != named(change.unit) {
+        let (then, now) = (change.unit, now);
+        crate::broken!(
+            "state-change-address",
+            "the address at {place:#x} was {}:{}:{} and is {}:{}:{} before HwStorStateChange is called",
+            then.path,
+            then.target,
+            then.lun,
+            now.path,
+            now.target,
+            now.lun
+        );
     }
 }
 
