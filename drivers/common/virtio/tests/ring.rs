@@ -2,10 +2,12 @@
 
 mod bench;
 
-use bench::{ALL, Bench, DIRECT, LARGE_TABLES, PACKED, PACKED_DIRECT, WITH_EVENT_IDX, WITH_TABLES, rounds};
-use fake_device::{Interrupt, Order};
+use bench::{
+    ALL, Bench, Blk, DIRECT, LARGE_TABLES, PACKED, PACKED_DIRECT, WITH_EVENT_IDX, WITH_TABLES, rounds,
+};
+use fake_device::{Interrupt, Order, Ram};
 use virtio::memory::{Region, SharedMemory};
-use virtio::queue::{Notify, Reason};
+use virtio::queue::{LayoutError, Notify, Reason, RequestQueue, Slot, SplitRing};
 use virtio::spec::Features;
 use virtio::spec::blk::RequestType;
 
@@ -341,6 +343,18 @@ fn a_ticket_names_its_request_and_no_later_one_in_the_same_slot() {
     bench.restart();
     bench.flush(7).expect("the ring is empty");
     assert_eq!((bench.queue.get(first), bench.queue.get(second)), (None, None));
+}
+
+#[test]
+fn a_queue_whose_type_does_not_know_in_order_refuses_it() {
+    let features = WITH_EVENT_IDX | Features::IN_ORDER;
+    let layout = bench::layout::<Blk>(8, features);
+    let memory = Ram::new(1 << 16).alloc(layout.shared_bytes(), layout.alignment());
+    let slots: Vec<Slot<u32>> = (0..8).map(|_| Slot::default()).collect();
+
+    let queue = RequestQueue::<Blk, SplitRing<Region>, _, _>::new(memory, layout, slots, features);
+
+    assert_eq!(queue.err(), Some(LayoutError::InOrder));
 }
 
 #[test]

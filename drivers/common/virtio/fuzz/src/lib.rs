@@ -218,7 +218,7 @@ pub enum Popped {
     Fault(DeviceFault),
 }
 
-type Requests<F> = RequestQueue<F, AnyRing<Region>, u32, Vec<Slot<u32>>>;
+type Requests<F> = RequestQueue<F, AnyRing<Region>, u32, Vec<Slot<u32>>, true>;
 
 /// A queue of either format.
 enum Either {

@@ -1,6 +1,6 @@
 //! VIRTIO_F_IN_ORDER: who came when, so that one used buffer can stand for a batch (2.7.9, 2.8.8).
 //!
-//! What a queue without the feature does never comes here.
+//! A queue's type says whether there is code for it at all, and the features whether it is used.
 
 use super::DeviceFault;
 use super::format::Format;
@@ -26,10 +26,20 @@ impl Order {
     }
 }
 
-impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
+impl<F, R, T, S, const IN_ORDER: bool> RequestQueue<F, R, T, S, IN_ORDER>
+where
+    F: Format,
+    R: Ring,
+    S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>,
+{
+    /// Whether requests are used in the order in which they were made available.
+    #[inline(always)]
+    pub(super) fn is_in_order(&self) -> bool {
+        IN_ORDER && self.order.is_some()
+    }
+
     /// The next request that is done when the device uses them in order: what it names, or the first of a batch whose
     /// last one it names (2.7.9, 2.8.8).
-    #[inline(always)]
     pub(super) fn next_in_order(&mut self) -> Result<Option<Claim>, DeviceFault> {
         let Some(mut order) = self.order else {
             return Ok(None);

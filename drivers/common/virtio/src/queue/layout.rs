@@ -73,6 +73,8 @@ pub enum LayoutError {
     TooLittleMemory,
     /// The layout is one of another kind of ring.
     OtherRing(RingFormat),
+    /// VIRTIO_F_IN_ORDER was accepted for a queue whose type does not know it.
+    InOrder,
 }
 
 /// A queue's shared memory: which parts it has, and how large they are.

@@ -14,10 +14,11 @@ use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
 use crate::spec::{Features, ring::Descriptor};
 
 /// A queue of requests in the format `F`, through a ring of the kind `R`. `T` is what the driver wants back with a
-/// completed request; `S` holds the slots.
+/// completed request; `S` holds the slots. Where `IN_ORDER` is false, VIRTIO_F_IN_ORDER must not be accepted, and nothing
+/// is spent on it.
 ///
 /// Nothing here locks or waits: whoever has `&mut` to the queue has its lock.
-pub struct RequestQueue<F, R: Ring, T, S> {
+pub struct RequestQueue<F, R: Ring, T, S, const IN_ORDER: bool = false> {
     pub(super) ring: R,
     pub(super) layout: Layout<F>,
     /// Table and header of each slot.
@@ -35,22 +36,25 @@ pub struct RequestQueue<F, R: Ring, T, S> {
     pub(super) extra_descriptors: u16,
     /// Large tables that are free, one bit each.
     pub(super) free_tables: u64,
-    /// Requests with fewer segments go into their slot's own table without further questions: none of a queue that is not
-    /// `usual`, or that has no tables.
+    /// Requests with fewer segments go into their slot's own table without further questions.
     pub(super) inline_below: u16,
-    /// Used buffers come as they are finished, and the device has not broken a rule.
-    pub(super) usual: bool,
     pub(super) broken: bool,
-    /// With VIRTIO_F_IN_ORDER.
+    /// With VIRTIO_F_IN_ORDER; looked at only where that may be.
     pub(super) order: Option<Order>,
     token: PhantomData<T>,
 }
 
-impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
+impl<F, R, T, S, const IN_ORDER: bool> RequestQueue<F, R, T, S, IN_ORDER>
+where
+    F: Format,
+    R: Ring,
+    S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>,
+{
     /// A queue in `memory`, ready for a device that was reset and has accepted `features`.
     ///
     /// # Errors
-    /// Memory or slots are not as the layout says, or VIRTIO_F_IN_ORDER comes with fewer slots than the ring has entries.
+    /// Memory or slots are not as the layout says, or VIRTIO_F_IN_ORDER comes with fewer slots than the ring has entries, or
+    /// to a queue that does not know it.
     pub fn new(
         memory: R::Memory,
         layout: Layout<F>,
@@ -66,6 +70,9 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         let in_order = features.contains(Features::IN_ORDER);
         let QueueOptions { slots: count, size, .. } = layout.options;
         // Descriptors have to be taken in ring order then, all around the table (2.7.5).
+        if in_order && !IN_ORDER {
+            return Err(LayoutError::InOrder);
+        }
         if in_order && count != size {
             return Err(LayoutError::Slots { slots: count, size });
         }
@@ -82,7 +89,6 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
             extra_descriptors: 0,
             free_tables: 0,
             inline_below: 0,
-            usual: false,
             broken: false,
             order: in_order.then_some(Order::empty(count)),
             token: PhantomData,
@@ -120,17 +126,12 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         self.set_broken(true);
     }
 
-    /// What a request in its own table, and a used buffer, are asked about is asked here once for all.
+    /// What a request in its own table is asked about is asked here once for all.
     pub(super) fn set_broken(&mut self, broken: bool) {
-        self.usual = !broken && self.order.is_none();
-        self.inline_below = if self.usual { self.inline_limit() } else { 0 };
-        self.broken = broken;
-    }
-
-    /// Requests with fewer segments fit into their slot's own table.
-    pub(super) fn inline_limit(&self) -> u16 {
         let QueueOptions { indirect, max_segments, .. } = self.layout.options;
-        if indirect { max_segments.min(F::INLINE_SEGMENTS) + 1 } else { 0 }
+        let inline = indirect && !broken;
+        self.inline_below = if inline { max_segments.min(F::INLINE_SEGMENTS) + 1 } else { 0 };
+        self.broken = broken;
     }
 
     /// Descriptors that a queue without requests has for them. Those of a split ring belong to its slots.

@@ -56,7 +56,12 @@ struct Written {
     readable: u16,
 }
 
-impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
+impl<F, R, T, S, const IN_ORDER: bool> RequestQueue<F, R, T, S, IN_ORDER>
+where
+    F: Format,
+    R: Ring,
+    S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>,
+{
     /// Puts a request into the ring; the device sees it with the next [`publish`](Self::publish).
     ///
     /// # Errors
@@ -115,43 +120,16 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         // In a split ring the descriptor says how long the table is, and stays; in a packed one how long the chain is.
         let bytes = if self.ring.is_linked() { Sizes::<F>::TABLE } else { table_bytes(segments) };
         let address = self.chains.device_address() + self.inline_table_at(id) as u64;
+        if self.is_in_order() {
+            self.append_in_order(id);
+        }
         self.ring.push_indirect(id, Table { address, bytes: bytes as u32 }, pointed);
         Ok(ticket)
     }
 
-    /// As [`submit`](Self::submit), for what that does not look at: all requests of a queue that is used in order, and
-    /// those that do not fit into their slot's own table, or not at all.
-    #[cold]
-    #[inline(never)]
-    fn submit_unusual(
-        &mut self,
-        token: T,
-        header: &F::Header,
-        direction: Direction,
-        data: impl Data<T>,
-    ) -> Result<Ticket, Rejected<T>> {
-        let segments = data.segments(&token);
-        let count = segments.len();
-        let in_order = self.order.is_some();
-        let inline = count < usize::from(self.inline_limit()) && self.in_flight < self.room && !self.broken;
-        let ticket = if in_order && inline {
-            match self.write_inline(header, direction, segments) {
-                Ok(written) => self.push_inline(token, count as u16, written)?,
-                Err(reason) => return Err(Rejected { token, reason }),
-            }
-        } else {
-            drop(segments);
-            self.submit_elsewhere(token, header, direction, data)?
-        };
-        if in_order {
-            self.append_in_order(ticket.slot);
-        }
-        Ok(ticket)
-    }
-
     /// A request that does not fit into its slot's own table, or not at all.
-    #[inline(always)]
-    fn submit_elsewhere(
+    #[cold]
+    fn submit_unusual(
         &mut self,
         token: T,
         header: &F::Header,
@@ -190,6 +168,9 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
             slot.writable = written.writable;
             slot.redirected = true;
             slot.token = Some(token);
+        }
+        if self.is_in_order() {
+            self.append_in_order(id);
         }
         match large {
             Some(table) => {

@@ -7,7 +7,12 @@ use super::ring::{Claim, Ring};
 use super::slot::{Place, Slot};
 use crate::memory::SharedMemory;
 
-impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue<F, R, T, S> {
+impl<F, R, T, S, const IN_ORDER: bool> RequestQueue<F, R, T, S, IN_ORDER>
+where
+    F: Format,
+    R: Ring,
+    S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>,
+{
     /// The next request that the device is done with, and its slot free again.
     ///
     /// Guaranteed of a `Used`: its slot was in flight.
@@ -15,27 +20,14 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
     /// # Errors
     /// The device wrote something it must not; the queue is broken from now on.
     #[inline]
-    pub fn pop_used(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
-        if !self.usual {
-            return self.pop_unusual();
-        }
-        match self.ring.peek(self.in_flight) {
-            Ok(None) => Ok(None),
-            Ok(Some(claim)) => self.accept(claim, true),
-            Err(fault) => Err(self.break_with(fault)),
-        }
-    }
-
-    /// As [`pop_used`](Self::pop_used), for a queue that is broken, or one that is used in order. Inlined although it is
-    /// rare: a call would give its result back in memory, and with it the usual one.
-    #[inline(always)]
-    fn pop_unusual(&mut self) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+    pub fn pop_used(&mut self) -> Result<Option<Used<'_, F, R, T, S, IN_ORDER>>, DeviceFault> {
         if self.broken {
             return Ok(None);
         }
-        match self.next_in_order() {
+        let claim = if self.is_in_order() { self.next_in_order() } else { self.ring.peek(self.in_flight) };
+        match claim {
             Ok(None) => Ok(None),
-            Ok(Some(claim)) => self.accept(claim, false),
+            Ok(Some(claim)) => self.accept(claim),
             Err(fault) => Err(self.break_with(fault)),
         }
     }
@@ -47,11 +39,11 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         fault
     }
 
-    /// Takes the request that the device claims to be done with out of its slot. Whether the queue is `usual` the caller has
-    /// asked, and is not asked again.
+    /// Takes the request that the device claims to be done with out of its slot.
     #[inline]
-    fn accept(&mut self, claim: Claim, usual: bool) -> Result<Option<Used<'_, F, R, T, S>>, DeviceFault> {
+    fn accept(&mut self, claim: Claim) -> Result<Option<Used<'_, F, R, T, S, IN_ORDER>>, DeviceFault> {
         let Claim { id, length } = claim;
+        let in_order = self.is_in_order();
         let slots = self.slots.as_mut();
         let size = slots.len() as u16;
         let Some(slot) = slots.get_mut(id as usize) else {
@@ -61,7 +53,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
         let Some(token) = slot.token.take() else {
             return Err(self.break_with(DeviceFault::UsedIdNotInFlight { id }));
         };
-        if place == Place::Inline && usual {
+        if place == Place::Inline && !in_order {
             slot.next_free = self.free;
             self.free = id as u16;
         } else {
@@ -84,7 +76,7 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
                 self.set_extra_descriptors(self.extra_descriptors - (descriptors - 1));
             }
         }
-        if self.order.is_some() {
+        if self.is_in_order() {
             self.free_in_order(id, last);
             return;
         }
@@ -97,16 +89,21 @@ impl<F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> RequestQueue
 
 /// A request that the device is done with, and its answer, which can be read until the queue is used again.
 #[must_use = "the request has to be taken, or nobody ends it"]
-pub struct Used<'a, F, R: Ring, T, S> {
-    queue: &'a RequestQueue<F, R, T, S>,
+pub struct Used<'a, F, R: Ring, T, S, const IN_ORDER: bool = false> {
+    queue: &'a RequestQueue<F, R, T, S, IN_ORDER>,
     id: u16,
     token: T,
     length: u32,
 }
 
-impl<'a, F: Format, R: Ring, T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Used<'a, F, R, T, S> {
+impl<'a, F, R, T, S, const IN_ORDER: bool> Used<'a, F, R, T, S, IN_ORDER>
+where
+    F: Format,
+    R: Ring,
+    S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>,
+{
     #[inline]
-    pub(super) fn new(queue: &'a RequestQueue<F, R, T, S>, id: u16, token: T, length: u32) -> Self {
+    pub(super) fn new(queue: &'a RequestQueue<F, R, T, S, IN_ORDER>, id: u16, token: T, length: u32) -> Self {
         Self { queue, id, token, length }
     }
 

@@ -17,7 +17,7 @@ use virtio::spec::blk::{RequestHeader, RequestType, Status};
 use virtio::spec::scsi::{CmdRequest, CmdResponse};
 use virtio::transport::{Device, Doorbell, QueueReset};
 
-pub type Queue<F = Blk, R = AnyRing<Region>> = RequestQueue<F, R, u32, Vec<Slot<u32>>>;
+pub type Queue<F = Blk, R = AnyRing<Region>> = RequestQueue<F, R, u32, Vec<Slot<u32>>, true>;
 
 /// virtio-blk, with room for two data segments in a slot's own table.
 pub struct Blk;
