@@ -62,7 +62,7 @@ const fn priority(priority: Priority) -> u8 {
     }
 }
 
-pub(crate) fn build(hba: &Hba, srb: &mut Request) -> BuildIo<Command> {
+pub(crate) fn build_io(hba: &Hba, srb: &mut Request) -> BuildIo<Command> {
     let address = srb.address();
     if address.path != 0 || address.target >= hba.targets || address.lun >= hba.logical_units {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));

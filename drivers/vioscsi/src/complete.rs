@@ -6,7 +6,6 @@ use storport::srb::ScsiStatus;
 use storport::{Completion, DataDirection, SrbStatus};
 use virtio::memory::{Region, SharedMemory};
 use virtio::spec::scsi::{CmdResponse, Response, config};
-use zerocopy::FromBytes;
 
 use crate::Request;
 use crate::build_io::Command;
@@ -15,38 +14,58 @@ use crate::status::{Verdict, srb_status};
 use crate::steps;
 
 /// Bytes of the response before the sense data.
-pub(crate) const HEAD_BYTES: usize = size_of::<CmdResponse>() - config::DEFAULT_SENSE_SIZE as usize;
+const HEAD_BYTES: usize = size_of::<CmdResponse>() - config::DEFAULT_SENSE_SIZE as usize;
+/// Most bytes of sense data.
+const SENSE_BYTES: usize = config::DEFAULT_SENSE_SIZE as usize;
 
-/// The part of the response before the sense data (virtio 1.3, 5.6.6.1).
-struct Head {
-    sense_bytes: u32,
+/// What the device answered (virtio 1.3, 5.6.6.1). Its sense data, which most answers have none of, is read when it is asked
+/// for.
+pub(crate) struct Answer<'a> {
+    /// As the device claims.
+    sense_length: u32,
     residual: u32,
     status: ScsiStatus,
-    response: Response,
+    code: Response,
+    response: &'a adapter::Response<'a>,
 }
 
-impl Head {
-    /// `None` when there are too few bytes.
-    fn new(bytes: &[u8]) -> Option<Self> {
-        let (sense_bytes, rest) = u32::read_from_prefix(bytes).ok()?;
-        let (residual, rest) = u32::read_from_prefix(rest).ok()?;
+impl<'a> Answer<'a> {
+    /// The part of the response before the sense data, which is spoilt for the next one.
+    #[inline]
+    pub(crate) fn read(response: &'a adapter::Response<'a>) -> Self {
+        let head: [u8; HEAD_BYTES] = response.read(0);
+        response.spoil(HEAD_BYTES);
         // Two bytes of status qualifier come before the status.
-        let [_, _, status, response, ..] = *rest else {
-            return None;
-        };
-        Some(Self {
-            sense_bytes: u32::from_le(sense_bytes),
-            residual: u32::from_le(residual),
+        let [s0, s1, s2, s3, r0, r1, r2, r3, _, _, status, code] = head;
+        Self {
+            sense_length: u32::from_le_bytes([s0, s1, s2, s3]),
+            residual: u32::from_le_bytes([r0, r1, r2, r3]),
             status: ScsiStatus(status),
-            response: Response(response),
-        })
+            code: Response(code),
+            response,
+        }
     }
-}
 
-impl Head {
     /// The command was done, with nothing missing.
-    const fn is_success(&self) -> bool {
-        self.response.0 == Response::OK.0 && self.status.0 == ScsiStatus::GOOD.0 && self.residual == 0
+    #[inline]
+    fn is_success(&self) -> bool {
+        self.code == Response::OK && self.status == ScsiStatus::GOOD && self.residual == 0
+    }
+
+    /// The sense data, as much as the device claims and there is room for.
+    fn sense<'b>(&self, buffer: &'b mut [u8; SENSE_BYTES]) -> &'b [u8] {
+        let sense = &mut buffer[..SENSE_BYTES.min(self.sense_length as usize)];
+        self.response.read_into(HEAD_BYTES, sense);
+        sense
+    }
+
+    /// How many bytes are missing of a command that was done after the unit had helped itself; `None` when it ended otherwise.
+    fn missing_of_recovered(&self) -> Option<u32> {
+        let sense_key = || sense_key(self.sense(&mut [0; SENSE_BYTES]));
+        let recovered = self.code == Response::OK
+            && self.status == ScsiStatus::CHECK_CONDITION
+            && sense_key() == Some(SenseKey::RECOVERED_ERROR);
+        recovered.then_some(self.residual)
     }
 }
 
@@ -58,21 +77,6 @@ fn sense_key(sense: &[u8]) -> Option<SenseKey> {
     Some(SenseKey(key & 0x0f))
 }
 
-/// How many bytes are missing of a command that was done after the unit had helped itself; `None` when it ended otherwise.
-fn missing_of_recovered(response: &[u8]) -> Option<u32> {
-    let head = Head::new(response)?;
-    let recovered = head.response == Response::OK
-        && head.status == ScsiStatus::CHECK_CONDITION
-        && sense_key(response.get(HEAD_BYTES..)?) == Some(SenseKey::RECOVERED_ERROR);
-    recovered.then_some(head.residual)
-}
-
-/// How many bytes of sense data the device claims, at most as many as there is room for.
-pub(crate) fn sense_bytes(head: &[u8]) -> usize {
-    let claimed = Head::new(head).map_or(0, |head| head.sense_bytes);
-    claimed.min(config::DEFAULT_SENSE_SIZE) as usize
-}
-
 /// The used length says nothing here: Linux's vhost-scsi always reports 0. A response that the device did not write has
 /// an unknown code, because the last one was spoilt when it was read.
 ///
@@ -82,33 +86,26 @@ pub(crate) fn sense_bytes(head: &[u8]) -> usize {
 ///
 /// `asked` is how many bytes the command was for.
 #[inline]
-pub(crate) fn complete(srb: &mut Request, response: &[u8], asked: u32) -> Completion {
-    match Head::new(response) {
-        // What nearly all of them are.
-        Some(head) if head.is_success() => Completion::success(asked),
-        head => complete_other(srb, head, response, asked),
-    }
+pub(crate) fn complete(request: &mut Request, answer: &Answer<'_>, asked: u32) -> Completion {
+    // What nearly all of them are.
+    if answer.is_success() { Completion::success(asked) } else { complete_other(request, answer, asked) }
 }
 
 #[cold]
 #[inline(never)]
-fn complete_other(srb: &mut Request, head: Option<Head>, response: &[u8], asked: u32) -> Completion {
-    let Some(head) = head else {
-        return Completion::failed(SrbStatus::BUS_RESET);
-    };
-    if let Some(status) = srb_status(head.response) {
+fn complete_other(request: &mut Request, answer: &Answer<'_>, asked: u32) -> Completion {
+    if let Some(status) = srb_status(answer.code) {
         return Completion::failed(status);
     }
-    let verdict = Verdict::of(head.status);
+    let verdict = Verdict::of(answer.status);
     // QEMU claims it of a write that it tried again after the machine had stopped for a full disk. What was moved is unknown
     // then: a success of nothing would be a lost write to whoever sent it, so it is sent again.
-    if head.residual > asked && verdict == Verdict::Done && srb.direction() == DataDirection::Out {
+    if answer.residual > asked && verdict == Verdict::Done && request.direction() == DataDirection::Out {
         return Completion::failed(SrbStatus::ABORTED);
     }
-    let transferred = asked.checked_sub(head.residual).unwrap_or(asked);
-    let autosense = head.status == ScsiStatus::CHECK_CONDITION
-        && response.len() > HEAD_BYTES
-        && srb.write_sense(&response[HEAD_BYTES..]) > 0;
+    let transferred = asked.checked_sub(answer.residual).unwrap_or(asked);
+    let autosense = answer.status == ScsiStatus::CHECK_CONDITION
+        && request.write_sense(answer.sense(&mut [0; SENSE_BYTES])) > 0;
     let status = match verdict {
         Verdict::Done if transferred < asked => SrbStatus::DATA_OVERRUN,
         Verdict::Done => SrbStatus::SUCCESS,
@@ -116,7 +113,7 @@ fn complete_other(srb: &mut Request, head: Option<Head>, response: &[u8], asked:
         Verdict::Aborted => SrbStatus::ABORTED,
         Verdict::Failed => SrbStatus::ERROR,
     };
-    Completion { status, scsi_status: head.status, transferred, autosense }
+    Completion { status, scsi_status: answer.status, transferred, autosense }
 }
 
 /// A part of a READ or WRITE is done: the next one follows, unless that was the last or something went wrong. As far as it
@@ -128,18 +125,18 @@ fn complete_other(srb: &mut Request, head: Option<Head>, response: &[u8], asked:
 #[cold]
 pub(crate) fn complete_part(
     hba: &Hba,
-    srb: &mut Request,
+    request: &mut Request,
     command: Command,
-    response: &[u8],
+    answer: &Answer<'_>,
 ) -> Step<Command> {
-    let (part, blocks) = steps::part(hba, srb, command.done);
+    let (part, blocks) = steps::part(hba, request, command.done);
     let before = part.offset;
-    let is_last = before.saturating_add(part.bytes) >= srb.data_length();
+    let is_last = before.saturating_add(part.bytes) >= request.data_length();
     let next = Step::Next(Command { done: command.done.saturating_add(blocks), ..command });
-    if !is_last && let Some(missing) = missing_of_recovered(response) {
+    if !is_last && let Some(missing) = answer.missing_of_recovered() {
         return if missing == 0 { next } else { Step::Done(Completion::failed(SrbStatus::ABORTED)) };
     }
-    let completion = complete(srb, response, part.bytes);
+    let completion = complete(request, answer, part.bytes);
     match completion.status {
         SrbStatus::SUCCESS if !is_last => next,
         SrbStatus::SUCCESS | SrbStatus::DATA_OVERRUN | SrbStatus::ERROR => Step::Done(Completion {
@@ -152,12 +149,16 @@ pub(crate) fn complete_part(
 
 /// The data of a command is in scratch memory.
 #[cold]
-pub(crate) fn complete_copy(srb: &mut Request, response: &[u8], scratch: Option<&Region>) -> Completion {
-    let completion = complete(srb, response, srb.data_length());
-    if srb.direction() == DataDirection::In
+pub(crate) fn complete_copy(
+    request: &mut Request,
+    answer: &Answer<'_>,
+    scratch: Option<&Region>,
+) -> Completion {
+    let completion = complete(request, answer, request.data_length());
+    if request.direction() == DataDirection::In
         && let Some(scratch) = scratch
     {
-        let data = srb.data();
+        let data = request.data();
         let length = data.len().min(completion.transferred as usize).min(scratch.len());
         scratch.read_bytes(0, &mut data[..length]);
     }

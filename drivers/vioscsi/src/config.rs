@@ -1,6 +1,6 @@
 //! What the device says of itself (virtio 1.3, 5.6.4), and what follows for StorPort.
 
-use adapter::{Limits, Probe, ProbeError};
+use adapter::{Limits, Probe, ProbeError, Room};
 use virtio::spec::scsi::config;
 
 /// Most targets StorPort addresses on a bus: numbers 0 to 254 (ns-storport-_port_configuration_information.md,
@@ -20,8 +20,6 @@ pub struct Hba {
     pub targets: u8,
     /// Logical units per target that can be addressed.
     pub logical_units: u8,
-    /// The device may have more targets than can be addressed.
-    pub leaves_out: bool,
     /// Most bytes of a command's data.
     pub step_bytes: u32,
     /// Most segments of it, as far as the device or its queues say so.
@@ -32,9 +30,9 @@ pub struct Hba {
 
 impl Hba {
     /// The queues may take fewer segments than the device would.
-    pub(crate) fn limit_segments(&mut self, segments: u16) {
-        self.segments = self.segments.min(segments);
-        self.in_steps = self.segments < 2 || self.step_bytes < PAGE_BYTES;
+    pub(crate) fn limit(&mut self, room: &Room) {
+        self.segments = room.max_segments;
+        self.in_steps = room.in_steps;
     }
 }
 
@@ -62,16 +60,14 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), ProbeError> {
     let max_transfer_bytes =
         step_bytes - step_bytes % if step_bytes < PAGE_BYTES { SECTOR_BYTES } else { PAGE_BYTES };
     let last_target = u32::from(half(config::MAX_TARGET)?);
-    let mut hba = Hba {
+    let hba = Hba {
         // Both fields name the last number, not how many there are.
         targets: count(last_target, MAX_TARGETS),
         logical_units: count(word(config::MAX_LUN)?, MAX_LOGICAL_UNITS),
-        leaves_out: last_target >= MAX_TARGETS,
         step_bytes: max_transfer_bytes,
         segments: u16::MAX,
         in_steps: false,
     };
-    hba.limit_segments(u16::try_from(max_segments).unwrap_or(u16::MAX));
     let limits = Limits {
         targets: hba.targets,
         logical_units: hba.logical_units,
@@ -81,6 +77,8 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), ProbeError> {
         max_requests_per_lun: word(config::CMD_PER_LUN)?,
         caches_data: false,
         request_queues: u16::try_from(word(config::NUM_QUEUES)?).unwrap_or(u16::MAX),
+        write_cache: false,
+        leaves_out: last_target >= MAX_TARGETS,
     };
     Ok((hba, limits))
 }
@@ -135,7 +133,7 @@ mod tests {
     fn limits_are_cut_to_what_storport_addresses() {
         let (hba, limits) = read(&FakeConfig::like_qemu()).expect("QEMU's configuration is usable");
 
-        assert_eq!((hba.targets, hba.logical_units, hba.in_steps), (255, 255, false));
+        assert_eq!((hba.targets, hba.logical_units), (255, 255));
         assert_eq!(limits.max_transfer_bytes, (0xffff * 512) & !4095);
         assert_eq!(limits.max_requests_per_lun, 128);
     }
@@ -156,21 +154,20 @@ mod tests {
             .with(config::MAX_SECTORS, 0)
             .with(config::CMD_PER_LUN, 0);
 
-        let (hba, limits) = read(&probe).expect("a usable configuration");
+        let (_, limits) = read(&probe).expect("a usable configuration");
 
         assert_eq!((limits.max_segments, limits.max_transfer_bytes), (1, (0xffff * 512) & !4095));
-        assert_eq!((hba.segments, hba.in_steps), (1, true));
     }
 
     #[test]
     fn a_transfer_is_whole_pages_or_below_that_whole_sectors() {
-        let table = [(1, 512, true), (2, 1024, true), (7, 3584, true), (8, 4096, false), (15, 4096, false)];
-        for (sectors, bytes, in_steps) in table {
+        let table = [(1, 512), (2, 1024), (7, 3584), (8, 4096), (15, 4096)];
+        for (sectors, bytes) in table {
             let probe = FakeConfig::like_qemu().with(config::MAX_SECTORS, sectors);
 
-            let (hba, limits) = read(&probe).expect("a usable configuration");
+            let (_, limits) = read(&probe).expect("a usable configuration");
 
-            assert_eq!((limits.max_transfer_bytes, hba.in_steps), (bytes, in_steps), "{sectors} sectors");
+            assert_eq!(limits.max_transfer_bytes, bytes, "{sectors} sectors");
         }
     }
 

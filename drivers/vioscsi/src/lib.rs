@@ -28,7 +28,11 @@ pub use build_io::Command;
 pub use config::Hba;
 pub use steps::Way;
 
-use adapter::{Chain, ChainData, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
+use adapter::{
+    Chain, ChainData, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scratch, Service,
+    Small, Step,
+};
+use complete::Answer;
 use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Direction, Format};
@@ -40,7 +44,7 @@ type Request = adapter::Request<Vioscsi>;
 /// The adapter that `vioscsi.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Vioscsi>;
 
-/// The virtio-scsi protocol.
+/// The virtio-scsi device type.
 #[derive(Debug)]
 pub struct Vioscsi {
     hba: Hba,
@@ -53,14 +57,13 @@ impl Format for Vioscsi {
     const INLINE_SEGMENTS: u16 = 2;
 }
 
-impl Protocol for Vioscsi {
+impl Facts for Vioscsi {
     type Command = Command;
 
     const FEATURES: Features = Features::empty();
     const REQUEST_QUEUE: u16 = 2;
-    const SCRATCH_BYTES: usize = steps::SCRATCH_BYTES;
-    const SPLITS: bool = true;
-    const RESPONSE_HEAD: usize = complete::HEAD_BYTES;
+    const SCRATCH: Scratch = Scratch { bytes: steps::SCRATCH_BYTES, for_one_segment: true };
+    const SMALL: Small = Small::InSteps;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         let (hba, limits) = config::read(probe)?;
@@ -68,20 +71,18 @@ impl Protocol for Vioscsi {
     }
 
     fn limited(&mut self, room: Room) -> Result<(), ProbeError> {
-        self.hba.limit_segments(room.max_segments);
+        self.hba.limit(&room);
         Ok(())
     }
+}
 
-    fn leaves_out(&self) -> bool {
-        self.hba.leaves_out
-    }
-
-    fn scratch_bytes(&self, max_segments: u16) -> usize {
-        if max_segments < 2 { steps::SCRATCH_BYTES } else { 0 }
-    }
-
-    fn build_io(&self, srb: &mut Request) -> BuildIo<Command> {
-        build_io::build(&self.hba, srb)
+impl Requests for Vioscsi {
+    #[inline]
+    fn build_io(&self, request: &mut Request) -> BuildIo<adapter::Command<Command>> {
+        match build_io::build_io(&self.hba, request) {
+            BuildIo::Start(command) => BuildIo::Start(adapter::Command::new(command)),
+            BuildIo::Complete(completion) => BuildIo::Complete(completion),
+        }
     }
 
     /// The adapter caches nothing; logical units get SYNCHRONIZE CACHE as a CDB.
@@ -89,26 +90,31 @@ impl Protocol for Vioscsi {
         None
     }
 
-    fn chain(&self, srb: &Request, command: Command) -> Chain<Self::Header> {
-        let direction = match srb.direction() {
+    #[inline]
+    fn chain(&self, request: &Request, command: Command, tag: u32) -> Chain<Self::Header> {
+        let direction = match request.direction() {
             DataDirection::None => Direction::None,
             DataDirection::In => Direction::FromDevice,
             DataDirection::Out => Direction::ToDevice,
         };
-        if command.way != Way::Whole {
-            return self.chain_of_step(srb, command, direction);
-        }
-        let data = if direction == Direction::None { ChainData::None } else { ChainData::Srb(direction) };
-        Chain { header: command.header(srb.cdb()), data }
+        let mut chain = if command.way == Way::Whole {
+            let whole = ChainData::Whole(direction);
+            let data = if direction == Direction::None { ChainData::None } else { whole };
+            Chain { header: command.header(request.cdb()), data }
+        } else {
+            self.chain_of_step(request, command, direction)
+        };
+        chain.header.tag = u64::from(tag).into();
+        chain
     }
 
     fn fill(
         &self,
-        srb: &mut Request,
+        request: &mut Request,
         command: Command,
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
-        let data = srb.data();
+        let data = request.data();
         match scratch.block(0, steps::SCRATCH_BYTES) {
             Some(block) if data.len() <= steps::SCRATCH_BYTES && !data.is_empty() => {
                 block.write(0, data);
@@ -118,31 +124,25 @@ impl Protocol for Vioscsi {
         }
     }
 
-    fn number(header: &mut wire::CmdRequest, number: u32) {
-        header.tag = u64::from(number).into();
-    }
-
-    fn response_rest(head: &[u8]) -> usize {
-        complete::sense_bytes(head)
-    }
-
+    #[inline]
     fn complete(
         &self,
-        srb: &mut Request,
+        request: &mut Request,
         command: Command,
-        response: &[u8],
+        response: &Response<'_>,
         scratch: Option<&Region>,
     ) -> Step<Command> {
+        let answer = Answer::read(response);
         match command.way {
-            Way::Whole => {
-                let asked = srb.data_length();
-                Step::Done(complete::complete(srb, response, asked))
-            }
-            Way::Blocks => complete::complete_part(&self.hba, srb, command, response),
-            Way::Scratch => Step::Done(complete::complete_copy(srb, response, scratch)),
+            Way::Whole => Step::Done(complete::complete(request, &answer, request.data_length())),
+            Way::Blocks => complete::complete_part(&self.hba, request, command, &answer),
+            Way::Scratch => Step::Done(complete::complete_copy(request, &answer, scratch)),
         }
     }
 }
+
+/// Units tell of their changes themselves, by unit attentions.
+impl Service for Vioscsi {}
 
 impl Vioscsi {
     /// The chain of a command, or of its next step, for a device that takes little at once.

@@ -74,7 +74,7 @@ pub enum Erase {
 // It is copied from and to the SRB extension for every request.
 const _: () = assert!(size_of::<Command>() <= 24);
 
-pub(crate) fn build(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo<Command> {
+pub(crate) fn build_io(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo<Command> {
     let address = srb.address();
     if address.path != 0 || address.target != 0 || address.lun != 0 {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));

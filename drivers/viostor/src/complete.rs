@@ -20,7 +20,7 @@ use crate::steps::{self, Afterwards, AtOnce, Comparison, Piece, Remaining};
 use crate::translate;
 use crate::units::{SECTOR_BYTES, Sectors};
 
-/// What a status is before the device writes it ([`virtio::queue::Used::spoil_response`]).
+/// What a status is before the device writes it ([`virtio::queue::Response::spoil`]).
 const UNANSWERED: Status = Status(u8::MAX);
 
 /// `most`: how much scratch memory one request may name.
@@ -28,10 +28,9 @@ pub(crate) fn complete(
     (disk, live, most): (&Disk, &Live, AtOnce),
     srb: &mut Request,
     command: Command,
-    response: &[u8],
+    status: Status,
     scratch: Option<&Region>,
 ) -> Step<Command> {
-    let status = response.first().map_or(Status::IOERR, |byte| Status(*byte));
     let completion = match command {
         Command::Read(_) => match status {
             Status::OK => Completion::success(srb.data_length()),

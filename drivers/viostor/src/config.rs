@@ -293,6 +293,8 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), ProbeError> {
             .told(Features::BLK_MQ, blk::config::NUM_QUEUES)
             .map_or(1, u16::from_le_bytes)
             .max(1),
+        write_cache,
+        leaves_out: false,
     };
     Ok((disk, limits))
 }
@@ -403,7 +405,8 @@ mod tests {
         let fit = |block_bytes, max_segments, max_segment_bytes, bounce_bytes| {
             let block_size = BlockSize::new(block_bytes).expect("a block size");
             let mut disk = Disk { block_size, ..disk_for_tests() };
-            let at_once = disk.fit(&Room { max_segments, max_segment_bytes, bounce_bytes })?;
+            let at_once =
+                disk.fit(&Room { max_segments, max_segment_bytes, bounce_bytes, in_steps: false })?;
             let copied = disk.copying.map_or(0, |copying| copying.bytes);
             Ok((at_once.bytes, at_once.times, copied, disk.max_transfer_blocks))
         };

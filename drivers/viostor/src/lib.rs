@@ -47,12 +47,16 @@ pub use limits::{Geometry, RangeLimits, Topology, WriteZeroes};
 pub use ranges::Place;
 pub use steps::{Afterwards, Comparison, Remaining};
 
-use adapter::{Chain, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
+use adapter::{
+    Chain, Configure, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scratch, Service,
+    Small, Step,
+};
 use live::Live;
 use steps::AtOnce;
 use storport::{BuildIo, Completion};
 use virtio::memory::Region;
 use virtio::queue::Format;
+use virtio::spec::blk::Status;
 use virtio::spec::{Features, blk};
 
 /// A request, as `build_io` has decoded it.
@@ -61,7 +65,7 @@ type Request = adapter::Request<Viostor>;
 /// The adapter that `viostor.sys` exports.
 pub type Adapter<P> = adapter::Adapter<P, Viostor>;
 
-/// The virtio-blk protocol.
+/// The virtio-blk device type.
 #[derive(Debug)]
 pub struct Viostor {
     /// As it was found; what may have changed since is in `live`.
@@ -78,15 +82,14 @@ impl Format for Viostor {
     const INLINE_SEGMENTS: u16 = 2;
 }
 
-impl Protocol for Viostor {
+impl Facts for Viostor {
     type Command = Command;
 
     const FEATURES: Features = config::FEATURES;
     const CHANGEABLE: Features = Features::BLK_RO;
     const REQUEST_QUEUE: u16 = 0;
-    const SCRATCH_BYTES: usize = steps::SCRATCH_BYTES;
-    const RESPONSE_HEAD: usize = 1;
-    const BOUNCES: bool = true;
+    const SCRATCH: Scratch = Scratch { bytes: steps::SCRATCH_BYTES, for_one_segment: false };
+    const SMALL: Small = Small::Copied;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         let (disk, limits) = config::read(probe)?;
@@ -98,60 +101,64 @@ impl Protocol for Viostor {
         self.at_once = self.disk.fit(&room)?;
         Ok(())
     }
+}
 
-    fn build_io(&self, srb: &mut Request) -> BuildIo<Command> {
-        build_io::build(&self.disk, &self.live, srb)
-    }
-
-    fn configuration_changed(&self, probe: &impl Probe) -> bool {
-        self.live.look(&self.disk, probe)
-    }
-
-    fn configuration_write(command: Command) -> Option<(usize, u8)> {
-        match command {
-            Command::SetWriteCache(on) => Some((blk::config::WRITEBACK, u8::from(on))),
-            _ => None,
+impl Requests for Viostor {
+    #[inline]
+    fn build_io(&self, request: &mut Request) -> BuildIo<adapter::Command<Command>> {
+        match build_io::build_io(&self.disk, &self.live, request) {
+            BuildIo::Start(command @ Command::SetWriteCache(_)) => {
+                BuildIo::Start(adapter::Command::Configure(command))
+            }
+            BuildIo::Start(command) => BuildIo::Start(adapter::Command::new(command)),
+            BuildIo::Complete(completion) => BuildIo::Complete(completion),
         }
-    }
-
-    fn configuration_written(&self, probe: &impl Probe) {
-        // Who changed it knows.
-        self.live.read_flags(probe);
-    }
-
-    fn write_cache_at_start(&self) -> bool {
-        self.disk.default_write_cache
     }
 
     fn flush(&self) -> Option<Command> {
         self.disk.flushes.then_some(Command::Flush)
     }
 
-    fn chain(&self, srb: &Request, command: Command) -> Chain<Self::Header> {
-        translate::chain(srb, command, self.at_once, self.disk.copying.as_ref())
+    #[inline]
+    fn chain(&self, request: &Request, command: Command, _tag: u32) -> Chain<Self::Header> {
+        translate::chain(request, command, self.at_once, self.disk.copying.as_ref())
     }
 
     fn fill(
         &self,
-        srb: &mut Request,
+        request: &mut Request,
         command: Command,
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
         // The size may have changed since the disk was found.
-        fill::fill(&self.live.apply(&self.disk), self.at_once, srb, command, scratch)
+        fill::fill(&self.live.apply(&self.disk), self.at_once, request, command, scratch)
     }
 
-    fn response_rest(_head: &[u8]) -> usize {
-        0
-    }
-
+    #[inline]
     fn complete(
         &self,
-        srb: &mut Request,
+        request: &mut Request,
         command: Command,
-        response: &[u8],
+        response: &Response<'_>,
         scratch: Option<&Region>,
     ) -> Step<Command> {
-        complete::complete((&self.disk, &self.live, self.at_once), srb, command, response, scratch)
+        let [status] = response.read(0);
+        response.spoil(1);
+        let disk = (&self.disk, &self.live, self.at_once);
+        complete::complete(disk, request, command, Status(status), scratch)
+    }
+}
+
+impl Service for Viostor {
+    fn configuration_changed(&self, probe: &impl Probe) -> bool {
+        self.live.look(&self.disk, probe)
+    }
+
+    fn configure(&self, command: Command, device: &impl Configure) {
+        if let Command::SetWriteCache(on) = command {
+            device.write_config8(blk::config::WRITEBACK, u8::from(on));
+            // Who changed it knows.
+            self.live.read_flags(device);
+        }
     }
 }

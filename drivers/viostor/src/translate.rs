@@ -20,21 +20,21 @@ pub(crate) fn chain(
 ) -> Chain<RequestHeader> {
     let copied = |range| copying.and_then(|copying| copying.piece(srb, range));
     match command {
-        Command::Read(first) => with_header(RequestType::IN, first, ChainData::Srb(Direction::FromDevice)),
+        Command::Read(first) => with_header(RequestType::IN, first, ChainData::Whole(Direction::FromDevice)),
         Command::Write(first) | Command::WriteThrough(first) | Command::WriteThenVerify(first) => {
-            with_header(RequestType::OUT, first, ChainData::Srb(Direction::ToDevice))
+            with_header(RequestType::OUT, first, ChainData::Whole(Direction::ToDevice))
         }
         Command::ReadPieces(range) => {
             let data = match copied(range) {
                 Some(bytes) => ChainData::ScratchIn { bytes, times: 1 },
-                None => ChainData::Srb(Direction::FromDevice),
+                None => ChainData::Whole(Direction::FromDevice),
             };
             with_header(RequestType::IN, range.next, data)
         }
         Command::WritePieces(range, _) => {
             let data = match copied(range) {
                 Some(_) => ChainData::ScratchOut { times: 1 },
-                None => ChainData::Srb(Direction::ToDevice),
+                None => ChainData::Whole(Direction::ToDevice),
             };
             with_header(RequestType::OUT, range.next, data)
         }

@@ -405,7 +405,8 @@ impl<M: Model> State<M> {
 
     pub(super) fn begin_reset(&mut self) {
         self.reset_unconfirmed = true;
-        self.reset_polls_left = self.slow_reset;
+        // A status of zero says that the reset has ended.
+        self.reset_polls_left = if self.status.is_empty() { 0 } else { self.slow_reset };
     }
 
     fn write_queue(&mut self, register: u32, value: u32) {

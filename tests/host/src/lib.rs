@@ -14,7 +14,7 @@ pub mod random;
 
 use std::sync::Mutex;
 
-use adapter::{Adapter, Protocol};
+use adapter::{Adapter, DeviceType};
 use fake_device::disk::Disk;
 use fake_device::hba::Hba;
 use fake_device::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Manner, Model, Options, Ram};
@@ -103,7 +103,7 @@ impl<M: Model> Machine<M> {
     ///
     /// # Errors
     /// What the driver says against it.
-    pub fn find<D: Protocol>(self) -> Result<Bench<D, M>, Declined> {
+    pub fn find<D: DeviceType>(self) -> Result<Bench<D, M>, Declined> {
         let asked_for = if self.port.is_for_dump() {
             Adapter::<PortOf<M>, D>::DUMP_PRIVATE_BYTES
         } else {
@@ -123,7 +123,7 @@ impl<M: Model> Machine<M> {
 }
 
 /// An adapter with everything around it.
-pub struct Bench<D: Protocol, M: Model> {
+pub struct Bench<D: DeviceType, M: Model> {
     /// The memory
     pub ram: Ram,
     /// The device
@@ -156,7 +156,7 @@ impl HbaBench {
     }
 }
 
-impl<D: Protocol, M: Model> Bench<D, M> {
+impl<D: DeviceType, M: Model> Bench<D, M> {
     /// An adapter that was found and started.
     pub fn running(model: M, options: Options) -> Self {
         let bench = Machine::new(model, options).find().expect("the driver takes the device");

@@ -2,7 +2,7 @@
 //!
 //! The fake dump port driver panics when a DPC is asked for or an interrupt comes, and has 32 KiB of memory.
 
-use adapter::Protocol;
+use adapter::DeviceType;
 use fake_device::disk::Disk;
 use fake_device::hba::{Hba, Unit};
 use fake_device::{Lie, Model, Options};
@@ -31,7 +31,7 @@ fn machines() -> [Options; 6] {
 }
 
 /// The second copy, started on what a crash left. The device goes on with what it has, if it still has it.
-fn dump<D: Protocol, M: Model>(machine: Machine<M>) -> Bench<D, M> {
+fn dump<D: DeviceType, M: Model>(machine: Machine<M>) -> Bench<D, M> {
     let bench = machine.find().expect("the driver takes the device over");
     bench.start().expect("the device starts");
     bench.device.release_all();
@@ -57,7 +57,7 @@ fn pages(buffer: Segment) -> Vec<Segment> {
     starts.map(|start| Segment { address: buffer.address + u64::from(start), length: 4096 }).collect()
 }
 
-fn status<D: Protocol, M: Model>(bench: &Bench<D, M>, request: SrbBuilder) -> SrbStatus {
+fn status<D: DeviceType, M: Model>(bench: &Bench<D, M>, request: SrbBuilder) -> SrbStatus {
     bench.execute(request).completion.status
 }
 
@@ -315,7 +315,7 @@ fn a_device_whose_reset_takes_long_is_polled_and_not_told_again_and_again() {
     bench.device.hold();
     bench.submit(reading(&read10(0, 1), &[buffer]));
     bench.device.run();
-    bench.device.set_slow_reset(3000);
+    bench.device.set_slow_reset(2000);
     assert!(bench.adapter.reset_bus());
     bench.port.take_completed();
     bench.device.release_all();
@@ -346,7 +346,7 @@ fn a_device_whose_resets_all_take_longer_than_they_are_waited_for_gets_the_dump(
     let from = bench.filled(&content);
 
     bench.submit(writing(&write10(8, 8), &[from]));
-    (0..200).for_each(|_| bench.adapter.poll());
+    (0..1200).for_each(|_| bench.adapter.poll());
     bench.settle();
 
     let ended: Vec<_> = bench.port.take_completed().iter().map(|one| one.completion.status).collect();

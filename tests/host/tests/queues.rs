@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use adapter::Protocol;
+use adapter::DeviceType;
 use fake_device::disk::{Disk, RangeLimits};
 use fake_device::hba::{Hba, Unit};
 use fake_device::{Interrupt, Lie, Model, Options};
@@ -33,7 +33,7 @@ fn four() -> DiskBench {
 }
 
 /// A request on each of so many processors, `each` times over.
-fn submit_on<D: Protocol, M: Model>(bench: &Bench<D, M>, processors: u32, each: u64) -> BTreeSet<u64> {
+fn submit_on<D: DeviceType, M: Model>(bench: &Bench<D, M>, processors: u32, each: u64) -> BTreeSet<u64> {
     let mut tags = BTreeSet::new();
     for processor in 0..processors {
         run_on(processor);
@@ -49,7 +49,7 @@ fn submit_on<D: Protocol, M: Model>(bench: &Bench<D, M>, processors: u32, each: 
 
 /// Takes what was completed: all of them with this status, and each once.
 #[track_caller]
-fn assert_completed<D: Protocol, M: Model>(bench: &Bench<D, M>, tags: &BTreeSet<u64>, status: SrbStatus) {
+fn assert_completed<D: DeviceType, M: Model>(bench: &Bench<D, M>, tags: &BTreeSet<u64>, status: SrbStatus) {
     let completed = bench.port.take_completed();
     let of_it: BTreeSet<u64> = completed.iter().map(|completed| completed.tag).collect();
     assert_eq!(&of_it, tags);
@@ -58,13 +58,13 @@ fn assert_completed<D: Protocol, M: Model>(bench: &Bench<D, M>, tags: &BTreeSet<
 }
 
 /// How often the device was notified of each queue.
-fn notifications<D: Protocol, M: Model>(bench: &Bench<D, M>, queues: u16) -> Vec<u64> {
+fn notifications<D: DeviceType, M: Model>(bench: &Bench<D, M>, queues: u16) -> Vec<u64> {
     (0..queues).map(|queue| bench.device.notifications(D::REQUEST_QUEUE + queue)).collect()
 }
 
 /// Every layout: as many queues as device, processors and messages go, each with a message of its own, and each request,
 /// whichever processor it comes from, comes back once.
-fn every_layout<D: Protocol, M: Model>(model: impl Fn(u16) -> M) {
+fn every_layout<D: DeviceType, M: Model>(model: impl Fn(u16) -> M) {
     for offered in [1, 2, 4, 8] {
         for messages in [0, 1, 2, 3, 4, 9, 12] {
             for processors in [1, 2, 4, 6] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adapter::Protocol;
+use adapter::DeviceType;
 use fake_device::disk::Disk;
 use fake_device::hba::{Hba, Unit};
 use fake_device::{Lie, Model, Options, Order};
@@ -31,7 +31,7 @@ enum Job {
 /// What a block holds: all it may hold, when a write did not come back well.
 type Shadow = Vec<Vec<Vec<u8>>>;
 
-struct Load<'a, D: Protocol, M: Model> {
+struct Load<'a, D: DeviceType, M: Model> {
     bench: &'a Bench<D, M>,
     random: Random,
     jobs: BTreeMap<u64, Job>,
@@ -42,7 +42,7 @@ struct Load<'a, D: Protocol, M: Model> {
     failed: u64,
 }
 
-impl<'a, D: Protocol, M: Model> Load<'a, D, M> {
+impl<'a, D: DeviceType, M: Model> Load<'a, D, M> {
     fn new(bench: &'a Bench<D, M>, random: Random) -> Self {
         Self {
             bench,

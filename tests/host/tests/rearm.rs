@@ -4,7 +4,9 @@
 
 use std::cell::RefCell;
 
-use adapter::{Chain, Limits, Probe, ProbeError, Protocol, Request, Step};
+use adapter::{
+    Chain, Command, Facts, Limits, Probe, ProbeError, Request, Requests, Response, Scratch, Service, Step,
+};
 use fake_device::disk::Disk;
 use fake_device::{Interrupt, Options};
 use host_tests::Bench;
@@ -31,49 +33,48 @@ impl Format for Hooked {
     const INLINE_SEGMENTS: u16 = Viostor::INLINE_SEGMENTS;
 }
 
-impl Protocol for Hooked {
+impl Facts for Hooked {
     type Command = viostor::Command;
 
     const FEATURES: Features = Viostor::FEATURES;
     const REQUEST_QUEUE: u16 = Viostor::REQUEST_QUEUE;
-    const SCRATCH_BYTES: usize = Viostor::SCRATCH_BYTES;
-    const RESPONSE_HEAD: usize = Viostor::RESPONSE_HEAD;
+    const SCRATCH: Scratch = Viostor::SCRATCH;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         Viostor::probe(probe).map(|(viostor, limits)| (Self(viostor), limits))
     }
+}
 
-    fn build_io(&self, srb: &mut Request<Self>) -> BuildIo<Self::Command> {
-        self.0.build_io(srb)
+impl Requests for Hooked {
+    fn build_io(&self, request: &mut Request<Self>) -> BuildIo<Command<viostor::Command>> {
+        self.0.build_io(request)
     }
 
     fn flush(&self) -> Option<Self::Command> {
         self.0.flush()
     }
 
-    fn chain(&self, srb: &Request<Self>, command: Self::Command) -> Chain<Self::Header> {
+    fn chain(&self, request: &Request<Self>, command: Self::Command, tag: u32) -> Chain<Self::Header> {
         HOOK.with_borrow_mut(|hook| {
             if let Some(step) = hook {
                 step();
             }
         });
-        self.0.chain(srb, command)
-    }
-
-    fn response_rest(head: &[u8]) -> usize {
-        Viostor::response_rest(head)
+        self.0.chain(request, command, tag)
     }
 
     fn complete(
         &self,
-        srb: &mut Request<Self>,
+        request: &mut Request<Self>,
         command: Self::Command,
-        response: &[u8],
+        response: &Response<'_>,
         scratch: Option<&Region>,
     ) -> Step<Self::Command> {
-        self.0.complete(srb, command, response, scratch)
+        self.0.complete(request, command, response, scratch)
     }
 }
+
+impl Service for Hooked {}
 
 #[test]
 fn a_buffer_used_while_interrupts_are_off_is_completed_without_one() {

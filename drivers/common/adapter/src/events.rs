@@ -9,7 +9,7 @@ use storport::{Declined, TraceLevel};
 use virtio::queue::DeviceFault;
 use virtio::transport::TransportError;
 
-use crate::protocol::ProbeError;
+use crate::device_type::ProbeError;
 
 /// What an administrator has to look at goes to the system log as well. What is normal is traced only, or monitoring takes a
 /// controller for failing whose disk has grown.

@@ -1,116 +1,89 @@
-//! What a virtio storage adapter is, whichever protocol its requests speak: a virtio device behind StorPort's
-//! callbacks.
+//! What a virtio storage adapter is, whichever device type it has: a virtio device behind StorPort's callbacks.
 //!
 //! ```text
-//!               vioscsi / viostor: Protocol                     adapter: the same for both
-//!   HwStorFindAdapter  probe: config → limits        find_adapter.rs   features, queue, memory, Configuration
-//!   HwStorInitialize                                 bring_up.rs       reset → FEATURES_OK → queue → DRIVER_OK
-//!   HwStorBuildIo      build_io: CDB → command       build_io.rs       SRB functions
-//!   HwStorStartIo      chain: command → header       start_io.rs       which queue; lock, slot, publish, unlock, doorbell
-//!   interrupt                                        interrupt.rs      message → which DPC
-//!   HwStorDpcRoutine   complete: response → status   drain.rs          lock, take used buffers, unlock, complete
-//!   HwStorResetBus                                   reset.rs          device first, then the requests
-//!   crash dump         the same                      dump.rs           HwStorInterrupt is called again and again
+//!                        adapter: the same for both                       viostor, vioscsi: DeviceType
+//!   HwStorFindAdapter    life_cycle/find_adapter.rs, plan.rs              Facts::probe: configuration → limits
+//!   HwStorInitialize     life_cycle/start.rs: reset → … → DRIVER_OK
+//!   HwStorBuildIo        request/build_io.rs: SRB functions               Requests::build_io: CDB → command
+//!   HwStorStartIo        request/start_io.rs: which queue; queue/mod.rs   Requests::chain: command → header
+//!   HwStorInterrupt      service/interrupt.rs: message → which DPC
+//!   HwStorDpcRoutine     request/dpc.rs; queue/mod.rs                     Requests::complete: response → status
+//!                        service/configuration.rs                         Service::configuration_changed
+//!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides      Service::task_management
+//!   reset requests
 //! ```
 //!
-//! Ownership: a request (`Request`) is in exactly one place: the callback's hands, a slot of the ring, or the
-//! backlog. The slot keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master
-//! bit, so no request ends while the device may still write to its memory.
+//! - `device_type`: what viostor and vioscsi say for themselves.
+//! - `life_cycle`: found, planned, started, stopped. Owns the device.
+//! - `queue`: rings, what waits for them, their locks, and which one a request goes to.
+//! - `request`: one request, from callback to callback.
+//! - `recovery`: resets, and the only place that ends requests of which the device has not said that they are done.
+//! - `service`: everything that is rare.
+//! - `events`: what the system log can have of all this.
 //!
-//! Locks: one spin lock per request queue (`queues.rs`: their order), waited for at DISPATCH_LEVEL only: StorPort's order is
-//! DPC and StartIo locks before interrupt locks, and what runs at DIRQL holds one of the latter. None is ever held across
-//! a call that can come back to us (completing a request), and across the doorbell only where that tells the device a
-//! position in the ring.
+//! Ownership: a request is in exactly one place: a callback's hands, a slot of a ring, or a list of those that wait. The slot
+//! keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master bit, so no request ends
+//! while the device may still write to its memory.
 //!
-//! Queues: everything of a request is its queue's, ring, backlog, scratch memory, DPC; which queue it is, `routing.rs`
-//! decides. What queues have in common is the device's state, and a reset, which there is for the whole device only.
+//! Locks: one spin lock per request queue, waited for at DISPATCH_LEVEL only, and nobody holds two. None is ever held across
+//! a call that can come back to us (completing a request), nor while the device is told something that may take it long,
+//! but for a doorbell that tells a position in the ring.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod bring_up;
-mod build_io;
-mod capabilities;
-mod configuration;
-mod drain;
-mod dump;
-pub mod events;
-mod extent;
-mod find_adapter;
-mod interrupt;
-mod io_control;
-mod parameters;
-mod part;
-mod protocol;
-mod queues;
-mod report;
-mod request_path;
-mod reset;
-mod routing;
-mod scratch;
-mod start_io;
-mod state;
-mod units;
+mod device_type;
+mod events;
+mod life_cycle;
+mod queue;
+mod recovery;
+mod request;
+mod service;
 
-pub use build_io::Command;
+pub use device_type::{
+    Chain, ChainData, Configure, DeviceType, Facts, Filled, Limits, Probe, ProbeError, Requests, Response,
+    Room, Scratch, Service, Small, Step,
+};
 pub use events::Event;
-pub use parameters::Parameters;
-pub use part::Part;
-pub use protocol::{Chain, ChainData, Filled, Limits, Probe, ProbeError, Protocol, Room, Step};
-pub use scratch::ScratchId;
+pub use life_cycle::Parameters;
+pub use recovery::Scope;
+pub use request::{Command, Part, Request, ScratchId};
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-
-use extent::Extent;
-use queues::Queues;
-use report::Noted;
-use routing::RoutingCell;
-use state::StateCell;
 use storport::{
     BuildIo, Declined, DpcKind, DumpLimits, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources,
 };
-use virtio::spec::Features;
-use virtio::transport::Device;
 
-/// A virtio storage adapter: the device, its request queues and the protocol of its requests.
-pub struct Adapter<P: Port, D: Protocol> {
+use life_cycle::{Extent, LifeCycle};
+use queue::Queues;
+use recovery::Recovery;
+use service::ServiceState;
+
+/// A virtio storage adapter.
+pub struct Adapter<P: Port, D: DeviceType> {
     port: P,
-    device: Device<P::Bar>,
-    /// What was negotiated when the adapter was found. A restart must negotiate the same, because the limits told
-    /// to StorPort follow from it.
-    features: Features,
-    /// Those of [`Protocol::CHANGEABLE`] that were agreed on last.
-    changeable: AtomicU64,
-    protocol: D,
-    /// The adapter writes a dump: nobody takes interrupts or runs DPCs.
-    polled: bool,
-    /// What another copy of the driver would say for itself in dump mode.
-    dump: DumpLimits,
-    /// The interrupts StorPort gave us, and the queues in use.
-    routing: RoutingCell,
-    state: StateCell,
-    /// Bus Master is off: the device was kept from memory because it does not end its reset, or was found so. Changed by
-    /// what resets or starts the device, with every queue's lock held, and by a stop, which holds none.
-    bus_master_off: AtomicBool,
-    /// The device was told to reset itself, and had not done so when it was looked at last.
-    reset_under_way: AtomicBool,
-    /// How often it was looked at during one, for ever.
-    looks: AtomicU32,
-    /// What is to be told as soon as that can be done.
-    noted: Noted,
-    /// A change of the unit that the port driver did not take, because it was working on another.
-    untold: AtomicBool,
+    device_type: D,
+    facts: AdapterFacts,
+    life_cycle: LifeCycle<P::Bar>,
     queues: Queues<D>,
+    recovery: Recovery<D>,
+    service: ServiceState,
 }
 
-/// A request on its way through the adapter.
-pub type Request<D> = storport::Request<Command<<D as Protocol>::Command>>;
+/// What is known of an adapter from when it was found, and never changes.
+struct AdapterFacts {
+    /// It writes a dump: nobody takes interrupts or runs DPCs.
+    polled: bool,
+    /// Its units are known to have had their write cache on.
+    write_cache: bool,
+    /// What another copy of the driver would say for itself in dump mode.
+    dump: DumpLimits,
+}
 
-impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
+impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {
     type Port = P;
     type Command = Command<D::Command>;
 
-    const MAX_QUEUES: u16 = queues::MAX_QUEUES;
+    const MAX_QUEUES: u16 = queue::MAX_QUEUES;
     const DUMP_PRIVATE_BYTES: usize = Queues::<D>::private_bytes(1, Extent::DUMP.share(1).requests);
 
     fn private_bytes(queues: u16) -> usize {
@@ -120,54 +93,57 @@ impl<P: Port, D: Protocol> Miniport for Adapter<P, D> {
     }
 
     fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
-        Self::find(resources)
+        Self::find_adapter(resources)
     }
 
     fn initialize(&self, interrupts: Interrupts) -> Result<(), LogEvent> {
-        self.start_device(interrupts)
+        self.initialize(interrupts)
     }
 
-    fn build_io(&self, srb: &mut Request<D>) -> BuildIo<Self::Command> {
-        self.build(srb)
+    #[inline]
+    fn build_io(&self, request: &mut Request<D>) -> BuildIo<Self::Command> {
+        self.build_io(request)
     }
 
-    fn start_io(&self, srb: Request<D>) {
-        self.start(srb);
+    #[inline]
+    fn start_io(&self, request: Request<D>) {
+        self.start_io(request);
     }
 
+    #[inline]
     fn interrupt(&self, message: Option<u32>) -> InterruptWork {
-        self.work_of(message)
+        self.interrupt(message)
     }
 
     #[inline]
     fn dpc(&self, kind: DpcKind) {
         match kind {
-            DpcKind::RequestQueue(queue) => self.drain(queue),
-            DpcKind::Configuration => self.configuration_changed(),
+            DpcKind::RequestQueue(queue) => self.complete_used(queue, true),
+            DpcKind::Configuration => self.configuration_dpc(),
         }
     }
 
     fn unit_change_processed(&self) {
-        self.tell_later_what_was_not_taken();
+        self.unit_change_processed();
     }
 
     fn poll(&self) {
-        self.take_finished();
+        self.poll();
     }
 
     fn reset_bus(&self) -> bool {
-        self.reset_for_port_driver()
+        self.reset_bus()
     }
 
     fn stop(&self) {
-        self.stop_device();
+        self.stop();
     }
 
     fn restart(&self) -> bool {
-        self.restart_device()
+        self.restart()
     }
 
     fn surprise_removal(&self) {
-        self.device_gone_at_any_level();
+        self.surprise_removal();
     }
 }

@@ -41,7 +41,7 @@ fn measured_drain<R: Ring>(queue: &mut Queue<R>, sum: &mut u64) -> bool {
     queue.disable_interrupts();
     while let Ok(Some(used)) = queue.pop_used() {
         let mut status = [0];
-        used.read_response(0, &mut status);
+        used.response().read_into(0, &mut status);
         *sum = sum.wrapping_add(used.take()).wrapping_add(u64::from(status[0]));
     }
     queue.enable_interrupts()

@@ -366,7 +366,7 @@ fn response(features: Features, without: Without) {
                 return None;
             };
             let mut response = [0];
-            used.read_response(0, &mut response);
+            used.response().read_into(0, &mut response);
             used.take();
             Some(response[0])
         });

@@ -457,9 +457,9 @@ fn a_response_is_read_no_further_than_its_end() {
     let used = bench.queue.pop_used().expect("the device is honest").expect("it has answered");
 
     let mut bytes = [0xaa; 4];
-    used.read_response(0, &mut bytes);
+    used.response().read_into(0, &mut bytes);
     assert_eq!(bytes, [0, 0xaa, 0xaa, 0xaa]);
-    used.read_response(usize::MAX, &mut bytes[..2]);
+    used.response().read_into(usize::MAX, &mut bytes[..2]);
     assert_eq!(bytes, [0, 0xaa, 0xaa, 0xaa]);
 }
 

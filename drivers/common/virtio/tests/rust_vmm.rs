@@ -268,8 +268,8 @@ fn a_response_written_by_the_device_is_read_by_the_driver() {
         let used = bench.driver.pop_used().expect("the device is honest").expect("it has answered");
 
         let (mut start, mut rest) = ([0; 12], [0; 96]);
-        used.read_response(0, &mut start);
-        used.read_response(12, &mut rest);
+        used.response().read_into(0, &mut start);
+        used.response().read_into(12, &mut rest);
         assert_eq!([&start[..], &rest[..]].concat(), answer);
         assert_eq!((used.length(), used.take()), (108, 1));
     }

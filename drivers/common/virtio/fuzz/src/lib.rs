@@ -312,10 +312,10 @@ impl Queue {
             Ok(None) => Popped::Nothing,
             Ok(Some(used)) => {
                 let mut response = [0];
-                used.read_response(0, &mut response);
+                used.response().read_into(0, &mut response);
                 let length = used.length();
                 // A slot's next answer is not to be taken for this one.
-                used.spoil_response(1);
+                used.response().spoil(1);
                 Popped::Done { length, response: response[0], token: used.take() }
             }
             Err(fault) => Popped::Fault(fault),

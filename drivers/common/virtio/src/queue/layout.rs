@@ -175,6 +175,11 @@ impl<F: Format> Layout<F> {
         self.options.slots as usize
     }
 
+    /// Which kind of ring.
+    pub const fn ring(&self) -> RingFormat {
+        self.options.ring
+    }
+
     /// Entries of the ring.
     pub const fn size(&self) -> u16 {
         self.options.size

@@ -34,7 +34,7 @@ pub use requests::RequestQueue;
 pub use ring::{AnyRing, PackedRing, Position, Ring, SplitRing, need_event};
 pub use slot::{Slot, Ticket};
 pub use submit::{Data, NoData};
-pub use used::Used;
+pub use used::{Response, Used};
 
 /// Device addresses of a queue's three areas (2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::in_order::Order;
 use super::layout::{Layout, LayoutError, Parts, QueueOptions};
 use super::ring::{Ring, Table};
 use super::slot::{NONE, Slot, Ticket};
+use super::used::spoil;
 use super::{Notify, QueueAreas};
 use crate::memory::SharedMemory;
 use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
@@ -120,10 +121,16 @@ where
         self.set_broken(false);
     }
 
-    /// Takes no request until the next [`reset`](Self::reset): the device does not use the queue. There must be none in it.
+    /// Takes no request, and gives none back but by [`take_outstanding`](Self::take_outstanding), until it is
+    /// [`open`](Self::open) or [`reset`](Self::reset): the device does not use the queue, or is about to be reset.
     pub fn close(&mut self) {
-        debug_assert_eq!(self.in_flight, 0, "requests would be lost");
         self.set_broken(true);
+    }
+
+    /// The end of [`close`](Self::close), which a reset must have come before.
+    pub fn open(&mut self) {
+        debug_assert_eq!(self.in_flight, 0, "requests of before would be the device's again");
+        self.set_broken(false);
     }
 
     /// What a request in its own table is asked about is asked here once for all.
@@ -228,7 +235,7 @@ where
     /// Writes what never changes of a slot: its response's first value, and its table's header and the descriptor that
     /// points at it.
     fn prepare(&mut self, id: u16) {
-        self.spoil_response(id, usize::from(F::RESPONSE_BYTES));
+        spoil(&self.responses, response_at::<F>(id), usize::from(F::RESPONSE_BYTES));
         if self.layout.options.indirect {
             self.ring.point_at(id, self.inline_table(id));
             self.write_header_entry(&self.chains, self.inline_table_at(id), id);
@@ -241,22 +248,6 @@ where
             let length = Sizes::<F>::HEADER as u32;
             block.store64(0, self.header_address(id));
             block.store64(8, table_word(self.ring.is_linked(), length, DescriptorFlags::empty(), Some(1)));
-        }
-    }
-
-    /// In the widths that the response is read in.
-    #[inline]
-    pub(super) fn spoil_response(&self, id: u16, bytes: usize) {
-        use core::sync::atomic::Ordering::Relaxed;
-
-        let bytes = bytes.min(usize::from(F::RESPONSE_BYTES));
-        let start = response_at::<F>(id);
-        let words = if Sizes::<F>::RESPONSE.is_multiple_of(4) { bytes / 4 } else { 0 };
-        for word in 0..words {
-            self.responses.store32(start + 4 * word, u32::MAX, Relaxed);
-        }
-        for byte in 4 * words..bytes {
-            self.responses.store8(start + byte, u8::MAX, Relaxed);
         }
     }
 

@@ -6,6 +6,7 @@ use super::requests::{RequestQueue, response_at};
 use super::ring::{Claim, Ring};
 use super::slot::{Place, Slot};
 use crate::memory::SharedMemory;
+use core::sync::atomic::Ordering::Relaxed;
 
 impl<F, R, T, S, const IN_ORDER: bool> RequestQueue<F, R, T, S, IN_ORDER>
 where
@@ -114,32 +115,72 @@ where
     /// writes alike without the status, kvmtool all-ones for a request that failed. So neither whether a request is done, nor
     /// how, nor how much data came is taken from it, and no value is a fault: a device that wrote past its buffers has done
     /// so whatever it says. What decides is the response, which is made a value that no device answers before the device gets
-    /// the slot ([`spoil_response`](Self::spoil_response)); data that a driver looks at itself lies in memory that was made
+    /// the slot ([`Response::spoil`]); data that a driver looks at itself lies in memory that was made
     /// blank. What is left for the length is to be shown to people.
     pub fn length(&self) -> u32 {
         self.length
     }
 
-    /// Copies a part of the response. What lies past its end is left as it is.
+    /// The device's answer.
     #[inline]
-    pub fn read_response(&self, offset: usize, into: &mut [u8]) {
-        let Some(rest) = usize::from(F::RESPONSE_BYTES).checked_sub(offset) else {
-            return;
-        };
-        let length = into.len().min(rest);
-        self.queue.responses.read_bytes(response_at::<F>(self.id) + offset, &mut into[..length]);
-    }
-
-    /// Makes the first bytes of the response all-ones, which no device answers: should the device give the slot's next
-    /// request back without an answer, this one's is not taken for it.
-    #[inline]
-    pub fn spoil_response(&self, bytes: usize) {
-        self.queue.spoil_response(self.id, bytes);
+    pub fn response(&self) -> Response<'a, R::Memory> {
+        Response {
+            memory: &self.queue.responses,
+            start: response_at::<F>(self.id),
+            bytes: usize::from(F::RESPONSE_BYTES),
+        }
     }
 
     /// Takes the request.
     #[inline]
     pub fn take(self) -> T {
         self.token
+    }
+}
+
+/// The answer of a request, in memory that the device may still write to: each part is read once.
+#[derive(Debug)]
+pub struct Response<'a, M> {
+    memory: &'a M,
+    start: usize,
+    bytes: usize,
+}
+
+impl<M: SharedMemory> Response<'_, M> {
+    /// A part of it; all-ones past its end.
+    #[inline]
+    pub fn read<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let mut part = [u8::MAX; N];
+        self.read_into(offset, &mut part);
+        part
+    }
+
+    /// Copies a part of it. What lies past its end is left as it is.
+    #[inline]
+    pub fn read_into(&self, offset: usize, into: &mut [u8]) {
+        let Some(rest) = self.bytes.checked_sub(offset) else {
+            return;
+        };
+        let length = into.len().min(rest);
+        self.memory.read_bytes(self.start + offset, &mut into[..length]);
+    }
+
+    /// Makes the first bytes of it all-ones, which no device answers: should the device give the slot's next request back
+    /// without an answer, this one's is not taken for it.
+    #[inline]
+    pub fn spoil(&self, bytes: usize) {
+        spoil(self.memory, self.start, bytes.min(self.bytes));
+    }
+}
+
+/// In the widths that a response is read in.
+#[inline]
+pub(super) fn spoil<M: SharedMemory>(memory: &M, start: usize, bytes: usize) {
+    let words = if start.is_multiple_of(4) { bytes / 4 } else { 0 };
+    for word in 0..words {
+        memory.store32(start + 4 * word, u32::MAX, Relaxed);
+    }
+    for byte in 4 * words..bytes {
+        memory.store8(start + byte, u8::MAX, Relaxed);
     }
 }

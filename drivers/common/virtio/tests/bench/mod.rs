@@ -188,7 +188,7 @@ impl Bench {
         let mut done = Vec::new();
         while let Some(used) = self.queue.pop_used().expect("the device is honest") {
             let mut status = [0xff];
-            used.read_response(0, &mut status);
+            used.response().read_into(0, &mut status);
             assert_eq!(Status(status[0]), Status::OK);
             let length = used.length();
             done.push((used.take(), length));

@@ -8,8 +8,8 @@ use core::ffi::CStr;
 
 use storport::{Configuration, Port, Resources};
 
+use crate::device_type::Limits;
 use crate::events::Event;
-use crate::protocol::Limits;
 
 /// What is set. What is not, follows from the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use storport::{DpcKind, LogEvent, Port};
 
 use crate::Adapter;
+use crate::device_type::DeviceType;
 use crate::events::Event;
-use crate::protocol::Protocol;
 
 /// Events that could not be told where they happened. A start, a stop and a reset have one or two each; what does not fit
 /// is lost.
@@ -31,7 +31,7 @@ impl Noted {
     }
 }
 
-impl<P: Port, D: Protocol> Adapter<P, D> {
+impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// IRQL: up to DISPATCH_LEVEL.
     #[cold]
     pub(crate) fn report(&self, event: LogEvent) {
@@ -42,15 +42,15 @@ impl<P: Port, D: Protocol> Adapter<P, D> {
     #[cold]
     pub(crate) fn note(&self, event: LogEvent) {
         // In dump mode nobody is there to be told.
-        if !self.polled {
-            self.noted.put(event);
+        if !self.facts.polled {
+            self.service.noted.put(event);
             self.port.issue_dpc(DpcKind::Configuration);
         }
     }
 
     /// Reports what was noted.
     pub(crate) fn report_noted(&self) {
-        self.noted.take().for_each(|event| self.report(event));
+        self.service.noted.take().for_each(|event| self.report(event));
     }
 }
 

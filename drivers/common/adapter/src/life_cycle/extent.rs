@@ -75,12 +75,12 @@ impl Extent {
     /// While Windows runs. The device may offer more requests; a storage back-end does not serve more at once, and the
     /// memory is ours to spare. With many queues it is not: 64 of full size would have 4 MiB of headers and responses alone.
     pub(crate) const NORMAL: Self = Self {
-        queues: crate::queues::MAX_QUEUES,
+        queues: crate::queue::MAX_QUEUES,
         entries: 256,
         segments: u16::MAX,
         requests: Portion { total: 2048, least: 64, most: 256 },
         large_tables: Portion { total: 128, least: 4, most: 64 },
-        scratch_buffers: Portion { total: 16, least: 2, most: crate::scratch::COUNT as u16 },
+        scratch_buffers: Portion { total: 16, least: 2, most: crate::request::SCRATCH_COUNT as u16 },
         // What programs and file systems like to move at once. Up to eight queues, 1 MiB in all; beyond, two of them a queue.
         bounce_bytes: 64 << 10,
         features: TRANSPORT_FEATURES,

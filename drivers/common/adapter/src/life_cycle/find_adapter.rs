@@ -1,0 +1,216 @@
+//! `HwStorFindAdapter`: is this our device, and what can it do? IRQL: PASSIVE_LEVEL, in dump mode HIGH_LEVEL. Lock: none.
+
+use storport::{Declined, DumpLimits, Port, Resources};
+use virtio::queue::RingFormat;
+use virtio::spec::Features;
+use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
+
+use super::plan::Plan;
+use super::{Extent, LifeCycle, Parameters, plan};
+use crate::device_type::{DeviceType, Limits, Probe, ProbeError};
+use crate::events::Event;
+use crate::queue::Queues;
+use crate::recovery::Recovery;
+use crate::service::ServiceState;
+use crate::{Adapter, AdapterFacts};
+
+/// Time between two looks at the status register during a reset, in microseconds: less than a millisecond
+/// (nf-storport-storportstallexecution.md).
+const RESET_POLL_MICROSECONDS: u32 = 500;
+
+/// How many such times are between two looks. At PASSIVE_LEVEL there is time: a device is waited for that takes some seconds,
+/// as only now it tells what it is.
+const STALLS: u32 = 10;
+
+pub(super) fn transport(error: TransportError) -> Declined {
+    Declined(Event::of_transport(error))
+}
+
+pub(super) fn unusable(error: ProbeError) -> Declined {
+    Event::from(error).into()
+}
+
+impl<P: Port, D: DeviceType> Adapter<P, D> {
+    pub(crate) fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
+        let polled = resources.dump_mode();
+        let extent = if polled { Extent::DUMP } else { Extent::NORMAL };
+        let port = resources.port();
+        let parameters = Parameters::read(resources);
+        let config_space = resources.config_space();
+        let device = open(&config_space, resources)?;
+        // A device that is declined is told so (virtio 1.3, 2.1.1).
+        let wanted_queues = parameters.max_queues.map_or(u16::MAX, |most| most).min(resources.queues());
+        let found = look_at::<P, D>(&device, &port, &extent, (wanted_queues, resources.place()));
+        let Prepared { features, device_type, limits, queues, dump } = found
+            .and_then(|found| prepare(found, &extent, &parameters, resources))
+            .inspect_err(|_| device.fail())?;
+        if limits.leaves_out && !polled {
+            // Most devices have none there.
+            port.report(Event::UnitsLeftOut.into());
+        }
+
+        Ok(Self {
+            port,
+            device_type,
+            facts: AdapterFacts { polled, write_cache: limits.write_cache, dump },
+            life_cycle: LifeCycle::new(device, features, D::CHANGEABLE, is_bus_master(&config_space)),
+            queues,
+            recovery: Recovery::new(),
+            service: ServiceState::new(),
+        })
+    }
+}
+
+/// What an adapter is made of besides the device.
+struct Prepared<D: DeviceType> {
+    /// What was negotiated.
+    features: Features,
+    device_type: D,
+    limits: Limits,
+    queues: Queues<D>,
+    /// What another copy of the driver would say for itself in dump mode.
+    dump: DumpLimits,
+}
+
+/// Tells StorPort what the device can do, and gets the memory for its queues: for all that it can make use of, or as many
+/// of them as there is memory for.
+fn prepare<P: Port, D: DeviceType>(
+    found: Found<D>,
+    extent: &Extent,
+    parameters: &Parameters,
+    resources: &mut impl Resources<Port = P>,
+) -> Result<Prepared<D>, Declined> {
+    let no_memory = Declined::from(Event::NoMemory);
+    let found = Found { limits: parameters.limits(found.limits), ..found };
+    let room = resources.private_room();
+    let mut queues = found.queues;
+    loop {
+        let plan = Plan::<D>::new(&found, extent, queues)?;
+        if Queues::<D>::private_bytes(queues, plan.slots()) <= room {
+            let whole = plan::port_configuration(&found.limits, plan.room(), plan.requests());
+            resources.configure(&parameters.configuration(whole));
+            if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
+                let Found { features, queue_size, mut device_type, limits, .. } = found;
+                device_type.limited(*plan.room()).map_err(unusable)?;
+                let queues = plan.build(&mut shared, features, resources).ok_or(no_memory)?;
+                return Ok(Prepared {
+                    features,
+                    device_type,
+                    limits,
+                    queues,
+                    dump: plan::dump_limits(&limits, queue_size, D::SMALL),
+                });
+            }
+        }
+        if queues == 1 {
+            return Err(no_memory);
+        }
+        queues /= 2;
+    }
+}
+
+fn open<P: Port>(
+    config_space: &impl ConfigSpace,
+    resources: &mut impl Resources<Port = P>,
+) -> Result<Device<P::Bar>, Declined> {
+    Device::open(config_space, |bar| resources.map_bar(bar)).map_err(transport)
+}
+
+/// What a first look at the device told.
+pub(super) struct Found<D> {
+    pub(super) features: Features,
+    pub(super) ring: RingFormat,
+    /// Request queues, all of one size.
+    queues: u16,
+    pub(super) queue_size: u16,
+    device_type: D,
+    pub(super) limits: Limits,
+}
+
+/// Negotiates with the device and reads its configuration. It is left without DRIVER_OK; `initialize` starts over.
+fn look_at<P: Port, D: DeviceType>(
+    device: &Device<P::Bar>,
+    port: &P,
+    extent: &Extent,
+    (wanted_queues, place): (u16, (u32, u32)),
+) -> Result<Found<D>, Declined> {
+    let mut wait = || (0..STALLS).for_each(|_| port.stall(RESET_POLL_MICROSECONDS));
+    let negotiating = device.reset(&mut wait).map_err(transport)?;
+    let wanted = negotiating.offered() & (extent.features | D::FEATURES);
+    let ready = negotiating.negotiate(wanted).map_err(transport)?;
+    let features = ready.features();
+    if ready.queue_count() <= D::REQUEST_QUEUE {
+        return Err(Event::QueueTooSmall.into());
+    }
+    let ring = match features {
+        _ if device.is_legacy() => RingFormat::LegacySplit,
+        features if features.contains(Features::RING_PACKED) => RingFormat::Packed,
+        _ => RingFormat::Split,
+    };
+    let (device_type, limits) = D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(unusable)?;
+    let offered = limits.request_queues.min(ready.queue_count() - D::REQUEST_QUEUE);
+    let most = offered.min(wanted_queues).min(extent.queues).max(1);
+    let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, extent);
+    let queue_size = size(0);
+    // A request may go to any queue, so none may be smaller than another; and none that is not there is used.
+    let queues = (1..most).take_while(|queue| size(*queue) == queue_size).count() as u16 + 1;
+    Ok(Found { features, ring, queues, queue_size, device_type, limits })
+}
+
+/// A packed ring's size is any number (virtio 1.3, 2.8.10.1); a split ring's is a power of two (2.7), and a device that
+/// offers another number takes a smaller one. A legacy device's is what it says (4.1.5.1.3).
+fn usable_queue_size(offered: u16, ring: RingFormat, extent: &Extent) -> u16 {
+    match (ring, offered.checked_ilog2()) {
+        (RingFormat::LegacySplit, _) => offered,
+        (RingFormat::Packed, _) => offered.min(extent.entries),
+        (RingFormat::Split, Some(exponent)) => (1 << exponent).min(extent.entries),
+        (RingFormat::Split, None) => 0,
+    }
+}
+
+struct DeviceProbe<'a, B: Bar> {
+    device: &'a Device<B>,
+    ready: &'a FeaturesOk<'a, B>,
+    place: (u32, u32),
+}
+
+impl<B: Bar> Probe for DeviceProbe<'_, B> {
+    fn features(&self) -> Features {
+        self.ready.features()
+    }
+
+    fn config<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.device.read_config(offset)
+    }
+
+    fn place(&self) -> Option<(u32, u32)> {
+        Some(self.place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_size_is_capped_and_for_a_split_ring_rounded_down_to_a_power_of_two() {
+        let table = [(0, 0, 0), (1, 1, 1), (100, 64, 100), (256, 256, 256), (u16::MAX, 256, 256)];
+        for (offered, split, packed) in table {
+            assert_eq!(
+                usable_queue_size(offered, RingFormat::Split, &Extent::NORMAL),
+                split,
+                "{offered} offered"
+            );
+            assert_eq!(
+                usable_queue_size(offered, RingFormat::Packed, &Extent::NORMAL),
+                packed,
+                "{offered} offered"
+            );
+            assert_eq!(
+                usable_queue_size(offered, RingFormat::LegacySplit, &Extent::NORMAL),
+                offered,
+                "it is not ours to choose"
+            );
+        }
+    }
+}

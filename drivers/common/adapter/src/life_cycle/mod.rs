@@ -1,0 +1,85 @@
+//! The life of an adapter: found, planned, started, stopped. What the device has agreed to, and its Bus Master bit, are kept
+//! here; what is done when it does not work is `recovery`'s.
+//!
+//! No lock guards this: only who starts or stops the device changes anything, and `recovery` lets one do that at a time.
+
+mod extent;
+mod find_adapter;
+mod parameters;
+mod plan;
+mod start;
+
+pub(crate) use extent::Extent;
+pub use parameters::Parameters;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use virtio::spec::Features;
+use virtio::transport::{Bar, Device};
+
+use crate::device_type::{Configure, Probe};
+
+/// The device and what it has agreed to.
+pub(crate) struct LifeCycle<B: Bar> {
+    device: Device<B>,
+    /// What was negotiated when the adapter was found. A restart must negotiate the same, because the limits told
+    /// to StorPort follow from it.
+    features: Features,
+    /// What may be other ones after a later start ([`Facts::CHANGEABLE`](crate::Facts::CHANGEABLE)),
+    changeable: Features,
+    /// and those of them that were agreed on last.
+    changed: AtomicU64,
+    /// Bus Master is off: the device was kept from memory because it does not end its reset, or was found so.
+    bus_master_off: AtomicBool,
+}
+
+impl<B: Bar> LifeCycle<B> {
+    const fn new(device: Device<B>, features: Features, changeable: Features, is_bus_master: bool) -> Self {
+        Self {
+            device,
+            features,
+            changeable,
+            changed: AtomicU64::new(features.intersection(changeable).bits()),
+            bus_master_off: AtomicBool::new(!is_bus_master),
+        }
+    }
+
+    /// The device's registers.
+    #[inline]
+    pub(crate) const fn device(&self) -> &Device<B> {
+        &self.device
+    }
+
+    /// The device as its type sees it, while it runs.
+    pub(crate) fn running(&self) -> Running<'_, B> {
+        let changed = Features::from_bits_retain(self.changed.load(Ordering::Relaxed));
+        Running { device: &self.device, features: self.features.difference(self.changeable) | changed }
+    }
+
+    /// The device is kept from memory, or may be.
+    pub(crate) fn set_bus_master_off(&self, off: bool) {
+        self.bus_master_off.store(off, Ordering::Release);
+    }
+}
+
+/// A running device, as its type sees it.
+pub(crate) struct Running<'a, B: Bar> {
+    device: &'a Device<B>,
+    features: Features,
+}
+
+impl<B: Bar> Probe for Running<'_, B> {
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    fn config<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.device.read_config(offset)
+    }
+}
+
+impl<B: Bar> Configure for Running<'_, B> {
+    fn write_config8(&self, offset: usize, value: u8) {
+        self.device.write_config8(offset, value);
+    }
+}

@@ -1,0 +1,176 @@
+//! All request queues, each behind its lock.
+//!
+//! Lock order: nobody holds two of them. What concerns all queues takes one after the other, and each says itself whether it
+//! is open. They are spin locks, waited for at DISPATCH_LEVEL only: StorPort's order is DPC and StartIo locks before
+//! interrupt locks, and what runs at DIRQL holds one of the latter, so there a lock is tried for and not waited for.
+
+use spin::mutex::SpinMutex;
+use spin::mutex::spin::SpinMutexGuard;
+use storport::Port;
+use storport::port::PRIVATE_ALIGNMENT;
+use virtio::interrupts::VectorPlan;
+use virtio::queue::Slot;
+
+use super::routing::{Routing, RoutingCell};
+use super::{Queue, Waiting};
+use crate::device_type::DeviceType;
+use crate::recovery::At;
+use crate::request::Request;
+
+/// Most request queues. One for each processor of a processor group; on a larger machine processors share them.
+pub(crate) const MAX_QUEUES: u16 = 64;
+
+/// How often a callback at DIRQL tries for a queue's lock, and how long it waits in between, in microseconds.
+const LOCK_TRIES: u32 = 1000;
+const LOCK_TRY_MICROSECONDS: u32 = 10;
+
+/// A request queue behind its lock. No two of them share a cache line.
+#[repr(align(128))]
+pub(crate) struct LockedQueue<D: DeviceType>(SpinMutex<Queue<D>>);
+
+const _: () = assert!(PRIVATE_ALIGNMENT == 128);
+
+/// A request queue whose lock is held.
+type QueueGuard<'a, D> = SpinMutexGuard<'a, Queue<D>>;
+
+/// A queue's lock was not free where it may not be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotFree;
+
+impl<D: DeviceType> LockedQueue<D> {
+    pub(crate) const fn new(queue: Queue<D>) -> Self {
+        Self(SpinMutex::new(queue))
+    }
+
+    /// IRQL: up to DISPATCH_LEVEL, at which the holder runs.
+    #[inline]
+    pub(crate) fn lock(&self) -> QueueGuard<'_, D> {
+        self.0.lock()
+    }
+
+    /// IRQL: as `at` says. At DIRQL it is tried for within bounds: waiting without one could be for ever, as the holder may
+    /// have been interrupted on its way to the interrupt lock that the caller holds.
+    fn lock_at(&self, at: At, port: &impl Port) -> Result<QueueGuard<'_, D>, NotFree> {
+        if at == At::Dispatch {
+            return Ok(self.lock());
+        }
+        for _ in 0..LOCK_TRIES {
+            if let Some(guard) = self.0.try_lock() {
+                return Ok(guard);
+            }
+            port.stall(LOCK_TRY_MICROSECONDS);
+        }
+        Err(NotFree)
+    }
+}
+
+/// Every request queue there is memory for. The device need not use all of them.
+pub(crate) struct Queues<D: DeviceType> {
+    first: &'static LockedQueue<D>,
+    all: &'static [LockedQueue<D>],
+    /// The interrupts StorPort gave us, and the queues in use.
+    routing: RoutingCell,
+}
+
+impl<D: DeviceType> Queues<D> {
+    /// `None` of none, or more than [`MAX_QUEUES`].
+    pub(crate) fn new(all: &'static [LockedQueue<D>]) -> Option<Self> {
+        if all.len() > usize::from(MAX_QUEUES) {
+            return None;
+        }
+        Some(Self { first: all.first()?, all, routing: RoutingCell::new(Routing::NONE) })
+    }
+
+    /// How many there are.
+    pub(crate) const fn count(&self) -> u16 {
+        self.all.len() as u16
+    }
+
+    /// The first one, which is always in use.
+    #[inline]
+    pub(crate) const fn first(&self) -> &'static LockedQueue<D> {
+        self.first
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, queue: u16) -> Option<&'static LockedQueue<D>> {
+        self.all.get(usize::from(queue))
+    }
+
+    /// Which queue a request goes to.
+    #[inline]
+    pub(crate) fn routing(&self) -> Routing {
+        self.routing.get()
+    }
+
+    /// Which message announces what.
+    #[inline]
+    pub(crate) fn plan(&self) -> VectorPlan {
+        self.routing.plan()
+    }
+
+    /// Whether there is more than one queue in use.
+    #[inline]
+    pub(crate) fn has_choice(&self) -> bool {
+        self.routing.has_choice()
+    }
+
+    /// Changes the interrupts and the queues in use, from the next start on. All queues are closed.
+    pub(crate) fn set_routing(&self, routing: Routing) {
+        self.routing.set(routing);
+    }
+
+    /// Does something with each queue, one after the other. IRQL: as `at` says.
+    ///
+    /// # Errors
+    /// The lock of one was not free; those after it were left out.
+    pub(crate) fn each(
+        &self,
+        at: At,
+        port: &impl Port,
+        mut action: impl FnMut(u16, &mut Queue<D>),
+    ) -> Result<(), NotFree> {
+        for (number, queue) in (0..).zip(self.all) {
+            action(number, &mut *queue.lock_at(at, port)?);
+        }
+        Ok(())
+    }
+
+    /// Does something with one queue, which exists. IRQL: as `at` says.
+    ///
+    /// # Errors
+    /// Its lock was not free.
+    pub(crate) fn with<T>(
+        &self,
+        number: u16,
+        at: At,
+        port: &impl Port,
+        action: impl FnOnce(&mut Queue<D>) -> T,
+    ) -> Result<T, NotFree> {
+        let queue = self.get(number).unwrap_or(self.first);
+        Ok(action(&mut *queue.lock_at(at, port)?))
+    }
+
+    /// As [`each`](Self::each), and gathers the requests that come of it.
+    pub(crate) fn gather(
+        &self,
+        at: At,
+        port: &impl Port,
+        mut action: impl FnMut(&mut Queue<D>) -> Waiting<D>,
+    ) -> Waiting<D> {
+        let mut all = Waiting::<D>::new();
+        let _not_free = self.each(at, port, |_, queue| all.append(action(queue)));
+        all
+    }
+
+    /// Whether no queue has a request. IRQL: up to DISPATCH_LEVEL.
+    pub(crate) fn are_idle(&self) -> bool {
+        self.all.iter().all(|queue| queue.lock().is_idle())
+    }
+
+    /// Bytes of private memory for so many queues of so many requests.
+    pub(crate) const fn private_bytes(queues: u16, requests: u16) -> usize {
+        let slots = (requests as usize * size_of::<Slot<Request<D>>>()).next_multiple_of(PRIVATE_ALIGNMENT);
+        queues as usize * (size_of::<LockedQueue<D>>() + slots)
+    }
+}

@@ -1,0 +1,283 @@
+//! Resets: what is done about an adapter that does not work, and what becomes of its requests.
+//!
+//! [`ladder`] decides; this file does what it says. First the device, then the requests: until the device has ended its reset
+//! it may still write to their memory. A device that does not end it in time is kept from memory by other means: with Bus
+//! Master off, its PCI function issues no memory request, whatever its virtio side is doing. Then the requests end as well,
+//! which is what StorPort expects of HwStorResetBus (nc-storport-hw_reset_bus.md). That the device still believes to have
+//! them does no harm: the queues are closed, and the start that opens them empties their rings.
+//!
+//! Nothing is waited for: a reset that has not ended when it is looked at is looked at again when the timer runs, and whoever
+//! asked for it is answered then. HwStorResetBus alone has to have an answer at once, so there Bus Master goes off at once.
+//!
+//! An adapter whose device is away comes back by itself. The requests that a reset ended come again, as BUS_RESET tells their
+//! senders, and they do so at once and four times only (classpnp's ClassInterpretSenseInfo and MAXIMUM_RETRIES). So those
+//! that come to an adapter without a device are not sent back again: they wait here until the device runs, or until their own
+//! time is over and the port driver resets the bus. That way a device may take minutes.
+//!
+//! Locks: the list of those who wait for a reset has one of its own, at up to DISPATCH_LEVEL, held for a moment. Where the
+//! adapter stands is one word, which DIRQL may change.
+
+mod ladder;
+
+pub use ladder::Scope;
+pub(crate) use ladder::{Input, Rung};
+
+use core::mem;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use ladder::{Action, After, Kept, RungCell, Seen};
+use spin::mutex::SpinMutex;
+use storport::{Completion, DpcKind, LogEvent, Port, Requests, SrbStatus};
+use virtio::transport::{BusMasterError, TransportError};
+
+use crate::Adapter;
+use crate::device_type::DeviceType;
+use crate::events::Event;
+use crate::queue::{Queue, Waiting};
+use crate::request::Request;
+
+/// Time between two looks at a reset that may still end in time, in microseconds.
+const LOOK_MICROSECONDS: u32 = 10_000;
+
+/// The same for one that takes longer.
+const LOOK_AGAIN_MICROSECONDS: u32 = 100_000;
+
+/// In dump mode each poll is a look, and there are thousands in a second: so many count as one that the timer brings.
+const POLLS_AT_A_TIME: u32 = 1000;
+
+/// At which IRQL something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// DISPATCH_LEVEL, or HIGH_LEVEL where nobody else runs any more: locks may be waited for and requests ended.
+    Dispatch,
+    /// DIRQL: neither.
+    Dirql,
+}
+
+/// What there is to a recovery besides the device.
+pub(crate) struct Recovery<D: DeviceType> {
+    rung: RungCell,
+    /// Requests for a reset that has not been answered yet.
+    held: SpinMutex<Waiting<D>>,
+    /// How often the adapter was polled without a device that works.
+    polls: AtomicU32,
+}
+
+impl<D: DeviceType> Recovery<D> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            rung: RungCell::new(Rung::Stopped),
+            held: SpinMutex::new(Requests::new()),
+            polls: AtomicU32::new(0),
+        }
+    }
+
+    /// Where the adapter stands.
+    pub(crate) fn rung(&self) -> Rung {
+        self.rung.get()
+    }
+}
+
+impl<P: Port, D: DeviceType> Adapter<P, D> {
+    /// A request for a reset, which is answered when that is done. IRQL: DISPATCH_LEVEL.
+    pub(crate) fn reset_asked_for(&self, scope: Scope, request: Request<D>) {
+        self.report(Event::ResetByPortDriver.into());
+        self.recovery.held.lock().push_back(request);
+        self.recover(Input::Asked(scope), At::Dispatch);
+    }
+
+    /// `HwStorResetBus`. To fail would have the port driver try harder means, which are the same here, and each would cost the
+    /// requests one of the few times that they come again.
+    pub(crate) fn reset_bus(&self) -> bool {
+        // In dump mode it is to be disregarded; but when the device owes an answer, or does not work, nothing else could help.
+        if self.facts.polled && self.recovery.rung() == Rung::Running && self.queues.are_idle() {
+            return true;
+        }
+        self.report(Event::ResetByPortDriver.into());
+        self.recover(Input::BusReset, At::Dispatch);
+        match self.recovery.rung() {
+            Rung::Running | Rung::TaskManagement { .. } | Rung::Starting { .. } => true,
+            Rung::Away { again, .. } => !again,
+            Rung::Stopped | Rung::Restarting | Rung::Resetting { .. } | Rung::Stuck { .. } | Rung::Gone => {
+                false
+            }
+        }
+    }
+
+    /// The adapter is polled, and its device does not work.
+    #[cold]
+    pub(crate) fn poll_recovery(&self) {
+        let input = match self.look() {
+            Seen::NotYet => {
+                let polls = self.recovery.polls.fetch_add(1, Ordering::Relaxed);
+                if !polls.is_multiple_of(POLLS_AT_A_TIME) {
+                    return;
+                }
+                Input::Timer
+            }
+            // Of a reset that is over the device knows nothing.
+            _ if matches!(self.recovery.rung(), Rung::Away { again: true, .. }) => Input::Timer,
+            looked => Input::Looked(looked),
+        };
+        self.recover(input, At::Dispatch);
+    }
+
+    /// Takes in what happened and does what follows. Returns why the device could not be started, if that was tried and
+    /// failed; it was reported unless this runs at DIRQL.
+    pub(crate) fn recover(&self, input: Input, at: At) -> Option<LogEvent> {
+        let mut failure = None;
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            for action in self.recovery.rung.step(input) {
+                next = self.act(action, at, &mut failure);
+                if next.is_some() {
+                    break;
+                }
+            }
+        }
+        failure
+    }
+
+    fn act(&self, action: Action, at: At, failure: &mut Option<LogEvent>) -> Option<Input> {
+        match action {
+            Action::CloseQueues => self.close_queues(at),
+            Action::TaskManagement(scope) => {
+                if !self.device_type.task_management(scope) {
+                    return Some(Input::Answered(false));
+                }
+                self.arm_timer();
+            }
+            Action::BeginReset => {
+                self.life_cycle.device().begin_reset();
+                // Between the decision and the write another processor may have started the device: that was in vain.
+                if matches!(self.recovery.rung(), Rung::Running | Rung::Starting { .. }) {
+                    return Some(Input::Broken);
+                }
+            }
+            Action::Look => return Some(Input::Looked(self.look())),
+            Action::CutOff => return Some(Input::CutOff(self.cut_off())),
+            Action::End(status) => {
+                // Whoever closes a queue for another reset has said so before.
+                let ended = self.queues.gather(at, &self.port, |queue| {
+                    if self.recovery.rung().may_end_requests() { queue.take_all() } else { Requests::new() }
+                });
+                self.end_all(ended, status);
+            }
+            Action::Start => {
+                let after = self.recovery.rung();
+                let started = self.start_device(at);
+                if let Err(event) = started {
+                    *failure = Some(event);
+                    // Why it does not come back is in the log since the first time.
+                    if at == At::Dispatch && matches!(after, Rung::Starting { after: After::Reset, .. }) {
+                        self.report(event);
+                    }
+                }
+                return Some(Input::Started(started.is_ok()));
+            }
+            Action::OpenQueues => self.open_queues(at),
+            Action::TellThatItIsBack => self.note(Event::DeviceIsBack.into()),
+            Action::Answer(status) => {
+                let answered = mem::take(&mut *self.recovery.held.lock());
+                self.end_all(answered, status);
+            }
+            Action::ArmTimer => self.arm_timer(),
+            Action::GiveUp => self.give_up(at),
+        }
+        None
+    }
+
+    /// Looks at a device that was told to reset itself.
+    fn look(&self) -> Seen {
+        let status = self.life_cycle.device().status();
+        if status.is_removed() {
+            Seen::Gone
+        } else if status.is_empty() {
+            Seen::Ended
+        } else {
+            Seen::NotYet
+        }
+    }
+
+    fn arm_timer(&self) {
+        let microseconds = match self.recovery.rung() {
+            Rung::Resetting { .. } | Rung::TaskManagement { .. } => LOOK_MICROSECONDS,
+            _ => LOOK_AGAIN_MICROSECONDS,
+        };
+        if !self.facts.polled {
+            self.port.request_timer(microseconds);
+        }
+    }
+
+    pub(crate) fn close_queues(&self, at: At) {
+        if self.queues.each(at, &self.port, |_, queue| queue.close()).is_err() {
+            // The DPC closes it: until then it has nothing to take, and the port driver starts nothing.
+            self.note(Event::LockNotFree.into());
+        }
+    }
+
+    /// A stop may come at any time, and at DIRQL: it says so first and closes then. So this looks again whether it has come.
+    fn open_queues(&self, at: At) {
+        let running = || self.recovery.rung() == Rung::Running;
+        let _not_free = self.queues.each(at, &self.port, |number, queue| {
+            if running() {
+                queue.open();
+                // Requests that came while the device did not run. In dump mode the next poll starts them.
+                if queue.has_waiting() && !self.facts.polled {
+                    self.port.issue_dpc(DpcKind::RequestQueue(number));
+                }
+            }
+        });
+        if !running() {
+            self.close_queues(at);
+        }
+    }
+
+    /// Keeps a device from memory that does not end its reset. Also when that was done before: whoever gave it its power
+    /// or its resources meanwhile may have set the bit again.
+    fn cut_off(&self) -> Kept {
+        let status = self.life_cycle.device().status();
+        self.note(Event::of_transport(TransportError::ResetTimedOut { status: status.bits() }));
+        match self.port.bus_master(false) {
+            Ok(()) => {
+                self.life_cycle.set_bus_master_off(true);
+                self.note(Event::BusMasterCleared.into());
+                Kept::Done
+            }
+            // Nothing in configuration space and registers that answer are not the same device.
+            Err(BusMasterError::Removed) if self.life_cycle.device().status().is_removed() => Kept::Gone,
+            Err(_) => {
+                // It may have been written all the same.
+                self.life_cycle.set_bus_master_off(true);
+                self.note(Event::BusMasterNotCleared.into());
+                Kept::Failed
+            }
+        }
+    }
+
+    fn end_all(&self, mut ended: Waiting<D>, status: SrbStatus) {
+        while let Some(request) = ended.pop_front() {
+            self.port.complete(request.end(Completion::failed(status)));
+        }
+    }
+
+    /// The device is no longer there: nothing of it may be touched, and it touches no memory any more.
+    fn give_up(&self, at: At) {
+        if at == At::Dirql {
+            // The DPC finds it gone.
+            self.port.issue_dpc(DpcKind::Configuration);
+            return;
+        }
+        let ended = self.queues.gather(at, &self.port, Queue::give_up);
+        self.end_all(ended, SrbStatus::NO_DEVICE);
+        let answered = mem::take(&mut *self.recovery.held.lock());
+        self.end_all(answered, SrbStatus::ERROR);
+    }
+
+    /// `ScsiAdapterSurpriseRemoval`. Below DISPATCH_LEVEL a queue's lock may not be waited for: a DPC on the same processor
+    /// could wait for it as well, for ever.
+    pub(crate) fn surprise_removal(&self) {
+        let _done_by_the_dpc = self.recovery.rung.step(Input::Removed);
+        self.port.issue_dpc(DpcKind::Configuration);
+    }
+}

@@ -1,0 +1,62 @@
+//! `HwStorBuildIo`: what an SRB asks for, decided before any lock is taken. IRQL: up to DISPATCH_LEVEL. Lock: none.
+
+use storport::{BuildIo, Completion, PnpAction, Port, SrbFunction, SrbStatus};
+
+use super::{Command, Request};
+use crate::Adapter;
+use crate::device_type::DeviceType;
+use crate::recovery::Scope;
+use crate::service::{answer_adapter, answer_dump_pointers, answer_io_control, answer_unit};
+
+impl<P: Port, D: DeviceType> Adapter<P, D> {
+    #[inline]
+    pub(crate) fn build_io(&self, request: &mut Request<D>) -> BuildIo<Command<D::Command>> {
+        match request.function() {
+            SrbFunction::ExecuteScsi => match self.device_type.build_io(request) {
+                BuildIo::Complete(completion) => BuildIo::Complete(self.answered(request, completion)),
+                start @ BuildIo::Start(_) => start,
+            },
+            function => self.build_other(request, function),
+        }
+    }
+
+    /// What is rare lies apart, so that reads and writes do not pay for it.
+    #[cold]
+    #[inline(never)]
+    fn build_other(&self, request: &mut Request<D>, function: SrbFunction) -> BuildIo<Command<D::Command>> {
+        let done = |bytes| BuildIo::Complete(Completion::success(bytes));
+        match function {
+            SrbFunction::Flush | SrbFunction::Shutdown => match self.device_type.flush() {
+                Some(command) => BuildIo::Start(Command::new(command)),
+                None => done(0),
+            },
+            SrbFunction::ResetLogicalUnit => BuildIo::Start(Command::Reset(Scope::Unit(request.address()))),
+            SrbFunction::ResetDevice => BuildIo::Start(Command::Reset(Scope::Target(request.address()))),
+            SrbFunction::ResetBus => BuildIo::Start(Command::Reset(Scope::Device)),
+            SrbFunction::Pnp(PnpAction::SurpriseRemoval) => BuildIo::Start(Command::SurpriseRemoval),
+            // Stopping the device itself comes as ScsiStopAdapter; what happens to a single unit, and power transitions,
+            // need nothing from us.
+            SrbFunction::Pnp(PnpAction::Stop | PnpAction::Remove | PnpAction::UnitGone)
+            | SrbFunction::Power => done(0),
+            SrbFunction::Pnp(PnpAction::QueryAdapterCapabilities) => answer_adapter(request),
+            SrbFunction::Pnp(PnpAction::QueryUnitCapabilities) => {
+                answer_unit(request, self.facts.write_cache)
+            }
+            SrbFunction::IoControl => answer_io_control(request),
+            SrbFunction::DumpPointers => answer_dump_pointers(request, &self.facts.dump),
+            // Nothing is kept for a dump.
+            SrbFunction::FreeDumpPointers => done(0),
+            // Nobody's resources are changed or filtered here. SRB_FUNCTION_ABORT_COMMAND is not sent to an adapter without
+            // STOR_ADAPTER_FEATURE_ABORT_COMMAND (ns-storport-_port_configuration_information.md), and LOCK_QUEUE, UNLOCK_QUEUE
+            // and QUIESCE_DEVICE stay between class and port driver (ns-storport-_storage_request_block.md). The status for
+            // what is not done at all: ABORT_FAILED would say that there was no such request.
+            // SRB_FUNCTION_WMI comes all the same, because WmiDataProvider is StorPort's to set and not to be changed
+            // (ns-storport-_port_configuration_information.md). There is nothing to tell: neither device knows of ports, phys
+            // or world-wide names, and what the HBA API's classes want besides would be made up.
+            // A SCSI command is not rare, and does not come here.
+            SrbFunction::ExecuteScsi | SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
+                BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))
+            }
+        }
+    }
+}

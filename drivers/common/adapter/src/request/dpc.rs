@@ -1,0 +1,55 @@
+//! `HwStorDpcRoutine` of a request queue: used buffers become completed requests. IRQL: DISPATCH_LEVEL. Lock: the queue's,
+//! never while a request is given back.
+
+use storport::{DpcKind, Port};
+
+use crate::Adapter;
+use crate::device_type::DeviceType;
+use crate::events::Event;
+use crate::recovery::{At, Input};
+
+/// Most requests one DPC completes before it queues itself again, so that it stays short (Microsoft's guidance is
+/// 100 µs) and other DPCs get their turn.
+const BUDGET: usize = 128;
+
+impl<P: Port, D: DeviceType> Adapter<P, D> {
+    /// Completes what the device has finished in one queue, and asks for the next interrupt if `rearm` says so.
+    #[inline]
+    pub(crate) fn complete_used(&self, number: u16, rearm: bool) {
+        let Some(queue) = self.queues.get(number) else {
+            return;
+        };
+        let mut completed = 0;
+        let mut notification = None;
+        let again = loop {
+            let mut batch = queue.lock().take_used(&self.device_type, rearm);
+            // A queue that was closed meanwhile has refilled nothing that the device still knows of.
+            notification = if batch.closed { None } else { batch.notification.or(notification) };
+            // A round without a request counts too: nothing here may go on for ever.
+            completed += batch.ended.len().max(1);
+            while let Some(ended) = batch.ended.pop() {
+                self.port.complete(ended);
+            }
+            if let Some(fault) = batch.fault {
+                self.report(Event::of_fault(fault));
+                self.report(Event::ResetAfterFault.into());
+                // What an earlier batch refilled goes back with the reset.
+                notification = None;
+                self.recover(Input::Broken, At::Dispatch);
+                break false;
+            }
+            if !batch.more {
+                break false;
+            }
+            if completed >= BUDGET {
+                break true;
+            }
+        };
+        if let Some(notification) = notification {
+            self.notify(queue, notification);
+        }
+        if again {
+            self.port.issue_dpc(DpcKind::RequestQueue(number));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The life of a request, callback by callback: [`build_io`], [`start_io`], then the device, then [`dpc`].
+//!
+//! What belongs here: what happens to one request. Which queue it goes to and how it waits there is `queue`'s; that all of
+//! them end because the device is reset or gone is `recovery`'s.
+
+mod build_io;
+mod dpc;
+mod part;
+mod scratch;
+mod start_io;
+
+pub(crate) use part::Counted;
+pub use part::Part;
+pub use scratch::ScratchId;
+pub(crate) use scratch::{COUNT as SCRATCH_COUNT, Repeated, ScratchPool, blank};
+
+use crate::device_type::Facts;
+use crate::recovery::Scope;
+
+/// A request of this device type.
+pub type Request<D> = storport::Request<Command<<D as Facts>::Command>>;
+
+/// A request of this device type in which it is written how it ended.
+pub(crate) type Ended<D> = storport::Ended<Command<<D as Facts>::Command>>;
+
+/// What `start_io` has to do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<C> {
+    /// Put it into the ring; the scratch buffer is one that it has from an earlier step.
+    Request(C, Option<ScratchId>),
+    /// Write to the device's configuration first ([`Service::configure`](crate::Service::configure)), then put it into the
+    /// ring.
+    Configure(C),
+    /// Reset what is in this scope.
+    Reset(Scope),
+    /// The device is gone.
+    SurpriseRemoval,
+}
+
+impl<C> Command<C> {
+    /// A command that goes into the ring.
+    pub const fn new(command: C) -> Self {
+        Self::Request(command, None)
+    }
+}

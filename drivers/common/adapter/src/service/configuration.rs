@@ -1,0 +1,94 @@
+//! The configuration DPC, and how Windows hears of what changed. IRQL: DISPATCH_LEVEL. Lock: that of the first queue while the
+//! device is looked at.
+
+use core::sync::atomic::Ordering;
+
+use storport::{Address, DpcKind, Port};
+
+use crate::Adapter;
+use crate::device_type::DeviceType;
+use crate::events::Event;
+use crate::recovery::{At, Input, Rung};
+
+/// Time until a change that was not taken is told again, in microseconds.
+const TELL_AGAIN_MICROSECONDS: u32 = 100_000;
+
+impl<P: Port, D: DeviceType> Adapter<P, D> {
+    /// `HwStorDpcRoutine` of the configuration DPC: the configuration or the device status changed, the timer has run, or
+    /// something is to be told.
+    pub(crate) fn configuration_dpc(&self) {
+        self.report_noted();
+        match self.recovery.rung() {
+            Rung::Gone => {
+                self.recover(Input::Removed, At::Dispatch);
+            }
+            // The DPC is later than the stop: the device may be without power, or its registers without an address.
+            Rung::Stopped => self.close_queues(At::Dispatch),
+            Rung::Running => {
+                self.tell_what_was_not_taken();
+                self.look_at_device();
+            }
+            _ => {
+                self.tell_what_was_not_taken();
+                self.recover(Input::Timer, At::Dispatch);
+            }
+        }
+    }
+
+    fn look_at_device(&self) {
+        let status = self.life_cycle.device().status();
+        if status.is_removed() {
+            self.device_found_gone();
+        } else if status.needs_reset() {
+            self.report(Event::ResetByDevice.into());
+            self.recover(Input::Broken, At::Dispatch);
+        } else {
+            self.look_at_configuration();
+        }
+    }
+
+    /// Registers that read all-ones are those of a device that is gone, or that was stopped meanwhile and has no power.
+    fn device_found_gone(&self) {
+        if self.recovery.rung() != Rung::Stopped {
+            self.recover(Input::Removed, At::Dispatch);
+        }
+    }
+
+    /// Has the device type look at the configuration, and tells Windows if it has to look as well. Any number of changes may
+    /// lie behind one call, also none.
+    fn look_at_configuration(&self) {
+        let changed = {
+            // While it is held and the queue is open the device is not reset: what is read is one device's, and agreed on.
+            let queue = self.queues.first().lock();
+            queue.is_open() && self.device_type.configuration_changed(&self.life_cycle.running())
+        };
+        if changed {
+            self.report(Event::ConfigurationChanged.into());
+            self.tell_unit_change();
+        }
+    }
+
+    /// Has Windows look at the unit again, now or when it is done with an earlier change.
+    fn tell_unit_change(&self) {
+        if !self.port.unit_changed(Address::default()) {
+            self.service.untold.store(true, Ordering::SeqCst);
+            // The earlier one may have ended before that line; then no callback comes any more that would see it.
+            self.port.request_timer(TELL_AGAIN_MICROSECONDS);
+        }
+    }
+
+    /// Tells the last change that was not taken; several are one.
+    fn tell_what_was_not_taken(&self) {
+        if self.service.untold.swap(false, Ordering::SeqCst) {
+            self.tell_unit_change();
+        }
+    }
+
+    /// `HwStorStateChange`. Windows is done with a change, as good as: the callback runs with the StartIo lock held
+    /// (nc-storport-hw_state_change.md), where StorPort may still count that change as open. So the next one is told by the DPC.
+    pub(crate) fn unit_change_processed(&self) {
+        if self.service.untold.load(Ordering::SeqCst) {
+            self.port.issue_dpc(DpcKind::Configuration);
+        }
+    }
+}
