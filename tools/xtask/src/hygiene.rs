@@ -298,7 +298,7 @@ mod tests {
         assert!(check_file("drivers/viostor/src/lib.rs", code).is_err());
         assert!(check_file("tests/stand/src/main.rs", code).is_ok());
         assert!(check_file("drivers/common/storport/src/kernel/port.rs", code).is_ok());
-        assert!(check_file("drivers/common/storport/src/port.rs", code).is_err());
+        assert!(check_file("drivers/common/storport/src/port/mod.rs", code).is_err());
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! - [`miniport`]: what a driver implements, one method per `HwStor*` routine.
-//! - [`port`]: what a driver may ask of the port driver, and the adapter's resources while it is being found.
+//! - [`port`]: what a driver may ask of the port driver, the adapter's resources while it is being found, and events.
+//! - `dpc`: the deferred procedures that a port is asked for and a miniport runs.
 //! - [`request`]: a request, as far as a driver may look into it, how it ends, and requests in a row.
 //! - [`srb`]: the values in it.
 //! - [`capabilities`]: what Plug and Play may do with a device.
@@ -21,6 +22,7 @@
 #![deny(missing_docs)]
 
 pub mod capabilities;
+mod dpc;
 pub mod io_control;
 pub mod miniport;
 pub mod port;
@@ -34,7 +36,8 @@ pub mod fake;
 pub mod kernel;
 
 pub use capabilities::DeviceCapabilities;
-pub use miniport::{BuildIo, Declined, DpcKind, InterruptWork, Interrupts, Miniport};
+pub use dpc::DpcKind;
+pub use miniport::{BuildIo, Declined, InterruptWork, Interrupts, Miniport};
 pub use port::{ConcurrentChannels, Configuration, LogEvent, Port, Resources, TraceLevel, UnitAttributes};
 pub use request::{Ended, EndedRequests, Request, Requests};
 pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, SrbFunction, SrbStatus};

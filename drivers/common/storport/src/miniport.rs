@@ -5,6 +5,7 @@
 //! "HW_STARTIO", "HW_BUILDIO", "HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE", "HW_DPC_ROUTINE" and
 //! "HW_ADAPTER_CONTROL" of storport.h's documentation.
 
+use crate::dpc::DpcKind;
 use crate::port::{LogEvent, Port, Resources};
 use crate::request::Request;
 use crate::srb::Completion;
@@ -116,54 +117,5 @@ impl InterruptWork {
     /// Whether the interrupt was the adapter's.
     pub const fn is_ours(self) -> bool {
         self.request_queue.is_some() || self.configuration
-    }
-}
-
-/// Which deferred procedure runs. Each is an object of its own: one that is queued already swallows a second
-/// request to queue it, whatever that one's arguments were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DpcKind {
-    /// Look at a changed configuration or status.
-    Configuration,
-    /// Take used buffers off a request queue, counted from 0.
-    RequestQueue(u16),
-}
-
-impl DpcKind {
-    /// How many there are with so many request queues.
-    pub const fn count(queues: u16) -> usize {
-        1 + queues as usize
-    }
-
-    /// A number for each, counted from 0.
-    pub const fn index(self) -> usize {
-        match self {
-            Self::Configuration => 0,
-            Self::RequestQueue(queue) => 1 + queue as usize,
-        }
-    }
-
-    /// The one with this number.
-    pub const fn from_index(index: usize) -> Self {
-        match index.checked_sub(1) {
-            None => Self::Configuration,
-            Some(queue) => Self::RequestQueue(queue as u16),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_dpc_has_a_number_of_its_own() {
-        for queues in [1, 2, 64] {
-            let kinds: Vec<_> = (0..DpcKind::count(queues)).map(DpcKind::from_index).collect();
-
-            assert_eq!(kinds[0], DpcKind::Configuration);
-            assert_eq!(kinds[usize::from(queues)], DpcKind::RequestQueue(queues - 1));
-            assert!((0..).zip(&kinds).all(|(index, kind)| kind.index() == index));
-        }
     }
 }

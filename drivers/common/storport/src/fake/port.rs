@@ -9,7 +9,8 @@ use fake_device::Ram;
 use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, set_bus_master};
 
 use super::srb::{SrbBuilder, finish, prepare};
-use crate::miniport::{BuildIo, DpcKind, Miniport};
+use crate::dpc::DpcKind;
+use crate::miniport::{BuildIo, Miniport};
 use crate::port::{ConcurrentChannels, LogEvent, Port, UnitAttributes};
 use crate::request::{Ended, Request};
 use crate::srb::{Address, Completion, DumpLimits};

@@ -14,7 +14,8 @@ use wdk_sys::{GROUP_AFFINITY, PVOID, STOR_DPC};
 
 use super::HwDeviceExtension;
 use super::units::UnitChanges;
-use crate::miniport::{DpcKind, Miniport};
+use crate::dpc::DpcKind;
+use crate::miniport::Miniport;
 use crate::port::PRIVATE_ALIGNMENT;
 
 /// A DPC object. Processors queue them at the same time; with this many bytes from one to the next, no two share a cache line,

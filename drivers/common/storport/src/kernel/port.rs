@@ -21,7 +21,7 @@ use super::registers::{ConfigSpaceAtRuntime, KernelBar};
 use super::resources::Mode;
 use super::units;
 use super::{HwDeviceExtension, size_of_ulong};
-use crate::miniport::DpcKind;
+use crate::dpc::DpcKind;
 use crate::port::{ConcurrentChannels, LogEvent, LogPart, Port, UnitAttributes};
 use crate::request::{Ended, Request};
 use crate::srb::Address;
