@@ -1,4 +1,5 @@
-//! The deferred procedures of an adapter: the port driver is asked for one, and runs one, by the same name.
+//! The deferred procedures of an adapter, by name: [`Port::issue_dpc`](crate::Port::issue_dpc) has one queued, and
+//! [`Miniport::dpc`](crate::Miniport::dpc) runs it.
 
 /// Which deferred procedure runs. Each is an object of its own: one that is queued already swallows a second
 /// request to queue it, whatever that one's arguments were.

@@ -1,4 +1,5 @@
-//! The fake's [`Port`]: records what the miniport does.
+//! The fake's [`Port`]: records what the miniport does, behind one lock that is never held while the miniport is called or a
+//! test's step runs.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,29 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use fake_device::Ram;
 use virtio::transport::{Bar, BusMasterError, ConfigSpaceMut, FunctionIdentity, set_bus_master};
 
-use super::srb::{SrbBuilder, finish, prepare};
+use super::srb::{Completed, SrbBuilder, finish, prepare};
 use crate::dpc::DpcKind;
 use crate::miniport::{BuildIo, Miniport};
 use crate::port::{ConcurrentChannels, LogEvent, Port, UnitAttributes};
 use crate::request::{Ended, Request};
-use crate::srb::{Address, Completion, DumpLimits};
-
-/// How one request came back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completed {
-    /// The number the request was given.
-    pub tag: u64,
-    /// How it ended.
-    pub completion: Completion,
-    /// What its length field says then.
-    pub data_transfer_length: u32,
-    /// Its mapped buffer.
-    pub data: Vec<u8>,
-    /// Its sense buffer, as far as it was written.
-    pub sense: Vec<u8>,
-    /// What the miniport said for itself in dump mode, when it was asked.
-    pub dump_pointers: Option<DumpLimits>,
-}
+use crate::srb::Address;
 
 /// Sets or clears the Bus Master bit of the PCI function.
 struct Function(Box<dyn Fn(bool) -> Result<(), BusMasterError> + Send>);

@@ -1,4 +1,4 @@
-//! The fake's SRBs: memory for all that a [`Request`] points at.
+//! The fake's SRBs: memory for all that a [`Request`] points at, and what is in it when it comes back.
 //!
 //! UNSAFETY: the port driver's side of a request, which is pointers.
 
@@ -8,11 +8,27 @@ use std::ptr::{self, NonNull};
 use fake_device::Ram;
 use virtio::memory::Segment;
 
-use super::port::Completed;
 use crate::request::{Element, Ended, Extension, Fields, Request};
 use crate::srb::{
     Address, Completion, DataDirection, DumpLimits, Queueing, ScsiStatus, SrbFunction, SrbStatus,
 };
+
+/// How one request came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// The number the request was given.
+    pub tag: u64,
+    /// How it ended.
+    pub completion: Completion,
+    /// What its length field says then.
+    pub data_transfer_length: u32,
+    /// Its mapped buffer.
+    pub data: Vec<u8>,
+    /// Its sense buffer, as far as it was written.
+    pub sense: Vec<u8>,
+    /// What the miniport said for itself in dump mode, when it was asked.
+    pub dump_pointers: Option<DumpLimits>,
+}
 
 /// Describes a request before it is handed to a miniport.
 #[derive(Clone, Debug)]

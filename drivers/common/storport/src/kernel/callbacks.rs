@@ -10,11 +10,9 @@ use wdk_sys::{
     SP_RETURN_ERROR, SP_RETURN_FOUND, STOR_DPC, STOR_STATUS_SUCCESS, ULONG,
 };
 
-use super::entry;
-use super::extension::{DeviceExtension, Header};
+use super::extension::{self, DeviceExtension, Header};
 use super::resources::{KernelResources, Mode};
-use super::srb;
-use super::{HwDeviceExtension, KernelPort, calls};
+use super::{HwDeviceExtension, KernelPort, calls, log, srb};
 use crate::dpc::DpcKind;
 use crate::miniport::{BuildIo, Declined, InterruptWork, Interrupts, Miniport};
 use crate::port::Port;
@@ -39,7 +37,7 @@ pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     // An earlier adapter uses the private memory that the new one is about to get.
     // SAFETY: the extension is this miniport's, and no other callback runs before this one has returned.
     unsafe { DeviceExtension::<M>::clear(extension) };
-    let queues = entry::most_queues();
+    let queues = extension::most_queues();
     // SAFETY: StorPort was told of as many bytes when the image was loaded.
     let private = unsafe { DeviceExtension::<M>::share_out(extension, queues, M::private_bytes(queues)) };
     let mode = Mode::Normal {
@@ -74,7 +72,7 @@ pub(super) unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(exten
     };
     let hw = HwDeviceExtension(extension);
     if let Err(event) = adapter.initialize(interrupts(hw)) {
-        KernelPort::new(hw).log_failed_start(event);
+        log::failed_start(hw, event);
         return FALSE;
     }
     // SAFETY: the routine is for this miniport's adapters.

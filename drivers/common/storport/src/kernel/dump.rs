@@ -4,30 +4,18 @@
 //! It calls with everything at HIGH_LEVEL, on the only processor that still runs, and polls HwStorInterrupt instead of
 //! taking interrupts. Nothing here makes a DPC, takes memory besides the two extensions, or reads the registry.
 //!
-//! So three routines are others; requests take the same way.
+//! So these three routines stand in for those of the same names in `callbacks`; requests take the same way.
 
 use wdk_sys::{
-    BOOLEAN, HW_INITIALIZATION_DATA, PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION, PVOID,
-    SP_RETURN_ERROR, SP_RETURN_FOUND, ULONG,
+    BOOLEAN, PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION, PVOID, SP_RETURN_ERROR, SP_RETURN_FOUND, ULONG,
 };
 
-use super::entry;
 use super::extension::DeviceExtension;
 use super::resources::{KernelResources, Mode};
 use super::{HwDeviceExtension, KernelPort};
 use crate::miniport::{Interrupts, Miniport};
 
-pub(super) fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
-    HW_INITIALIZATION_DATA {
-        HwInitialize: Some(initialize::<M>),
-        HwInterrupt: Some(interrupt::<M>),
-        HwFindAdapter: find_adapter::<M> as *const () as PVOID,
-        DeviceExtensionSize: DeviceExtension::<M>::bytes(0, M::DUMP_PRIVATE_BYTES) as u32,
-        ..entry::common::<M>()
-    }
-}
-
-unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
+pub(super) unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     extension: PVOID,
     _context: PVOID,
     _bus_information: PVOID,
@@ -53,14 +41,14 @@ unsafe extern "C" fn find_adapter<M: Miniport<Port = KernelPort>>(
     }
 }
 
-unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
+pub(super) unsafe extern "C" fn initialize<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
     // SAFETY: the device extension of this miniport.
     let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
     BOOLEAN::from(adapter.is_some_and(|adapter| adapter.initialize(Interrupts::None).is_ok()))
 }
 
 /// Called again and again until a request is complete, whether the device interrupts or not, so it is always ours.
-unsafe extern "C" fn interrupt<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
+pub(super) unsafe extern "C" fn interrupt<M: Miniport<Port = KernelPort>>(extension: PVOID) -> BOOLEAN {
     // SAFETY: the device extension of this miniport.
     let adapter = unsafe { DeviceExtension::<M>::adapter(extension) };
     if let Some(adapter) = adapter {

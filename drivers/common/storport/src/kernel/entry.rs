@@ -1,9 +1,8 @@
-//! DriverEntry: which routine is for what, told to StorPort once (`StorPortInitialize`).
+//! DriverEntry: which routine is for what, told once to StorPort or to the dump port driver (`StorPortInitialize`).
+//! IRQL: PASSIVE_LEVEL, for the dump port driver HIGH_LEVEL.
 
 use core::ptr;
-use core::sync::atomic::{AtomicU16, Ordering};
 
-use wdk_sys::ntddk::KeQueryMaximumProcessorCountEx;
 use wdk_sys::storage::StorPortInitialize;
 use wdk_sys::{
     _INTERFACE_TYPE, ADDRESS_TYPE_FLAG_BTL8, DRIVER_OBJECT, HW_INITIALIZATION_DATA, NTSTATUS,
@@ -11,19 +10,12 @@ use wdk_sys::{
     STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES, STOR_MAP_NON_READ_WRITE_BUFFERS,
 };
 
-use super::KernelPort;
 use super::callbacks as hw;
-use super::dump;
-use super::extension::DeviceExtension;
-use super::size_of_ulong;
+use super::extension::{self, DeviceExtension};
+use super::registers::BASE_ADDRESS_REGISTERS;
+use super::{KernelPort, dump, processors, size_of_ulong};
 use crate::miniport::Miniport;
 use crate::request::Extension;
-
-/// Base address registers of a PCI function (`PCI_TYPE0_ADDRESSES`).
-pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
-
-/// ALL_PROCESSOR_GROUPS
-pub(super) const ALL_PROCESSOR_GROUPS: u16 = 0xffff;
 
 /// Makes the `DriverEntry` of an image that holds this one miniport.
 #[macro_export]
@@ -46,15 +38,6 @@ macro_rules! export_miniport {
     };
 }
 
-/// Request queues that there can be at most, and that every device extension has room for: it is told to StorPort before
-/// there is any adapter. As many as there can be processors, and the miniport makes use of.
-static MOST_QUEUES: AtomicU16 = AtomicU16::new(1);
-
-/// What [`MOST_QUEUES`] was when the image was loaded.
-pub(super) fn most_queues() -> u16 {
-    MOST_QUEUES.load(Ordering::Relaxed)
-}
-
 /// DRIVER_OBJECT
 pub type DriverObject = DRIVER_OBJECT;
 /// PUNICODE_STRING; null when the image is loaded for a crash dump.
@@ -63,7 +46,7 @@ pub type RegistryPath = PUNICODE_STRING;
 pub type Status = NTSTATUS;
 
 /// Registers a miniport with StorPort, or with the dump port driver, which passes no arguments ("Restrictions on Miniport
-/// Drivers that Manage the Boot Drive"). IRQL: PASSIVE_LEVEL, for the dump port driver HIGH_LEVEL.
+/// Drivers that Manage the Boot Drive").
 ///
 /// # Safety
 /// The arguments must be those of the image's DriverEntry.
@@ -72,7 +55,7 @@ pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>>(
     registry_path: RegistryPath,
 ) -> Status {
     let mut data =
-        if registry_path.is_null() { dump::initialization_data::<M>() } else { initialization_data::<M>() };
+        if registry_path.is_null() { dump_initialization_data::<M>() } else { initialization_data::<M>() };
     // SAFETY: the first two arguments are DriverEntry's, the third lives until the call returns, and the fourth may
     // be null for a physical adapter.
     unsafe {
@@ -84,10 +67,8 @@ pub unsafe fn driver_entry<M: Miniport<Port = KernelPort>>(
 /// or powered by anybody here, and of one that is gone the requests end with the device's answer, or with a reset when there is
 /// none, never while it may still write to their memory. What is left of it comes as SRB_FUNCTION_PNP and SRB_FUNCTION_POWER.
 fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
-    // SAFETY: the routine has no preconditions.
-    let processors = unsafe { KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS) };
-    let queues = u16::try_from(processors).unwrap_or(u16::MAX).clamp(1, M::MAX_QUEUES);
-    MOST_QUEUES.store(queues, Ordering::Relaxed);
+    let queues = processors::possible().clamp(1, M::MAX_QUEUES);
+    extension::set_most_queues(queues);
     HW_INITIALIZATION_DATA {
         HwInitialize: Some(hw::initialize::<M>),
         HwInterrupt: Some(hw::interrupt::<M>),
@@ -98,8 +79,19 @@ fn initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DA
     }
 }
 
-/// What is the same in dump mode.
-pub(super) fn common<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
+/// For the dump port driver: three routines are others.
+fn dump_initialization_data<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
+    HW_INITIALIZATION_DATA {
+        HwInitialize: Some(dump::initialize::<M>),
+        HwInterrupt: Some(dump::interrupt::<M>),
+        HwFindAdapter: dump::find_adapter::<M> as *const () as PVOID,
+        DeviceExtensionSize: DeviceExtension::<M>::bytes(0, M::DUMP_PRIVATE_BYTES) as u32,
+        ..common::<M>()
+    }
+}
+
+/// What is the same for both.
+fn common<M: Miniport<Port = KernelPort>>() -> HW_INITIALIZATION_DATA {
     HW_INITIALIZATION_DATA {
         HwInitializationDataSize: size_of_ulong::<HW_INITIALIZATION_DATA>(),
         AdapterInterfaceType: _INTERFACE_TYPE::PCIBus,

@@ -1,5 +1,8 @@
 //! The device extension: StorPort allocates it, zeroed, from non-paged memory, one per adapter.
 //!
+//! It is laid out in `HwStorFindAdapter`, when no other callback runs. After that there are only shared references to it, from any
+//! processor at any IRQL: what still changes is atomic, or guards itself.
+//!
 //! ```text
 //!   Header   Adapter   DPC objects, message targets   private memory of the miniport
 //!   └─── the same size always ──┘└── by how many request queues there may be ───┘
@@ -8,7 +11,7 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicUsize, Ordering};
 
 use wdk_sys::{GROUP_AFFINITY, PVOID, STOR_DPC};
 
@@ -17,6 +20,20 @@ use super::units::UnitChanges;
 use crate::dpc::DpcKind;
 use crate::miniport::Miniport;
 use crate::port::PRIVATE_ALIGNMENT;
+
+/// Request queues that there can be at most, and that every device extension has room for: it is told to StorPort before
+/// there is any adapter. As many as there can be processors, and the miniport makes use of.
+static MOST_QUEUES: AtomicU16 = AtomicU16::new(1);
+
+/// What [`MOST_QUEUES`] was when the image was loaded.
+pub(super) fn most_queues() -> u16 {
+    MOST_QUEUES.load(Ordering::Relaxed)
+}
+
+/// Says so, when the image is loaded.
+pub(super) fn set_most_queues(queues: u16) {
+    MOST_QUEUES.store(queues, Ordering::Relaxed);
+}
 
 /// A DPC object. Processors queue them at the same time; with this many bytes from one to the next, no two share a cache line,
 /// wherever the first one starts.

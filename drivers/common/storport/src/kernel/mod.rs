@@ -2,26 +2,27 @@
 //!
 //! UNSAFETY: this module turns StorPort's pointers into the safe types of the crate, and nothing else does.
 //!
+//! From above to below; a file needs those below it only:
+//!
 //! - [`entry`]: DriverEntry and the table of callbacks.
-//! - [`callbacks`]: the `HwStor*` routines; each finds the adapter in the device extension and calls one `Miniport` method.
-//! - [`calls`]: StorPort's functions with variable arguments, each with its own.
-//! - [`extension`]: what lives in the device extension.
-//! - [`port`], [`resources`], [`registers`]: the `Port` and `Resources` traits over StorPort's exports;
-//!   configuration space, once the adapter is found, over the HAL's.
-//! - [`etw`]: events for who traces StorPort.
-//! - [`registry`]: the service's parameters.
-//! - [`srb`]: what is found in an SRB. [`units`]: what StorPort is told of a logical unit.
-//! - [`dump`]: the few routines that the dump port driver needs others of, which stands in for StorPort when the system has
-//!   crashed.
+//! - `callbacks`: the `HwStor*` routines; each finds the adapter in the device extension and calls one `Miniport` method.
+//!   `dump`: those of which the dump port driver needs others, which stands in for StorPort when the system has crashed.
+//! - `resources`: the `Resources` trait over what HwStorFindAdapter gets. `srb`: what is found in an SRB.
+//! - `port`: the `Port` trait over StorPort's exports. `log`: events.
+//! - `extension`: what lies in the device extension. `units`: what StorPort is told of a logical unit.
+//! - `registers`: mapped ranges, and configuration space, once the adapter is found over the HAL's exports. `registry`: the
+//!   service's parameters. `processors`.
+//! - `calls`: StorPort's functions with variable arguments, each with its own.
 #![expect(unsafe_code, reason = "the boundary to the C interface of StorPort")]
 
 mod callbacks;
 mod calls;
 mod dump;
 pub mod entry;
-mod etw;
 mod extension;
+mod log;
 mod port;
+mod processors;
 mod registers;
 mod registry;
 mod resources;

@@ -1,28 +1,22 @@
-//! [`Port`] over StorPort's exports.
+//! [`Port`] over StorPort's exports. IRQL and lock are stated there. It owns nothing: what it needs for longer than a call lies
+//! in the device extension, and it is copied freely.
 
 use core::ptr;
 
-use wdk_sys::ntddk::KeGetCurrentProcessorNumberEx;
-use wdk_sys::storage::{StorPortLogError, StorPortStallExecution};
+use wdk_sys::storage::StorPortStallExecution;
 use wdk_sys::{
-    _STOR_EVENT_ASSOCIATION_ENUM, BOOLEAN, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID,
-    SP_INTERNAL_ADAPTER_ERROR, SP_PROTOCOL_ERROR, STARTIO_PERFORMANCE_PARAMETERS,
-    STOR_CURRENT_LOG_INTERFACE_REVISION, STOR_LOG_EVENT_DETAILS, STOR_PERF_ADV_CONFIG_LOCALITY,
-    STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES,
-    STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
+    PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID, STARTIO_PERFORMANCE_PARAMETERS,
+    STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION,
+    STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
 };
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
 
-use super::calls;
-use super::etw;
 use super::extension::Header;
 use super::registers::{ConfigSpaceAtRuntime, KernelBar};
-use super::resources::Mode;
-use super::units;
-use super::{HwDeviceExtension, size_of_ulong};
+use super::{HwDeviceExtension, calls, log, processors, size_of_ulong, units};
 use crate::dpc::DpcKind;
-use crate::port::{ConcurrentChannels, LogEvent, LogPart, Port, UnitAttributes};
+use crate::port::{ConcurrentChannels, LogEvent, Port, UnitAttributes};
 use crate::request::{Ended, Request};
 use crate::srb::Address;
 
@@ -53,49 +47,10 @@ impl KernelPort {
         hw: HwDeviceExtension,
         config_space: ConfigSpaceAtRuntime,
         identity: FunctionIdentity,
-        mode: Mode,
+        for_dump: bool,
+        state_change: PHW_STATE_CHANGE,
     ) -> Self {
-        let (for_dump, state_change) = match mode {
-            Mode::Normal { state_change, .. } => (false, state_change),
-            Mode::Dump => (true, None),
-        };
         Self { hw, for_dump, function: Some((config_space, identity)), state_change }
-    }
-
-    /// Logs why HwStorInitialize failed. That is at DIRQL, where StorPortLogSystemEvent cannot be called, and nothing comes
-    /// after it in which it could: this is what StorPortLogError is still for.
-    pub(super) fn log_failed_start(&self, event: LogEvent) {
-        // SAFETY: the request may be null; address and codes are plain numbers.
-        unsafe {
-            StorPortLogError(self.hw.0, ptr::null_mut(), 0, 0, 0, SP_INTERNAL_ADAPTER_ERROR, event.code());
-        }
-    }
-
-    fn log(&self, event: LogEvent) {
-        let (of_storport, code) = error_code(event.part);
-        let mut details = STOR_LOG_EVENT_DETAILS {
-            InterfaceRevision: STOR_CURRENT_LOG_INTERFACE_REVISION,
-            Size: size_of_ulong::<STOR_LOG_EVENT_DETAILS>(),
-            EventAssociation: _STOR_EVENT_ASSOCIATION_ENUM::StorEventAdapterAssociation,
-            StorportSpecificErrorCode: BOOLEAN::from(of_storport),
-            ErrorCode: code,
-            UniqueId: event.code(),
-            ..Default::default()
-        };
-        // SAFETY: the structure is whole and has neither data nor texts; nobody wants to know how long those might be.
-        let _status = unsafe { calls::log_system_event(self.hw, &raw mut details, ptr::null_mut()) };
-    }
-}
-
-/// The text that the log shows, one of IoLogMsg.dll's: as one of StorPort's codes (`SP_*`) if the first is true, or the message
-/// itself.
-const fn error_code(part: LogPart) -> (bool, ULONG) {
-    /// IO_ERR_CONFIGURATION_ERROR of ntiologc.h: driver or hardware configuration error.
-    const CONFIGURATION_ERROR: ULONG = 0xc004_0003;
-    match part {
-        LogPart::Transport | LogPart::Reset => (true, SP_INTERNAL_ADAPTER_ERROR),
-        LogPart::Queue => (true, SP_PROTOCOL_ERROR),
-        LogPart::Configuration | LogPart::Parameter => (false, CONFIGURATION_ERROR),
     }
 }
 
@@ -230,8 +185,7 @@ impl Port for KernelPort {
     }
 
     fn processor(&self) -> u32 {
-        // SAFETY: group and number in the group may be left out.
-        unsafe { KeGetCurrentProcessorNumberEx(ptr::null_mut()) }
+        processors::current()
     }
 
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {
@@ -240,13 +194,9 @@ impl Port for KernelPort {
     }
 
     fn report(&self, event: LogEvent) {
-        if self.for_dump {
-            return;
+        if !self.for_dump {
+            log::report(self.hw, event);
         }
-        if event.logged {
-            self.log(event);
-        }
-        etw::write(self.hw, event);
     }
 
     fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes) {

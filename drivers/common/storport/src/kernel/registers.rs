@@ -1,4 +1,5 @@
-//! PCI configuration space and mapped register ranges.
+//! PCI configuration space and mapped register ranges. IRQL: any up to DIRQL, in dump mode HIGH_LEVEL; [`ConfigSpaceCopy`] is read at
+//! PASSIVE_LEVEL. Lock: none; the virtio crate says who may write to a register.
 
 use wdk_sys::ntddk::{HalGetBusDataByOffset, HalSetBusDataByOffset};
 use wdk_sys::storage::{
@@ -12,6 +13,9 @@ use wdk_sys::{_BUS_DATA_TYPE, ULONG};
 use virtio::transport::{Bar, ConfigSpace, ConfigSpaceMut};
 
 use super::HwDeviceExtension;
+
+/// Base address registers of a PCI function (`PCI_TYPE0_ADDRESSES`).
+pub(super) const BASE_ADDRESS_REGISTERS: u32 = 6;
 
 /// Bytes of configuration space that StorPort reads for a miniport.
 const CONFIG_SPACE_BYTES: usize = 256;
@@ -145,6 +149,27 @@ impl ConfigSpaceMut for ConfigSpaceAtRuntime {
     fn write32(&self, offset: u16, value: u32) {
         self.write(offset, value.to_le_bytes());
     }
+}
+
+/// Where a base address register says its range is; `None` when it is not in use.
+pub(super) fn bar_address(config: &impl ConfigSpace, index: u8) -> Option<u64> {
+    const FIRST: u16 = 0x10;
+    const IO: u32 = 1 << 0;
+    const TYPE_64: u32 = 0b10 << 1;
+    const TYPE_MASK: u32 = 0b11 << 1;
+    if u32::from(index) >= BASE_ADDRESS_REGISTERS {
+        return None;
+    }
+    let offset = FIRST + 4 * u16::from(index);
+    let low = config.read32(offset);
+    let address = if low & IO != 0 {
+        u64::from(low & !0x3)
+    } else if low & TYPE_MASK == TYPE_64 && u32::from(index) + 1 < BASE_ADDRESS_REGISTERS {
+        u64::from(config.read32(offset + 4)) << 32 | u64::from(low & !0xf)
+    } else {
+        u64::from(low & !0xf)
+    };
+    (address != 0).then_some(address)
 }
 
 /// A base address register's range, mapped by `StorPortGetDeviceBase`.

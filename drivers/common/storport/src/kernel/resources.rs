@@ -1,11 +1,11 @@
-//! [`Resources`] over `PORT_CONFIGURATION_INFORMATION`.
+//! [`Resources`] over `PORT_CONFIGURATION_INFORMATION`, which is ours during `HwStorFindAdapter`. IRQL: PASSIVE_LEVEL, in dump
+//! mode HIGH_LEVEL. Lock: none, and no other callback runs.
 
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::Ordering;
 
-use wdk_sys::ntddk::KeQueryActiveProcessorCountEx;
 use wdk_sys::storage::{StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPortGetUncachedExtension};
 use wdk_sys::{
     _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN, PHW_STATE_CHANGE,
@@ -15,15 +15,14 @@ use wdk_sys::{
 };
 
 use virtio::memory::Region;
-use virtio::transport::{ConfigSpace, FunctionIdentity};
+use virtio::transport::FunctionIdentity;
 
 use super::HwDeviceExtension;
 use super::calls;
-use super::entry::{ALL_PROCESSOR_GROUPS, BASE_ADDRESS_REGISTERS};
 use super::extension::Header;
 use super::port::KernelPort;
-use super::registers::{ConfigSpaceAtRuntime, ConfigSpaceCopy, KernelBar};
-use super::registry;
+use super::registers::{ConfigSpaceAtRuntime, ConfigSpaceCopy, KernelBar, bar_address};
+use super::{processors, registry};
 use crate::port::{Configuration, PRIVATE_ALIGNMENT, Resources, SHARED_ALIGNMENT};
 
 /// HwMSInterruptRoutine
@@ -98,27 +97,6 @@ impl KernelResources<'_> {
     }
 }
 
-/// Where a base address register says its range is; `None` when it is not in use.
-fn bar_address(config: &impl ConfigSpace, index: u8) -> Option<u64> {
-    const FIRST: u16 = 0x10;
-    const IO: u32 = 1 << 0;
-    const TYPE_64: u32 = 0b10 << 1;
-    const TYPE_MASK: u32 = 0b11 << 1;
-    if u32::from(index) >= BASE_ADDRESS_REGISTERS {
-        return None;
-    }
-    let offset = FIRST + 4 * u16::from(index);
-    let low = config.read32(offset);
-    let address = if low & IO != 0 {
-        u64::from(low & !0x3)
-    } else if low & TYPE_MASK == TYPE_64 && u32::from(index) + 1 < BASE_ADDRESS_REGISTERS {
-        u64::from(config.read32(offset + 4)) << 32 | u64::from(low & !0xf)
-    } else {
-        u64::from(low & !0xf)
-    };
-    (address != 0).then_some(address)
-}
-
 impl Resources for KernelResources<'_> {
     type Port = KernelPort;
     type ConfigSpace = ConfigSpaceCopy;
@@ -127,7 +105,11 @@ impl Resources for KernelResources<'_> {
         let configuration = &*self.configuration;
         let place = ConfigSpaceAtRuntime::new(configuration.SystemIoBusNumber, configuration.SlotNumber);
         let identity = FunctionIdentity::of(&self.config_space_copy());
-        KernelPort::of_function(self.hw, place, identity, self.mode)
+        let (for_dump, state_change) = match self.mode {
+            Mode::Normal { state_change, .. } => (false, state_change),
+            Mode::Dump => (true, None),
+        };
+        KernelPort::of_function(self.hw, place, identity, for_dump, state_change)
     }
 
     fn config_space(&self) -> ConfigSpaceCopy {
@@ -197,11 +179,7 @@ impl Resources for KernelResources<'_> {
     fn queues(&self) -> u16 {
         match self.mode {
             Mode::Dump => 1,
-            Mode::Normal { most_queues, .. } => {
-                // SAFETY: the routine has no preconditions.
-                let processors = unsafe { KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS) };
-                u16::try_from(processors).unwrap_or(u16::MAX).clamp(1, most_queues)
-            }
+            Mode::Normal { most_queues, .. } => processors::active().clamp(1, most_queues),
         }
     }
 

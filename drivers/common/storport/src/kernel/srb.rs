@@ -1,5 +1,6 @@
 //! What is found in an SRB, of either kind: STORAGE_REQUEST_BLOCK, which StorPort was asked for, or SCSI_REQUEST_BLOCK, which
-//! the dump port driver may use. All that a driver may know of it goes into its extension, once.
+//! the dump port driver may use. All that a driver may know of it goes into its extension, once, in `HwStorBuildIo`. IRQL: up to
+//! DISPATCH_LEVEL, in dump mode HIGH_LEVEL. Lock: none; until it is completed, an SRB is of whoever was handed it.
 
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
