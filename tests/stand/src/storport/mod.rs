@@ -87,6 +87,8 @@ pub struct Unit {
 pub struct StateChange {
     /// How HwStorStateChange will be called.
     pub item: dpc::Item,
+    /// ChangedEntity.
+    pub entity: u32,
     /// What lay at its address when it was told.
     pub unit: Btl8,
 }

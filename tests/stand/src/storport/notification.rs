@@ -126,7 +126,7 @@ fn state_change(a: Arguments) {
             arguments,
             locks: Locks::StartIo,
         };
-        port.state_change = Some(StateChange { item, unit });
+        port.state_change = Some(StateChange { item, entity, unit });
         port.rescan = true;
         if !port.hold_state_changes {
             timer::set(item, STATE_CHANGE_TIME);

@@ -18,6 +18,7 @@ use alloc::string::String;
 use stand::cmdline::Options;
 use stand::scsi::{self, Sense};
 use stand::stamp::{self, MEDIUM_BLOCK, MEDIUM_GENERATION, Stamp};
+use stand::wdk::codes::STATE_CHANGE_LUN;
 
 use crate::host;
 use crate::pci::virtio;
@@ -193,10 +194,19 @@ fn resize_while_busy(disk: &Unit, node: &str, bytes: u64) {
     if grow(bytes + GROWTH) {
         queue::wait(ANNOUNCE, || port().state_change.is_some());
     }
-    if port().state_change.is_none() {
+    let Some(change) = port().state_change else {
         notification::hold_state_changes(false);
         crate::skip!("resize-while-busy", "{name}: the driver makes no state change of it");
         return;
+    };
+    // A target or a bus has a part of the address only.
+    if change.entity == STATE_CHANGE_LUN {
+        let named = (change.unit.path, change.unit.target, change.unit.lun);
+        crate::console::check(
+            named == disk.address,
+            "resize-while-busy-unit",
+            format_args!("{name}: the state change is of {}", class::name(named)),
+        );
     }
     if grow(bytes + 2 * GROWTH) {
         queue::wait(ANNOUNCE, || port().refused_state_changes != refused);

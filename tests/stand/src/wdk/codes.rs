@@ -56,6 +56,8 @@ pub const SP_RETURN_NOT_FOUND: u32 = 0x0;
 pub const SP_RETURN_FOUND: u32 = 0x1;
 pub const SP_RETURN_ERROR: u32 = 0x2;
 pub const SP_RETURN_BAD_CONFIG: u32 = 0x3;
+/// ChangedEntity of StorPortStateChangeDetected: a logical unit.
+pub const STATE_CHANGE_LUN: u32 = 1;
 /// What StorPortStateChangeDetected may name: a LUN, a target, a bus.
 pub const STATE_CHANGE_ANY: u32 = 0b111;
 /// RAID_ASYNC_NOTIFY_SUPPORTED_FLAGS

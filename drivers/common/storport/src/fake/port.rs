@@ -401,3 +401,46 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         self.record().unit_attributes.push((unit, attributes));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fake_device::FakeBar;
+    use fake_device::disk::Disk;
+
+    use super::*;
+
+    const FIRST: Address = Address { path: 0, target: 3, lun: 0 };
+    const SECOND: Address = Address { path: 0, target: 3, lun: 1 };
+
+    fn port() -> FakePort<FakeBar<Disk>> {
+        FakePort::default()
+    }
+
+    #[test]
+    fn a_change_of_any_unit_keeps_all_others_from_being_taken() {
+        let port = port();
+        port.hold_unit_changes();
+
+        let taken = [FIRST, SECOND, FIRST].map(|unit| port.unit_changed(unit));
+
+        assert_eq!(taken, [true, false, false]);
+        assert_eq!(port.take_unit_changes(), [FIRST]);
+    }
+
+    #[test]
+    fn a_bus_may_change_again_and_again() {
+        let port = port();
+
+        port.bus_changed(0);
+        port.bus_changed(0);
+
+        assert_eq!(port.take_bus_changes(), [0, 0]);
+        assert_eq!(port.take_bus_changes(), []);
+    }
+
+    #[test]
+    #[should_panic(expected = "in dump mode")]
+    fn nobody_looks_at_a_bus_in_dump_mode() {
+        FakePort::<FakeBar<Disk>>::for_dump().bus_changed(0);
+    }
+}

@@ -31,14 +31,15 @@ pub trait Port: Clone + Send + Sync + 'static {
     fn stall(&self, microseconds: u32);
 
     /// Says that targets or logical units may have come or gone on this bus, so that Windows looks at all of it again
-    /// (BusChangeDetected, nf-storport-storportnotification.md). Nobody is told when it has. IRQL: up to DISPATCH_LEVEL.
-    /// Lock: any. The page names neither.
+    /// (BusChangeDetected, nf-storport-storportnotification.md). Nobody is told when it has. Not in dump mode. IRQL: up to
+    /// DISPATCH_LEVEL. Lock: any. The page names neither.
     fn bus_changed(&self, path: u8);
 
     /// Says that the state of a logical unit has changed, so that Windows looks at it again
     /// (nf-storport-storportstatechangedetected.md). `false`: an earlier change, of whichever unit, is still being worked on, and
     /// this one has to be told after [`unit_change_processed`](crate::Miniport::unit_change_processed), which may have come
-    /// meanwhile: so after some time as well. IRQL: up to DISPATCH_LEVEL. Lock: any, but not in `unit_change_processed`.
+    /// meanwhile: so after some time as well. Not in `unit_change_processed`, nor in dump mode. IRQL: up to DISPATCH_LEVEL.
+    /// Lock: any.
     #[must_use = "a change that was not taken has to be told again"]
     fn unit_changed(&self, unit: Address) -> bool;
 
