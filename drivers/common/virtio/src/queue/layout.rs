@@ -13,7 +13,7 @@ const MAX_LARGE_TABLES: u16 = 64;
 const MAX_SIZE: u16 = 32768;
 
 /// Of the parts that driver and device write, so that none shares a line with another.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
 /// Of a legacy device's rings (2.7.2).
 const LEGACY_PAGE: usize = 4096;
@@ -67,6 +67,15 @@ pub enum LayoutError {
         /// Entries of the ring
         size: u16,
     },
+    /// There are as many buffers for events as ring entries at most, 64 at most, and one at least, of one byte at least.
+    Events {
+        /// Buffers asked for
+        buffers: u16,
+        /// Bytes of each
+        bytes: u16,
+        /// Entries of the ring
+        size: u16,
+    },
     /// More large tables than can be told apart.
     TooManyLargeTables(u16),
     /// The memory is less than the layout says, or not aligned as it says, or the slots are not as many.
@@ -113,13 +122,80 @@ pub struct RingParts<M> {
 
 /// Bytes and alignment of a part.
 #[derive(Clone, Copy)]
-struct Part {
-    bytes: usize,
-    align: usize,
+pub(super) struct Part {
+    pub(super) bytes: usize,
+    pub(super) align: usize,
 }
 
-/// How many parts there are before the large tables.
-const FIXED_PARTS: usize = 5;
+/// Bytes up to the end of the last part, when the first one lies as it has to.
+pub(super) const fn end_of(parts: &[Part]) -> usize {
+    let mut end: usize = 0;
+    let mut index = 0;
+    while index < parts.len() {
+        end = end.next_multiple_of(parts[index].align) + parts[index].bytes;
+        index += 1;
+    }
+    end
+}
+
+/// A ring's kind and size, which is all that its own memory depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingShape {
+    pub(super) format: RingFormat,
+    pub(super) size: u16,
+}
+
+impl RingShape {
+    /// Checks the size.
+    pub(super) const fn new(format: RingFormat, size: u16) -> Result<Self, LayoutError> {
+        let possible = match format {
+            RingFormat::Split | RingFormat::LegacySplit => size.is_power_of_two(),
+            RingFormat::Packed => size != 0,
+        };
+        if possible && size <= MAX_SIZE {
+            Ok(Self { format, size })
+        } else {
+            Err(LayoutError::QueueSize(size))
+        }
+    }
+
+    /// Where the used ring begins in its part of the memory.
+    ///
+    /// Its entries begin a line, so that none lies on two pages. Behind an IOMMU QEMU translates the first page of what it
+    /// writes to a ring in one go, and no other (system/physmem.c, `address_space_write_cached_slow`). The rest goes to the
+    /// memory behind that page, wherever the second page is. Before 9.0 it went to the offset in the ring, taken for an
+    /// address: half of the entry was lost, and landed in memory that nobody gave to the device. A legacy device's ring has
+    /// its place (2.7.2), and no IOMMU.
+    pub(super) const fn used_start(self) -> usize {
+        match self.format {
+            RingFormat::Split => LINE - used::RING,
+            RingFormat::LegacySplit | RingFormat::Packed => 0,
+        }
+    }
+
+    /// The three areas.
+    pub(super) const fn parts(self) -> [Part; 3] {
+        let size = self.size as usize;
+        let legacy = matches!(self.format, RingFormat::LegacySplit);
+        let page = if legacy { LEGACY_PAGE } else { LINE };
+        let (driver, device) = match self.format {
+            RingFormat::Split | RingFormat::LegacySplit => (6 + 2 * size, self.used_start() + 6 + 8 * size),
+            RingFormat::Packed => (4, 4),
+        };
+        [
+            Part { bytes: size * DESCRIPTOR_BYTES, align: page },
+            // A legacy device looks for the available ring right behind the descriptors.
+            Part { bytes: driver, align: if legacy { 2 } else { LINE } },
+            Part { bytes: device, align: page },
+        ]
+    }
+
+    /// Cuts the areas off the front of the memory.
+    pub(super) fn carve<M: SharedMemory>(self, memory: &mut M) -> Option<RingParts<M>> {
+        let [descriptors, driver, device] = self.parts().map(|part| memory.split(part.bytes, part.align));
+        Some(RingParts { descriptors: descriptors?, driver: driver?, device: device? })
+    }
+}
 
 impl<F: Format> Layout<F> {
     /// Checks the options.
@@ -128,12 +204,8 @@ impl<F: Format> Layout<F> {
     /// The numbers break a rule of the specification or of this crate.
     pub const fn new(options: QueueOptions) -> Result<Self, LayoutError> {
         let QueueOptions { ring, size, slots, max_segments, large_tables, .. } = options;
-        let possible = match ring {
-            RingFormat::Split | RingFormat::LegacySplit => size.is_power_of_two(),
-            RingFormat::Packed => size != 0,
-        };
-        if !possible || size > MAX_SIZE {
-            return Err(LayoutError::QueueSize(size));
+        if let Err(error) = RingShape::new(ring, size) {
+            return Err(error);
         }
         if slots == 0 || slots > size {
             return Err(LayoutError::Slots { slots, size });
@@ -154,15 +226,8 @@ impl<F: Format> Layout<F> {
 
     /// Bytes of shared memory without the large tables.
     pub const fn fixed_bytes(&self) -> usize {
-        let parts = self.fixed_parts();
-        let mut end: usize = 0;
-        let mut index = 0;
-        while index < FIXED_PARTS {
-            end = end.next_multiple_of(parts[index].align) + parts[index].bytes;
-            index += 1;
-        }
         // Large tables are tables of descriptors.
-        end.next_multiple_of(DESCRIPTOR_BYTES)
+        end_of(&self.fixed_parts()).next_multiple_of(DESCRIPTOR_BYTES)
     }
 
     /// What the device address of the memory has to be a multiple of.
@@ -191,53 +256,34 @@ impl<F: Format> Layout<F> {
         if self.options.indirect && long { self.options.large_tables } else { 0 }
     }
 
-    /// Where the used ring begins in its part of the memory.
-    ///
-    /// Its entries begin a line, so that none lies on two pages. Behind an IOMMU QEMU translates the first page of what it
-    /// writes to a ring in one go, and no other (system/physmem.c, `address_space_write_cached_slow`). The rest goes to the
-    /// memory behind that page, wherever the second page is. Before 9.0 it went to the offset in the ring, taken for an
-    /// address: half of the entry was lost, and landed in memory that nobody gave to the device. A legacy device's ring has
-    /// its place (2.7.2), and no IOMMU.
-    pub(crate) const fn used_start(&self) -> usize {
-        match self.options.ring {
-            RingFormat::Split => LINE - used::RING,
-            RingFormat::LegacySplit | RingFormat::Packed => 0,
-        }
-    }
-
     /// From one slot's table, or header where there are no tables, to the next one's.
     pub(crate) const fn slot_stride(&self) -> usize {
         if self.options.indirect { Sizes::<F>::SLOT } else { Sizes::<F>::SLOT_WITHOUT_TABLE }
     }
 
-    const fn fixed_parts(&self) -> [Part; FIXED_PARTS] {
-        let size = self.options.size as usize;
+    /// What the ring itself is like.
+    pub(super) const fn shape(&self) -> RingShape {
+        RingShape { format: self.options.ring, size: self.options.size }
+    }
+
+    /// All parts but the large tables.
+    const fn fixed_parts(&self) -> [Part; 5] {
         let slots = self.options.slots as usize;
-        let legacy = matches!(self.options.ring, RingFormat::LegacySplit);
-        let page = if legacy { LEGACY_PAGE } else { LINE };
-        let (driver, device) = match self.options.ring {
-            RingFormat::Split | RingFormat::LegacySplit => (6 + 2 * size, self.used_start() + 6 + 8 * size),
-            RingFormat::Packed => (4, 4),
-        };
-        [
-            Part { bytes: size * DESCRIPTOR_BYTES, align: page },
-            // A legacy device looks for the available ring right behind the descriptors.
-            Part { bytes: driver, align: if legacy { 2 } else { LINE } },
-            Part { bytes: device, align: page },
-            Part { bytes: slots * self.slot_stride(), align: LINE },
-            Part { bytes: slots * Sizes::<F>::RESPONSE, align: LINE },
-        ]
+        let [descriptors, driver, device] = self.shape().parts();
+        let chains = Part { bytes: slots * self.slot_stride(), align: LINE };
+        let responses = Part { bytes: slots * Sizes::<F>::RESPONSE, align: LINE };
+        [descriptors, driver, device, chains, responses]
     }
 
     /// Cuts memory into the parts.
     pub(crate) fn carve<M: SharedMemory>(&self, mut memory: M) -> Option<Parts<M>> {
-        let [descriptors, driver, device, slots, responses] =
-            self.fixed_parts().map(|part| memory.split(part.bytes, part.align));
+        let ring = self.shape().carve(&mut memory)?;
+        let [.., chains, responses] = self.fixed_parts();
         let large = usize::from(self.large_tables()) * table_bytes(self.options.max_segments);
         Some(Parts {
-            ring: RingParts { descriptors: descriptors?, driver: driver?, device: device? },
-            slots: slots?,
-            responses: responses?,
+            ring,
+            slots: memory.split(chains.bytes, chains.align)?,
+            responses: memory.split(responses.bytes, responses.align)?,
             large: memory.split(large, DESCRIPTOR_BYTES)?,
         })
     }
@@ -309,7 +355,8 @@ mod tests {
             let features = Features::VERSION_1;
             let parts = layout.carve(memory).expect("there is enough memory").ring;
 
-            let ring = SplitRing::new(&layout, parts, features).expect("the layout is one of a split ring");
+            let ring =
+                SplitRing::new(layout.shape(), parts, features).expect("the layout is one of a split ring");
 
             let entries = ring.areas().device_area + used::RING as u64;
             let torn = (0..1024).map(|entry| entries + 8 * entry).find(|entry| entry % 4096 > 4096 - 8);

@@ -78,7 +78,7 @@ where
             return Err(LayoutError::Slots { slots: count, size });
         }
         let mut queue = Self {
-            ring: R::new(&layout, ring, features)?,
+            ring: R::new(layout.shape(), ring, features)?,
             layout,
             chains,
             responses,

@@ -12,8 +12,7 @@ pub use event::{Position, need_event};
 pub use packed::PackedRing;
 pub use split::SplitRing;
 
-use super::format::Format;
-use super::layout::{Layout, LayoutError, RingFormat, RingParts};
+use super::layout::{LayoutError, RingFormat, RingParts, RingShape};
 use super::{DeviceFault, Notify, QueueAreas};
 use crate::memory::SharedMemory;
 use crate::spec::Features;
@@ -59,11 +58,8 @@ pub trait Ring: Sized {
     type Memory: SharedMemory;
 
     /// A ring in these parts.
-    fn new<F: Format>(
-        layout: &Layout<F>,
-        parts: RingParts<Self::Memory>,
-        features: Features,
-    ) -> Result<Self, LayoutError>;
+    fn new(shape: RingShape, parts: RingParts<Self::Memory>, features: Features)
+    -> Result<Self, LayoutError>;
 
     /// Empties the ring. The device is in reset.
     fn reset(&mut self);
@@ -132,16 +128,12 @@ macro_rules! either {
 impl<M: SharedMemory> Ring for AnyRing<M> {
     type Memory = M;
 
-    fn new<F: Format>(
-        layout: &Layout<F>,
-        parts: RingParts<M>,
-        features: Features,
-    ) -> Result<Self, LayoutError> {
-        match layout.options.ring {
+    fn new(shape: RingShape, parts: RingParts<M>, features: Features) -> Result<Self, LayoutError> {
+        match shape.format {
             RingFormat::Split | RingFormat::LegacySplit => {
-                SplitRing::new(layout, parts, features).map(Self::Split)
+                SplitRing::new(shape, parts, features).map(Self::Split)
             }
-            RingFormat::Packed => PackedRing::new(layout, parts, features).map(Self::Packed),
+            RingFormat::Packed => PackedRing::new(shape, parts, features).map(Self::Packed),
         }
     }
 

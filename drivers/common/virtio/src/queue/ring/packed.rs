@@ -12,8 +12,7 @@ use core::sync::atomic::Ordering;
 use super::event::Position;
 use super::{Buffer, Claim, DirectChain, Ring, Table};
 use crate::memory::SharedMemory;
-use crate::queue::format::Format;
-use crate::queue::layout::{Layout, LayoutError, RingFormat, RingParts};
+use crate::queue::layout::{LayoutError, RingFormat, RingParts, RingShape};
 use crate::queue::{DeviceFault, Notify, QueueAreas};
 use crate::spec::Features;
 use crate::spec::ring::packed::{
@@ -102,19 +101,15 @@ impl<M: SharedMemory> PackedRing<M> {
 impl<M: SharedMemory> Ring for PackedRing<M> {
     type Memory = M;
 
-    fn new<F: Format>(
-        layout: &Layout<F>,
-        parts: RingParts<M>,
-        features: Features,
-    ) -> Result<Self, LayoutError> {
-        if layout.options.ring != RingFormat::Packed {
-            return Err(LayoutError::OtherRing(layout.options.ring));
+    fn new(shape: RingShape, parts: RingParts<M>, features: Features) -> Result<Self, LayoutError> {
+        if shape.format != RingFormat::Packed {
+            return Err(LayoutError::OtherRing(shape.format));
         }
         Ok(Self {
             descriptors: parts.descriptors,
             driver_events: parts.driver,
             device_events: parts.device,
-            size: layout.options.size,
+            size: shape.size,
             event_idx: features.contains(Features::RING_EVENT_IDX),
             next_available: Position::START,
             pushed: 0,

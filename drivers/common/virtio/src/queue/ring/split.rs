@@ -5,8 +5,7 @@ use core::sync::atomic::Ordering;
 use super::event::need_event;
 use super::{Buffer, Claim, DirectChain, Ring, Table};
 use crate::memory::SharedMemory;
-use crate::queue::format::Format;
-use crate::queue::layout::{Layout, LayoutError, RingFormat, RingParts};
+use crate::queue::layout::{LayoutError, RingFormat, RingParts, RingShape};
 use crate::queue::{DeviceFault, Notify, QueueAreas};
 use crate::spec::Features;
 use crate::spec::ring::{
@@ -84,20 +83,16 @@ impl<M: SharedMemory> SplitRing<M> {
 impl<M: SharedMemory> Ring for SplitRing<M> {
     type Memory = M;
 
-    fn new<F: Format>(
-        layout: &Layout<F>,
-        parts: RingParts<M>,
-        features: Features,
-    ) -> Result<Self, LayoutError> {
-        if layout.options.ring == RingFormat::Packed {
-            return Err(LayoutError::OtherRing(layout.options.ring));
+    fn new(shape: RingShape, parts: RingParts<M>, features: Features) -> Result<Self, LayoutError> {
+        if shape.format == RingFormat::Packed {
+            return Err(LayoutError::OtherRing(shape.format));
         }
         Ok(Self {
             descriptors: parts.descriptors,
             available: parts.driver,
             used: parts.device,
-            used_start: layout.used_start(),
-            mask: layout.options.size - 1,
+            used_start: shape.used_start(),
+            mask: shape.size - 1,
             event_idx: features.contains(Features::RING_EVENT_IDX),
             next_available: 0,
             published: 0,
