@@ -272,51 +272,71 @@ impl<M: Model> State<M> {
                 answered += 1;
             }
             if answered > before {
-                self.queues[index].publish_used(&self.ram);
-                let queue = &mut self.queues[index];
-                if queue.interrupt_wanted(&self.ram, self.accepted, &mut self.violations) {
-                    let vector = self.queues[index].vector;
-                    self.raise(vector, ISR_QUEUE);
-                }
+                self.show_used(index);
             }
         }
         answered
     }
 
+    /// Shows the driver what was used of a queue, and interrupts it where it wants that.
+    fn show_used(&mut self, index: usize) {
+        let queue = &mut self.queues[index];
+        queue.publish_used(&self.ram);
+        if queue.interrupt_wanted(&self.ram, self.accepted, &mut self.violations) {
+            let vector = queue.vector;
+            self.raise(vector, ISR_QUEUE);
+        }
+    }
+
+    /// Fills the oldest buffer that the model keeps of a queue; `false`: there is none, or the device does not run.
+    fn fill_kept(&mut self, index: usize, bytes: &[u8]) -> bool {
+        if !self.is_running() || self.queues[index].kept.is_empty() {
+            return false;
+        }
+        let chain = self.queues[index].kept.remove(0);
+        self.queues[index].check_in_flight(&self.ram, &mut self.violations);
+        self.answer_chain(index, chain, |_, request| {
+            request.write(0, bytes);
+            Served::Done
+        });
+        true
+    }
+
     /// Answers one request.
     fn answer_one(&mut self, index: usize) {
-        let Self {
-            queues,
-            ram,
-            violations,
-            accepted,
-            model,
-            options,
-            order,
-            trace,
-            lies,
-            used_lie,
-            used_length,
-            ..
-        } = self;
+        let Self { queues, accepted, order, model, trace, .. } = self;
         let queue = &mut queues[index];
         let in_order = accepted.contains(Features::IN_ORDER);
         let position = if in_order { 0 } else { order.pick(queue.in_hand.len()) };
         let Some(chain) = queue.in_hand.remove(position) else {
             return;
         };
-        let writable = chain.writable_bytes() as u32;
-        violations.extend(queue.check_unchanged(ram, *accepted, &chain).err());
         if let Some(trace) = trace {
             trace.push(describe(model, queue.number, &chain));
         }
+        self.answer_chain(index, chain, |model, request| model.serve(index as u16, request));
+    }
+
+    /// Answers a request that was taken in hand.
+    fn answer_chain(
+        &mut self,
+        index: usize,
+        chain: Chain,
+        serve: impl FnOnce(&mut M, &mut Request<'_>) -> Served,
+    ) {
+        let Self { queues, ram, violations, accepted, model, options, lies, used_lie, used_length, .. } =
+            self;
+        let queue = &mut queues[index];
+        let in_order = accepted.contains(Features::IN_ORDER);
+        let writable = chain.writable_bytes() as u32;
+        violations.extend(queue.check_unchanged(ram, *accepted, &chain).err());
         let lie = used_lie.take();
         if lie == Some(Lie::NothingWritten) {
             queue.push_used(ram, Used::new(&chain, 0, false));
             return;
         }
         let mut request = Request::new(ram, &chain, *accepted);
-        let served = model.serve(queue.number, &mut request);
+        let served = serve(model, &mut request);
         let written = match lies.as_slice() {
             [Lie::NoUsedLength, ..] => 0,
             [Lie::UsedLengthOneShort, ..] => (request.written as u32).saturating_sub(1),
@@ -558,6 +578,28 @@ impl<M: Model> FakeDevice<M> {
     /// Requests that the device has taken and not answered.
     pub fn in_hand(&self) -> usize {
         self.state().queues.iter().map(|queue| queue.in_hand.len()).sum()
+    }
+
+    /// Fills the oldest buffers that the model keeps of a queue ([`Served::Kept`]), one for each of `events`, and shows
+    /// them to the driver at once; returns how many it had buffers for. Buffers are kept once the device [ran](Self::run)
+    /// with them.
+    ///
+    /// # Panics
+    /// With VIRTIO_F_IN_ORDER, where nothing may pass what is kept.
+    pub fn send_events<E: AsRef<[u8]>>(&self, queue: u16, events: &[E]) -> usize {
+        let mut state = self.state();
+        assert!(!state.accepted.contains(Features::IN_ORDER), "no event may pass a buffer that is kept");
+        let index = usize::from(queue);
+        let sent = events.iter().take_while(|event| state.fill_kept(index, event.as_ref())).count();
+        if sent > 0 {
+            state.show_used(index);
+        }
+        sent
+    }
+
+    /// Buffers that the model keeps of a queue.
+    pub fn kept(&self, queue: u16) -> usize {
+        self.state().queues[usize::from(queue)].kept.len()
     }
 
     /// In which order requests are answered; with VIRTIO_F_IN_ORDER always as they came.
