@@ -17,6 +17,7 @@
 //!   into the ring's own descriptors.
 //! - The driver keeps everything it needs in its own memory ([`queue::Slot`]). What the device writes, a used id and a
 //!   length, is a claim: it is checked against the slot, and a lie is a [`queue::DeviceFault`].
+//! - Events have a queue of their own ([`queue::EventQueue`]): buffers that the device fills, and gets back.
 //! - Who owns what: a slot's memory is the driver's while the slot is free or being filled, the device's from
 //!   [`publish`](queue::RequestQueue::publish) until the used entry is taken, or until the device was reset.
 //!

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bench::{Blk, DIRECT, Queue, Scsi, WITH_EVENT_IDX, WITHOUT_EVENT_IDX, layout, queue};
 use virtio::memory::{Segment, SharedMemory, Words};
-use virtio::queue::{Direction, Format, Notify, QueueAreas, SplitRing};
+use virtio::queue::{Direction, EventLayout, EventQueue, Format, Notify, QueueAreas, RingFormat, SplitRing};
 use virtio::spec::Features;
 use virtio_queue::{Queue as DeviceQueue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -120,19 +120,7 @@ impl<F: Format<Header: FromBytes>> Bench<F> {
         let layout = layout::<F>(size, features);
         assert!(layout.shared_bytes() <= (DATA - BASE) as usize, "the data lies behind the queue");
         let driver = queue(guest.clone(), layout, features);
-        let QueueAreas { descriptor_area, driver_area, device_area } = driver.areas();
-        let halves = |address: u64| (Some(address as u32), Some((address >> 32) as u32));
-        let mut device = DeviceQueue::new(size).expect("the size is a power of two");
-        let (low, high) = halves(descriptor_area);
-        device.set_desc_table_address(low, high);
-        let (low, high) = halves(driver_area);
-        device.set_avail_ring_address(low, high);
-        let (low, high) = halves(device_area);
-        device.set_used_ring_address(low, high);
-        device.set_size(size);
-        device.set_event_idx(features.contains(Features::RING_EVENT_IDX));
-        device.set_ready(true);
-        assert!(device.is_valid(&*guest.memory), "rust-vmm accepts where the areas are");
+        let device = device_queue(&guest, driver.areas(), size, features);
         Self { guest: guest.memory, driver, device }
     }
 
@@ -168,6 +156,24 @@ impl<F: Format<Header: FromBytes>> Bench<F> {
         self.guest.read_slice(&mut bytes, GuestAddress(address)).expect("inside the memory");
         bytes
     }
+}
+
+/// A queue of the device's, ready.
+fn device_queue(guest: &Guest, areas: QueueAreas, size: u16, features: Features) -> DeviceQueue {
+    let QueueAreas { descriptor_area, driver_area, device_area } = areas;
+    let halves = |address: u64| (Some(address as u32), Some((address >> 32) as u32));
+    let mut device = DeviceQueue::new(size).expect("the size is a power of two");
+    let (low, high) = halves(descriptor_area);
+    device.set_desc_table_address(low, high);
+    let (low, high) = halves(driver_area);
+    device.set_avail_ring_address(low, high);
+    let (low, high) = halves(device_area);
+    device.set_used_ring_address(low, high);
+    device.set_size(size);
+    device.set_event_idx(features.contains(Features::RING_EVENT_IDX));
+    device.set_ready(true);
+    assert!(device.is_valid(&*guest.memory), "rust-vmm accepts where the areas are");
+    device
 }
 
 /// A header in which no byte is like the one before.
@@ -353,4 +359,46 @@ fn a_driver_that_wants_no_interrupt_gets_none() {
 
     assert_eq!(interrupts, [true, false, false]);
     assert!(bench.driver.enable_interrupts(), "three used buffers are waiting");
+}
+
+#[test]
+fn buffers_for_events_are_filled_and_posted_again_while_the_indices_wrap() {
+    const BUFFERS: u16 = 4;
+    for features in [WITH_EVENT_IDX, WITHOUT_EVENT_IDX] {
+        let guest = Guest::new();
+        let layout = EventLayout::new(RingFormat::Split, 8, BUFFERS, 16).expect("the numbers are possible");
+        let mut driver = EventQueue::<SplitRing<Guest>>::new(guest.clone(), layout, features)
+            .expect("there is enough memory");
+        let mut device = device_queue(&guest, driver.areas(), 8, features);
+        let memory = &*guest.memory;
+        let (mut told, mut heard) = (0_u32, 0_u32);
+        assert_ne!(driver.publish(), Notify::Suppressed, "the device sleeps");
+        while told < 65536 + 100 {
+            assert!(!driver.enable_interrupts(), "everything was drained");
+            // At most as many as there are buffers: the device takes a buffer when it has an event.
+            for _ in 0..told % u32::from(BUFFERS) + 1 {
+                let chain = device.pop_descriptor_chain(memory).expect("every buffer was posted again");
+                let head = chain.head_index();
+                let buffers: Vec<_> = chain.collect();
+                assert_eq!(buffers.len(), 1);
+                assert_eq!((buffers[0].len(), buffers[0].is_write_only()), (16, true));
+                let blank = memory.read_obj::<[u8; 16]>(buffers[0].addr()).expect("inside the memory");
+                assert_eq!(blank, [0; 16]);
+                memory.write_obj(told, buffers[0].addr()).expect("inside the memory");
+                device.add_used(memory, head, 4).expect("the ring lies in memory");
+                told += 1;
+            }
+            assert!(device.needs_notification(memory).expect("the ring lies in memory"));
+
+            while let Some(event) = driver.pop_event().expect("the device is honest") {
+                let mut expected = [0; 16];
+                expected[..4].copy_from_slice(&heard.to_ne_bytes());
+                assert_eq!(event, expected);
+                heard += 1;
+            }
+            let _ = driver.publish();
+
+            assert_eq!((heard, driver.posted()), (told, BUFFERS));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Requests through a virtqueue: slots, tables, and the rings (2.6 to 2.8).
+//! Requests and events through virtqueues: slots, tables, and the rings (2.6 to 2.8).
 //!
 //! A request takes a slot. The slot has a header, a response and a table of descriptors of its own in shared memory, and
 //! the request's chain is written there, in the order in which the device takes it:
@@ -18,7 +18,10 @@
 //!
 //! The life of a request: [`RequestQueue::submit`] → [`RequestQueue::publish`] → the device →
 //! [`RequestQueue::pop_used`] → [`Used`].
+//!
+//! Events come through a queue of their own, an [`EventQueue`].
 
+mod events;
 mod format;
 mod in_order;
 mod layout;
@@ -28,6 +31,7 @@ mod slot;
 mod submit;
 mod used;
 
+pub use events::{EventLayout, EventQueue};
 pub use format::Format;
 pub use layout::{Layout, LayoutError, QueueOptions, RingFormat};
 pub use requests::RequestQueue;
@@ -94,7 +98,8 @@ pub struct Rejected<T> {
     pub reason: Reason,
 }
 
-/// What the device did that it must not do. Latched: the queue takes no more requests until it is reset.
+/// What the device did that it must not do. Latched: the queue takes no more requests, and gives no more events, until it
+/// is reset. Of a queue of events, the requests are its buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceFault {
     /// A used id that no descriptor has.

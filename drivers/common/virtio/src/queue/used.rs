@@ -173,14 +173,20 @@ impl<M: SharedMemory> Response<'_, M> {
     }
 }
 
-/// In the widths that a response is read in.
+/// Makes bytes all-ones.
 #[inline]
 pub(super) fn spoil<M: SharedMemory>(memory: &M, start: usize, bytes: usize) {
+    fill(memory, start, bytes, u8::MAX);
+}
+
+/// In the widths that [`read_bytes`](SharedMemory::read_bytes) reads in.
+#[inline]
+pub(super) fn fill<M: SharedMemory>(memory: &M, start: usize, bytes: usize, with: u8) {
     let words = if start.is_multiple_of(4) { bytes / 4 } else { 0 };
     for word in 0..words {
-        memory.store32(start + 4 * word, u32::MAX, Relaxed);
+        memory.store32(start + 4 * word, u32::from_ne_bytes([with; 4]), Relaxed);
     }
     for byte in 4 * words..bytes {
-        memory.store8(start + byte, u8::MAX, Relaxed);
+        memory.store8(start + byte, with, Relaxed);
     }
 }

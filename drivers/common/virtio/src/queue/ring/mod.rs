@@ -1,8 +1,8 @@
 //! The rings: how buffers are made available and used (2.7, 2.8).
 //!
-//! A ring knows descriptors and ids, and nothing of requests: what an id means, and whether the device may name it, is
-//! the request queue's business. It is one of [`SplitRing`], [`PackedRing`], or [`AnyRing`] where the choice is made
-//! when the driver runs. All calls are static.
+//! A ring knows descriptors and ids, and nothing of requests or events: what an id means, and whether the device may name
+//! it, is the queue's business. It is one of [`SplitRing`], [`PackedRing`], or [`AnyRing`] where the choice is made when the
+//! driver runs. All calls are static.
 
 mod event;
 mod packed;
@@ -52,7 +52,8 @@ pub struct Claim {
     pub(crate) length: u32,
 }
 
-/// What a request queue needs of a ring. No other crate can name what the methods take, so all rings are of this one.
+/// What a queue of requests or events needs of a ring. No other crate can name what the methods take, so all rings are of
+/// this one.
 pub trait Ring: Sized {
     /// What the ring lies in.
     type Memory: SharedMemory;
