@@ -255,6 +255,12 @@ pub const RULES: &[Rule] = &[
         "bug-check-0x133-dpc-watchdog-violation.md",
     ),
     rule("stall-too-long", "a stall is shorter than a millisecond", "nf-storport-storportstallexecution.md"),
+    rule(
+        "stalls-add-up",
+        "at DISPATCH_LEVEL or above all stalls of a call are over within 100 microseconds",
+        "guidelines-for-writing-dpc-routines.md",
+    ),
+    rule("stall-in-startio", "HwStorStartIo does not wait", "storport-spnowait.md"),
     rule("interrupt-storm", "an interrupt of the device is claimed", "nc-storport-hw_interrupt.md"),
     rule("time-limit", "a run comes to its end", ""),
     // Others.

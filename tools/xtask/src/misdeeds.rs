@@ -120,6 +120,8 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(74, "holds the bus for an hour after a reset", "pause-left"),
     misdeed(75, "waits ten seconds under a lock, little by little", "dpc-watchdog"),
     misdeed(76, "changes an address that StorPort has", "state-change-address"),
+    misdeed(77, "stalls in HwStorStartIo", "stall-in-startio"),
+    misdeed(78, "stalls for more than 100 microseconds, little by little", "stalls-add-up"),
     dma(80, "has the device write to memory that is not for devices"),
     dma(81, "has the device read what it is to write"),
     dma(82, "has the device read the data of a completed request"),

@@ -208,9 +208,13 @@ misdeeds! {
     /// Says that the bus was reset, which holds it for more than an hour.
     LongResetHold = 74 at LastRequest,
     /// Waits for eleven seconds under StorPort's lock, a little at a time.
-    StallsLittleByLittle = 75 at StartIo,
+    StallsLittleByLittle = 75 at Initialize,
     /// Says which unit has changed, and then that it was another one.
     ChangesAddress = 76 at StartIo,
+    /// Waits where there is no waiting.
+    StallsInStartIo = 77 at StartIo,
+    /// Waits for longer than a DPC may run, a little at a time.
+    StallsAddUp = 78 at BuildIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -320,6 +324,12 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
             Misdeed::StallsLittleByLittle => {
                 for _ in 0..12_000 {
                     StorPortStallExecution(900);
+                }
+            }
+            Misdeed::StallsInStartIo => StorPortStallExecution(1),
+            Misdeed::StallsAddUp => {
+                for _ in 0..11 {
+                    StorPortStallExecution(10);
                 }
             }
             Misdeed::LongResetHold => {
@@ -537,9 +547,7 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 state_change(extension, place, Some(state_changed), &raw mut status);
                 (&raw mut (*place).Lun).write_volatile(1);
                 // StorPort is done with the change before there is another request.
-                for _ in 0..20 {
-                    StorPortStallExecution(900);
-                }
+                some_milliseconds();
             }
             Misdeed::ForeignBus => {
                 StorPortNotification(
@@ -711,9 +719,15 @@ unsafe fn wait_for_copy(extension: PVOID) {
             core::hint::spin_loop();
         }
         // The stand looks with each tick of its clock.
-        for _ in 0..20 {
-            StorPortStallExecution(900);
-        }
+        some_milliseconds();
+    }
+}
+
+/// Time passes without a stall, which would be a misdeed of its own: twenty milliseconds and more at up to 5 GHz.
+fn some_milliseconds() {
+    let since = unsafe { core::arch::x86_64::_rdtsc() };
+    while unsafe { core::arch::x86_64::_rdtsc() }.wrapping_sub(since) < 100_000_000 {
+        core::hint::spin_loop();
     }
 }
 

@@ -8,6 +8,8 @@
 
 use core::arch::global_asm;
 
+use stand::watchdog;
+
 use super::percpu::{self, Call, Stack};
 use super::{clock, irql, trace};
 
@@ -201,7 +203,8 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     if depth == percpu::CALLS {
         crate::stop!("the stand itself failed: {name} is the {depth}th nested call into the driver");
     }
-    cpu.calls[depth] = Call { name, started: clock::ticks(), instructions: 0, waited: 0 };
+    let nested = stack == Stack::Nested;
+    cpu.calls[depth] = Call { name, started: clock::ticks(), instructions: 0, waited: 0, stalled: 0, nested };
     trace::called(name);
     cpu.depth = depth + 1;
     crate::report::call(name, &words);
@@ -230,12 +233,48 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     result
 }
 
-/// The driver waits for so long, and every call into it that is under way on this processor with it.
-pub fn waits(microseconds: u64) {
-    let cpu = percpu::current();
-    if irql::current() < irql::DISPATCH {
-        return;
+/// The driver waits for so long, by the function of that name. Every call into it that is under way on this processor waits with
+/// it.
+pub fn stalls(function: &str, microseconds: u64) {
+    if irql::current() >= irql::DISPATCH {
+        watch_stalls(function, microseconds);
+        watch_waits(microseconds);
     }
+}
+
+/// The rules about all stalls of one call. A call that this one interrupted is not to blame, one that it was called back from is.
+fn watch_stalls(function: &str, microseconds: u64) {
+    let cpu = percpu::current();
+    let crashed = super::freeze::crashed();
+    let mut broken = None;
+    for call in cpu.calls[..cpu.depth].iter_mut().rev() {
+        let before = call.stalled;
+        call.stalled += microseconds;
+        if let Some(most) = watchdog::most_stalls(call.name, crashed)
+            && before <= most
+            && call.stalled > most
+        {
+            broken = broken.or(Some((call.name, call.stalled, most)));
+        }
+        if !call.nested {
+            break;
+        }
+    }
+    let Some((name, stalled, most)) = broken else { return };
+    if most == 0 {
+        crate::not_ok!("stall-in-startio", "{function} of {microseconds} us in {name}");
+    } else {
+        crate::not_ok!(
+            "stalls-add-up",
+            "{name} has stalled for {stalled} us at IRQL {}, with {function} of {microseconds} us; it may for {most} us",
+            irql::current()
+        );
+    }
+}
+
+/// The DPC watchdog.
+fn watch_waits(microseconds: u64) {
+    let cpu = percpu::current();
     let (depth, before) = (cpu.depth, cpu.watchdog);
     let mut violation = None;
     for call in cpu.calls[..depth].iter_mut().rev() {

@@ -42,8 +42,12 @@ pub struct Call {
     pub started: u64,
     /// Instructions of the driver so far, when they are counted.
     pub instructions: u64,
-    /// Microseconds that it has waited at DISPATCH_LEVEL or above.
+    /// Microseconds that it has waited at DISPATCH_LEVEL or above, for the DPC watchdog: with all that interrupted it.
     pub waited: u64,
+    /// The same of its own, and of what it had called back.
+    pub stalled: u64,
+    /// Called back from an import.
+    pub nested: bool,
 }
 
 /// A driver-visible lock that is held: its number and, for message locks, the message.
@@ -92,7 +96,7 @@ pub struct PerCpu {
     pub watchdog: Watchdog,
 }
 
-const NO_CALL: Call = Call { name: "", started: 0, instructions: 0, waited: 0 };
+const NO_CALL: Call = Call { name: "", started: 0, instructions: 0, waited: 0, stalled: 0, nested: false };
 
 impl PerCpu {
     const fn new() -> Self {

@@ -107,7 +107,9 @@ pub fn whereabouts(arguments: Arguments) -> String {
 
 const MISC: &[(&str, Export)] = &[
     ("KeStallExecutionProcessor", |a| {
-        crate::cpu::clock::stall(a.get(0) & 0xFFFF_FFFF);
+        let time = a.get(0) & 0xFFFF_FFFF;
+        call::stalls("KeStallExecutionProcessor", time);
+        crate::cpu::clock::stall(time);
         0
     }),
     ("KeGetCurrentIrql", |_| u64::from(irql::current())),

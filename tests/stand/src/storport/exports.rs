@@ -47,7 +47,7 @@ pub const TABLE: &[(&str, Export)] = &[
                 call::current_name()
             );
         }
-        call::waits(time);
+        call::stalls("StorPortStallExecution", time);
         clock::stall(time);
         0
     }),
