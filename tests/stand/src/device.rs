@@ -88,6 +88,8 @@ const WHILE: u64 = 20;
 const REFUSED_RESETS: u32 = 2;
 /// Milliseconds that a reset takes that takes seconds.
 const RESET_TICKS: u64 = 3000;
+/// The same of one that takes a second.
+pub const SLOW_RESET_TICKS: u64 = 1000;
 /// Requests that a device answers before it waits for the reset with which its lie begins.
 const PATIENCE: u64 = 12;
 /// Bytes between the notification addresses of two queues.
@@ -136,6 +138,8 @@ pub struct Device {
     habits: Habits,
     /// Everything is answered at once and in order.
     prompt: bool,
+    /// Nothing is answered.
+    silent: bool,
     random: SplitMix64,
     conduct: Conduct,
     /// The request at which the lie begins, counted from 1.
@@ -182,6 +186,7 @@ impl Device {
             lie,
             habits: Habits::NONE,
             prompt: false,
+            silent: false,
             random: SplitMix64(0x11A2),
             conduct: Conduct::default(),
             moment: MOMENT,
@@ -558,10 +563,18 @@ impl Device {
                     true
                 }
                 Lie::ResetTakesSeconds => self.reset_ends > self.ticks,
+                Lie::ResetTakesASecond => {
+                    if self.is_started() && self.reset_ends == 0 {
+                        self.reset_ends = self.ticks + SLOW_RESET_TICKS;
+                    }
+                    true
+                }
                 _ => false,
             };
-            if stuck && self.status & status::DRIVER_OK != 0 {
+            if stuck && self.is_started() {
                 self.refused_resets += 1;
+                // Until the reset has ended the device may still do anything with its requests (2.4.1).
+                self.silent = false;
             } else {
                 self.reset();
             }
@@ -586,9 +599,30 @@ impl Device {
         (self.resets, self.looks) = (self.resets + 1, 0);
         self.held.clear();
         self.commands.clear();
+        (self.silent, self.reset_ends) = (false, 0);
     }
 
     // ---- Requests.
+
+    /// From now on it answers nothing, until it is told to reset itself.
+    pub fn be_silent(&mut self) {
+        self.silent = true;
+    }
+
+    /// Says of a request that it has that it was one of a number that there is not. Answers with the messages that interrupt
+    /// now; none when it has no request.
+    pub fn break_ring(&mut self, memory: &mut impl Memory) -> Vec<u16> {
+        let mut messages = Vec::new();
+        let index = self.kind.request_queue();
+        let at = self.held.iter().position(|(queue, ..)| *queue == index);
+        if let Some(at) = at.filter(|_| self.running()) {
+            let (_, _, chain) = self.held.remove(at);
+            let id = u32::from(self.queue(index).size) + 7;
+            self.queue(index).give(&chain, id, 0, memory);
+            self.signal(index, memory, &mut messages);
+        }
+        messages
+    }
 
     fn running(&self) -> bool {
         self.status & status::DRIVER_OK != 0
@@ -616,6 +650,7 @@ impl Device {
             self.shuffle();
         }
         while self.running()
+            && !self.silent
             && let Some(at) = self.held.iter().position(|(_, due, _)| *due <= self.ticks)
         {
             let (index, _, chain) = self.held.remove(at);
@@ -812,11 +847,10 @@ impl Device {
             return messages;
         }
         self.ticks += 1;
-        if self.reset_ends != 0 {
-            if self.ticks >= self.reset_ends {
-                self.reset_ends = 0;
-                self.reset();
-            }
+        if self.reset_ends != 0 && self.ticks >= self.reset_ends {
+            self.reset();
+        }
+        if self.reset_ends != 0 && self.is(Lie::ResetTakesSeconds) || !self.is_started() {
             return messages;
         }
         if self.gone() {
@@ -1019,6 +1053,39 @@ mod tests {
             device.tick(&mut memory);
             assert_eq!(get16(&mut memory, USED + 2), number + 1);
         }
+    }
+
+    #[test]
+    fn a_slow_reset_ends_in_its_time_and_what_the_silent_device_has_ends_before() {
+        let (mut device, mut memory) = running(Kind::Blk, Lie::ResetTakesASecond);
+        device.be_silent();
+        request(&mut device, &mut memory, false, 0, 0);
+        let silent = (device.tick(&mut memory), get16(&mut memory, USED + 2));
+
+        device.write(20, 1, 0, &mut memory);
+        device.tick(&mut memory);
+        let under_way = (device.read(20, 1), get16(&mut memory, USED + 2));
+        (2..SLOW_RESET_TICKS).for_each(|_| drop(device.tick(&mut memory)));
+        let just_before = device.read(20, 1);
+        device.tick(&mut memory);
+
+        assert_eq!(silent, (vec![], 0));
+        assert_eq!(under_way, (15, 1));
+        assert_eq!((just_before, device.read(20, 1)), (15, 0));
+    }
+
+    #[test]
+    fn a_broken_ring_names_a_request_that_there_is_not() {
+        let (mut device, mut memory) = running(Kind::Blk, Lie::None);
+        device.be_silent();
+        let without_a_request = device.break_ring(&mut memory);
+        request(&mut device, &mut memory, false, 0, 0);
+
+        let messages = device.break_ring(&mut memory);
+
+        assert_eq!((without_a_request, messages), (vec![], vec![1]));
+        let id: [u8; 4] = get(&mut memory, USED + 4);
+        assert_eq!((u32::from_le_bytes(id), get16(&mut memory, USED + 2)), (u32::from(SIZE) + 7, 1));
     }
 
     /// Everything a driver could see of a device's life.

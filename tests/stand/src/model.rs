@@ -161,6 +161,17 @@ pub fn reset() {
     with(Device::reset);
 }
 
+/// From now on the device answers nothing, until it is told to reset itself.
+pub fn be_silent() {
+    with(Device::be_silent);
+}
+
+/// The device says of a request that it has that it was another one, which there is not.
+pub fn break_ring() {
+    let messages = with(|device| device.break_ring(&mut Ram));
+    interrupt(&messages);
+}
+
 /// Does the driver's access to a register, if that is what faulted. Interrupts are off meanwhile, and the device's lock is
 /// not held: the stand itself touches no register.
 pub fn access(frame: &mut Frame, address: u64) -> bool {

@@ -29,7 +29,7 @@ pub struct Suite {
 const HOSTILE: &str = "hostile";
 
 /// A boot for each lie that the model of this kind can tell, and with `--long` one in which it is honest until it is reset
-/// in the middle of work.
+/// in the middle of work; lies about such resets begin with them anyway.
 fn lies(kind: Kind) -> impl Iterator<Item = Setting> {
     /// The first reset after those of HwStorFindAdapter and HwStorInitialize.
     const LATER: &str = "resets=3";
@@ -42,7 +42,8 @@ fn lies(kind: Kind) -> impl Iterator<Item = Setting> {
         let first = Setting { name: told.name, lie: Some(told.name), ..honest };
         // Names of trials live as long as the program.
         let name = format!("{}, after a reset", told.name).leak();
-        [first, Setting { name, words, long_only: true, ..first }]
+        let later = Setting { name, words, long_only: true, ..first };
+        [Some(first), (!told.is_about_resets()).then_some(later)].into_iter().flatten()
     })
 }
 
@@ -117,6 +118,19 @@ const MODEL: Setting =
     Setting { name: "honest", controller: None, words: &["model=blk"], smp: 1, seconds: (90, 90), ..BLK };
 /// The stand's own virtio-scsi device.
 const SCSI_MODEL: Setting = Setting { kind: Kind::Scsi, words: &["model=scsi"], ..MODEL };
+
+/// Lies about resets, with packed queues: the driver has to know which requests a ring has that is given up.
+const PACKED_SLOW_RESET: Setting = Setting {
+    name: "reset-takes-a-second, packed",
+    lie: Some("reset-takes-a-second"),
+    words: &["model=blk", "packed=1"],
+    ..MODEL
+};
+const PACKED_ENDLESS_RESET: Setting = Setting {
+    name: "reset-never-completes, packed",
+    lie: Some("reset-never-completes"),
+    ..PACKED_SLOW_RESET
+};
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
@@ -382,6 +396,10 @@ pub const SUITES: &[Suite] = &[
             SCSI_MODEL,
             Setting { name: "honest, packed", words: &["model=blk", "packed=1"], ..MODEL },
             Setting { name: "honest, packed", words: &["model=scsi", "packed=1"], ..SCSI_MODEL },
+            PACKED_SLOW_RESET,
+            PACKED_ENDLESS_RESET,
+            Setting { kind: Kind::Scsi, words: &["model=scsi", "packed=1"], ..PACKED_SLOW_RESET },
+            Setting { kind: Kind::Scsi, words: &["model=scsi", "packed=1"], ..PACKED_ENDLESS_RESET },
         ],
     },
     Suite {

@@ -40,6 +40,7 @@ pub enum Lie {
     ResetNeverBegins,
     ResetSlow,
     ResetTakesSeconds,
+    ResetTakesASecond,
     LineOnly,
     NoTables,
     NoEvents,
@@ -128,6 +129,11 @@ pub struct Told {
 }
 
 impl Told {
+    /// Whether it is about nothing but resets of a device that is at work.
+    pub fn is_about_resets(&self) -> bool {
+        matches!(self.lie, Lie::ResetNeverCompletes | Lie::ResetTakesASecond)
+    }
+
     /// Whether a device of this kind can tell it.
     pub fn is_for(&self, kind: Kind) -> bool {
         self.only.is_none_or(|only| only == kind)
@@ -250,7 +256,7 @@ pub const LIES: &[Told] = &[
     told(
         "reset-never-completes",
         Lie::ResetNeverCompletes,
-        "a reset of the running device never ends",
+        "a reset of the running device never ends, in which it ends what it has",
         Outcome::Either,
     )
     .lasts(),
@@ -281,6 +287,12 @@ pub const LIES: &[Told] = &[
         Outcome::Up,
     )
     .spares(),
+    told(
+        "reset-takes-a-second",
+        Lie::ResetTakesASecond,
+        "every reset of the running device takes a second, in which it ends what it has",
+        Outcome::Up,
+    ),
     told("line-only", Lie::LineOnly, "the truth, but without message interrupts", Outcome::Up),
     told("no-tables", Lie::NoTables, "the truth, but without indirect descriptors", Outcome::Up),
     told("no-events", Lie::NoEvents, "the truth, but without event indexes", Outcome::Up),

@@ -1,16 +1,19 @@
 //! `hostile`: a device that lies. Nothing may come of it but requests that fail: no broken rule, no bugcheck, no exception, every
 //! request ended once, and what was reported as read is what was written. Where the lie is told once, the adapter must
-//! work again afterwards.
+//! work again afterwards. A lie that is about resets alone has rounds of its own ([`resets`]).
+
+mod resets;
+mod work;
 
 use stand::cmdline::Options;
 use stand::device::{Lie, SECTORS, find};
 use stand::scsi;
-use stand::stamp::{SplitMix64, Stamp};
 use stand::wdk::codes::SRB_FUNCTION_RESET_LOGICAL_UNIT;
 use stand::wdk::srb::Extra;
 
-use crate::console;
+use work::Work;
 
+use crate::console;
 use crate::pass;
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
@@ -21,9 +24,8 @@ use crate::storport::{control, port, queue};
 /// The model's disk.
 const UNIT: (u8, u8, u8) = (0, 0, 0);
 const BLOCK: u32 = 512;
-/// Transfers, and how many at once.
+/// Transfers.
 const COUNT: u64 = 64;
-const DEPTH: usize = 16;
 /// Transfers after which a lie that is told for a while must be over.
 const WHILE: u64 = 40;
 /// Seconds a request may take.
@@ -52,12 +54,11 @@ pub fn run(units: &[Unit], options: &Options) {
             return;
         }
     }
-    // What a bus scan asks first, whatever comes of it: some drivers learn from it how large their disk is.
-    for (command, length) in
-        [(scsi::inquiry(None, 36), 36), (scsi::read_capacity_10(), 8), (scsi::read_capacity_16(), 32)]
-    {
-        let mut buffer = Buffer::new(length, 0);
-        queue::execute(Request::new(UNIT, command, buffer.part(0, length), TIMEOUT));
+    if told.is_about_resets() {
+        resets::run(told, options);
+        return;
+    }
+    ask(|length, buffer| {
         if told.lie == Lie::CapacityGrowsAtStart && !later && length == 32 {
             // The interrupt came when there were no DPCs yet: before the passive initialisation. READ CAPACITY(10) had the
             // unit attention.
@@ -68,61 +69,18 @@ pub fn run(units: &[Unit], options: &Options) {
                 format_args!("the last block is {last}"),
             );
         }
-    }
-    let mut flights = Flights::new(UNIT, BLOCK, DEPTH);
-    flights.timeout = TIMEOUT;
+    });
+    let mut work = Work::new(options, TIMEOUT);
     // Where every request fails for ever, nobody waits for more than some of them.
     let (retries, count) =
         if lasts { (0, COUNT / 4) } else { (3, COUNT.max(u64::from(options.moment) + WHILE)) };
-    flights.retries = retries;
-    let mut random = SplitMix64(options.seed);
-    let (mut started, mut good, mut failed, mut wrong) = (0, 0u64, 0u64, 0u64);
-    let mut written = [[0u32; 64]; DEPTH];
-    let mut start = |flights: &mut Flights, slot: usize, number: u64| {
-        let lba = slot as u64 * 64 + random.below(60);
-        let write = number.is_multiple_of(2);
-        let mut buffer = Buffer::new(4 * BLOCK, 0);
-        if write {
-            let stamp = Stamp { lba, generation: number as u32 + 1, seed: options.seed, owner: 0 };
-            buffer.fill(BLOCK, &stamp);
-        }
-        flights.start(slot, lba, write, buffer, false);
-    };
-    for slot in 0..DEPTH {
-        start(&mut flights, slot, started);
-        started += 1;
-    }
+    work.flights.retries = retries;
+    work.start_all();
     if later {
         reset();
     }
-    loop {
-        let ended = flights.finished();
-        if ended.is_empty() {
-            break;
-        }
-        for (slot, mut transfer) in ended {
-            let first = (transfer.lba - slot as u64 * 64) as usize;
-            let is_good = transfer.error.is_none();
-            good += u64::from(is_good);
-            failed += u64::from(!is_good);
-            for index in 0..4 {
-                let generation = &mut written[slot][first + index];
-                if transfer.write {
-                    let bytes = transfer.buffer.bytes();
-                    let new = u32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]);
-                    *generation = if is_good { new } else { 0 };
-                } else if is_good && *generation != 0 {
-                    let lba = transfer.lba + index as u64;
-                    let stamp = Stamp { lba, generation: *generation, seed: options.seed, owner: 0 };
-                    wrong += u64::from(transfer.buffer.verify(index, BLOCK, &stamp).is_err());
-                }
-            }
-            if started < count {
-                start(&mut flights, slot, started);
-                started += 1;
-            }
-        }
-    }
+    work.finish(count);
+    let Work { started, good, failed, wrong, .. } = work;
     crate::console::check(
         wrong == 0 || spoils,
         "hostile-data",
@@ -144,10 +102,10 @@ pub fn run(units: &[Unit], options: &Options) {
         format_args!("{started} transfers started, all ended"),
     );
     if later {
-        again(&mut flights);
+        again(&mut work.flights);
     } else if !lasts {
         let mut works = |check: &str, what: &str| {
-            let last = flights.one(1, false, Buffer::new(BLOCK, 0), false);
+            let last = work.flights.one(1, false, Buffer::new(BLOCK, 0), false);
             let detail = last.error.as_deref().unwrap_or(what);
             crate::console::check(last.error.is_none(), check, format_args!("{detail}"));
         };
@@ -161,6 +119,18 @@ pub fn run(units: &[Unit], options: &Options) {
         if restarted {
             works("hostile-after-restart", "it works after a restart as well");
         }
+    }
+}
+
+/// What a bus scan asks first, whatever comes of it: some drivers learn from it how large their disk is. `look` sees the room for
+/// each answer.
+fn ask(mut look: impl FnMut(u32, &mut Buffer)) {
+    for (command, length) in
+        [(scsi::inquiry(None, 36), 36), (scsi::read_capacity_10(), 8), (scsi::read_capacity_16(), 32)]
+    {
+        let mut buffer = Buffer::new(length, 0);
+        queue::execute(Request::new(UNIT, command, buffer.part(0, length), TIMEOUT));
+        look(length, &mut buffer);
     }
 }
 
