@@ -13,7 +13,7 @@
 //! Header and response are the slot's own memory; the data is the request's. Every CDB goes to the device as it is:
 //! what a logical unit can do is between it and Windows.
 //!
-//! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2). Control and event queue are not set up.
+//! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2). The event queue is not set up.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -23,14 +23,15 @@ mod complete;
 mod config;
 mod status;
 mod steps;
+mod tasks;
 
 pub use build_io::Command;
 pub use config::Hba;
 pub use steps::Way;
 
 use adapter::{
-    Chain, ChainData, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scratch, Service,
-    Small, Step,
+    Chain, ChainData, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scope, Scratch,
+    Service, Small, Step,
 };
 use complete::Answer;
 use storport::{BuildIo, Completion, DataDirection, SrbStatus};
@@ -62,6 +63,8 @@ impl Facts for Vioscsi {
 
     const FEATURES: Features = Features::empty();
     const REQUEST_QUEUE: u16 = 2;
+    const CONTROL_QUEUE: Option<u16> = Some(0);
+    type Task = tasks::Task;
     const SCRATCH: Scratch = Scratch { bytes: steps::SCRATCH_BYTES, for_one_segment: true };
     const SMALL: Small = Small::InSteps;
 
@@ -142,7 +145,15 @@ impl Requests for Vioscsi {
 }
 
 /// Units tell of their changes themselves, by unit attentions.
-impl Service for Vioscsi {}
+impl Service for Vioscsi {
+    fn task(&self, scope: Scope, tag: u32) -> Option<wire::TaskManagementRequest> {
+        tasks::task(scope, tag)
+    }
+
+    fn task_done(&self, response: &Response<'_>) -> bool {
+        tasks::is_done(response)
+    }
+}
 
 impl Vioscsi {
     /// The chain of a command, or of its next step, for a device that takes little at once.

@@ -48,8 +48,8 @@ pub use ranges::Place;
 pub use steps::{Afterwards, Comparison, Remaining};
 
 use adapter::{
-    Chain, Configure, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scratch, Service,
-    Small, Step,
+    Chain, Configure, Facts, Filled, Limits, NoTask, Probe, ProbeError, Requests, Response, Room, Scratch,
+    Service, Small, Step,
 };
 use live::Live;
 use steps::AtOnce;
@@ -88,6 +88,8 @@ impl Facts for Viostor {
     const FEATURES: Features = config::FEATURES;
     const CHANGEABLE: Features = Features::BLK_RO;
     const REQUEST_QUEUE: u16 = 0;
+    const CONTROL_QUEUE: Option<u16> = None;
+    type Task = NoTask;
     const SCRATCH: Scratch = Scratch { bytes: steps::SCRATCH_BYTES, for_one_segment: false };
     const SMALL: Small = Small::Copied;
 

@@ -5,7 +5,8 @@
 use std::cell::RefCell;
 
 use adapter::{
-    Chain, Command, Facts, Limits, Probe, ProbeError, Request, Requests, Response, Scratch, Service, Step,
+    Chain, Command, Facts, Limits, NoTask, Probe, ProbeError, Request, Requests, Response, Scratch, Service,
+    Step,
 };
 use fake_device::disk::Disk;
 use fake_device::{Interrupt, Options};
@@ -38,6 +39,8 @@ impl Facts for Hooked {
 
     const FEATURES: Features = Viostor::FEATURES;
     const REQUEST_QUEUE: u16 = Viostor::REQUEST_QUEUE;
+    const CONTROL_QUEUE: Option<u16> = None;
+    type Task = NoTask;
     const SCRATCH: Scratch = Viostor::SCRATCH;
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {

@@ -31,6 +31,12 @@ pub trait Facts: Format + Send + Sync + 'static {
     /// The first virtqueue that takes requests; others follow it.
     const REQUEST_QUEUE: u16;
 
+    /// The virtqueue for task management functions; `None` of a device type that has none.
+    const CONTROL_QUEUE: Option<u16>;
+
+    /// Such a function and its answer; [`NoTask`] of a device type that has none.
+    type Task: Format + Send;
+
     /// The memory that requests share with the device besides their own buffers.
     const SCRATCH: Scratch = Scratch::NONE;
 
@@ -103,11 +109,27 @@ pub trait Service: Facts {
     /// Writes to the device's configuration what has to stand there before a [`Command::Configure`] goes to the device.
     fn configure(&self, _command: Self::Command, _device: &impl Configure) {}
 
-    /// Asks the device for a task management function that ends what is in this scope. `false`: it has none, so the device
-    /// has to be reset. Lock: none.
-    fn task_management(&self, _scope: Scope) -> bool {
+    /// The task management function that has the device give up everything in this scope; `None`: it has none, so the whole
+    /// device is reset. IRQL: DISPATCH_LEVEL. Lock: the control queue's.
+    fn task(&self, _scope: Scope, _tag: u32) -> Option<<Self::Task as Format>::Header> {
+        None
+    }
+
+    /// Whether the device has done such a function. IRQL and lock as for [`task`](Self::task).
+    fn task_done(&self, _response: &Response<'_>) -> bool {
         false
     }
+}
+
+/// No task management function.
+#[derive(Debug)]
+pub struct NoTask;
+
+impl Format for NoTask {
+    type Header = [u8; 1];
+    const RESPONSE_BYTES: u16 = 1;
+    const RESPONSE_BEFORE_DATA_IN: bool = false;
+    const INLINE_SEGMENTS: u16 = 1;
 }
 
 /// The answer of the device to a request.

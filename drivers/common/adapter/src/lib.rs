@@ -9,7 +9,7 @@
 //!   HwStorInterrupt      service/interrupt.rs: message → which DPC
 //!   HwStorDpcRoutine     request/dpc.rs; queue/mod.rs                     Requests::complete: response → status
 //!                        service/configuration.rs                         Service::configuration_changed
-//!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides      Service::task_management
+//!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides      Service::task: scope → function
 //!   reset requests
 //! ```
 //!
@@ -41,8 +41,8 @@ mod request;
 mod service;
 
 pub use device_type::{
-    Chain, ChainData, Configure, DeviceType, Facts, Filled, Limits, Probe, ProbeError, Requests, Response,
-    Room, Scratch, Service, Small, Step,
+    Chain, ChainData, Configure, DeviceType, Facts, Filled, Limits, NoTask, Probe, ProbeError, Requests,
+    Response, Room, Scratch, Service, Small, Step,
 };
 pub use events::Event;
 pub use life_cycle::Parameters;
@@ -54,7 +54,7 @@ use storport::{
 };
 
 use life_cycle::{Extent, LifeCycle};
-use queue::Queues;
+use queue::{LockedControlQueue, Queues};
 use recovery::Recovery;
 use service::ServiceState;
 
@@ -65,8 +65,18 @@ pub struct Adapter<P: Port, D: DeviceType> {
     facts: AdapterFacts,
     life_cycle: LifeCycle<P::Bar>,
     queues: Queues<D>,
+    /// Of a device that has one.
+    control: Option<&'static LockedControlQueue<D>>,
     recovery: Recovery<D>,
     service: ServiceState,
+}
+
+impl<P: Port, D: DeviceType> Adapter<P, D> {
+    /// The control queue. Without one in the device type, what is about it is not in the image either.
+    #[inline]
+    fn control(&self) -> Option<&'static LockedControlQueue<D>> {
+        if D::CONTROL_QUEUE.is_none() { None } else { self.control }
+    }
 }
 
 /// What is known of an adapter from when it was found, and never changes.
@@ -87,7 +97,10 @@ impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {
     const DUMP_PRIVATE_BYTES: usize = Queues::<D>::private_bytes(1, Extent::DUMP.share(1).requests);
 
     fn private_bytes(queues: u16) -> usize {
-        let with = |queues| Queues::<D>::private_bytes(queues, Extent::NORMAL.share(queues).requests);
+        let with = |queues| {
+            Queues::<D>::private_bytes(queues, Extent::NORMAL.share(queues).requests)
+                + life_cycle::control_bytes::<D>()
+        };
         // The device may want fewer, which then are larger.
         (1..=queues.clamp(1, Self::MAX_QUEUES)).map(with).max().unwrap_or(0)
     }

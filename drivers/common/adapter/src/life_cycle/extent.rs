@@ -31,6 +31,8 @@ pub(crate) struct Extent {
     scratch_buffers: Portion,
     /// Bytes of scratch memory that data is copied through, for a device that does not take it where it lies.
     pub(crate) bounce_bytes: u32,
+    /// There is a control queue, if the device type has one.
+    pub(crate) control: bool,
     /// Features of the transport and ring.
     pub(crate) features: Features,
 }
@@ -83,6 +85,7 @@ impl Extent {
         scratch_buffers: Portion { total: 16, least: 2, most: crate::request::SCRATCH_COUNT as u16 },
         // What programs and file systems like to move at once. Up to eight queues, 1 MiB in all; beyond, two of them a queue.
         bounce_bytes: 64 << 10,
+        control: true,
         features: TRANSPORT_FEATURES,
     };
 
@@ -98,6 +101,7 @@ impl Extent {
         large_tables: Portion { total: 0, least: 0, most: 0 },
         scratch_buffers: Portion { total: 1, least: 1, most: 1 },
         bounce_bytes: 4096,
+        control: false,
         features: TRANSPORT_FEATURES
             .difference(Features::RING_INDIRECT_DESC)
             .difference(Features::RING_EVENT_IDX),

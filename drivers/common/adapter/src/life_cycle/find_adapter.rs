@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::{Extent, LifeCycle, Parameters, plan};
 use crate::device_type::{DeviceType, Limits, Probe, ProbeError};
 use crate::events::Event;
-use crate::queue::Queues;
+use crate::queue::{LockedControlQueue, Queues, TASKS};
 use crate::recovery::Recovery;
 use crate::service::ServiceState;
 use crate::{Adapter, AdapterFacts};
@@ -41,7 +41,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         // A device that is declined is told so (virtio 1.3, 2.1.1).
         let wanted_queues = parameters.max_queues.map_or(u16::MAX, |most| most).min(resources.queues());
         let found = look_at::<P, D>(&device, &port, &extent, (wanted_queues, resources.place()));
-        let Prepared { features, device_type, limits, queues, dump } = found
+        let Prepared { features, device_type, limits, queues, control, dump } = found
             .and_then(|found| prepare(found, &extent, &parameters, resources))
             .inspect_err(|_| device.fail())?;
         if limits.leaves_out && !polled {
@@ -55,6 +55,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             facts: AdapterFacts { polled, write_cache: limits.write_cache, dump },
             life_cycle: LifeCycle::new(device, features, D::CHANGEABLE, is_bus_master(&config_space)),
             queues,
+            control,
             recovery: Recovery::new(),
             service: ServiceState::new(),
         })
@@ -68,6 +69,7 @@ struct Prepared<D: DeviceType> {
     device_type: D,
     limits: Limits,
     queues: Queues<D>,
+    control: Option<&'static LockedControlQueue<D>>,
     /// What another copy of the driver would say for itself in dump mode.
     dump: DumpLimits,
 }
@@ -86,18 +88,20 @@ fn prepare<P: Port, D: DeviceType>(
     let mut queues = found.queues;
     loop {
         let plan = Plan::<D>::new(&found, extent, queues)?;
-        if Queues::<D>::private_bytes(queues, plan.slots()) <= room {
+        if Queues::<D>::private_bytes(queues, plan.slots()) + plan.control_bytes() <= room {
             let whole = plan::port_configuration(&found.limits, plan.room(), plan.requests());
             resources.configure(&parameters.configuration(whole));
             if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
                 let Found { features, queue_size, mut device_type, limits, .. } = found;
                 device_type.limited(*plan.room()).map_err(unusable)?;
                 let queues = plan.build(&mut shared, features, resources).ok_or(no_memory)?;
+                let control = plan.build_control(&mut shared, features, resources).ok_or(no_memory)?;
                 return Ok(Prepared {
                     features,
                     device_type,
                     limits,
                     queues,
+                    control,
                     dump: plan::dump_limits(&limits, queue_size, D::SMALL),
                 });
             }
@@ -123,6 +127,8 @@ pub(super) struct Found<D> {
     /// Request queues, all of one size.
     queues: u16,
     pub(super) queue_size: u16,
+    /// Entries of the control queue, if there is one.
+    pub(super) control: Option<u16>,
     device_type: D,
     pub(super) limits: Limits,
 }
@@ -150,20 +156,24 @@ fn look_at<P: Port, D: DeviceType>(
     let (device_type, limits) = D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(unusable)?;
     let offered = limits.request_queues.min(ready.queue_count() - D::REQUEST_QUEUE);
     let most = offered.min(wanted_queues).min(extent.queues).max(1);
-    let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, extent);
+    // A function has two descriptors where there are no tables.
+    let control = D::CONTROL_QUEUE
+        .filter(|_| extent.control)
+        .map(|number| usable_queue_size(ready.queue_size(number), ring, 2 * TASKS));
+    let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, extent.entries);
     let queue_size = size(0);
     // A request may go to any queue, so none may be smaller than another; and none that is not there is used.
     let queues = (1..most).take_while(|queue| size(*queue) == queue_size).count() as u16 + 1;
-    Ok(Found { features, ring, queues, queue_size, device_type, limits })
+    Ok(Found { features, ring, queues, queue_size, control, device_type, limits })
 }
 
 /// A packed ring's size is any number (virtio 1.3, 2.8.10.1); a split ring's is a power of two (2.7), and a device that
 /// offers another number takes a smaller one. A legacy device's is what it says (4.1.5.1.3).
-fn usable_queue_size(offered: u16, ring: RingFormat, extent: &Extent) -> u16 {
+fn usable_queue_size(offered: u16, ring: RingFormat, most: u16) -> u16 {
     match (ring, offered.checked_ilog2()) {
         (RingFormat::LegacySplit, _) => offered,
-        (RingFormat::Packed, _) => offered.min(extent.entries),
-        (RingFormat::Split, Some(exponent)) => (1 << exponent).min(extent.entries),
+        (RingFormat::Packed, _) => offered.min(most),
+        (RingFormat::Split, Some(exponent)) => (1 << exponent).min(most),
         (RingFormat::Split, None) => 0,
     }
 }
@@ -197,17 +207,17 @@ mod tests {
         let table = [(0, 0, 0), (1, 1, 1), (100, 64, 100), (256, 256, 256), (u16::MAX, 256, 256)];
         for (offered, split, packed) in table {
             assert_eq!(
-                usable_queue_size(offered, RingFormat::Split, &Extent::NORMAL),
+                usable_queue_size(offered, RingFormat::Split, Extent::NORMAL.entries),
                 split,
                 "{offered} offered"
             );
             assert_eq!(
-                usable_queue_size(offered, RingFormat::Packed, &Extent::NORMAL),
+                usable_queue_size(offered, RingFormat::Packed, Extent::NORMAL.entries),
                 packed,
                 "{offered} offered"
             );
             assert_eq!(
-                usable_queue_size(offered, RingFormat::LegacySplit, &Extent::NORMAL),
+                usable_queue_size(offered, RingFormat::LegacySplit, Extent::NORMAL.entries),
                 offered,
                 "it is not ours to choose"
             );

@@ -11,6 +11,7 @@ mod start;
 
 pub(crate) use extent::Extent;
 pub use parameters::Parameters;
+pub(crate) use plan::control_bytes;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
 //! What an adapter is made of: how many queues there are, how much memory each has, and what StorPort is told of it all.
 
 use arrayvec::ArrayVec;
-use storport::port::SHARED_ALIGNMENT;
+use storport::port::{PRIVATE_ALIGNMENT, SHARED_ALIGNMENT};
 use storport::{Configuration, Declined, DumpLimits, Port, Resources};
 use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{Layout, QueueOptions, Slot};
@@ -11,7 +11,10 @@ use super::extent::{Extent, Share};
 use super::find_adapter::Found;
 use crate::device_type::{DeviceType, Limits, Room, Small};
 use crate::events::Event;
-use crate::queue::{LockedQueue, MAX_QUEUES, Queue, Queues, Slots};
+use crate::queue::{
+    ControlQueue, Locked, LockedControlQueue, LockedQueue, MAX_QUEUES, Queue, Queues, Slots, TASKS, TaskTag,
+};
+use crate::request::Request;
 use crate::request::ScratchPool;
 
 /// Shared memory is accessed in words of up to this; what is left over at its end would be out of reach.
@@ -26,13 +29,15 @@ const MIN_SEGMENTS: u16 = 2;
 const PAGE_BYTES: u32 = 4096;
 
 /// How so many queues are made.
-pub(super) struct Plan<D> {
+pub(super) struct Plan<D: DeviceType> {
     queues: u16,
     share: Share,
     room: Room,
     /// Bytes of a scratch buffer.
     scratch_bytes: usize,
     layout: Layout<D>,
+    /// Of the control queue. One of a size that nothing fits into is not used.
+    control: Option<Layout<D::Task>>,
 }
 
 impl<D: DeviceType> Plan<D> {
@@ -59,7 +64,18 @@ impl<D: DeviceType> Plan<D> {
             large_tables: share.large_tables,
         })
         .map_err(|_| too_small)?;
-        Ok(Self { queues, share, room, scratch_bytes, layout })
+        let control = found.control.and_then(|size| {
+            let options = QueueOptions {
+                ring: found.ring,
+                size,
+                slots: TASKS.min(size),
+                max_segments: 0,
+                indirect,
+                large_tables: 0,
+            };
+            Layout::new(options).ok()
+        });
+        Ok(Self { queues, share, room, scratch_bytes, layout, control })
     }
 
     /// What a request of the ring has room for.
@@ -89,7 +105,36 @@ impl<D: DeviceType> Plan<D> {
         let others = usize::from(self.queues - 1) * bytes.next_multiple_of(self.layout.alignment());
         // What a legacy device's ring is aligned to beyond what any memory here is.
         let skipped = if self.layout.alignment() > SHARED_ALIGNMENT { self.layout.alignment() } else { 0 };
-        others + bytes + skipped
+        let control = self
+            .control
+            .map_or(0, |layout| layout.shared_bytes().next_multiple_of(WORD_BYTES) + layout.alignment());
+        others + bytes + skipped + control
+    }
+
+    /// Private memory of the control queue.
+    pub(super) fn control_bytes(&self) -> usize {
+        self.control.map_or(0, |_| control_bytes::<D>())
+    }
+
+    /// The control queue, if there is one. `None`: there is not enough memory for it.
+    #[inline(never)]
+    pub(super) fn build_control<P: Port>(
+        &self,
+        shared: &mut Region,
+        features: Features,
+        resources: &mut impl Resources<Port = P>,
+    ) -> Option<Option<&'static LockedControlQueue<D>>> {
+        let (Some(layout), Some(_)) = (self.control, D::CONTROL_QUEUE) else {
+            return Some(None);
+        };
+        let memory = shared.split(layout.shared_bytes(), layout.alignment())?;
+        let mut slots = Some(resources.private(layout.slots(), |_| Some(Slot::default()))?);
+        let mut memory = Some(memory);
+        let control = resources.private(1, |_| {
+            let queue = ControlQueue::new(memory.take()?, slots.take()?, layout, features).ok()?;
+            Some(Locked::new(queue))
+        })?;
+        Some(control.first())
     }
 
     /// What is not on the stack any more when the adapter itself is made.
@@ -100,7 +145,7 @@ impl<D: DeviceType> Plan<D> {
         features: Features,
         resources: &mut impl Resources<Port = P>,
     ) -> Option<Queues<D>> {
-        let mut slots = ArrayVec::<Slots<D>, { MAX_QUEUES as usize }>::new();
+        let mut slots = ArrayVec::<Slots<Request<D>>, { MAX_QUEUES as usize }>::new();
         for _ in 0..self.queues {
             slots.try_push(resources.private(self.layout.slots(), |_| Some(Slot::default()))?).ok()?;
         }
@@ -115,7 +160,7 @@ impl<D: DeviceType> Plan<D> {
         &self,
         number: u16,
         shared: &mut Region,
-        slots: Slots<D>,
+        slots: Slots<Request<D>>,
         features: Features,
     ) -> Option<LockedQueue<D>> {
         let memory = shared.split(self.layout.shared_bytes(), self.layout.alignment())?;
@@ -124,6 +169,15 @@ impl<D: DeviceType> Plan<D> {
         let queue = Queue::new(number, (memory, slots), self.layout, features, scratch).ok()?;
         Some(LockedQueue::new(queue))
     }
+}
+
+/// Private memory of a control queue; none for a device type that has none.
+pub(crate) const fn control_bytes<D: DeviceType>() -> usize {
+    if D::CONTROL_QUEUE.is_none() {
+        return 0;
+    }
+    let slots = (TASKS as usize * size_of::<Slot<TaskTag>>()).next_multiple_of(PRIVATE_ALIGNMENT);
+    slots + size_of::<LockedControlQueue<D>>().next_multiple_of(PRIVATE_ALIGNMENT)
 }
 
 /// A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1); two are header and response. Where

@@ -89,6 +89,14 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         let config_vector = plan.configuration().map(|vector| vector.0);
         device.set_config_vector(config_vector).map_err(Event::of_transport)?;
+        let control = match (self.control(), D::CONTROL_QUEUE) {
+            (Some(control), Some(number)) => {
+                let (size, areas) = control.lock_at(at, port)?.empty();
+                device.enable_queue(number, size, &areas, config_vector).map_err(Event::of_transport)?;
+                Some((control, device.notifier(number).map_err(Event::of_transport)?))
+            }
+            _ => None,
+        };
         for queue in 0..used {
             let number = D::REQUEST_QUEUE + queue;
             let vector = plan.queue(queue).map(|vector| vector.0);
@@ -104,6 +112,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         self.go_on_unless_stopped()?;
         device.driver_ok();
+        if let Some((control, doorbell)) = control {
+            control.lock_at(at, port)?.open(doorbell);
+        }
         // What changed while nobody could be told.
         if !self.facts.polled {
             self.port.issue_dpc(DpcKind::Configuration);

@@ -24,33 +24,33 @@ pub(crate) const MAX_QUEUES: u16 = 64;
 const LOCK_TRIES: u32 = 1000;
 const LOCK_TRY_MICROSECONDS: u32 = 10;
 
-/// A request queue behind its lock. No two of them share a cache line.
+/// A queue behind its lock. No two of them share a cache line.
 #[repr(align(128))]
-pub(crate) struct LockedQueue<D: DeviceType>(SpinMutex<Queue<D>>);
+pub(crate) struct Locked<Q>(SpinMutex<Q>);
 
-const _: () = assert!(PRIVATE_ALIGNMENT == 128);
+/// A request queue behind its lock.
+pub(crate) type LockedQueue<D> = Locked<Queue<D>>;
 
-/// A request queue whose lock is held.
-type QueueGuard<'a, D> = SpinMutexGuard<'a, Queue<D>>;
+const _: () = assert!(PRIVATE_ALIGNMENT == 128 && align_of::<Locked<u8>>() == PRIVATE_ALIGNMENT);
 
 /// A queue's lock was not free where it may not be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotFree;
 
-impl<D: DeviceType> LockedQueue<D> {
-    pub(crate) const fn new(queue: Queue<D>) -> Self {
+impl<Q> Locked<Q> {
+    pub(crate) const fn new(queue: Q) -> Self {
         Self(SpinMutex::new(queue))
     }
 
     /// IRQL: up to DISPATCH_LEVEL, at which the holder runs.
     #[inline]
-    pub(crate) fn lock(&self) -> QueueGuard<'_, D> {
+    pub(crate) fn lock(&self) -> SpinMutexGuard<'_, Q> {
         self.0.lock()
     }
 
     /// IRQL: as `at` says. At DIRQL it is tried for within bounds: waiting without one could be for ever, as the holder may
     /// have been interrupted on its way to the interrupt lock that the caller holds.
-    fn lock_at(&self, at: At, port: &impl Port) -> Result<QueueGuard<'_, D>, NotFree> {
+    pub(crate) fn lock_at(&self, at: At, port: &impl Port) -> Result<SpinMutexGuard<'_, Q>, NotFree> {
         if at == At::Dispatch {
             return Ok(self.lock());
         }

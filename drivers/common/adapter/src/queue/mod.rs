@@ -5,12 +5,16 @@
 //! is not reset while any is open: so whoever holds the lock of an open queue has a device that runs. Requests that come to a
 //! closed one wait, go elsewhere or end, as its [`Gate`] says; nobody asks that before the ring has refused one.
 //!
-//! Which kind of ring it is, is asked once per callback: what follows is compiled for each ([`with_ring`]).
+//! The control queue ([`control`]) has the same kind of ring, and no requests.
 
 mod all;
+mod control;
+mod ring;
 mod routing;
 
-pub(crate) use all::{LockedQueue, MAX_QUEUES, NotFree, Queues};
+pub(crate) use all::{Locked, LockedQueue, MAX_QUEUES, NotFree, Queues};
+pub(crate) use control::{ControlQueue, LockedControlQueue, TASKS, TaskTag};
+pub(crate) use ring::Slots;
 pub(crate) use routing::Routing;
 
 use core::mem;
@@ -18,14 +22,16 @@ use core::mem;
 use storport::{Completion, EndedRequests, Requests, SrbStatus};
 use virtio::memory::{Region, Segment};
 use virtio::queue::{
-    Data, DeviceFault, Direction, Layout, LayoutError, NoData, Notify, PackedRing, QueueAreas, Reason,
-    Rejected, RequestQueue, Ring, RingFormat, Slot, SplitRing,
+    Data, DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Reason, Rejected, Ring,
 };
 use virtio::spec::Features;
 use virtio::transport::Doorbell;
 
+use ring::{AnyRing, with_ring};
+
 use crate::device_type::{Chain, ChainData, DeviceType, Facts, Step};
 use crate::life_cycle::Extent;
+use crate::recovery::Scope;
 use crate::request::{Command, Counted, Ended, Part, Repeated, Request, ScratchId, ScratchPool, blank};
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
@@ -34,27 +40,8 @@ const BATCH: usize = 32;
 /// Requests of a queue in a row.
 pub(crate) type Waiting<D> = Requests<Command<<D as Facts>::Command>>;
 
-/// The slots of a queue, in memory that the device cannot reach.
-pub(crate) type Slots<D> = &'static mut [Slot<Request<D>>];
-
-/// A ring in the uncached extension, its slots in the device extension.
-type RingOf<D, R> = RequestQueue<D, R, Request<D>, Slots<D>>;
-
-/// A ring of either kind.
-enum AnyRing<D: Facts> {
-    Split(RingOf<D, SplitRing<Region>>),
-    Packed(RingOf<D, PackedRing<Region>>),
-}
-
-/// Does something with the ring that it is.
-macro_rules! with_ring {
-    ($any:expr, $ring:ident => $do:expr) => {
-        match $any {
-            AnyRing::Split($ring) => $do,
-            AnyRing::Packed($ring) => $do,
-        }
-    };
-}
+/// The ring of requests, once it is known which kind it is.
+type RequestRing<D, R> = ring::RingOf<D, R, Request<D>>;
 
 /// What becomes of requests that the ring does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +60,7 @@ enum Gate {
 
 /// A request queue.
 pub(crate) struct Queue<D: DeviceType> {
-    ring: AnyRing<D>,
+    ring: AnyRing<D, Request<D>>,
     rest: Rest<D>,
 }
 
@@ -183,18 +170,12 @@ impl<D: DeviceType> Queue<D> {
     /// Memory or slots are not as the layout says.
     pub(crate) fn new(
         number: u16,
-        (memory, slots): (Region, Slots<D>),
+        (memory, slots): (Region, Slots<Request<D>>),
         layout: Layout<D>,
         features: Features,
         (scratch, segment_bytes): (ScratchPool, u32),
     ) -> Result<Self, LayoutError> {
-        let mut ring = match layout.ring() {
-            RingFormat::Packed => AnyRing::Packed(RequestQueue::new(memory, layout, slots, features)?),
-            RingFormat::Split | RingFormat::LegacySplit => {
-                AnyRing::Split(RequestQueue::new(memory, layout, slots, features)?)
-            }
-        };
-        with_ring!(&mut ring, ring => ring.close());
+        let ring = AnyRing::new(memory, slots, layout, features)?;
         let rest = Rest {
             number,
             gate: Gate::Closed,
@@ -214,13 +195,33 @@ impl<D: DeviceType> Queue<D> {
 
     /// Neither in the ring nor waiting is any request.
     pub(crate) fn is_idle(&self) -> bool {
-        let in_flight = with_ring!(&self.ring, ring => ring.in_flight());
-        in_flight == 0 && !self.has_waiting()
+        self.ring.in_flight() == 0 && !self.has_waiting()
     }
 
     /// Requests wait.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.rest.backlog.is_empty() || !self.rest.starved.is_empty()
+    }
+
+    /// A unit, or all of a target, was reset by a task management function: takes those of its requests that wait here.
+    /// And whether the device still has some, although it says that it has given them up.
+    pub(crate) fn take_waiting(&mut self, scope: Scope) -> (Waiting<D>, bool) {
+        let mut taken = Requests::new();
+        for waiting in [&mut self.rest.backlog, &mut self.rest.starved] {
+            let mut others = Requests::new();
+            while let Some(request) = waiting.pop_front() {
+                if scope.contains(request.address()) {
+                    if let Some(Command::Request(_, scratch)) = request.command() {
+                        self.rest.scratch.give_back(scratch);
+                    }
+                    taken.push_back(request);
+                } else {
+                    others.push_back(request);
+                }
+            }
+            waiting.append(others);
+        }
+        (taken, self.ring.has(|request| scope.contains(request.address())))
     }
 
     /// Puts a request into the ring, or behind those that wait already.
@@ -238,29 +239,29 @@ impl<D: DeviceType> Queue<D> {
 
     /// Where the ring goes on, for a notification that was put off.
     pub(crate) fn position(&self) -> u16 {
-        with_ring!(&self.ring, ring => ring.position())
+        self.ring.position()
     }
 
     /// Entries of the ring.
     pub(crate) fn size(&self) -> u16 {
-        with_ring!(&self.ring, ring => ring.size())
+        self.ring.size()
     }
 
     /// Where the device finds the ring.
     pub(crate) fn areas(&self) -> QueueAreas {
-        with_ring!(&self.ring, ring => ring.areas())
+        self.ring.areas()
     }
 
     /// Asks the device for no interrupts.
     pub(crate) fn disable_interrupts(&mut self) {
-        with_ring!(&mut self.ring, ring => ring.disable_interrupts());
+        self.ring.disable_interrupts();
     }
 
     /// From now on requests wait. Not of a device that is gone, nor of a queue that is not in use.
     pub(crate) fn close(&mut self) {
         if self.rest.gate == Gate::Open {
             self.rest.gate = Gate::Closed;
-            with_ring!(&mut self.ring, ring => ring.close());
+            self.ring.close();
         }
     }
 
@@ -268,7 +269,7 @@ impl<D: DeviceType> Queue<D> {
     pub(crate) fn open(&mut self) {
         if self.rest.gate == Gate::Closed && self.rest.doorbell.is_some() {
             self.rest.gate = Gate::Open;
-            with_ring!(&mut self.ring, ring => ring.open());
+            self.ring.open();
         }
     }
 
@@ -286,7 +287,7 @@ impl<D: DeviceType> Queue<D> {
         if self.is_open() {
             return all;
         }
-        while let Some(request) = with_ring!(&mut self.ring, ring => ring.take_outstanding()) {
+        while let Some(request) = self.ring.take_outstanding() {
             all.push_back(request);
         }
         all.append(mem::take(&mut self.rest.backlog));
@@ -298,13 +299,10 @@ impl<D: DeviceType> Queue<D> {
     /// Empties the ring for a start of the device, which is in reset. What is still in it was never answered, because the
     /// device could not be kept from memory; the device has forgotten it, so it waits to be sent again.
     pub(crate) fn empty(&mut self) {
-        while let Some(request) = with_ring!(&mut self.ring, ring => ring.take_outstanding()) {
+        while let Some(request) = self.ring.take_outstanding() {
             self.rest.backlog.push_back(request);
         }
-        with_ring!(&mut self.ring, ring => {
-            ring.reset();
-            ring.close();
-        });
+        self.ring.empty();
         self.rest.doorbell = None;
         if self.rest.gate == Gate::Unused {
             self.rest.gate = Gate::Closed;
@@ -343,7 +341,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline]
     fn start_io<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         device_type: &D,
         request: Request<D>,
     ) -> Started<D> {
@@ -381,7 +379,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline]
     fn take_used<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         device_type: &D,
         rearm: bool,
     ) -> Used<D> {
@@ -425,7 +423,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline(never)]
     fn refill<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         device_type: &D,
         mut submitted: bool,
         ended: &mut Batch<D>,
@@ -462,7 +460,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline]
     fn finish_one<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         device_type: &D,
     ) -> Result<Finished<D>, DeviceFault> {
         let Some(used) = ring.pop_used()? else {
@@ -477,7 +475,7 @@ impl<D: DeviceType> Rest<D> {
         let memory = scratch.and_then(|id| self.scratch.memory(id));
         match device_type.complete(&mut request, command, &response, memory) {
             Step::Done(completion) => {
-                self.give_back(scratch);
+                self.scratch.give_back(scratch);
                 Ok(Finished::Ended(request.end(completion)))
             }
             Step::Next(command) => {
@@ -492,7 +490,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline(never)]
     fn submit_again<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         device_type: &D,
         request: Request<D>,
     ) -> Finished<D> {
@@ -509,7 +507,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline]
     fn submit<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         device_type: &D,
         request: Request<D>,
     ) -> Result<(), Kept<D>> {
@@ -539,7 +537,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline(never)]
     fn submit_part<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         request: Request<D>,
         header: &D::Header,
         direction: Direction,
@@ -554,7 +552,7 @@ impl<D: DeviceType> Rest<D> {
     /// The number of the command that goes into the ring next: its place, and how many had it before. There are devices that
     /// look at 32 bits of a tag (FreeBSD's bhyve, usr.sbin/bhyve/pci_virtio_scsi.c), so it has no more.
     #[inline]
-    fn next_tag<R: Ring<Memory = Region>>(&self, ring: &RingOf<D, R>) -> u32 {
+    fn next_tag<R: Ring<Memory = Region>>(&self, ring: &RequestRing<D, R>) -> u32 {
         const SLOT_BITS: u32 = 10;
         const QUEUE_BITS: u32 = 6;
         const { assert!(MAX_QUEUES as u32 <= 1 << QUEUE_BITS) };
@@ -571,7 +569,7 @@ impl<D: DeviceType> Rest<D> {
     #[inline(never)]
     fn submit_with_scratch<R: Ring<Memory = Region>>(
         &mut self,
-        ring: &mut RingOf<D, R>,
+        ring: &mut RequestRing<D, R>,
         device_type: &D,
         mut request: Request<D>,
         chain: Chain<D::Header>,
@@ -595,7 +593,7 @@ impl<D: DeviceType> Rest<D> {
                     (Direction::ToDevice, Repeated::new(memory, filled.bytes, times, most))
                 }
                 Err(completion) => {
-                    self.give_back(Some(scratch));
+                    self.scratch.give_back(Some(scratch));
                     return Err(Kept::Ended(request.end(completion)));
                 }
             },
@@ -618,20 +616,14 @@ impl<D: DeviceType> Rest<D> {
             Reason::Full => Kept::Full(request),
             Reason::Broken => Kept::Closed(request),
             Reason::TooManySegments | Reason::TooLarge => {
-                self.give_back(scratch);
+                self.scratch.give_back(scratch);
                 Kept::Ended(request.end(refusal(reason)))
             }
         }
     }
 
-    fn give_back(&mut self, scratch: Option<ScratchId>) {
-        if let Some(id) = scratch {
-            self.scratch.give(id);
-        }
-    }
-
     #[inline]
-    fn publish<R: Ring<Memory = Region>>(&mut self, ring: &mut RingOf<D, R>) -> Option<Notification> {
+    fn publish<R: Ring<Memory = Region>>(&mut self, ring: &mut RequestRing<D, R>) -> Option<Notification> {
         match ring.publish() {
             Notify::Device { next } => self.doorbell.map(|doorbell| Notification { doorbell, next }),
             Notify::Suppressed => None,

@@ -30,6 +30,17 @@ pub enum Scope {
     Device,
 }
 
+impl Scope {
+    /// Whether a request for this unit is in it.
+    pub(crate) fn contains(self, unit: Address) -> bool {
+        match self {
+            Self::Unit(address) => unit == address,
+            Self::Target(address) => (unit.path, unit.target) == (address.path, address.target),
+            Self::Device => true,
+        }
+    }
+}
+
 /// Where the adapter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rung {
@@ -78,6 +89,8 @@ pub(crate) enum Input {
     Broken,
     /// Whether the device has done the task management function.
     Answered(bool),
+    /// Whether the device has given back every request in its scope.
+    Settled(bool),
     /// Some time has passed.
     Timer,
     /// The device was looked at after it was told to reset itself.
@@ -121,8 +134,10 @@ pub(crate) enum Kept {
 pub(crate) enum Action {
     /// Requests wait from now on.
     CloseQueues,
-    /// Asks for a task management function; leads to [`Input::Answered`].
+    /// Asks for a task management function; leads to [`Input::Answered`], at once where there is none.
     TaskManagement(Scope),
+    /// Takes what the device has given back, and ends what still waits in this scope; leads to [`Input::Settled`].
+    Settle(Scope),
     /// Tells the device to reset itself.
     BeginReset,
     /// Looks whether it has; leads to [`Input::Looked`].
@@ -148,8 +163,12 @@ pub(crate) enum Action {
 /// What is to be done, in this order.
 pub(crate) type Actions = ArrayVec<Action, 4>;
 
-/// Looks at a task management function, and at a reset, that are not done before the next rung is climbed.
+/// Looks at a reset that has not ended before the device is kept from memory.
 const LOOKS_IN_TIME: u16 = 50;
+
+/// Looks at a task management function that is not done before the next rung is climbed. A unit may have to wait for its
+/// storage.
+const TASK_LOOKS_IN_TIME: u16 = 300;
 
 /// Looks after which a reset that has not ended is begun anew: the device may have missed it.
 const LOOKS_AT_ONE_RESET: u16 = 100;
@@ -219,11 +238,14 @@ impl Rung {
             }
             (Self::Running, _) => stay(&[]),
 
-            (Self::TaskManagement { .. }, Input::Answered(true)) => {
-                to(Self::Running, &[Answer(SrbStatus::SUCCESS)])
-            }
+            (Self::TaskManagement { scope, .. }, Input::Answered(true)) => stay(&[Settle(scope)]),
+            (Self::TaskManagement { .. }, Input::Settled(true)) => to(Self::Running, &[ANSWER]),
+            // What it says it has given up it would still write to.
+            (Self::TaskManagement { .. }, Input::Settled(false)) => climb(Scope::Device),
+            // One at a time: two of them are served by a reset of the whole device.
+            (Self::TaskManagement { .. }, Input::Asked(_)) => climb(Scope::Device),
             (Self::TaskManagement { scope, .. }, Input::Answered(false)) => climb(scope),
-            (Self::TaskManagement { scope, looks }, Input::Timer) if looks < LOOKS_IN_TIME => {
+            (Self::TaskManagement { scope, looks }, Input::Timer) if looks < TASK_LOOKS_IN_TIME => {
                 to(Self::TaskManagement { scope, looks: looks + 1 }, &[ArmTimer])
             }
             (Self::TaskManagement { scope, .. }, Input::Timer) => climb(scope),
@@ -431,7 +453,7 @@ mod tests {
         Rung::Gone,
     ];
 
-    const INPUTS: [Input; 20] = [
+    const INPUTS: [Input; 21] = [
         Input::Asked(UNIT),
         Input::Asked(TARGET),
         Input::Asked(Scope::Device),
@@ -451,7 +473,8 @@ mod tests {
         Input::Stop,
         Input::Start,
         Input::Removed,
-        Input::Answered(true),
+        Input::Settled(true),
+        Input::Settled(false),
     ];
 
     #[test]
@@ -459,12 +482,15 @@ mod tests {
         let table: &[(Rung, Input, Rung, &[Action])] = &[
             // A reset of a unit climbs as far as it has to.
             (Rung::Running, Input::Asked(UNIT), asked(UNIT, 0), &[TaskManagement(UNIT)]),
-            (asked(UNIT, 7), Input::Answered(true), Rung::Running, &[DONE]),
+            (asked(UNIT, 7), Input::Answered(true), asked(UNIT, 7), &[Settle(UNIT)]),
+            (asked(UNIT, 7), Input::Settled(true), Rung::Running, &[DONE]),
+            (asked(UNIT, 7), Input::Settled(false), FRESH, &RESET),
+            (asked(UNIT, 7), Input::Asked(TARGET), FRESH, &RESET),
             (asked(UNIT, 7), Input::Answered(false), asked(TARGET, 0), &[TaskManagement(TARGET)]),
             (asked(UNIT, 7), Input::Timer, asked(UNIT, 8), &[ArmTimer]),
-            (asked(UNIT, 50), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
+            (asked(UNIT, 300), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
             (asked(TARGET, 0), Input::Answered(false), FRESH, &RESET),
-            (asked(TARGET, 50), Input::Timer, FRESH, &RESET),
+            (asked(TARGET, 300), Input::Timer, FRESH, &RESET),
             (asked(UNIT, 0), Input::Broken, FRESH, &RESET),
             (asked(UNIT, 0), Input::BusReset, IN_TIME, &RESET),
             // The whole device.
@@ -566,7 +592,8 @@ mod tests {
     #[test]
     fn what_leads_on_comes_last() {
         each_step(|rung, input, _, actions| {
-            let leads_on = |action: &Action| matches!(action, Look | CutOff | Start | TaskManagement(_));
+            let leads_on =
+                |action: &Action| matches!(action, Look | CutOff | Start | TaskManagement(_) | Settle(_));
             let first = actions.iter().position(leads_on).unwrap_or(actions.len());
             assert!(first + 1 >= actions.len(), "{rung:?}, {input:?}: {actions:?}");
         });

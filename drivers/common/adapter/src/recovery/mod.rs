@@ -33,7 +33,7 @@ use virtio::transport::{BusMasterError, TransportError};
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::events::Event;
-use crate::queue::{Queue, Waiting};
+use crate::queue::{Notification, Queue, Waiting};
 use crate::request::Request;
 
 /// Time between two looks at a reset that may still end in time, in microseconds.
@@ -142,11 +142,12 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         match action {
             Action::CloseQueues => self.close_queues(at),
             Action::TaskManagement(scope) => {
-                if !self.device_type.task_management(scope) {
+                if !self.send_task(scope) {
                     return Some(Input::Answered(false));
                 }
                 self.arm_timer();
             }
+            Action::Settle(scope) => return Some(Input::Settled(self.settle(scope, at))),
             Action::BeginReset => {
                 self.life_cycle.device().begin_reset();
                 // Between the decision and the write another processor may have started the device: that was in vain.
@@ -187,6 +188,34 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         None
     }
 
+    /// Asks the device for a task management function; `false`: there is none, or no place for it.
+    fn send_task(&self, scope: Scope) -> bool {
+        let Some(control) = self.control() else {
+            return false;
+        };
+        let sent = control.lock().send(|tag| self.device_type.task(scope, tag));
+        if let Some(Some(Notification { doorbell, next })) = sent {
+            self.life_cycle.device().notify(&doorbell, next);
+        }
+        sent.is_some()
+    }
+
+    /// The device says that it has given up all that is in this scope: takes that, and ends what it never had. Whether it has
+    /// told the truth.
+    fn settle(&self, scope: Scope, at: At) -> bool {
+        for queue in 0..self.queues.count() {
+            self.complete_used(queue, true);
+        }
+        let mut all_back = true;
+        let ended = self.queues.gather(at, &self.port, |queue| {
+            let (waiting, has_more) = queue.take_waiting(scope);
+            all_back &= !has_more;
+            waiting
+        });
+        self.end_all(ended, SrbStatus::BUS_RESET);
+        all_back
+    }
+
     /// Looks at a device that was told to reset itself.
     fn look(&self) -> Seen {
         let status = self.life_cycle.device().status();
@@ -210,7 +239,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     }
 
     pub(crate) fn close_queues(&self, at: At) {
-        if self.queues.each(at, &self.port, |_, queue| queue.close()).is_err() {
+        let closed = self.queues.each(at, &self.port, |_, queue| queue.close());
+        let control = self
+            .control
+            .map_or(Ok(()), |control| control.lock_at(at, &self.port).map(|mut control| control.close()));
+        if closed.and(control).is_err() {
             // The DPC closes it: until then it has nothing to take, and the port driver starts nothing.
             self.note(Event::LockNotFree.into());
         }

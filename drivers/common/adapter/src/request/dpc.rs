@@ -5,8 +5,6 @@ use storport::{DpcKind, Port};
 
 use crate::Adapter;
 use crate::device_type::DeviceType;
-use crate::events::Event;
-use crate::recovery::{At, Input};
 
 /// Most requests one DPC completes before it queues itself again, so that it stays short (Microsoft's guidance is
 /// 100 µs) and other DPCs get their turn.
@@ -14,7 +12,8 @@ const BUDGET: usize = 128;
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// Completes what the device has finished in one queue, and asks for the next interrupt if `rearm` says so.
-    #[inline]
+    // Once in the image: it has the way of both kinds of ring in it.
+    #[inline(never)]
     pub(crate) fn complete_used(&self, number: u16, rearm: bool) {
         let Some(queue) = self.queues.get(number) else {
             return;
@@ -31,11 +30,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.port.complete(ended);
             }
             if let Some(fault) = batch.fault {
-                self.report(Event::of_fault(fault));
-                self.report(Event::ResetAfterFault.into());
                 // What an earlier batch refilled goes back with the reset.
                 notification = None;
-                self.recover(Input::Broken, At::Dispatch);
+                self.device_broke_a_rule(fault);
                 break false;
             }
             if !batch.more {

@@ -56,9 +56,16 @@ impl ScratchPool {
     }
 
     /// Gives a buffer back. The device must be done with it.
-    pub(crate) fn give(&mut self, id: ScratchId) {
+    fn give(&mut self, id: ScratchId) {
         debug_assert_eq!(self.free & 1 << id.index(), 0, "a buffer is given back once");
         self.free |= 1 << id.index();
+    }
+
+    /// Gives back the one that a request has, if it has any.
+    pub(crate) fn give_back(&mut self, id: Option<ScratchId>) {
+        if let Some(id) = id {
+            self.give(id);
+        }
     }
 
     /// Gives all of them back. No request may have one any more.

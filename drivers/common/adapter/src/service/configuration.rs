@@ -4,6 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use storport::{Address, DpcKind, Port};
+use virtio::queue::DeviceFault;
 
 use crate::Adapter;
 use crate::device_type::DeviceType;
@@ -24,14 +25,31 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             // The DPC is later than the stop: the device may be without power, or its registers without an address.
             Rung::Stopped => self.close_queues(At::Dispatch),
-            Rung::Running => {
+            Rung::Running | Rung::TaskManagement { .. } => {
                 self.tell_what_was_not_taken();
+                self.take_answers();
                 self.look_at_device();
+                if let Rung::TaskManagement { .. } = self.recovery.rung() {
+                    self.recover(Input::Timer, At::Dispatch);
+                }
             }
             _ => {
                 self.tell_what_was_not_taken();
                 self.recover(Input::Timer, At::Dispatch);
             }
+        }
+    }
+
+    /// The control queue has the configuration's interrupt.
+    fn take_answers(&self) {
+        let Some(control) = self.control() else {
+            return;
+        };
+        let answered = control.lock().take_answers(&self.device_type);
+        match answered {
+            Ok(None) => {}
+            Ok(Some(done)) => _ = self.recover(Input::Answered(done), At::Dispatch),
+            Err(fault) => self.device_broke_a_rule(fault),
         }
     }
 
@@ -45,6 +63,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         } else {
             self.look_at_configuration();
         }
+    }
+
+    /// The ring says nothing reliable any more.
+    pub(crate) fn device_broke_a_rule(&self, fault: DeviceFault) {
+        self.report(Event::of_fault(fault));
+        self.report(Event::ResetAfterFault.into());
+        self.recover(Input::Broken, At::Dispatch);
     }
 
     /// Registers that read all-ones are those of a device that is gone, or that was stopped meanwhile and has no power.

@@ -35,8 +35,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
-    /// The line may be shared; of a device that is gone no register may be touched. There is one request queue then; used
-    /// buffers of any other queue are the configuration DPC's.
+    /// The line may be shared; of a device that is gone no register may be touched. There is one request queue then; those
+    /// of the control queue are the configuration DPC's.
     #[cold]
     fn line_interrupt(&self) -> InterruptWork {
         if self.recovery.rung() == Rung::Gone {
@@ -44,7 +44,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         // A bit mask: both bits can be set at once, and reading it acknowledges both (virtio 1.3, 4.1.4.5).
         let isr = self.life_cycle.device().isr_status();
-        InterruptWork { request_queue: isr.queue().then_some(0), configuration: isr.configuration() }
+        let control = isr.queue() && self.control().is_some();
+        InterruptWork {
+            request_queue: isr.queue().then_some(0),
+            configuration: isr.configuration() || control,
+        }
     }
 
     /// `HwStorInterrupt` in dump mode: completes what the device has finished.

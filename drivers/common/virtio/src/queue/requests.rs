@@ -220,6 +220,11 @@ where
         !self.broken && (waiting || batch)
     }
 
+    /// The requests that the device has, in no order.
+    pub fn outstanding(&self) -> impl Iterator<Item = &T> {
+        self.slots.as_ref().iter().filter_map(|slot| slot.token.as_ref())
+    }
+
     /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone or
     /// cannot reach memory; in that last case the next to be done with the queue is [`reset`](Self::reset), as its slots
     /// still say that the device has them.

@@ -1,0 +1,288 @@
+//! Resets of a unit or a target of vioscsi: a task management function first, and what happens when that is not enough.
+
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Lie, Options, Order};
+use host_tests::cdb::read10;
+use host_tests::{HbaBench, reading};
+use storport::fake::SrbBuilder;
+use storport::{SrbFunction, SrbStatus};
+use virtio::spec::Features;
+
+/// Functions of a task management request (virtio 1.3, 5.6.6.2).
+const I_T_NEXUS_RESET: u8 = 4;
+const LOGICAL_UNIT_RESET: u8 = 5;
+
+/// Looks at a function before the next one is tried.
+const LOOKS: usize = 301;
+
+fn hba() -> Hba {
+    Hba::default().with(0, 0, Unit::disk(64, 512)).with(0, 1, Unit::disk(64, 512)).with(
+        3,
+        0,
+        Unit::disk(64, 512),
+    )
+}
+
+fn options() -> [Options; 5] {
+    let features = |more| Features::VERSION_1 | more;
+    [
+        Options::default(),
+        Options {
+            features: features(Features::RING_INDIRECT_DESC | Features::RING_PACKED),
+            ..Options::default()
+        },
+        Options { features: features(Features::empty()), ..Options::default() },
+        Options { vectors: 0, ..Options::default() },
+        Options { legacy: true, ..Options::default() },
+    ]
+}
+
+fn bench() -> HbaBench {
+    HbaBench::with_hba(hba())
+}
+
+fn reset(function: SrbFunction, target: u8, lun: u8) -> SrbBuilder {
+    SrbBuilder::function(function).to(0, target, lun).tagged(99)
+}
+
+/// A read that a unit takes and does not answer.
+fn hold_read(bench: &HbaBench, target: u8, lun: u8, tag: u64) {
+    let buffer = bench.buffer(512);
+    bench.submit(reading(&read10(0, 1), &[buffer]).to(0, target, lun).tagged(tag));
+    bench.device.run();
+}
+
+/// Functions that the device got, each with target and unit.
+fn functions(bench: &HbaBench) -> Vec<(u8, u8, u8)> {
+    bench.device.model(|hba| {
+        hba.task_management().iter().map(|request| (request[4], request[9], request[11])).collect()
+    })
+}
+
+fn ends(bench: &HbaBench) -> Vec<(u64, SrbStatus)> {
+    bench.port.take_completed().iter().map(|one| (one.tag, one.completion.status)).collect()
+}
+
+fn wait(bench: &HbaBench, times: usize) {
+    for _ in 0..times {
+        bench.port.run_timer(&bench.adapter).expect("the driver looks again");
+        bench.device.run();
+    }
+}
+
+fn assert_works(bench: &HbaBench) {
+    bench.device.release_all();
+    bench.settle();
+    bench.port.take_completed();
+    let buffer = bench.buffer(512);
+    for (target, lun) in [(0, 0), (0, 1), (3, 0)] {
+        let read = bench.execute(reading(&read10(0, 1), &[buffer]).to(0, target, lun));
+        assert_eq!(read.completion.status, SrbStatus::SUCCESS);
+    }
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_unit_and_a_target_are_reset_by_a_function_of_the_device_which_goes_on() {
+    for options in options() {
+        let bench = HbaBench::running(hba(), options);
+        let resets = bench.device.resets();
+
+        let of_unit = bench.execute(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+        let of_target = bench.execute(reset(SrbFunction::ResetDevice, 3, 0));
+
+        assert_eq!(of_unit.completion.status, SrbStatus::SUCCESS, "{options:?}");
+        assert_eq!(of_target.completion.status, SrbStatus::SUCCESS, "{options:?}");
+        assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 3, 0)], "{options:?}");
+        assert_eq!(bench.device.resets(), resets);
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn the_bus_is_reset_with_the_whole_device() {
+    let bench = bench();
+    let resets = bench.device.resets();
+
+    let done = bench.execute(reset(SrbFunction::ResetBus, 0, 0));
+
+    assert_eq!(done.completion.status, SrbStatus::SUCCESS);
+    assert_eq!(functions(&bench), []);
+    assert_eq!(bench.device.resets(), resets + 1);
+    assert_works(&bench);
+}
+
+#[test]
+fn a_units_reset_leaves_the_requests_of_others_with_the_device() {
+    let bench = bench();
+    bench.device.hold();
+    hold_read(&bench, 0, 0, 1);
+    hold_read(&bench, 3, 0, 2);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.device.set_order(Order::Reversed);
+    bench.device.run();
+
+    // The function's answer, which came last.
+    bench.device.release(1);
+    bench.deliver_interrupts();
+
+    assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.device.in_hand(), 2);
+    bench.device.release_all();
+    bench.settle();
+    let mut others = ends(&bench);
+    others.sort_unstable_by_key(|(tag, _)| *tag);
+    assert_eq!(others, [(1, SrbStatus::SUCCESS), (2, SrbStatus::SUCCESS)]);
+    assert_works(&bench);
+}
+
+#[test]
+fn a_request_that_never_got_into_the_ring_ends_with_the_reset_of_its_unit_and_no_other() {
+    let features = Features::VERSION_1;
+    let bench = HbaBench::running(hba(), Options { queue_size: 4, features, ..Options::default() });
+    bench.device.hold();
+    hold_read(&bench, 0, 0, 1);
+    // There is no place for these.
+    hold_read(&bench, 3, 0, 2);
+    hold_read(&bench, 0, 1, 3);
+    hold_read(&bench, 3, 0, 4);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 3, 0));
+    bench.device.set_order(Order::Reversed);
+    bench.device.run();
+
+    bench.device.release(1);
+    bench.deliver_interrupts();
+
+    assert_eq!(
+        ends(&bench),
+        [(2, SrbStatus::BUS_RESET), (4, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]
+    );
+    bench.device.release_all();
+    bench.settle();
+    assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS), (3, SrbStatus::SUCCESS)]);
+    assert_works(&bench);
+}
+
+#[test]
+fn a_request_that_the_device_keeps_although_its_unit_was_reset_ends_with_a_reset_of_the_device() {
+    let bench = bench();
+    let resets = bench.device.resets();
+    bench.device.hold();
+    hold_read(&bench, 0, 1, 1);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.device.set_order(Order::Reversed);
+    bench.device.run();
+
+    bench.device.release(1);
+    bench.deliver_interrupts();
+
+    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.device.resets(), resets + 1);
+    assert_works(&bench);
+}
+
+#[test]
+fn a_request_that_the_device_gave_back_just_before_ends_as_the_device_says() {
+    let bench = bench();
+    bench.device.hold();
+    hold_read(&bench, 0, 1, 1);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.device.run();
+
+    // Both are there when the control queue's interrupt is taken first.
+    bench.device.release(2);
+    let mut interrupts = bench.device.take_interrupts();
+    interrupts.reverse();
+    for interrupt in interrupts {
+        if let fake_device::Interrupt::Message(message) = interrupt {
+            bench.port.interrupt(&bench.adapter, Some(u32::from(message)));
+        }
+    }
+
+    assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS), (99, SrbStatus::SUCCESS)]);
+    assert_works(&bench);
+}
+
+#[test]
+fn a_function_that_is_not_answered_is_followed_by_the_next_one_and_then_by_a_reset_of_the_device() {
+    let bench = bench();
+    let resets = bench.device.resets();
+    bench.device.hold();
+    hold_read(&bench, 0, 1, 1);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.device.run();
+    wait(&bench, LOOKS);
+    assert_eq!(ends(&bench), []);
+    wait(&bench, LOOKS);
+
+    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.device.resets(), resets + 1);
+    assert_eq!(bench.port.run_timer(&bench.adapter), None, "nothing is left to look at");
+    assert_works(&bench);
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_that_of_the_next_function() {
+    let bench = bench();
+    let resets = bench.device.resets();
+    bench.device.hold();
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.device.run();
+    wait(&bench, LOOKS);
+
+    // The unit's, when the target's is waited for.
+    bench.device.release(1);
+    bench.deliver_interrupts();
+    assert_eq!(ends(&bench), []);
+    bench.device.release(1);
+    bench.deliver_interrupts();
+
+    assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+    assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 0, 0)]);
+    assert_eq!(bench.device.resets(), resets);
+    assert_works(&bench);
+}
+
+#[test]
+fn a_second_reset_before_the_first_is_done_and_one_of_the_bus_reset_the_device() {
+    for second in [Some(SrbFunction::ResetDevice), None] {
+        let bench = bench();
+        let resets = bench.device.resets();
+        bench.device.hold();
+        hold_read(&bench, 3, 0, 1);
+        bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+        bench.device.run();
+
+        match second {
+            Some(function) => bench.submit(reset(function, 3, 0).tagged(100)),
+            None => assert!(storport::Miniport::reset_bus(&bench.adapter)),
+        }
+
+        let mut expected = vec![(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)];
+        expected.extend(second.map(|_| (100, SrbStatus::SUCCESS)));
+        assert_eq!(ends(&bench), expected);
+        assert_eq!(bench.device.resets(), resets + 1);
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn a_lie_in_the_control_queue_resets_the_device() {
+    let bench = bench();
+    let resets = bench.device.resets();
+    bench.device.hold();
+    hold_read(&bench, 0, 0, 1);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.device.set_order(Order::Reversed);
+    bench.device.run();
+    bench.device.lie(Lie::UsedIdOutOfRange);
+
+    bench.device.release(1);
+    bench.device.be_honest();
+    bench.deliver_interrupts();
+
+    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.device.resets(), resets + 1);
+    assert_eq!(bench.port.log_entries().len(), 1);
+    assert_works(&bench);
+}
