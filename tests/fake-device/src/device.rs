@@ -268,8 +268,7 @@ impl<M: Model> State<M> {
             let before = answered;
             self.queues[index].check_in_flight(&self.ram, &mut self.violations);
             while answered < most && !self.queues[index].in_hand.is_empty() {
-                self.answer_one(index);
-                answered += 1;
+                answered += self.answer_one(index);
             }
             if answered > before {
                 self.show_used(index);
@@ -302,19 +301,53 @@ impl<M: Model> State<M> {
         true
     }
 
-    /// Answers one request.
-    fn answer_one(&mut self, index: usize) {
-        let Self { queues, accepted, order, model, trace, .. } = self;
-        let queue = &mut queues[index];
+    /// Answers one request, and before it those that it ends; returns how many that were.
+    fn answer_one(&mut self, index: usize) -> usize {
+        let Self { queues, accepted, order, .. } = self;
         let in_order = accepted.contains(Features::IN_ORDER);
-        let position = if in_order { 0 } else { order.pick(queue.in_hand.len()) };
-        let Some(chain) = queue.in_hand.remove(position) else {
-            return;
+        let waiting = queues[index].in_hand.len();
+        let position = if in_order { 0 } else { order.pick(waiting) };
+        let Some(chain) = self.take(index, position) else {
+            return 0;
         };
-        if let Some(trace) = trace {
-            trace.push(describe(model, queue.number, &chain));
-        }
+        let request = Request::new(&self.ram, &chain, self.accepted);
+        let ended = self.model.ends(index as u16, &request);
+        let ended = self.answer_ended(&ended);
         self.answer_chain(index, chain, |model, request| model.serve(index as u16, request));
+        ended + 1
+    }
+
+    /// Answers requests out of their turn, and shows the driver that. With VIRTIO_F_IN_ORDER there is no such thing.
+    fn answer_ended(&mut self, requests: &[(u16, u16)]) -> usize {
+        let mut answered = 0;
+        if self.accepted.contains(Features::IN_ORDER) {
+            return answered;
+        }
+        for index in 0..self.queues.len() {
+            let before = answered;
+            for &(_, id) in requests.iter().filter(|(queue, _)| usize::from(*queue) == index) {
+                let position = self.queues[index].in_hand.iter().position(|chain| chain.head == id);
+                if let Some(chain) = position.and_then(|position| self.take(index, position)) {
+                    self.queues[index].check_in_flight(&self.ram, &mut self.violations);
+                    self.answer_chain(index, chain, |model, request| model.serve(index as u16, request));
+                    answered += 1;
+                }
+            }
+            if answered > before {
+                self.show_used(index);
+            }
+        }
+        answered
+    }
+
+    /// Takes a request out of those in hand, and notes its chain.
+    fn take(&mut self, index: usize, position: usize) -> Option<Chain> {
+        let queue = &mut self.queues[index];
+        let chain = queue.in_hand.remove(position)?;
+        if let Some(trace) = &mut self.trace {
+            trace.push(describe(&self.model, queue.number, &chain));
+        }
+        Some(chain)
     }
 
     /// Answers a request that was taken in hand.
@@ -561,7 +594,7 @@ impl<M: Model> FakeDevice<M> {
         self.state().holding = true;
     }
 
-    /// Answers up to `most` of the requests that are held back. A reset that was asked for but has not ended does not
+    /// Answers up to `most` of the requests that are held back, and those that they end. A reset that was asked for but has not ended does not
     /// keep the device from it.
     pub fn release(&self, most: usize) -> usize {
         self.state().answer(most)

@@ -6,8 +6,9 @@
 
 use super::Options;
 use super::disk::Disk;
-use super::hba::{Hba, Residual};
+use super::hba::{Hba, Obedience, Residual};
 use virtio::spec::Features;
+use virtio::spec::scsi::TaskManagement;
 
 /// A request that was answered, as far as the used length could be made of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,17 +176,23 @@ pub const HBA_MANNERS: &[Manner<Hba>] = &[
     Manner {
         name: "QEMU",
         source: "qemu/qemu hw/scsi/virtio-scsi.c: virtio_scsi_command_complete names no residual with a status other than GOOD, \
-                 virtio_scsi_complete_req counts the whole response buffer and the data in either direction",
-        prepare: |hba, _| hba.residual = Residual::NothingOfFailed,
+                 virtio_scsi_complete_req counts the whole response buffer and the data in either direction, \
+                 virtio_scsi_push_event names units below 256 in peripheral addressing",
+        prepare: |hba, _| {
+            (hba.residual, hba.peripheral_event_luns) = (Residual::NothingOfFailed, true);
+        },
         used_length: Some(|answered| answered.readable + answered.writable - 51),
     },
     Manner {
         name: "vhost-scsi and LIO",
-        source: "torvalds/linux drivers/vhost/scsi.c: vhost_add_used(.., 0) for every command, the residual is the target's; \
-                 drivers/target/target_core_transport.c, target_cmd_size_check: what the CDB asks for beyond the buffer",
+        source: "torvalds/linux drivers/vhost/scsi.c: vhost_add_used(.., 0) for every command, the residual is the target's, \
+                 vhost_scsi_handle_tmf knows LOGICAL UNIT RESET only, which waits, vhost_scsi_send_evt names units below 256 in \
+                 peripheral addressing; drivers/target/target_core_transport.c, target_cmd_size_check: what the CDB asks for beyond the buffer",
         prepare: |hba, options| {
             options.queue_size = 128;
             (hba.residual, hba.seg_max) = (Residual::Cdb, 126);
+            (hba.obedience, hba.functions) = (Obedience::Waits, &[TaskManagement::LOGICAL_UNIT_RESET]);
+            hba.peripheral_event_luns = true;
         },
         used_length: Some(|_| 0),
     },

@@ -33,6 +33,12 @@ pub trait Model: Send + 'static {
     /// The device has taken a request, which it will answer later.
     fn arrives(&mut self, _queue: u16, _request: &mut Request<'_>) {}
 
+    /// The requests that this one ends, and that the device answers before it: queue and id of each. Those that the device
+    /// does not have are passed over.
+    fn ends(&mut self, _queue: u16, _request: &Request<'_>) -> Vec<(u16, u16)> {
+        Vec::new()
+    }
+
     /// Answers a request.
     fn serve(&mut self, queue: u16, request: &mut Request<'_>) -> Served;
 

@@ -144,12 +144,18 @@ impl TaskManagement {
     pub const ABORT_TASK: Self = Self(0);
     /// Abort every command to the unit
     pub const ABORT_TASK_SET: Self = Self(1);
+    /// End an auto contingent allegiance
+    pub const CLEAR_ACA: Self = Self(2);
+    /// Abort every command to the unit, also those of others
+    pub const CLEAR_TASK_SET: Self = Self(3);
     /// Reset all units of the target, as far as this initiator is concerned
     pub const I_T_NEXUS_RESET: Self = Self(4);
     /// Reset the unit
     pub const LOGICAL_UNIT_RESET: Self = Self(5);
     /// Ask whether the unit still has a command
     pub const QUERY_TASK: Self = Self(6);
+    /// Ask whether the unit still has any command
+    pub const QUERY_TASK_SET: Self = Self(7);
 }
 
 /// What the device reads of a task management function (5.6.6.2); it answers with one byte, a [`Response`].

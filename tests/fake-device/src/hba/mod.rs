@@ -1,18 +1,28 @@
 //! virtio-scsi (5.6): a host bus adapter with logical units in memory.
 //!
 //! The units know TEST UNIT READY, INQUIRY with pages 00h, 80h and 83h, READ CAPACITY (10) and (16), REPORT LUNS, MODE
-//! SENSE (6) and (10), READ and WRITE (10) and (16), and SYNCHRONIZE CACHE (10) and (16).
+//! SENSE (6) and (10), READ and WRITE (10) and (16), and SYNCHRONIZE CACHE (10) and (16). Queue 0 takes
+//! task management functions ([`Obedience`]), queue 1 buffers for events ([`FakeDevice::plug`](crate::FakeDevice::plug)).
+
+mod events;
+mod task_management;
+
+pub use task_management::Obedience;
 
 use std::collections::BTreeMap;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Chain, Model, Request, Served};
+use crate::{Chain, Model, Request, Served};
 use virtio::spec::Features;
-use virtio::spec::scsi::{CmdRequest, CmdResponse, Response, config};
+use virtio::spec::scsi::{
+    CmdRequest, CmdResponse, Lun, Response, TaskManagement, TaskManagementRequest, config,
+};
 
-/// Bytes of a control request for a task management function, and of its answer (5.6.6.2).
-const TMF_REQUEST_BYTES: usize = 24;
+/// The queues in front of those for commands (5.6.2).
+const CONTROL_QUEUE: u16 = 0;
+const EVENT_QUEUE: u16 = 1;
+const FIRST_REQUEST_QUEUE: u16 = 2;
 
 const GOOD: u8 = 0x00;
 const CHECK_CONDITION: u8 = 0x02;
@@ -171,15 +181,33 @@ pub struct Hba {
     pub residual: Residual,
     /// The length of the sense data of a command that went well; `None` leaves that field as it is
     pub sense_length_when_good: Option<u32>,
-    /// Features of virtio-scsi that are offered; this model gives them no meaning
+    /// Features of virtio-scsi that are offered; HOTPLUG and CHANGE decide which events are sent
     pub features: Features,
+    /// What it makes of task management functions
+    pub obedience: Obedience,
+    /// The task management functions that it knows
+    pub functions: &'static [TaskManagement],
+    /// Events name units below 256 in peripheral addressing, not flat (SAM-5, 4.7.7.2)
+    pub peripheral_event_luns: bool,
     units: BTreeMap<(u8, u16), Unit>,
     log: Vec<Entry>,
-    /// The commands that it has, by target, unit and the part of the tag that counts.
-    tags: BTreeMap<(u8, u16, u32), u32>,
-    /// Those that came with the tag of another one: queue and id of the request.
-    overlapped: Vec<(u16, u16)>,
-    task_management: Vec<Vec<u8>>,
+    commands: Vec<Command>,
+    task_management: Vec<TaskManagementRequest>,
+    /// There was no buffer for an event.
+    events_missed: bool,
+}
+
+/// A command that the device has.
+#[derive(Debug)]
+struct Command {
+    /// Queue and id of the request.
+    request: (u16, u16),
+    place: (u8, u16),
+    tag: u64,
+    /// It came with the tag of another one.
+    overlapped: bool,
+    /// A task management function has ended it, with this.
+    ended: Option<Response>,
 }
 
 impl Default for Hba {
@@ -197,11 +225,14 @@ impl Default for Hba {
             residual: Residual::Buffer,
             sense_length_when_good: Some(0),
             features: Features::empty(),
+            obedience: Obedience::Prompt,
+            functions: task_management::OF_QEMU,
+            peripheral_event_luns: false,
             units: BTreeMap::new(),
             log: Vec::new(),
-            tags: BTreeMap::new(),
-            overlapped: Vec::new(),
+            commands: Vec::new(),
             task_management: Vec::new(),
+            events_missed: false,
         }
     }
 }
@@ -239,18 +270,10 @@ impl Hba {
         &self.log
     }
 
-    /// The task management requests so far.
-    pub fn task_management(&self) -> &[Vec<u8>] {
-        &self.task_management
-    }
-
-    /// The nexus of a command and its tag, of which FreeBSD's bhyve takes 32 bits (usr.sbin/bhyve/pci_virtio_scsi.c).
-    fn place_and_tag(command: &CmdRequest) -> (u8, u16, u32) {
-        let [_, target, high, low, ..] = command.lun.0;
-        (target, u16::from(high & 0x3f) << 8 | u16::from(low), command.tag.get() as u32)
-    }
-
     fn serve_command(&mut self, queue: u16, request: &mut Request<'_>) {
+        let id = (queue, request.chain().head);
+        let known = self.commands.iter().position(|command| command.request == id);
+        let known = known.map(|at| self.commands.remove(at));
         let readable = request.readable();
         let Ok((command, out)) = CmdRequest::read_from_prefix(&readable) else {
             request.rule(false, "5.6.6.1: a command starts with a header of 51 bytes");
@@ -263,16 +286,11 @@ impl Hba {
         }
         self.check_rules(request, &command, out.len());
         let room = request.writable_bytes() - response_bytes;
-        let place = Self::place_and_tag(&command);
-        let (target, lun, _) = place;
-        if let Some(count) = self.tags.get_mut(&place) {
-            *count = count.saturating_sub(1);
-        }
-        let id = (queue, request.chain().head);
-        let overlapped = self.overlapped.iter().position(|place| *place == id);
-        let answer = match overlapped.map(|at| self.overlapped.swap_remove(at)) {
-            Some(_) => Answer::overlapped(command.tag.get()),
-            None => self.answer(target, lun, &command.cdb, out, room),
+        let (target, lun) = place(command.lun);
+        let answer = match known {
+            Some(Command { ended: Some(response), .. }) => Answer { response, ..Answer::good(Vec::new()) },
+            Some(Command { overlapped: true, .. }) => Answer::overlapped(command.tag.get()),
+            _ => self.answer(target, lun, &command.cdb, out, room),
         };
 
         let moved = answer.data_in.len().min(room) + answer.taken;
@@ -325,9 +343,7 @@ impl Hba {
     }
 
     fn check_rules(&self, request: &mut Request<'_>, command: &CmdRequest, out: usize) {
-        let [first, _, high, _, rest @ ..] = command.lun.0;
-        let flat = first == 1 && (high & 0xc0 == 0x40 || high == 0) && rest == [0; 4];
-        request.rule(flat, "5.6.6.1: a logical unit is addressed as 1, target, 4000h | unit, 0");
+        check_lun(request, command.lun);
         request.rule(command.task_attribute <= 3, "5.6.6.1: the task attribute is one of four");
         request.rule(command.priority <= 15, "SAM-5, 8.7: a command priority has four bits");
         let data_in = request.writable_bytes() - size_of::<CmdResponse>();
@@ -504,7 +520,7 @@ impl Model for Hba {
         put(config::SEG_MAX, &self.seg_max.to_le_bytes());
         put(config::MAX_SECTORS, &self.max_sectors.to_le_bytes());
         put(config::CMD_PER_LUN, &self.cmd_per_lun.to_le_bytes());
-        put(config::EVENT_INFO_SIZE, &16_u32.to_le_bytes());
+        put(config::EVENT_INFO_SIZE, &(events::BYTES as u32).to_le_bytes());
         put(config::SENSE_SIZE, &self.sense_size.to_le_bytes());
         put(config::CDB_SIZE, &self.cdb_size.to_le_bytes());
         put(config::MAX_TARGET, &self.max_target.to_le_bytes());
@@ -513,38 +529,35 @@ impl Model for Hba {
     }
 
     fn arrives(&mut self, queue: u16, request: &mut Request<'_>) {
-        let readable = request.readable();
-        let Ok((command, _)) = CmdRequest::read_from_prefix(&readable) else { return };
-        if queue < 2 {
+        if queue < FIRST_REQUEST_QUEUE {
             return;
         }
-        let count = self.tags.entry(Self::place_and_tag(&command)).or_insert(0);
-        *count += 1;
-        if *count > 1 {
-            self.overlapped.push((queue, request.chain().head));
-        }
-        request.rule(*count == 1, "5.6.6.1, SAM-5 4.8: no two commands of a nexus have the same tag at once");
+        let readable = request.readable();
+        let Ok((command, _)) = CmdRequest::read_from_prefix(&readable) else { return };
+        let id = (queue, request.chain().head);
+        // One that was used without an answer is not the device's any more.
+        self.commands.retain(|other| other.request != id);
+        let (place, tag) = (place(command.lun), command.tag.get());
+        // FreeBSD's bhyve takes 32 bits of the tag (usr.sbin/bhyve/pci_virtio_scsi.c).
+        let overlapped =
+            self.commands.iter().any(|other| other.place == place && other.tag as u32 == tag as u32);
+        request.rule(!overlapped, "5.6.6.1, SAM-5 4.8: no two commands of a nexus have the same tag at once");
+        self.commands.push(Command { request: id, place, tag, overlapped, ended: None });
+    }
+
+    fn ends(&mut self, queue: u16, request: &Request<'_>) -> Vec<(u16, u16)> {
+        if queue == CONTROL_QUEUE { self.end_commands(request) } else { Vec::new() }
     }
 
     fn reset(&mut self) {
-        self.tags.clear();
-        self.overlapped.clear();
+        self.commands.clear();
+        self.events_missed = false;
     }
 
     fn serve(&mut self, queue: u16, request: &mut Request<'_>) -> Served {
         match queue {
-            0 => {
-                let readable = request.readable();
-                request.rule(
-                    readable.len() == TMF_REQUEST_BYTES,
-                    "5.6.6.2: a task management request has 24 bytes",
-                );
-                // FUNCTION_COMPLETE
-                request.write(0, &[0]);
-                self.task_management.push(readable);
-                Served::Done
-            }
-            1 => Served::Kept,
+            CONTROL_QUEUE => self.manage_tasks(request),
+            EVENT_QUEUE => self.take_event_buffer(request),
             _ => {
                 self.serve_command(queue, request);
                 Served::Done
@@ -553,7 +566,7 @@ impl Model for Hba {
     }
 
     fn label(&self, queue: u16, chain: &Chain, position: usize) -> &'static str {
-        if queue < 2 {
+        if queue < FIRST_REQUEST_QUEUE {
             return "buffer";
         }
         let first_writable = chain.pieces.iter().position(|piece| piece.writable);
@@ -565,6 +578,18 @@ impl Model for Hba {
             "data"
         }
     }
+}
+
+/// Target and unit of an address.
+fn place(lun: Lun) -> (u8, u16) {
+    let [_, target, high, low, ..] = lun.0;
+    (target, u16::from(high & 0x3f) << 8 | u16::from(low))
+}
+
+fn check_lun(request: &mut Request<'_>, lun: Lun) {
+    let [first, _, high, _, rest @ ..] = lun.0;
+    let flat = first == 1 && (high & 0xc0 == 0x40 || high == 0) && rest == [0; 4];
+    request.rule(flat, "5.6.6.1: a logical unit is addressed as 1, target, 4000h | unit, 0");
 }
 
 fn be16(bytes: &[u8], at: usize) -> u16 {
