@@ -120,6 +120,7 @@ pub(super) struct State<M> {
     pub(super) accesses: u64,
     /// What happens before the access that follows so many.
     pub(super) at_access: Option<(u64, Step)>,
+    pub(super) at_ended_reset: Option<Step>,
     resets: u32,
     holding: bool,
     polling: bool,
@@ -487,6 +488,7 @@ impl<M: Model> FakeDevice<M> {
             violations: Vec::new(),
             accesses: 0,
             at_access: None,
+            at_ended_reset: None,
             resets: 0,
             holding: false,
             polling: false,
@@ -657,6 +659,12 @@ impl<M: Model> FakeDevice<M> {
     pub fn at_access(&self, nth: u64, step: impl FnOnce() + Send + 'static) {
         let mut state = self.state();
         state.at_access = Some((state.accesses + nth, Box::new(step)));
+    }
+
+    /// Does this when the driver has read that a reset has ended, before it gets to know that: what another processor does at
+    /// that moment.
+    pub fn at_ended_reset(&self, step: impl FnOnce() + Send + 'static) {
+        self.state().at_ended_reset = Some(Box::new(step));
     }
 
     /// Takes the interrupts that were sent, in order.

@@ -124,7 +124,16 @@ impl<M: Model> Bar for FakeBar<M> {
     }
 
     fn read8(&self, offset: u32) -> u8 {
-        self.accessed().read(self.1, offset, 1) as u8
+        let mut state = self.accessed();
+        let in_reset = state.reset_unconfirmed;
+        let value = state.read(self.1, offset, 1) as u8;
+        let has_ended = in_reset && !state.reset_unconfirmed;
+        let step = if has_ended { state.at_ended_reset.take() } else { None };
+        drop(state);
+        if let Some(step) = step {
+            step();
+        }
+        value
     }
 
     fn read16(&self, offset: u32) -> u16 {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 
 use adapter::Event;
 use fake_device::disk::Disk;
@@ -198,6 +200,60 @@ fn a_device_that_another_processor_brings_back_just_before_it_is_told_again_is_s
 }
 
 #[test]
+fn a_late_look_at_one_reset_ends_no_request_that_the_next_one_has_to_wait_for() {
+    let bench: &'static DiskBench = Box::leak(Box::new(with_outstanding(1)));
+    bench.device.set_slow_reset(3);
+    bench.device.need_reset();
+    bench.settle();
+    assert_eq!(statuses(bench), []);
+    // One processor has read that the reset has ended, and does not get on. Another one resets the bus and starts the device,
+    // which gets requests, and has begun another reset when the first one goes on.
+    bench.device.at_ended_reset(move || {
+        bench.device.set_slow_reset(0);
+        assert!(bench.adapter.reset_bus());
+        assert_eq!(statuses(bench), [SrbStatus::BUS_RESET]);
+        bench.hold_reads(2);
+        bench.device.set_slow_reset(5);
+        bench.submit(SrbBuilder::function(SrbFunction::ResetBus).tagged(99));
+    });
+    wait(bench, 3);
+
+    assert!(!bench.device.status().is_empty() && bench.device.is_bus_master());
+    assert_eq!(statuses(bench), [], "the device may still write to their memory");
+    while bench.port.run_timer(&bench.adapter).is_some() {}
+    let after = [SrbStatus::BUS_RESET, SrbStatus::BUS_RESET, SrbStatus::SUCCESS];
+    assert_eq!(statuses(bench), after);
+    bench.device.set_slow_reset(0);
+    assert_works(bench);
+}
+
+#[test]
+fn a_queue_that_was_busy_when_all_were_closed_works_after_the_restart() {
+    let bench: &'static DiskBench = Box::leak(Box::new(DiskBench::with_disk(Disk::new(64))));
+    let (blocked, is_blocked) = channel();
+    let (release, released) = channel::<()>();
+    // One processor looks at the configuration with the queue's lock held, and does not get on for a while.
+    bench.device.at_access(1, move || {
+        blocked.send(()).expect("the test waits for it");
+        released.recv().expect("the test lets it go on");
+    });
+    let busy = thread::spawn(move || bench.adapter.dpc(DpcKind::Configuration));
+    is_blocked.recv().expect("the other processor gets there");
+    bench.adapter.stop();
+    // It gets on when the restart has given up on the lock as well.
+    bench.device.at_access(0, move || {
+        release.send(()).expect("the other processor waits");
+        busy.join().expect("it ends well");
+    });
+
+    assert!(bench.adapter.restart());
+
+    let buffer = bench.buffer(512);
+    let read = bench.execute(reading(&read10(0, 1), &[buffer]));
+    assert_eq!(read.completion.status, SrbStatus::SUCCESS);
+}
+
+#[test]
 fn a_device_that_could_not_be_started_after_a_reset_is_tried_again() {
     let bench = with_outstanding(2);
     bench.device.lie(Lie::FeaturesRefused);
@@ -229,7 +285,7 @@ fn a_slow_start_or_restart_is_a_start_and_requests_wait_for_it() {
             bench.start().expect("the device starts");
             bench.settle();
         }
-        bench.device.set_slow_reset(10);
+        bench.device.set_slow_reset(35);
 
         if restart {
             bench.adapter.stop();

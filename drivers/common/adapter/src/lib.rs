@@ -25,7 +25,7 @@
 //! keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master bit, so no request ends
 //! while the device may still write to its memory.
 //!
-//! Locks: one spin lock per request queue, waited for at DISPATCH_LEVEL only, and nobody holds two. None is ever held across
+//! Locks: one spin lock per request queue, waited for at DISPATCH_LEVEL only (`queue/all.rs`). None is ever held across
 //! a call that can come back to us (completing a request), nor while the device is told something that may take it long,
 //! but for a doorbell that tells a position in the ring.
 #![no_std]

@@ -3,13 +3,13 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::{DpcKind, Interrupts, LogEvent, Port};
+use storport::{Interrupts, LogEvent, Port};
 use virtio::transport::TransportError;
 
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::events::Event;
-use crate::queue::{NotFree, Queue, Routing};
+use crate::queue::{NotFree, Routing};
 use crate::recovery::{At, Input, Rung};
 
 impl From<NotFree> for LogEvent {
@@ -84,8 +84,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         queues.each(at, port, |_, queue| queue.empty())?;
         let used = queues.routing().queues;
         for unused in used..queues.count() {
-            let waiting = queues.with(unused, at, port, Queue::hand_over)?;
-            queues.with(unused % used.max(1), at, port, |queue| queue.take_over(waiting))?;
+            // Never in nobody's hands: the lower number's lock is held over the move.
+            queues.with(unused % used.max(1), at, port, |to| {
+                queues.with(unused, at, port, |from| to.take_over(from.hand_over()))
+            })??;
         }
         let config_vector = plan.configuration().map(|vector| vector.0);
         device.set_config_vector(config_vector).map_err(Event::of_transport)?;
@@ -114,10 +116,6 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         device.driver_ok();
         if let Some((control, doorbell)) = control {
             control.lock_at(at, port)?.open(doorbell);
-        }
-        // What changed while nobody could be told.
-        if !self.facts.polled {
-            self.port.issue_dpc(DpcKind::Configuration);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! All request queues, each behind its lock.
 //!
-//! Lock order: nobody holds two of them. What concerns all queues takes one after the other, and each says itself whether it
-//! is open. They are spin locks, waited for at DISPATCH_LEVEL only: StorPort's order is DPC and StartIo locks before
+//! Lock order: a start that moves requests from one queue to another holds both locks, the lower number's first; nobody else
+//! holds two. What concerns all queues takes one after the other, and each says itself whether it is open. They are spin locks, waited for at DISPATCH_LEVEL only: StorPort's order is DPC and StartIo locks before
 //! interrupt locks, and what runs at DIRQL holds one of the latter, so there a lock is tried for and not waited for.
 
 use spin::mutex::SpinMutex;
@@ -123,17 +123,21 @@ impl<D: DeviceType> Queues<D> {
     /// Does something with each queue, one after the other. IRQL: as `at` says.
     ///
     /// # Errors
-    /// The lock of one was not free; those after it were left out.
+    /// The lock of one at least was not free; it was left out.
     pub(crate) fn each(
         &self,
         at: At,
         port: &impl Port,
         mut action: impl FnMut(u16, &mut Queue<D>),
     ) -> Result<(), NotFree> {
+        let mut all = Ok(());
         for (number, queue) in (0..).zip(self.all) {
-            action(number, &mut *queue.lock_at(at, port)?);
+            match queue.lock_at(at, port) {
+                Ok(mut queue) => action(number, &mut queue),
+                Err(not_free) => all = Err(not_free),
+            }
         }
-        Ok(())
+        all
     }
 
     /// Does something with one queue, which exists. IRQL: as `at` says.

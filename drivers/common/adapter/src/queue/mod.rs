@@ -304,7 +304,8 @@ impl<D: DeviceType> Queue<D> {
         }
         self.ring.empty();
         self.rest.doorbell = None;
-        if self.rest.gate == Gate::Unused {
+        // Also one whose lock was not free when all were closed.
+        if self.rest.gate != Gate::Gone {
             self.rest.gate = Gate::Closed;
         }
     }
@@ -365,6 +366,9 @@ impl<D: DeviceType> Rest<D> {
                 Gate::Open | Gate::Closed => self.backlog.push_back(request),
                 Gate::Unused => {
                     let mut request = request;
+                    if let Some(Command::Request(_, scratch)) = request.command() {
+                        self.scratch.give_back(scratch);
+                    }
                     forget_scratch::<D>(&mut request);
                     return Started::Unused(request);
                 }

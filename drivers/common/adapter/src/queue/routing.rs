@@ -86,8 +86,8 @@ impl Routing {
     }
 }
 
-/// The adapter's routing, in one word: it is read at DIRQL, where no lock may be taken. Changed with all queues' locks held,
-/// so that whoever holds one of them sees one routing.
+/// The adapter's routing, in one word: it is read at DIRQL, where no lock may be taken. Changed while all queues are closed: a
+/// request that goes by an earlier one waits, or is sent on by a queue that is not used any more.
 #[derive(Debug)]
 pub(crate) struct RoutingCell(AtomicU64);
 

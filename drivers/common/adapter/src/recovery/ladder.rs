@@ -180,6 +180,16 @@ impl Rung {
         matches!(self, Self::Starting { .. } | Self::Away { .. } | Self::Gone)
     }
 
+    /// It is looked whether a reset has ended.
+    const fn waits_for_reset(self) -> bool {
+        matches!(self, Self::Resetting { .. } | Self::Stuck { .. } | Self::Away { .. } | Self::Restarting)
+    }
+
+    /// The device runs, as far as is known: requests may go to it.
+    pub(crate) const fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::TaskManagement { .. })
+    }
+
     /// What follows from what happened.
     pub(crate) fn step(self, input: Input) -> (Self, Actions) {
         use Action::*;
@@ -204,26 +214,32 @@ impl Rung {
             // Whoever finds out once more has the rest ended, of what came meanwhile.
             (_, Input::Removed) => removed(),
             (Self::Gone, Input::Asked(_)) => stay(&[Answer(SrbStatus::ERROR)]),
+            // What a start on its way had in its hands.
+            (Self::Gone, Input::Started(_)) => stay(&[GiveUp]),
             (Self::Gone, _) => stay(&[]),
 
             // Of a stopped device nothing is known. The memory of its rings may be gone after this, so it is kept from memory
             // when it does not end its reset at once. Requests are not ended: StorPort stops an adapter that has none.
             (_, Input::Stop) => to(Self::Stopped, &[CloseQueues, BeginReset, Look]),
             (Self::Stopped, Input::Looked(Seen::NotYet)) => stay(&[CutOff]),
-            (Self::Stopped, Input::Asked(_)) => stay(&[Answer(SrbStatus::ERROR)]),
-            // A start was on its way when the stop came, and has given the device memory and DRIVER_OK after all.
-            (Self::Stopped, Input::Started(true)) => stay(&[BeginReset, Look]),
+            (Self::Stopped, Input::Asked(_) | Input::BusReset) => stay(&[Answer(SrbStatus::ERROR)]),
+            // A start was on its way when the stop came, and may have given the device memory after all.
+            (Self::Stopped, Input::Started(_)) => stay(&[BeginReset, Look]),
             (_, Input::Start) => to(Self::Restarting, &[CloseQueues, BeginReset, Look]),
             (Self::Stopped, _) => stay(&[]),
 
             // The port driver is told, and starts it again or not at all.
-            (Self::Restarting, Input::Looked(Seen::Gone)) => to(Self::Stopped, &[]),
+            (Self::Restarting, Input::Looked(Seen::Gone) | Input::CutOff(Kept::Gone)) => {
+                to(Self::Stopped, &[])
+            }
             (Self::Restarting, Input::Looked(Seen::Ended)) => start(After::Stop, &[Start]),
             // It may still have requests that were ended without it, and whoever gave it its power or its resources again may
             // have given it memory as well.
-            (Self::Restarting, Input::Looked(Seen::NotYet)) => {
-                to(Self::Away { looks: 0, again: false }, &[ArmTimer, CutOff])
+            (Self::Restarting, Input::Looked(Seen::NotYet)) => stay(&[CutOff]),
+            (Self::Restarting, Input::CutOff(Kept::Done)) => {
+                to(Self::Away { looks: 0, again: false }, &[ArmTimer])
             }
+            (Self::Restarting, Input::CutOff(Kept::Failed)) => to(Self::Stuck { looks: 0 }, &[ArmTimer]),
             (Self::Restarting, _) => stay(&[]),
 
             // Who kept it from memory was late.
@@ -249,7 +265,7 @@ impl Rung {
                 to(Self::TaskManagement { scope, looks: looks + 1 }, &[ArmTimer])
             }
             (Self::TaskManagement { scope, .. }, Input::Timer) => climb(scope),
-            (Self::TaskManagement { .. }, Input::Broken) => climb(Scope::Device),
+            (Self::TaskManagement { .. }, Input::Broken | Input::CutOff(_)) => climb(Scope::Device),
             (Self::TaskManagement { .. }, _) => stay(&[]),
 
             (Self::Resetting { .. }, Input::Looked(Seen::Ended)) => start(After::Reset, &[END, Start]),
@@ -267,10 +283,10 @@ impl Rung {
             (Self::Resetting { .. } | Self::Stuck { .. }, Input::Timer) => stay(&[Look]),
             (Self::Resetting { .. }, Input::BusReset)
             | (Self::Stuck { .. } | Self::Away { again: false, .. }, Input::BusReset | Input::Asked(_)) => {
-                to(AT_ONCE, &[Look])
+                to(AT_ONCE, &[CloseQueues, Look])
             }
             (Self::Away { again: true, .. }, Input::BusReset | Input::Asked(_)) => {
-                to(AT_ONCE, &[BeginReset, Look])
+                to(AT_ONCE, &[CloseQueues, BeginReset, Look])
             }
             (Self::Stuck { looks }, Input::Looked(Seen::NotYet)) => {
                 let (looks, again) = next(looks);
@@ -331,23 +347,40 @@ impl RungCell {
         Rung::decode(self.0.load(Ordering::Acquire))
     }
 
-    /// Goes on, and returns what is to be done.
-    pub(crate) fn step(&self, input: Input) -> Actions {
+    /// Goes on, and returns what is to be done. `found`: how many resets had been begun when the device was looked at, or kept
+    /// from memory, if that is what happened. Another reset, begun since, is somebody else's to look at, and of it that says
+    /// nothing.
+    pub(crate) fn step(&self, input: Input, found: Option<Resets>) -> (Actions, Resets) {
         let mut old = self.0.load(Ordering::Acquire);
         loop {
-            let (rung, actions) = Rung::decode(old).step(input);
-            match self.0.compare_exchange_weak(old, rung.encode(), Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return actions,
+            let rung = Rung::decode(old);
+            let mut resets = Resets((old >> Rung::RESETS) as u8);
+            if rung.waits_for_reset() && found.is_some_and(|found| found != resets) {
+                return (Actions::new(), resets);
+            }
+            let (rung, actions) = rung.step(input);
+            if actions.contains(&Action::BeginReset) {
+                resets.0 = resets.0.wrapping_add(1);
+            }
+            let new = rung.encode() | u64::from(resets.0) << Rung::RESETS;
+            match self.0.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return (actions, resets),
                 Err(other) => old = other,
             }
         }
     }
 }
 
-/// A rung as a word: which one in the lowest byte, looks above it, flags or the scope above those.
+/// How many resets were begun, as far as it takes to tell one from the next few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resets(u8);
+
+/// A rung as a word: which one in the lowest byte, looks above it, flags or the scope above those; the highest byte counts
+/// resets ([`Resets`]).
 impl Rung {
     const LOOKS: u32 = 8;
     const MORE: u32 = 24;
+    const RESETS: u32 = 56;
 
     const fn encode(self) -> u64 {
         let (kind, looks, more): (u64, u16, u64) = match self {
@@ -368,7 +401,7 @@ impl Rung {
 
     const fn decode(word: u64) -> Self {
         let looks = (word >> Self::LOOKS) as u16;
-        let more = word >> Self::MORE;
+        let more = (word & (1 << Self::RESETS) - 1) >> Self::MORE;
         match word as u8 {
             0 => Self::Stopped,
             1 => Self::Running,
@@ -501,7 +534,7 @@ mod tests {
             (FRESH, Input::Looked(Seen::NotYet), Rung::Resetting { looks: 1 }, &[ArmTimer]),
             (FRESH, Input::Timer, FRESH, &[Look]),
             (FRESH, Input::Asked(UNIT), FRESH, &[]),
-            (FRESH, Input::BusReset, IN_TIME, &[Look]),
+            (FRESH, Input::BusReset, IN_TIME, &[CloseQueues, Look]),
             (IN_TIME, Input::Looked(Seen::NotYet), IN_TIME, &[CutOff]),
             (IN_TIME, Input::CutOff(Kept::Done), AWAY, &[END, DONE, ArmTimer]),
             (IN_TIME, Input::CutOff(Kept::Failed), STUCK, &[FAILED, ArmTimer]),
@@ -524,23 +557,25 @@ mod tests {
                 Rung::Running,
                 &[OpenQueues, TellThatItIsBack, DONE],
             ),
-            (AWAY, Input::BusReset, IN_TIME, &[Look]),
-            (AGAIN, Input::BusReset, IN_TIME, &[BeginReset, Look]),
+            (AWAY, Input::BusReset, IN_TIME, &[CloseQueues, Look]),
+            (AGAIN, Input::BusReset, IN_TIME, &RESET),
             (AGAIN, Input::Timer, AWAY, &[BeginReset, Look]),
             // It cannot be kept from memory.
             (STUCK, Input::Timer, STUCK, &[Look]),
             (STUCK, Input::Looked(Seen::NotYet), Rung::Stuck { looks: 1 }, &[ArmTimer]),
-            (STUCK, Input::BusReset, IN_TIME, &[Look]),
+            (STUCK, Input::BusReset, IN_TIME, &[CloseQueues, Look]),
             (STUCK, Input::Looked(Seen::Ended), starting(After::Absence), &[END, Start]),
             // The port driver stops and starts.
             (Rung::Running, Input::Stop, Rung::Stopped, &RESET),
             (Rung::Stopped, Input::Looked(Seen::NotYet), Rung::Stopped, &[CutOff]),
             (Rung::Stopped, Input::Looked(Seen::Gone), Rung::Stopped, &[]),
             (Rung::Stopped, Input::Asked(UNIT), Rung::Stopped, &[FAILED]),
-            (Rung::Stopped, Input::BusReset, Rung::Stopped, &[]),
+            (Rung::Stopped, Input::BusReset, Rung::Stopped, &[FAILED]),
             (Rung::Stopped, Input::Start, Rung::Restarting, &RESET),
             (Rung::Restarting, Input::Looked(Seen::Ended), starting(After::Stop), &[Start]),
-            (Rung::Restarting, Input::Looked(Seen::NotYet), AWAY, &[ArmTimer, CutOff]),
+            (Rung::Restarting, Input::Looked(Seen::NotYet), Rung::Restarting, &[CutOff]),
+            (Rung::Restarting, Input::CutOff(Kept::Done), AWAY, &[ArmTimer]),
+            (Rung::Restarting, Input::CutOff(Kept::Failed), STUCK, &[ArmTimer]),
             (Rung::Restarting, Input::Looked(Seen::Gone), Rung::Stopped, &[]),
             (starting(After::Stop), Input::Started(false), Rung::Stopped, &[]),
             // Somebody was late.
@@ -648,9 +683,26 @@ mod tests {
     }
 
     #[test]
-    fn a_rung_survives_being_stored_in_a_word() {
+    fn a_rung_survives_being_stored_in_a_word_with_the_count_of_resets() {
         for rung in RUNGS {
             assert_eq!(RungCell::new(rung).get(), rung);
+            assert_eq!(Rung::decode(rung.encode() | 0xff << Rung::RESETS), rung);
         }
+    }
+
+    #[test]
+    fn what_was_found_of_one_reset_says_nothing_of_the_next_one() {
+        let cell = RungCell::new(Rung::Running);
+        let (_, first) = cell.step(Input::Broken, None);
+        cell.step(Input::Looked(Seen::Ended), Some(first));
+        cell.step(Input::Started(true), None);
+        let (_, second) = cell.step(Input::Broken, None);
+        assert_ne!(first, second);
+
+        for late in [Input::Looked(Seen::Ended), Input::Looked(Seen::NotYet), Input::CutOff(Kept::Done)] {
+            assert!(cell.step(late, Some(first)).0.is_empty(), "{late:?}");
+            assert_eq!(cell.get(), FRESH);
+        }
+        assert_eq!(cell.step(Input::Looked(Seen::Ended), Some(second)).0[..], [END, Start]);
     }
 }

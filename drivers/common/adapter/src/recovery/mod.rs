@@ -23,7 +23,7 @@ pub use ladder::Scope;
 pub(crate) use ladder::{Input, Rung};
 
 use core::mem;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ladder::{Action, After, Kept, RungCell, Seen};
 use spin::mutex::SpinMutex;
@@ -45,6 +45,10 @@ const LOOK_AGAIN_MICROSECONDS: u32 = 100_000;
 /// In dump mode each poll is a look, and there are thousands in a second: so many count as one that the timer brings.
 const POLLS_AT_A_TIME: u32 = 1000;
 
+/// Looks at a reset at DIRQL, and the time between two, in microseconds.
+const MOMENT_LOOKS: u32 = 18;
+const MOMENT_MICROSECONDS: u32 = 50;
+
 /// At which IRQL something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
@@ -61,6 +65,12 @@ pub(crate) struct Recovery<D: DeviceType> {
     held: SpinMutex<Waiting<D>>,
     /// How often the adapter was polled without a device that works.
     polls: AtomicU32,
+    /// The device is being started.
+    starting: AtomicBool,
+    /// A start at DIRQL did not get every queue's lock.
+    not_opened: AtomicBool,
+    /// Nor could it answer those who asked for a reset before.
+    unanswered: AtomicBool,
 }
 
 impl<D: DeviceType> Recovery<D> {
@@ -69,6 +79,9 @@ impl<D: DeviceType> Recovery<D> {
             rung: RungCell::new(Rung::Stopped),
             held: SpinMutex::new(Requests::new()),
             polls: AtomicU32::new(0),
+            starting: AtomicBool::new(false),
+            not_opened: AtomicBool::new(false),
+            unanswered: AtomicBool::new(false),
         }
     }
 
@@ -107,7 +120,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// The adapter is polled, and its device does not work.
     #[cold]
     pub(crate) fn poll_recovery(&self) {
-        let input = match self.look() {
+        let input = match self.look_once() {
             Seen::NotYet => {
                 let polls = self.recovery.polls.fetch_add(1, Ordering::Relaxed);
                 if !polls.is_multiple_of(POLLS_AT_A_TIME) {
@@ -126,11 +139,26 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// failed; it was reported unless this runs at DIRQL.
     pub(crate) fn recover(&self, input: Input, at: At) -> Option<LogEvent> {
         let mut failure = None;
-        let mut next = Some(input);
-        while let Some(input) = next.take() {
-            for action in self.recovery.rung.step(input) {
-                next = self.act(action, at, &mut failure);
-                if next.is_some() {
+        let mut next = Some((input, None));
+        let mut starts = false;
+        while let Some((input, found)) = next.take() {
+            let (actions, resets) = self.recovery.rung.step(input, found);
+            if mem::take(&mut starts) {
+                self.recovery.starting.store(false, Ordering::Release);
+            }
+            for action in actions {
+                if action == Action::Start {
+                    // A start that a stop has overtaken may still be on its way: two of them would be one device's.
+                    starts = !self.recovery.starting.swap(true, Ordering::AcqRel);
+                    if !starts {
+                        failure = Some(Event::LockNotFree.into());
+                        next = Some((Input::Started(false), None));
+                        break;
+                    }
+                }
+                if let Some(input) = self.act(action, at, &mut failure) {
+                    let is_found = matches!(action, Action::Look | Action::CutOff);
+                    next = Some((input, is_found.then_some(resets)));
                     break;
                 }
             }
@@ -140,6 +168,12 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
 
     fn act(&self, action: Action, at: At, failure: &mut Option<LogEvent>) -> Option<Input> {
         match action {
+            // Rings are emptied by the start that follows; the DPC answers, and looks again.
+            Action::End(_) | Action::Answer(_) | Action::ArmTimer
+                if at == At::Dirql && !self.facts.polled =>
+            {
+                self.port.issue_dpc(DpcKind::Configuration);
+            }
             Action::CloseQueues => self.close_queues(at),
             Action::TaskManagement(scope) => {
                 if !self.send_task(scope) {
@@ -151,11 +185,12 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Action::BeginReset => {
                 self.life_cycle.device().begin_reset();
                 // Between the decision and the write another processor may have started the device: that was in vain.
-                if matches!(self.recovery.rung(), Rung::Running | Rung::Starting { .. }) {
+                let rung = self.recovery.rung();
+                if rung.is_running() || matches!(rung, Rung::Starting { .. }) {
                     return Some(Input::Broken);
                 }
             }
-            Action::Look => return Some(Input::Looked(self.look())),
+            Action::Look => return Some(Input::Looked(self.look(at))),
             Action::CutOff => return Some(Input::CutOff(self.cut_off())),
             Action::End(status) => {
                 // Whoever closes a queue for another reset has said so before.
@@ -178,10 +213,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             Action::OpenQueues => self.open_queues(at),
             Action::TellThatItIsBack => self.note(Event::DeviceIsBack.into()),
-            Action::Answer(status) => {
-                let answered = mem::take(&mut *self.recovery.held.lock());
-                self.end_all(answered, status);
-            }
+            Action::Answer(status) => self.answer(status),
             Action::ArmTimer => self.arm_timer(),
             Action::GiveUp => self.give_up(at),
         }
@@ -216,8 +248,26 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         all_back
     }
 
-    /// Looks at a device that was told to reset itself.
-    fn look(&self) -> Seen {
+    /// Answers those who asked for a reset. IRQL: up to DISPATCH_LEVEL.
+    pub(crate) fn answer(&self, status: SrbStatus) {
+        let answered = mem::take(&mut *self.recovery.held.lock());
+        self.end_all(answered, status);
+    }
+
+    /// Looks at a device that was told to reset itself. At DIRQL, where nothing comes later that could look again before the
+    /// port driver goes on, it is given a moment: less than one stall may take (nf-storport-storportstallexecution.md).
+    fn look(&self, at: At) -> Seen {
+        let looks = if at == At::Dirql && !self.facts.polled { MOMENT_LOOKS } else { 0 };
+        for _ in 0..looks {
+            match self.look_once() {
+                Seen::NotYet => self.port.stall(MOMENT_MICROSECONDS),
+                seen => return seen,
+            }
+        }
+        self.look_once()
+    }
+
+    fn look_once(&self) -> Seen {
         let status = self.life_cycle.device().status();
         if status.is_removed() {
             Seen::Gone
@@ -249,11 +299,20 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
-    /// A stop may come at any time, and at DIRQL: it says so first and closes then. So this looks again whether it has come.
+    /// Closes what another processor may have opened or left open, unless the device runs by now.
+    pub(crate) fn close_unless_running(&self) {
+        let _free = self.queues.each(At::Dispatch, &self.port, |_, queue| {
+            if !self.recovery.rung().is_running() {
+                queue.close();
+            }
+        });
+    }
+
+    /// A stop may come at any time, and at DIRQL: it says so first and closes then. So each queue is opened only while the
+    /// device runs, and this looks once more in the end.
     fn open_queues(&self, at: At) {
-        let running = || self.recovery.rung() == Rung::Running;
-        let _not_free = self.queues.each(at, &self.port, |number, queue| {
-            if running() {
+        let opened = self.queues.each(at, &self.port, |number, queue| {
+            if self.recovery.rung().is_running() {
                 queue.open();
                 // Requests that came while the device did not run. In dump mode the next poll starts them.
                 if queue.has_waiting() && !self.facts.polled {
@@ -261,8 +320,29 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 }
             }
         });
-        if !running() {
-            self.close_queues(at);
+        if opened.is_err() {
+            self.recovery.not_opened.store(true, Ordering::Release);
+            self.note(Event::LockNotFree.into());
+        }
+        if !self.recovery.rung().is_running() {
+            match at {
+                At::Dispatch => self.close_unless_running(),
+                At::Dirql => self.close_queues(at),
+            }
+        }
+        // What changed while nobody could be told.
+        if !self.facts.polled {
+            self.port.issue_dpc(DpcKind::Configuration);
+        }
+    }
+
+    /// The device runs: does what could not be done at DIRQL.
+    pub(crate) fn finish_start(&self) {
+        if self.recovery.not_opened.swap(false, Ordering::AcqRel) {
+            self.open_queues(At::Dispatch);
+        }
+        if self.recovery.unanswered.swap(false, Ordering::AcqRel) {
+            self.answer(SrbStatus::SUCCESS);
         }
     }
 
@@ -303,14 +383,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         let ended = self.queues.gather(at, &self.port, Queue::give_up);
         self.end_all(ended, SrbStatus::NO_DEVICE);
-        let answered = mem::take(&mut *self.recovery.held.lock());
-        self.end_all(answered, SrbStatus::ERROR);
+        self.answer(SrbStatus::ERROR);
     }
 
     /// `ScsiAdapterSurpriseRemoval`. Below DISPATCH_LEVEL a queue's lock may not be waited for: a DPC on the same processor
     /// could wait for it as well, for ever.
     pub(crate) fn surprise_removal(&self) {
-        let _done_by_the_dpc = self.recovery.rung.step(Input::Removed);
+        let _done_by_the_dpc = self.recovery.rung.step(Input::Removed, None);
         self.port.issue_dpc(DpcKind::Configuration);
     }
 }

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::{Address, DpcKind, Port};
+use storport::{Address, DpcKind, Port, SrbStatus};
 use virtio::queue::DeviceFault;
 
 use crate::Adapter;
@@ -24,8 +24,12 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.recover(Input::Removed, At::Dispatch);
             }
             // The DPC is later than the stop: the device may be without power, or its registers without an address.
-            Rung::Stopped => self.close_queues(At::Dispatch),
+            Rung::Stopped => {
+                self.close_unless_running();
+                self.answer(SrbStatus::ERROR);
+            }
             Rung::Running | Rung::TaskManagement { .. } => {
+                self.finish_start();
                 self.tell_what_was_not_taken();
                 self.take_answers();
                 self.look_at_device();
