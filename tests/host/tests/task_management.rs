@@ -1,12 +1,13 @@
 //! Resets of a unit or a target of vioscsi: a task management function first, and what happens when that is not enough.
 
-use fake_device::hba::{Hba, Unit};
+use fake_device::hba::{Hba, Obedience, Unit};
 use fake_device::{Lie, Options, Order};
 use host_tests::cdb::read10;
 use host_tests::{HbaBench, reading};
 use storport::fake::SrbBuilder;
 use storport::{SrbFunction, SrbStatus};
 use virtio::spec::Features;
+use virtio::spec::scsi::Response;
 
 /// Functions of a task management request (virtio 1.3, 5.6.6.2).
 const I_T_NEXUS_RESET: u8 = 4;
@@ -55,7 +56,10 @@ fn hold_read(bench: &HbaBench, target: u8, lun: u8, tag: u64) {
 /// Functions that the device got, each with target and unit.
 fn functions(bench: &HbaBench) -> Vec<(u8, u8, u8)> {
     bench.device.model(|hba| {
-        hba.task_management().iter().map(|request| (request[4], request[9], request[11])).collect()
+        hba.task_management()
+            .iter()
+            .map(|request| (request.function.get() as u8, request.lun.0[1], request.lun.0[3]))
+            .collect()
     })
 }
 
@@ -137,6 +141,53 @@ fn a_units_reset_leaves_the_requests_of_others_with_the_device() {
 }
 
 #[test]
+fn a_units_requests_end_with_its_reset_as_the_device_says() {
+    for function in [SrbFunction::ResetLogicalUnit, SrbFunction::ResetDevice] {
+        let bench = bench();
+        bench.device.hold();
+        hold_read(&bench, 3, 0, 1);
+        hold_read(&bench, 3, 0, 2);
+        hold_read(&bench, 0, 0, 3);
+        let before = bench.device.resets();
+
+        bench.submit(reset(function, 3, 0));
+        bench.device.set_order(Order::Reversed);
+        bench.settle();
+        bench.device.release(1);
+        bench.settle();
+
+        let mut ended = ends(&bench);
+        assert_eq!(ended.pop(), Some((99, SrbStatus::SUCCESS)), "{function:?}");
+        ended.sort_unstable_by_key(|(tag, _)| *tag);
+        assert_eq!(ended, [1, 2].map(|tag| (tag, SrbStatus::BUS_RESET)), "{function:?}");
+        assert_eq!((bench.device.resets(), bench.device.in_hand()), (before, 1));
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn a_function_that_the_device_does_not_know_is_followed_by_the_next_one() {
+    let bench = bench();
+    let resets = bench.device.resets();
+    bench.device.model(|hba| hba.obedience = Obedience::Says(Response::FUNCTION_REJECTED));
+    bench.device.hold();
+    hold_read(&bench, 0, 1, 1);
+    bench.device.set_order(Order::Reversed);
+
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    for _ in 0..2 {
+        bench.device.run();
+        bench.device.release(1);
+        bench.deliver_interrupts();
+    }
+
+    assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 0, 0)]);
+    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.device.resets(), resets + 1);
+    assert_works(&bench);
+}
+
+#[test]
 fn a_request_that_never_got_into_the_ring_ends_with_the_reset_of_its_unit_and_no_other() {
     let features = Features::VERSION_1;
     let bench = HbaBench::running(hba(), Options { queue_size: 4, features, ..Options::default() });
@@ -166,6 +217,7 @@ fn a_request_that_never_got_into_the_ring_ends_with_the_reset_of_its_unit_and_no
 #[test]
 fn a_request_that_the_device_keeps_although_its_unit_was_reset_ends_with_a_reset_of_the_device() {
     let bench = bench();
+    bench.device.model(|hba| hba.obedience = Obedience::Late);
     let resets = bench.device.resets();
     bench.device.hold();
     hold_read(&bench, 0, 1, 1);
@@ -184,6 +236,7 @@ fn a_request_that_the_device_keeps_although_its_unit_was_reset_ends_with_a_reset
 #[test]
 fn a_request_that_the_device_gave_back_just_before_ends_as_the_device_says() {
     let bench = bench();
+    bench.device.model(|hba| hba.obedience = Obedience::Waits);
     bench.device.hold();
     hold_read(&bench, 0, 1, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));

@@ -401,7 +401,7 @@ impl Rung {
 
     const fn decode(word: u64) -> Self {
         let looks = (word >> Self::LOOKS) as u16;
-        let more = (word & (1 << Self::RESETS) - 1) >> Self::MORE;
+        let more = (word & ((1 << Self::RESETS) - 1)) >> Self::MORE;
         match word as u8 {
             0 => Self::Stopped,
             1 => Self::Running,
