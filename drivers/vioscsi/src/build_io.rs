@@ -62,7 +62,7 @@ const fn priority(priority: Priority) -> u8 {
     }
 }
 
-pub(crate) fn build_io(hba: &Hba, srb: &mut Request) -> BuildIo<Command> {
+pub(crate) fn build_io(hba: &Hba, srb: &mut Request) -> BuildIo {
     let address = srb.address();
     if address.path != 0 || address.target >= hba.targets || address.lun >= hba.logical_units {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));
@@ -72,5 +72,7 @@ pub(crate) fn build_io(hba: &Hba, srb: &mut Request) -> BuildIo<Command> {
         return BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST));
     }
     let lun = Lun::new(address.target, u16::from(address.lun));
-    BuildIo::Start(Command { lun, queueing: srb.queueing(), way: steps::way(hba, srb), done: 0 })
+    let command = Command { lun, queueing: srb.queueing(), way: steps::way(hba, srb), done: 0 };
+    srb.set_command(adapter::Command::new(command));
+    BuildIo::Start
 }

@@ -81,11 +81,8 @@ impl Facts for Vioscsi {
 
 impl Requests for Vioscsi {
     #[inline]
-    fn build_io(&self, request: &mut Request) -> BuildIo<adapter::Command<Command>> {
-        match build_io::build_io(&self.hba, request) {
-            BuildIo::Start(command) => BuildIo::Start(adapter::Command::new(command)),
-            BuildIo::Complete(completion) => BuildIo::Complete(completion),
-        }
+    fn build_io(&self, request: &mut Request) -> BuildIo {
+        build_io::build_io(&self.hba, request)
     }
 
     /// The adapter caches nothing; logical units get SYNCHRONIZE CACHE as a CDB.

@@ -74,7 +74,7 @@ pub enum Erase {
 // It is copied from and to the SRB extension for every request.
 const _: () = assert!(size_of::<Command>() <= 24);
 
-pub(crate) fn build_io(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo<Command> {
+pub(crate) fn build_io(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo {
     let address = srb.address();
     if address.path != 0 || address.target != 0 || address.lun != 0 {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));
@@ -89,12 +89,19 @@ pub(crate) fn build_io(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo<C
     }
 }
 
+/// Starts a request with this command.
+#[inline]
+pub(crate) fn start(srb: &mut Request, command: Command) -> BuildIo {
+    srb.set_command(adapter::Command::new(command));
+    BuildIo::Start
+}
+
 /// Ends a request with CHECK CONDITION and this sense data.
 pub(crate) fn refuse(srb: &mut Request, sense: Sense) -> Completion {
     Completion::check_condition(srb.write_sense(sense.fixed().as_bytes()) > 0)
 }
 
-fn decide(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo<Command>, Sense> {
+fn decide(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo, Sense> {
     match Transfer::decode(srb.cdb()) {
         _ if live.has_news() => decide_other(disk, live, srb),
         Some(Transfer { range, write: false, .. }) => read(disk, live, srb, range),
@@ -103,7 +110,7 @@ fn decide(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo<Command
     }
 }
 
-fn read(disk: &Disk, live: &Live, srb: &Request, range: BlockRange) -> Result<BuildIo<Command>, Sense> {
+fn read(disk: &Disk, live: &Live, srb: &mut Request, range: BlockRange) -> Result<BuildIo, Sense> {
     transfer((disk, live.blocks()), srb, range, DataDirection::In, Command::Read)
 }
 
@@ -112,10 +119,10 @@ fn read(disk: &Disk, live: &Live, srb: &Request, range: BlockRange) -> Result<Bu
 fn write(
     disk: &Disk,
     live: &Live,
-    srb: &Request,
+    srb: &mut Request,
     range: BlockRange,
     flags: TransferFlags,
-) -> Result<BuildIo<Command>, Sense> {
+) -> Result<BuildIo, Sense> {
     if live.read_only() {
         return Err(Sense::WRITE_PROTECTED);
     }
@@ -127,7 +134,7 @@ fn write(
 
 /// What is to be told of changes, by the commands that tell of it.
 #[cold]
-fn tell(live: &Live, srb: &mut Request, command: scsi::Command) -> Result<Option<BuildIo<Command>>, Sense> {
+fn tell(live: &Live, srb: &mut Request, command: scsi::Command) -> Result<Option<BuildIo>, Sense> {
     match command {
         scsi::Command::Inquiry(_) | scsi::Command::ReportLuns { .. } => Ok(None),
         scsi::Command::RequestSense { descriptor, allocation_length } => Ok(live
@@ -140,7 +147,7 @@ fn tell(live: &Live, srb: &mut Request, command: scsi::Command) -> Result<Option
 /// Everything but the reads and writes that most requests are. Not a part of those: what it needs of the stack is not theirs
 /// to pay for.
 #[inline(never)]
-fn decide_other(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo<Command>, Sense> {
+fn decide_other(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo, Sense> {
     let command = scsi::Command::decode(srb.cdb())?;
     // The buffer of a request that sends data is its sender's to read: it may be locked for nothing else. Who sets neither
     // flag has said nothing of the kind.
@@ -159,7 +166,7 @@ fn decide_other(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo<C
                 return Err(Sense::LBA_OUT_OF_RANGE);
             }
             // Every range is part of the whole disk. IMMED would leave nobody to tell of an error.
-            Ok(emulate::make_durable(disk))
+            Ok(emulate::make_durable(disk, srb))
         }
         scsi::Command::WriteAndVerify(range, check) => {
             writable(disk)?;
@@ -177,7 +184,9 @@ fn decide_other(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo<C
             let how = WriteSame { unmap, anchor, no_data_out };
             build_steps::write_same(disk, srb, range, how)
         }
-        scsi::Command::Sanitize { action, immediate, .. } => build_steps::sanitize(disk, action, immediate),
+        scsi::Command::Sanitize { action, immediate, .. } => {
+            build_steps::sanitize(disk, srb, action, immediate)
+        }
         emulated => emulate::build(disk, srb, emulated),
     }
 }
@@ -200,11 +209,11 @@ pub(crate) fn writable(disk: &Disk) -> Result<(), Sense> {
 
 fn transfer(
     (disk, blocks): (&Disk, u64),
-    srb: &Request,
+    srb: &mut Request,
     range: BlockRange,
     direction: DataDirection,
     command: fn(Sectors) -> Command,
-) -> Result<BuildIo<Command>, Sense> {
+) -> Result<BuildIo, Sense> {
     if !is_on_disk(range, blocks) {
         return Err(beyond(blocks));
     }
@@ -219,7 +228,7 @@ fn transfer(
         return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
     }
     let command = command(first);
-    Ok(BuildIo::Start(if disk.copying.is_none() { command } else { in_pieces(command, bytes) }))
+    Ok(start(srb, if disk.copying.is_none() { command } else { in_pieces(command, bytes) }))
 }
 
 /// A read or write whose data the device may not take where it lies. Where that is, is not known before `start_io`.

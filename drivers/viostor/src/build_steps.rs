@@ -6,16 +6,16 @@ use scsi::unmap::UnmapList;
 use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 
 use crate::Request;
-use crate::build_io::{Command, Erase, beyond, has_medium, writable};
+use crate::build_io::{Command, Erase, beyond, has_medium, start, writable};
 use crate::config::Disk;
 use crate::ranges::Place;
 use crate::steps::{Comparison, Remaining};
 use crate::units::{Sectors, is_on_disk};
 
-type Decision = Result<BuildIo<Command>, Sense>;
+type Decision = Result<BuildIo, Sense>;
 
 /// CDB and data contradict each other.
-const CONTRADICTION: BuildIo<Command> = BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST));
+const CONTRADICTION: BuildIo = BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST));
 
 /// The options of WRITE SAME.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub(crate) fn verify(disk: &Disk, srb: &mut Request, range: BlockRange, check: B
         return Ok(BuildIo::Complete(Completion::success(0)));
     }
     let agree = comparison == Comparison::None || has_data(srb, bytes);
-    Ok(if agree { BuildIo::Start(Command::Verify(remaining, comparison)) } else { CONTRADICTION })
+    Ok(if agree { start(srb, Command::Verify(remaining, comparison)) } else { CONTRADICTION })
 }
 
 /// Whether the request sends exactly so many bytes, and the driver can look at them.
@@ -89,7 +89,7 @@ pub(crate) fn unmap(disk: &Disk, srb: &mut Request, anchor: bool, parameter_leng
     if list.ranges().all(|range| range.blocks == 0) {
         return Ok(BuildIo::Complete(Completion::success(srb.data_length())));
     }
-    Ok(BuildIo::Start(Command::Unmap { at: Place::START, next: None }))
+    Ok(start(srb, Command::Unmap { at: Place::START, next: None }))
 }
 
 /// PARAMETER LIST LENGTH of an UNMAP that was taken.
@@ -122,13 +122,16 @@ pub(crate) fn write_same(disk: &Disk, srb: &mut Request, range: BlockRange, how:
     }
     let zeroes = how.no_data_out || srb.data().iter().all(|byte| *byte == 0);
     // Blocks are unmapped only where they read as what was sent afterwards: as zeroes.
-    Ok(BuildIo::Start(match disk.write_zeroes {
-        Some(_) if zeroes => Command::Erase(Erase::WriteZeroes { unmap: how.unmap }, remaining),
-        _ => Command::WriteSame(remaining),
-    }))
+    Ok(start(
+        srb,
+        match disk.write_zeroes {
+            Some(_) if zeroes => Command::Erase(Erase::WriteZeroes { unmap: how.unmap }, remaining),
+            _ => Command::WriteSame(remaining),
+        },
+    ))
 }
 
-pub(crate) fn sanitize(disk: &Disk, action: SanitizeAction, immediate: bool) -> Decision {
+pub(crate) fn sanitize(disk: &Disk, srb: &mut Request, action: SanitizeAction, immediate: bool) -> Decision {
     if disk.secure_erase.is_none() {
         return Err(Sense::INVALID_OPERATION_CODE);
     }
@@ -147,5 +150,5 @@ pub(crate) fn sanitize(disk: &Disk, action: SanitizeAction, immediate: bool) -> 
     writable(disk)?;
     has_medium(disk)?;
     let end = Sectors(disk.blocks.saturating_mul(disk.block_size.sectors()));
-    Ok(BuildIo::Start(Command::Erase(Erase::Securely, Remaining { next: Sectors(0), end })))
+    Ok(start(srb, Command::Erase(Erase::Securely, Remaining { next: Sectors(0), end })))
 }

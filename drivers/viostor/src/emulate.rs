@@ -12,31 +12,31 @@ use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 use zerocopy::IntoBytes;
 
 use crate::Request;
-use crate::build_io::{Command, has_medium};
+use crate::build_io::{Command, has_medium, start};
 use crate::config::Disk;
 use crate::modes::{self, WriteCache};
 use crate::product_data;
 
 /// Not a part of reads and writes: what it needs of the stack is not theirs to pay for.
 #[inline(never)]
-pub(crate) fn build(disk: &Disk, srb: &mut Request, command: Scsi) -> Result<BuildIo<Command>, Sense> {
+pub(crate) fn build(disk: &Disk, srb: &mut Request, command: Scsi) -> Result<BuildIo, Sense> {
     match command {
         Scsi::Inquiry(
             request @ Inquiry {
                 page: Some(inquiry::page::UNIT_SERIAL_NUMBER | inquiry::page::DEVICE_IDENTIFICATION),
                 ..
             },
-        ) => Ok(BuildIo::Start(Command::Identify(request))),
+        ) => Ok(start(srb, Command::Identify(request))),
         Scsi::LogSense { page, allocation_length, .. } => {
             check_log(disk, command)?;
             match page {
-                log::page::SOLID_STATE_MEDIA => Ok(BuildIo::Start(Command::Lifetime { allocation_length })),
+                log::page::SOLID_STATE_MEDIA => Ok(start(srb, Command::Lifetime { allocation_length })),
                 _ => answer(disk, command, srb.data()),
             }
         }
         Scsi::StartStopUnit { power_condition, load_eject, start, no_flush, .. } => {
             let flush = start_stop(power_condition, load_eject, start, no_flush)?;
-            Ok(if flush { make_durable(disk) } else { BuildIo::Complete(Completion::success(0)) })
+            Ok(if flush { make_durable(disk, srb) } else { BuildIo::Complete(Completion::success(0)) })
         }
         Scsi::ModeSelect { ten, page_format, save_pages, parameter_length } => {
             modes::check_select(page_format, save_pages, parameter_length)?;
@@ -52,7 +52,7 @@ pub(crate) fn request_sense(
     allocation_length: u8,
     sense: Sense,
     buffer: &mut [u8],
-) -> BuildIo<Command> {
+) -> BuildIo {
     let mut data = ParameterData::new(buffer, allocation_length.into());
     match descriptor {
         true => data.push(&sense.descriptor()),
@@ -62,10 +62,10 @@ pub(crate) fn request_sense(
 }
 
 /// Everything that was written has to be durable before the request ends.
-pub(crate) fn make_durable(disk: &Disk) -> BuildIo<Command> {
+pub(crate) fn make_durable(disk: &Disk, srb: &mut Request) -> BuildIo {
     match disk.flushes {
         // virtio-blk flushes the whole disk.
-        true => BuildIo::Start(Command::Flush),
+        true => start(srb, Command::Flush),
         false => BuildIo::Complete(Completion::success(0)),
     }
 }
@@ -85,7 +85,7 @@ pub(crate) fn returns_data(command: Scsi) -> bool {
     )
 }
 
-fn answer(disk: &Disk, command: Scsi, buffer: &mut [u8]) -> Result<BuildIo<Command>, Sense> {
+fn answer(disk: &Disk, command: Scsi, buffer: &mut [u8]) -> Result<BuildIo, Sense> {
     let mut data = ParameterData::new(buffer, allocation_length(command));
     write(disk, command, &mut data)?;
     Ok(BuildIo::Complete(Completion::success(data.transferred())))
@@ -201,12 +201,7 @@ fn prevent_allow(prevent: u8) -> Result<(), Sense> {
     if prevent <= 1 { Ok(()) } else { Err(Sense::invalid_cdb_bit(4, 1)) }
 }
 
-fn mode_select(
-    disk: &Disk,
-    srb: &mut Request,
-    ten: bool,
-    parameter_length: u16,
-) -> Result<BuildIo<Command>, Sense> {
+fn mode_select(disk: &Disk, srb: &mut Request, ten: bool, parameter_length: u16) -> Result<BuildIo, Sense> {
     let length = usize::from(parameter_length);
     if length == 0 {
         return Ok(BuildIo::Complete(Completion::success(0)));
@@ -219,7 +214,10 @@ fn mode_select(
     };
     match modes::mode_select(disk, ten, list)? {
         WriteCache::Keep => Ok(BuildIo::Complete(Completion::success(u32::from(parameter_length)))),
-        WriteCache::Set(on) => Ok(BuildIo::Start(Command::SetWriteCache(on))),
+        WriteCache::Set(on) => {
+            srb.set_command(adapter::Command::Configure(Command::SetWriteCache(on)));
+            Ok(BuildIo::Start)
+        }
     }
 }
 

@@ -107,14 +107,8 @@ impl Facts for Viostor {
 
 impl Requests for Viostor {
     #[inline]
-    fn build_io(&self, request: &mut Request) -> BuildIo<adapter::Command<Command>> {
-        match build_io::build_io(&self.disk, &self.live, request) {
-            BuildIo::Start(command @ Command::SetWriteCache(_)) => {
-                BuildIo::Start(adapter::Command::Configure(command))
-            }
-            BuildIo::Start(command) => BuildIo::Start(adapter::Command::new(command)),
-            BuildIo::Complete(completion) => BuildIo::Complete(completion),
-        }
+    fn build_io(&self, request: &mut Request) -> BuildIo {
+        build_io::build_io(&self.disk, &self.live, request)
     }
 
     fn flush(&self) -> Option<Command> {

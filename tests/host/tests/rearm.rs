@@ -5,8 +5,7 @@
 use std::cell::RefCell;
 
 use adapter::{
-    Chain, Command, Facts, Limits, NoTask, Probe, ProbeError, Request, Requests, Response, Scratch, Service,
-    Step,
+    Chain, Facts, Limits, NoTask, Probe, ProbeError, Request, Requests, Response, Scratch, Service, Step,
 };
 use fake_device::disk::Disk;
 use fake_device::{Interrupt, Options};
@@ -49,7 +48,7 @@ impl Facts for Hooked {
 }
 
 impl Requests for Hooked {
-    fn build_io(&self, request: &mut Request<Self>) -> BuildIo<Command<viostor::Command>> {
+    fn build_io(&self, request: &mut Request<Self>) -> BuildIo {
         self.0.build_io(request)
     }
 

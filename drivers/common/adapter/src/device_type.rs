@@ -9,7 +9,7 @@ use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
 use crate::recovery::Scope;
-use crate::request::{Command, Part, Request};
+use crate::request::{Part, Request};
 
 /// A virtio device type, as a whole.
 pub trait DeviceType: Requests + Service {}
@@ -61,8 +61,9 @@ pub trait Facts: Format + Send + Sync + 'static {
 
 /// The life of a request: what is decided about it, moment by moment.
 pub trait Requests: Facts {
-    /// Decodes and checks a SCSI command (`HwStorBuildIo`). IRQL: up to DISPATCH_LEVEL. Lock: none.
-    fn build_io(&self, request: &mut Request<Self>) -> BuildIo<Command<Self::Command>>;
+    /// Decodes and checks a SCSI command (`HwStorBuildIo`), and sets the request's [`Command`] if it is to be started: it is
+    /// written where it stays. IRQL: up to DISPATCH_LEVEL. Lock: none.
+    fn build_io(&self, request: &mut Request<Self>) -> BuildIo;
 
     /// The command that makes all completed writes durable (SRB_FUNCTION_FLUSH, SRB_FUNCTION_SHUTDOWN); `None` when they
     /// already are. IRQL and lock as for [`build_io`](Self::build_io).

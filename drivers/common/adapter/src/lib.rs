@@ -114,7 +114,7 @@ impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {
     }
 
     #[inline]
-    fn build_io(&self, request: &mut Request<D>) -> BuildIo<Self::Command> {
+    fn build_io(&self, request: &mut Request<D>) -> BuildIo {
         self.build_io(request)
     }
 

@@ -42,7 +42,7 @@ pub trait Miniport: Sized + Send + Sync + 'static {
     fn initialize(&self, interrupts: Interrupts) -> Result<(), LogEvent>;
 
     /// Decodes and checks a request before it is started (`HwStorBuildIo`). IRQL: DISPATCH_LEVEL or below. Lock: none.
-    fn build_io(&self, request: &mut Request<Self::Command>) -> BuildIo<Self::Command>;
+    fn build_io(&self, request: &mut Request<Self::Command>) -> BuildIo;
 
     /// Starts a request (`HwStorStartIo`). IRQL: DISPATCH_LEVEL. Lock: StartIo; none, and several processors at once, where
     /// the port driver agreed to that ([`Port::use_concurrent_channels`]).
@@ -85,9 +85,9 @@ pub struct Declined(pub LogEvent);
 /// What becomes of a request in `build_io`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum BuildIo<C> {
-    /// Start it with this command.
-    Start(C),
+pub enum BuildIo {
+    /// Start it: its command is set ([`Request::set_command`]).
+    Start,
     /// It is finished already.
     Complete(Completion),
 }

@@ -10,11 +10,11 @@ use crate::service::{answer_adapter, answer_dump_pointers, answer_io_control, an
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
     #[inline]
-    pub(crate) fn build_io(&self, request: &mut Request<D>) -> BuildIo<Command<D::Command>> {
+    pub(crate) fn build_io(&self, request: &mut Request<D>) -> BuildIo {
         match request.function() {
             SrbFunction::ExecuteScsi => match self.device_type.build_io(request) {
                 BuildIo::Complete(completion) => BuildIo::Complete(self.answered(request, completion)),
-                start @ BuildIo::Start(_) => start,
+                BuildIo::Start => BuildIo::Start,
             },
             function => self.build_other(request, function),
         }
@@ -23,17 +23,23 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// What is rare lies apart, so that reads and writes do not pay for it.
     #[cold]
     #[inline(never)]
-    fn build_other(&self, request: &mut Request<D>, function: SrbFunction) -> BuildIo<Command<D::Command>> {
+    fn build_other(&self, request: &mut Request<D>, function: SrbFunction) -> BuildIo {
         let done = |bytes| BuildIo::Complete(Completion::success(bytes));
         match function {
             SrbFunction::Flush | SrbFunction::Shutdown => match self.device_type.flush() {
-                Some(command) => BuildIo::Start(Command::new(command)),
+                Some(command) => start(request, Command::new(command)),
                 None => done(0),
             },
-            SrbFunction::ResetLogicalUnit => BuildIo::Start(Command::Reset(Scope::Unit(request.address()))),
-            SrbFunction::ResetDevice => BuildIo::Start(Command::Reset(Scope::Target(request.address()))),
-            SrbFunction::ResetBus => BuildIo::Start(Command::Reset(Scope::Device)),
-            SrbFunction::Pnp(PnpAction::SurpriseRemoval) => BuildIo::Start(Command::SurpriseRemoval),
+            SrbFunction::ResetLogicalUnit => {
+                let unit = request.address();
+                start(request, Command::Reset(Scope::Unit(unit)))
+            }
+            SrbFunction::ResetDevice => {
+                let unit = request.address();
+                start(request, Command::Reset(Scope::Target(unit)))
+            }
+            SrbFunction::ResetBus => start(request, Command::Reset(Scope::Device)),
+            SrbFunction::Pnp(PnpAction::SurpriseRemoval) => start(request, Command::SurpriseRemoval),
             // Stopping the device itself comes as ScsiStopAdapter; what happens to a single unit, and power transitions,
             // need nothing from us.
             SrbFunction::Pnp(PnpAction::Stop | PnpAction::Remove | PnpAction::UnitGone)
@@ -59,4 +65,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
         }
     }
+}
+
+fn start<C: Copy>(request: &mut storport::Request<Command<C>>, command: Command<C>) -> BuildIo {
+    request.set_command(command);
+    BuildIo::Start
 }

@@ -22,23 +22,23 @@ const EVPD: u8 = 1 << 0;
 const ATTRIBUTES: UnitAttributes = UnitAttributes::D3_COLD_NOT_SUPPORTED;
 
 /// SRB_FUNCTION_PNP with StorQueryCapabilities, for the adapter.
-pub(crate) fn answer_adapter<C: Copy>(request: &mut Request<C>) -> BuildIo<C> {
+pub(crate) fn answer_adapter<C: Copy>(request: &mut Request<C>) -> BuildIo {
     written(DeviceCapabilities::Adapter.fill(request.parameters()))
 }
 
 /// The same for a logical unit, whose write cache was on when it was found, or is not known to have been.
-pub(crate) fn answer_unit<C: Copy>(request: &mut Request<C>, write_cache: bool) -> BuildIo<C> {
+pub(crate) fn answer_unit<C: Copy>(request: &mut Request<C>, write_cache: bool) -> BuildIo {
     written(DeviceCapabilities::Unit { write_cache }.fill(request.parameters()))
 }
 
 /// SRB_FUNCTION_DUMP_POINTERS: what another copy of the driver will be able to do in dump mode.
-pub(crate) fn answer_dump_pointers<C: Copy>(request: &mut Request<C>, limits: &DumpLimits) -> BuildIo<C> {
+pub(crate) fn answer_dump_pointers<C: Copy>(request: &mut Request<C>, limits: &DumpLimits) -> BuildIo {
     written(request.write_dump_pointers(limits))
 }
 
 /// SRB_FUNCTION_IO_CONTROL: requests of programs. Who asks for the firmware is told that there is none; of everything else the
 /// signature is not ours, and the status for that is given (ns-ntddscsi-_srb_io_control.md).
-pub(crate) fn answer_io_control<C: Copy>(request: &mut Request<C>) -> BuildIo<C> {
+pub(crate) fn answer_io_control<C: Copy>(request: &mut Request<C>) -> BuildIo {
     let Some(mut control) = IoControl::parse(request.parameters()) else {
         return written(None);
     };
@@ -50,7 +50,7 @@ pub(crate) fn answer_io_control<C: Copy>(request: &mut Request<C>) -> BuildIo<C>
 }
 
 /// So much was written into the structure that came with a request; `None`: it is too short, or none of ours.
-fn written<C>(bytes: Option<u32>) -> BuildIo<C> {
+fn written(bytes: Option<u32>) -> BuildIo {
     BuildIo::Complete(match bytes {
         Some(bytes) => Completion::success(bytes),
         None => Completion::failed(SrbStatus::INVALID_REQUEST),

@@ -164,8 +164,8 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         let mut request: Request<M::Command> = request.mapped_in(self.record().mapped.clone());
         match adapter.build_io(&mut request) {
             BuildIo::Complete(completion) => self.complete(request.end(completion)),
-            BuildIo::Start(command) => {
-                prepare(&mut request, command);
+            BuildIo::Start => {
+                prepare(&mut request);
                 adapter.start_io(request);
             }
         }

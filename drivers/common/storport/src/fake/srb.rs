@@ -241,7 +241,7 @@ struct Srb<C> {
 }
 
 /// What the port driver does between `build_io` and `start_io`.
-pub(super) fn prepare<C: Copy>(request: &mut Request<C>, command: C) {
+pub(super) fn prepare<C: Copy>(request: &mut Request<C>) {
     let srb: *mut Srb<C> = request.srb().cast().as_ptr();
     // SAFETY: the request was made by `mapped_in`, so this is its SRB.
     let elements = unsafe { &(*srb).elements };
@@ -249,7 +249,7 @@ pub(super) fn prepare<C: Copy>(request: &mut Request<C>, command: C) {
     let maps_all = unsafe { (*srb).memory.is_some() };
     let (first, count) = (elements.as_ptr(), elements.len() as u32);
     // SAFETY: the list stays until the request is completed.
-    unsafe { request.prepare(command, first, count, maps_all) };
+    unsafe { request.prepare(first, count, maps_all) };
 }
 
 /// Takes a request back that has ended.

@@ -125,8 +125,8 @@ pub(super) unsafe extern "C" fn build_io<M: Miniport<Port = KernelPort>>(
         None => Completion::failed(SrbStatus::NO_DEVICE),
         Some(adapter) => match adapter.build_io(&mut request) {
             BuildIo::Complete(completion) => completion,
-            BuildIo::Start(command) => {
-                if srb::prepare(&mut request, hw, command) {
+            BuildIo::Start => {
+                if srb::prepare(&mut request, hw) {
                     request.leave();
                     return TRUE;
                 }

@@ -72,12 +72,93 @@ pub(super) unsafe fn decode<C: Copy>(srb: PSCSI_REQUEST_BLOCK) -> Option<Request
         // SAFETY: as above; it is a SCSI_REQUEST_BLOCK.
         return Some(unsafe { decode_old_kind(extension, srb) });
     }
-    let srb = NonNull::new(srb.cast::<STORAGE_REQUEST_BLOCK>())?;
+    let block = NonNull::new(srb.cast::<STORAGE_REQUEST_BLOCK>())?;
     // SAFETY: it is a STORAGE_REQUEST_BLOCK.
-    let fields = unsafe { fields_of_new_kind(srb) };
+    let Some(fields) = (unsafe { usual_fields(block) }) else {
+        // SAFETY: as above; the extension is this request's alone.
+        return Some(unsafe { decode_unusual(extension, block) });
+    };
     // SAFETY: the extension has the size we asked for, is aligned for any type, and nobody else uses it; what was found is
     // the request's, as long as it is not completed.
     Some(unsafe { Request::new(extension, fields) })
+}
+
+/// # Safety
+/// As for [`decode`]; `srb` must be a STORAGE_REQUEST_BLOCK.
+#[cold]
+#[inline(never)]
+unsafe fn decode_unusual<C: Copy>(
+    extension: NonNull<Extension<C>>,
+    srb: NonNull<STORAGE_REQUEST_BLOCK>,
+) -> Request<C> {
+    // SAFETY: the caller's promise.
+    let fields = unsafe { fields_of_new_kind(srb) };
+    // SAFETY: as in `decode`.
+    unsafe { Request::new(extension, fields) }
+}
+
+/// What is found in nearly every request: EXECUTE_SCSI with a CDB of up to 16 bytes in its first extended data block and a
+/// direction, for a BTL8 address, queued like any other. `None`: it is another one.
+///
+/// # Safety
+/// `srb` must be a STORAGE_REQUEST_BLOCK.
+#[inline]
+unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Fields> {
+    const CDB16: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb16 as i32;
+    const LENGTH: u64 = size_of::<STORAGE_REQUEST_BLOCK>() as u64;
+    // SAFETY: the caller's promise.
+    let block = unsafe { srb.as_ref() };
+    let end = u64::from(block.SrbLength);
+    let at = u64::from(block.SrbExDataOffset[0]);
+    let address_at = u64::from(block.AddressOffset);
+    let has_address = address_at != 0 && address_at + size_of::<STOR_ADDR_BTL8>() as u64 <= end;
+    let has_data =
+        block.NumSrbExData != 0 && at >= LENGTH && at + size_of::<SRBEX_DATA_SCSI_CDB16>() as u64 <= end;
+    if block.SrbFunction != SRB_FUNCTION_EXECUTE_SCSI || !has_address || !has_data {
+        return None;
+    }
+    // SAFETY: the offset was checked against the request's length.
+    let data = unsafe { srb.byte_add(at as usize) }.cast::<SRBEX_DATA_SCSI_CDB16>();
+    // SAFETY: every extended data block starts with its type.
+    if unsafe { (*data.as_ptr()).Type } as i32 != CDB16 {
+        return None;
+    }
+    // SAFETY: the type field says that it is this structure.
+    let data = unsafe { &mut *data.as_ptr() };
+    // SAFETY: the offset was checked against the request's length.
+    let address = unsafe { srb.byte_add(address_at as usize) }.cast::<STOR_ADDR_BTL8>();
+    // SAFETY: an address of the kind we asked for (ADDRESS_TYPE_FLAG_BTL8) lies there.
+    let address = unsafe { address.as_ref() };
+    let queueing = queueing(block.SrbFlags, block.RequestAttribute, block.RequestPriority);
+    if u32::from(address.Type) != STOR_ADDRESS_TYPE_BTL8 || queueing != Queueing::USUAL {
+        return None;
+    }
+    let direction = match block.SrbFlags & (SRB_FLAGS_DATA_OUT | SRB_FLAGS_DATA_IN) {
+        SRB_FLAGS_DATA_IN => DataDirection::In,
+        SRB_FLAGS_DATA_OUT => DataDirection::Out,
+        _ => return None,
+    };
+    if block.DataTransferLength == 0 {
+        return None;
+    }
+    Some(Fields {
+        srb: srb.cast(),
+        scsi_status: &raw mut data.ScsiStatus,
+        cdb: (&raw const data.Cdb).cast(),
+        sense: data.SenseInfoBuffer.cast(),
+        buffer: block.DataBuffer.cast(),
+        function: SrbFunction::ExecuteScsi,
+        data_length: block.DataTransferLength,
+        parameter_length: 0,
+        address: Address { path: address.Path, target: address.Target, lun: address.Lun },
+        direction,
+        queueing,
+        cdb_bytes: data.CdbLength.min(16),
+        sense_bytes: data.SenseInfoBufferLength,
+        transfer_length_at: offset_of!(STORAGE_REQUEST_BLOCK, DataTransferLength) as u8,
+        sense_length_at: (offset_of!(SRBEX_DATA_SCSI_CDB16, SenseInfoBufferLength)
+            - offset_of!(SRBEX_DATA_SCSI_CDB16, ScsiStatus)) as u8,
+    })
 }
 
 /// # Safety
@@ -90,9 +171,9 @@ unsafe fn decode_old_kind<C: Copy>(extension: NonNull<Extension<C>>, srb: PSCSI_
     unsafe { Request::new(extension, fields) }
 }
 
-/// Finishes what `build_io` started: the command and the scatter/gather list. `false` when there is data and no list.
+/// Finds the data of a request that is to be started. `false` when there is data and no scatter/gather list.
 #[inline]
-pub(super) fn prepare<C: Copy>(request: &mut Request<C>, hw: HwDeviceExtension, command: C) -> bool {
+pub(super) fn prepare<C: Copy>(request: &mut Request<C>, hw: HwDeviceExtension) -> bool {
     let (mut elements, mut count) = (ptr::null(), 0);
     if request.data_length() != 0 {
         // SAFETY: a request of this adapter with data.
@@ -108,7 +189,7 @@ pub(super) fn prepare<C: Copy>(request: &mut Request<C>, hw: HwDeviceExtension, 
     // SAFETY: StorPort's device extension.
     let maps_all = unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed);
     // SAFETY: the list has as many elements as it says, and stays until the request was completed.
-    unsafe { request.prepare(command, elements, count, maps_all) };
+    unsafe { request.prepare(elements, count, maps_all) };
     true
 }
 

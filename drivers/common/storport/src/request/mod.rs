@@ -162,21 +162,13 @@ impl<C: Copy> Request<C> {
         let _left = ManuallyDrop::new(self);
     }
 
-    /// What `build_io` has decoded, and the data as the device sees it. `maps_all`: the data of reads and writes is mapped
-    /// too.
+    /// Where the data is, as the device sees it. `maps_all`: that of reads and writes is mapped too.
     ///
     /// # Safety
     /// There must be so many elements, and they must stay until the request was completed.
     #[inline]
-    pub unsafe fn prepare(
-        &mut self,
-        command: C,
-        elements: *const Element,
-        element_count: u32,
-        maps_all: bool,
-    ) {
+    pub unsafe fn prepare(&mut self, elements: *const Element, element_count: u32, maps_all: bool) {
         let extension = self.extension_mut();
-        extension.command = Some(command);
         extension.elements = elements;
         extension.element_count = element_count;
         extension.maps_all = maps_all;
@@ -248,7 +240,7 @@ impl<C: Copy> Request<C> {
     pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {
         let Extension { elements, element_count, .. } = *self.extension();
         debug_assert!(
-            self.extension().command.is_some(),
+            self.data_length() == 0 || !elements.is_null(),
             "the scatter/gather list was asked for before start_io"
         );
         let elements: &[Element] = if elements.is_null() {
@@ -285,13 +277,13 @@ impl<C: Copy> Request<C> {
         unsafe { slice::from_raw_parts_mut(buffer, parameter_length as usize) }
     }
 
-    /// What `build_io` decoded; `None` until it has returned.
+    /// What `build_io` decoded; `None` before that.
     #[inline]
     pub fn command(&self) -> Option<C> {
         self.extension().command
     }
 
-    /// Changes what [`command`](Self::command) says: the request has another step.
+    /// Sets what [`command`](Self::command) says: in `build_io`, and when the request has another step.
     #[inline]
     pub fn set_command(&mut self, command: C) {
         self.extension_mut().command = Some(command);
