@@ -128,8 +128,12 @@ fn write(
     }
     // virtio-blk has no FUA. Where nothing can be flushed, there is no volatile cache.
     let through = flags.contains(TransferFlags::FORCE_UNIT_ACCESS) && disk.flushes;
-    let command = if through { Command::WriteThrough } else { Command::Write };
-    transfer((disk, live.blocks()), srb, range, DataDirection::Out, command)
+    // Which command it is, is known where it is written.
+    if through {
+        transfer((disk, live.blocks()), srb, range, DataDirection::Out, Command::WriteThrough)
+    } else {
+        transfer((disk, live.blocks()), srb, range, DataDirection::Out, Command::Write)
+    }
 }
 
 /// What is to be told of changes, by the commands that tell of it.
@@ -207,12 +211,13 @@ pub(crate) fn writable(disk: &Disk) -> Result<(), Sense> {
     if disk.read_only { Err(Sense::WRITE_PROTECTED) } else { Ok(()) }
 }
 
+#[inline]
 fn transfer(
     (disk, blocks): (&Disk, u64),
     srb: &mut Request,
     range: BlockRange,
     direction: DataDirection,
-    command: fn(Sectors) -> Command,
+    command: impl FnOnce(Sectors) -> Command,
 ) -> Result<BuildIo, Sense> {
     if !is_on_disk(range, blocks) {
         return Err(beyond(blocks));
@@ -227,22 +232,25 @@ fn transfer(
     if u64::from(srb.data_length()) != bytes || srb.direction() != direction {
         return Ok(BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)));
     }
-    let command = command(first);
-    Ok(start(srb, if disk.copying.is_none() { command } else { in_pieces(command, bytes) }))
+    Ok(match &disk.copying {
+        None => start(srb, command(first)),
+        Some(_) => in_pieces(srb, command(first), bytes),
+    })
 }
 
 /// A read or write whose data the device may not take where it lies. Where that is, is not known before `start_io`.
 #[cold]
-fn in_pieces(command: Command, bytes: u64) -> Command {
+fn in_pieces(srb: &mut Request, command: Command, bytes: u64) -> BuildIo {
     let range = |first: Sectors| {
         // It lies on the disk, whose end is a number of sectors.
         Remaining { next: first, end: Sectors(first.0 + bytes / u64::from(SECTOR_BYTES)) }
     };
-    match command {
+    let in_pieces = match command {
         Command::Read(first) => Command::ReadPieces(range(first)),
         Command::Write(first) => Command::WritePieces(range(first), Afterwards::Nothing),
         Command::WriteThrough(first) => Command::WritePieces(range(first), Afterwards::Flush),
         Command::WriteThenVerify(first) => Command::WritePieces(range(first), Afterwards::Verify),
         other => other,
-    }
+    };
+    start(srb, in_pieces)
 }

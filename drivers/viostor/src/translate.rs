@@ -12,12 +12,23 @@ use crate::steps::{AtOnce, Comparison, Copying, Piece, Remaining};
 use crate::units::Sectors;
 
 /// `most`: how much scratch memory one request may name; `copying`: how data is copied, if it is.
+#[inline]
 pub(crate) fn chain(
     srb: &Request,
     command: Command,
     most: AtOnce,
     copying: Option<&Copying>,
 ) -> Chain<RequestHeader> {
+    match command {
+        Command::Read(first) => with_header(RequestType::IN, first, ChainData::Whole(Direction::FromDevice)),
+        Command::Write(first) => with_header(RequestType::OUT, first, ChainData::Whole(Direction::ToDevice)),
+        other => unusual(srb, other, most, copying),
+    }
+}
+
+/// Everything but the reads and writes that most requests are.
+#[inline(never)]
+fn unusual(srb: &Request, command: Command, most: AtOnce, copying: Option<&Copying>) -> Chain<RequestHeader> {
     let copied = |range| copying.and_then(|copying| copying.piece(srb, range));
     match command {
         Command::Read(first) => with_header(RequestType::IN, first, ChainData::Whole(Direction::FromDevice)),
@@ -69,6 +80,7 @@ pub(crate) fn verified(range: Remaining, comparison: Comparison, most: AtOnce) -
     Piece::of(range, AtOnce { times, ..most })
 }
 
+#[inline]
 fn with_header(kind: RequestType, first: Sectors, data: ChainData) -> Chain<RequestHeader> {
     Chain { header: RequestHeader::new(kind, first.0), data }
 }
