@@ -48,7 +48,7 @@ impl<'a> Answer<'a> {
 
     /// The command was done, with nothing missing.
     #[inline]
-    fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.code == Response::OK && self.status == ScsiStatus::GOOD && self.residual == 0
     }
 
@@ -85,15 +85,10 @@ fn sense_key(sense: &[u8]) -> Option<SenseKey> {
 /// (drivers/target/target_core_transport.c, target_cmd_size_check), so such a number says nothing, and all of it was moved.
 ///
 /// `asked` is how many bytes the command was for.
-#[inline]
 pub(crate) fn complete(request: &mut Request, answer: &Answer<'_>, asked: u32) -> Completion {
-    // What nearly all of them are.
-    if answer.is_success() { Completion::success(asked) } else { complete_other(request, answer, asked) }
-}
-
-#[cold]
-#[inline(never)]
-fn complete_other(request: &mut Request, answer: &Answer<'_>, asked: u32) -> Completion {
+    if answer.is_success() {
+        return Completion::success(asked);
+    }
     if let Some(status) = srb_status(answer.code) {
         return Completion::failed(status);
     }

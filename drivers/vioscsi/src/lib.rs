@@ -124,7 +124,8 @@ impl Requests for Vioscsi {
         }
     }
 
-    #[inline]
+    // The call would cost a fifth of it, and its result a way through memory.
+    #[inline(always)]
     fn complete(
         &self,
         request: &mut Request,
@@ -133,11 +134,11 @@ impl Requests for Vioscsi {
         scratch: Option<&Region>,
     ) -> Step<Command> {
         let answer = Answer::read(response);
-        match command.way {
-            Way::Whole => Step::Done(complete::complete(request, &answer, request.data_length())),
-            Way::Blocks => complete::complete_part(&self.hba, request, command, &answer),
-            Way::Scratch => Step::Done(complete::complete_copy(request, &answer, scratch)),
+        // What nearly all requests are, and how they end.
+        if command.way == Way::Whole && answer.is_success() {
+            return Step::Done(Completion::success(request.data_length()));
         }
+        self.complete_unusual(request, command, answer, scratch)
     }
 }
 
@@ -153,6 +154,22 @@ impl Service for Vioscsi {
 }
 
 impl Vioscsi {
+    #[cold]
+    #[inline(never)]
+    fn complete_unusual(
+        &self,
+        request: &mut Request,
+        command: Command,
+        answer: Answer<'_>,
+        scratch: Option<&Region>,
+    ) -> Step<Command> {
+        match command.way {
+            Way::Whole => Step::Done(complete::complete(request, &answer, request.data_length())),
+            Way::Blocks => complete::complete_part(&self.hba, request, command, &answer),
+            Way::Scratch => Step::Done(complete::complete_copy(request, &answer, scratch)),
+        }
+    }
+
     /// The chain of a command, or of its next step, for a device that takes little at once.
     #[cold]
     #[inline(never)]

@@ -56,6 +56,7 @@ static_assertions::const_assert_eq!(size_of::<CmdRequest>(), 51);
 
 impl CmdRequest {
     /// A simple command without a tag. What does not fit of a longer CDB is left out; the caller checks.
+    #[inline]
     pub fn new(lun: Lun, cdb: &[u8]) -> Self {
         let mut request = Self {
             lun,
@@ -65,8 +66,26 @@ impl CmdRequest {
             command_reference: 0,
             cdb: [0; config::DEFAULT_CDB_SIZE as usize],
         };
-        for (place, byte) in request.cdb.iter_mut().zip(cdb) {
-            *place = *byte;
+        // The lengths that CDBs have are moved in registers (SPC-4, 4.2): eight bytes, and a word of what is left.
+        match cdb.split_first_chunk::<8>() {
+            Some((first, [a, b])) => {
+                request.cdb[..8].copy_from_slice(first);
+                request.cdb[8..10].copy_from_slice(&u16::from_ne_bytes([*a, *b]).to_ne_bytes());
+            }
+            Some((first, [a, b, c, d])) => {
+                request.cdb[..8].copy_from_slice(first);
+                request.cdb[8..12].copy_from_slice(&u32::from_ne_bytes([*a, *b, *c, *d]).to_ne_bytes());
+            }
+            Some((first, [a, b, c, d, e, f, g, h])) => {
+                let rest = u64::from_ne_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+                request.cdb[..8].copy_from_slice(first);
+                request.cdb[8..16].copy_from_slice(&rest.to_ne_bytes());
+            }
+            _ => {
+                for (place, byte) in request.cdb.iter_mut().zip(cdb) {
+                    *place = *byte;
+                }
+            }
         }
         request
     }
