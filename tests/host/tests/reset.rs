@@ -254,6 +254,50 @@ fn a_queue_that_was_busy_when_all_were_closed_works_after_the_restart() {
 }
 
 #[test]
+fn a_restart_that_meets_a_start_on_its_way_waits_for_it() {
+    let overtaken = |moment: u64| {
+        let bench: &'static DiskBench = Box::leak(Box::new(DiskBench::with_disk(Disk::new(64))));
+        bench.port.run_dpcs(&bench.adapter);
+        let (reached, is_reached) = channel();
+        let (go_on, may_go_on) = channel::<()>();
+        bench.device.at_access(moment, move || {
+            reached.send(()).expect("the test waits for it, or has ended");
+            // The test may have ended.
+            let _ = may_go_on.recv();
+        });
+        let reset = thread::spawn(move || bench.submit(SrbBuilder::function(SrbFunction::ResetBus)));
+        let reached = loop {
+            match is_reached.try_recv() {
+                Ok(()) => break true,
+                Err(_) if reset.is_finished() => break false,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        if !reached {
+            reset.join().expect("it ends well");
+            return false;
+        }
+        bench.adapter.stop();
+        assert!(bench.adapter.restart(), "{moment}");
+        go_on.send(()).expect("the other processor waits");
+        reset.join().expect("it ends well");
+        let buffer = bench.buffer(512);
+        bench.submit(reading(&read10(0, 1), &[buffer]).tagged(7));
+        for _ in 0..60 {
+            bench.settle();
+            bench.port.run_timer(&bench.adapter);
+        }
+        let ended: Vec<_> =
+            bench.port.take_completed().iter().map(|one| (one.tag, one.completion.status)).collect();
+        assert!(ended.contains(&(7, SrbStatus::SUCCESS)), "{moment}: {ended:?}");
+        assert_eq!(ended.iter().filter(|(tag, _)| *tag == 0).count(), 1, "{moment}: {ended:?}");
+        true
+    };
+    let moments = (0..).take_while(|moment| overtaken(*moment)).count();
+    assert!(moments > 20, "{moments}");
+}
+
+#[test]
 fn a_device_that_could_not_be_started_after_a_reset_is_tried_again() {
     let bench = with_outstanding(2);
     bench.device.lie(Lie::FeaturesRefused);

@@ -1,11 +1,13 @@
 //! Resets of a unit or a target of vioscsi: a task management function first, and what happens when that is not enough.
 
+use std::sync::mpsc::channel;
+
 use fake_device::hba::{Hba, Obedience, Unit};
 use fake_device::{Lie, Options, Order};
 use host_tests::cdb::read10;
 use host_tests::{HbaBench, reading};
 use storport::fake::SrbBuilder;
-use storport::{SrbFunction, SrbStatus};
+use storport::{Miniport, SrbFunction, SrbStatus};
 use virtio::spec::Features;
 use virtio::spec::scsi::Response;
 
@@ -14,7 +16,7 @@ const I_T_NEXUS_RESET: u8 = 4;
 const LOGICAL_UNIT_RESET: u8 = 5;
 
 /// Looks at a function before the next one is tried.
-const LOOKS: usize = 301;
+const LOOKS: usize = 201;
 
 fn hba() -> Hba {
     Hba::default().with(0, 0, Unit::disk(64, 512)).with(0, 1, Unit::disk(64, 512)).with(
@@ -308,7 +310,7 @@ fn a_second_reset_before_the_first_is_done_and_one_of_the_bus_reset_the_device()
 
         match second {
             Some(function) => bench.submit(reset(function, 3, 0).tagged(100)),
-            None => assert!(storport::Miniport::reset_bus(&bench.adapter)),
+            None => assert!(bench.adapter.reset_bus()),
         }
 
         let mut expected = vec![(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)];
@@ -338,4 +340,144 @@ fn a_lie_in_the_control_queue_resets_the_device() {
     assert_eq!(bench.device.resets(), resets + 1);
     assert_eq!(bench.port.log_entries().len(), 1);
     assert_works(&bench);
+}
+
+/// Lets everything go on that a stop or a start has left.
+fn go_on(bench: &HbaBench) {
+    for _ in 0..3 {
+        bench.port.run_dpcs(&bench.adapter);
+        bench.port.run_timer(&bench.adapter);
+        bench.settle();
+    }
+}
+
+#[test]
+fn who_waits_for_a_reset_over_a_stop_is_answered_once() {
+    for restarted_at_once in [false, true] {
+        let bench = bench();
+        bench.device.hold();
+        bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+        bench.device.run();
+
+        bench.adapter.stop();
+        if !restarted_at_once {
+            bench.port.run_dpcs(&bench.adapter);
+        }
+        assert!(bench.adapter.restart());
+        bench.device.release_all();
+        go_on(&bench);
+
+        let status = if restarted_at_once { SrbStatus::SUCCESS } else { SrbStatus::ERROR };
+        assert_eq!(ends(&bench), [(99, status)]);
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn who_asks_for_a_reset_during_a_restart_is_answered_once() {
+    let mut moments = 0;
+    loop {
+        let bench: &'static HbaBench = Box::leak(Box::new(bench()));
+        bench.adapter.stop();
+        bench.port.run_dpcs(&bench.adapter);
+        let (asked, was_asked) = channel();
+        bench.device.at_access(moments, move || {
+            asked.send(()).expect("the test looks");
+            bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+        });
+        assert!(bench.adapter.restart(), "{moments}");
+        if was_asked.try_recv().is_err() {
+            break;
+        }
+        go_on(bench);
+
+        let ended = ends(bench);
+        assert_eq!(ended.len(), 1, "{moments}: {ended:?}");
+        assert_eq!(ended[0].0, 99, "{moments}");
+        assert_works(bench);
+        moments += 1;
+    }
+    assert!(moments > 20, "{moments}");
+}
+
+#[test]
+fn a_reset_of_a_unit_that_had_more_requests_than_one_dpc_takes_is_not_taken_for_a_lie() {
+    for count in [100, 200] {
+        let bench = bench();
+        let resets = bench.device.resets();
+        bench.device.hold();
+        for tag in 0..count {
+            hold_read(&bench, 0, 1, 100 + tag);
+        }
+        bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+        bench.device.release_all();
+        bench.device.run();
+        bench.device.release_all();
+
+        // The control queue's interrupt is taken first.
+        let mut interrupts = bench.device.take_interrupts();
+        interrupts.reverse();
+        for interrupt in interrupts {
+            if let fake_device::Interrupt::Message(message) = interrupt {
+                bench.port.interrupt(&bench.adapter, Some(u32::from(message)));
+            }
+        }
+        bench.settle();
+
+        let ended = ends(&bench);
+        assert_eq!(ended.len() as u64, count + 1);
+        assert_eq!(ended.iter().filter(|end| **end == (99, SrbStatus::SUCCESS)).count(), 1);
+        assert_eq!(bench.device.resets(), resets);
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn what_waits_for_the_ring_is_not_sent_to_a_unit_that_is_reset() {
+    let features = Features::VERSION_1;
+    let bench = HbaBench::running(hba(), Options { queue_size: 4, features, ..Options::default() });
+    let resets = bench.device.resets();
+    bench.device.hold();
+    for tag in 0..3 {
+        hold_read(&bench, 0, 1, tag);
+    }
+
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.device.run();
+    bench.device.release_all();
+    bench.settle();
+
+    let mut ended = ends(&bench);
+    ended.sort_unstable_by_key(|(tag, _)| *tag);
+    let tags: Vec<u64> = ended.iter().map(|(tag, _)| *tag).collect();
+    assert_eq!(tags, [0, 1, 2, 99]);
+    assert_eq!(ended[3].1, SrbStatus::SUCCESS);
+    assert_eq!(bench.device.resets(), resets);
+    assert_works(&bench);
+}
+
+#[test]
+fn interrupts_of_other_units_are_no_looks_at_a_function() {
+    for vectors in [0, 1, 4] {
+        for legacy in [false, true] {
+            let bench = HbaBench::running(hba(), Options { vectors, legacy, ..Options::default() });
+            let resets = bench.device.resets();
+            bench.device.model(|hba| hba.obedience = Obedience::Silent);
+            bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+            bench.device.run();
+            let buffer = bench.buffer(512);
+
+            for _ in 0..2 * LOOKS {
+                let read = bench.execute(reading(&read10(0, 1), &[buffer]).to(0, 3, 0));
+                assert_eq!(read.completion.status, SrbStatus::SUCCESS);
+            }
+
+            assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 0, 1)]);
+            assert_eq!(bench.device.resets(), resets);
+            bench.device.model(|hba| hba.obedience = Obedience::Prompt);
+            assert!(bench.adapter.reset_bus());
+            assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+            assert_works(&bench);
+        }
+    }
 }

@@ -131,8 +131,9 @@ impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {
     #[inline]
     fn dpc(&self, kind: DpcKind) {
         match kind {
-            DpcKind::RequestQueue(queue) => self.complete_used(queue, true),
+            DpcKind::RequestQueue(queue) => _ = self.complete_used(queue, true),
             DpcKind::Configuration => self.configuration_dpc(),
+            DpcKind::Timer => self.timer_dpc(),
         }
     }
 

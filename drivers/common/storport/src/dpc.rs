@@ -7,6 +7,8 @@
 pub enum DpcKind {
     /// Look at a changed configuration or status.
     Configuration,
+    /// The timer has run ([`Port::request_timer`](crate::Port::request_timer)).
+    Timer,
     /// Take used buffers off a request queue, counted from 0.
     RequestQueue(u16),
 }
@@ -14,22 +16,24 @@ pub enum DpcKind {
 impl DpcKind {
     /// How many there are with so many request queues.
     pub const fn count(queues: u16) -> usize {
-        1 + queues as usize
+        2 + queues as usize
     }
 
     /// A number for each, counted from 0.
     pub const fn index(self) -> usize {
         match self {
             Self::Configuration => 0,
-            Self::RequestQueue(queue) => 1 + queue as usize,
+            Self::Timer => 1,
+            Self::RequestQueue(queue) => 2 + queue as usize,
         }
     }
 
     /// The one with this number.
     pub const fn from_index(index: usize) -> Self {
-        match index.checked_sub(1) {
-            None => Self::Configuration,
-            Some(queue) => Self::RequestQueue(queue as u16),
+        match index {
+            0 => Self::Configuration,
+            1 => Self::Timer,
+            index => Self::RequestQueue((index - 2) as u16),
         }
     }
 }
@@ -44,7 +48,8 @@ mod tests {
             let kinds: Vec<_> = (0..DpcKind::count(queues)).map(DpcKind::from_index).collect();
 
             assert_eq!(kinds[0], DpcKind::Configuration);
-            assert_eq!(kinds[usize::from(queues)], DpcKind::RequestQueue(queues - 1));
+            assert_eq!(kinds[1], DpcKind::Timer);
+            assert_eq!(kinds[1 + usize::from(queues)], DpcKind::RequestQueue(queues - 1));
             assert!((0..).zip(&kinds).all(|(index, kind)| kind.index() == index));
         }
     }

@@ -68,7 +68,8 @@ impl<D: DeviceType> Plan<D> {
             let options = QueueOptions {
                 ring: found.ring,
                 size,
-                slots: TASKS.min(size),
+                // Without tables a function takes the descriptors of two slots.
+                slots: (if indirect { TASKS } else { 2 * TASKS }).min(size),
                 max_segments: 0,
                 indirect,
                 large_tables: 0,
@@ -176,7 +177,7 @@ pub(crate) const fn control_bytes<D: DeviceType>() -> usize {
     if D::CONTROL_QUEUE.is_none() {
         return 0;
     }
-    let slots = (TASKS as usize * size_of::<Slot<TaskTag>>()).next_multiple_of(PRIVATE_ALIGNMENT);
+    let slots = (2 * TASKS as usize * size_of::<Slot<TaskTag>>()).next_multiple_of(PRIVATE_ALIGNMENT);
     slots + size_of::<LockedControlQueue<D>>().next_multiple_of(PRIVATE_ALIGNMENT)
 }
 

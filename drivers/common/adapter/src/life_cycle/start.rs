@@ -3,14 +3,14 @@
 
 use core::sync::atomic::Ordering;
 
-use storport::{Interrupts, LogEvent, Port};
+use storport::{DpcKind, Interrupts, LogEvent, Port};
 use virtio::transport::TransportError;
 
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::events::Event;
 use crate::queue::{NotFree, Routing};
-use crate::recovery::{At, Input, Rung};
+use crate::recovery::{At, Input, Resets, Rung};
 
 impl From<NotFree> for LogEvent {
     fn from(_: NotFree) -> Self {
@@ -53,27 +53,33 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// `ScsiStopAdapter`: no interrupt and no access to memory afterwards.
     pub(crate) fn stop(&self) {
         self.recover(Input::Stop, At::Dirql);
+        // Who waits for a reset is told.
+        if !self.facts.polled {
+            self.port.issue_dpc(DpcKind::Configuration);
+        }
     }
 
-    /// An error when the port driver has stopped the adapter meanwhile, or the device is gone.
-    fn go_on_unless_stopped(&self) -> Result<(), LogEvent> {
+    /// An error when the port driver has stopped the adapter meanwhile, or the device is gone or in another reset.
+    fn go_on_after(&self, resets: Resets) -> Result<(), LogEvent> {
+        if self.recovery.is_starting(resets) {
+            return Ok(());
+        }
         match self.recovery.rung() {
-            Rung::Stopped => Err(Event::StoppedMeanwhile.into()),
             Rung::Gone => Err(Event::of_transport(TransportError::Removed)),
-            _ => Ok(()),
+            _ => Err(Event::StoppedMeanwhile.into()),
         }
     }
 
     /// Starts the device, which has ended its reset, as far as DRIVER_OK. All queues are closed; requests still in a ring wait
     /// to be sent again.
-    pub(crate) fn start_device(&self, at: At) -> Result<(), LogEvent> {
+    pub(crate) fn start_device(&self, resets: Resets, at: At) -> Result<(), LogEvent> {
         let Self { life_cycle, queues, port, .. } = self;
         let plan = queues.plan();
         let reset = life_cycle.device.after_reset();
         let device = reset.ok_or(Event::of_transport(TransportError::ResetTimedOut {
             status: life_cycle.device.status().bits(),
         }))?;
-        self.go_on_unless_stopped()?;
+        self.go_on_after(resets)?;
         self.give_memory_back()?;
         let device = device.negotiate(life_cycle.features | D::CHANGEABLE).map_err(Event::of_transport)?;
         let features = device.features();
@@ -91,14 +97,16 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         let config_vector = plan.configuration().map(|vector| vector.0);
         device.set_config_vector(config_vector).map_err(Event::of_transport)?;
-        let control = match (self.control(), D::CONTROL_QUEUE) {
+        match (self.control(), D::CONTROL_QUEUE) {
             (Some(control), Some(number)) => {
                 let (size, areas) = control.lock_at(at, port)?.empty();
                 device.enable_queue(number, size, &areas, config_vector).map_err(Event::of_transport)?;
-                Some((control, device.notifier(number).map_err(Event::of_transport)?))
+                let doorbell = device.notifier(number).map_err(Event::of_transport)?;
+                // Nothing is sent before the adapter runs.
+                control.lock_at(at, port)?.open(doorbell);
             }
-            _ => None,
-        };
+            _ => {}
+        }
         for queue in 0..used {
             let number = D::REQUEST_QUEUE + queue;
             let vector = plan.queue(queue).map(|vector| vector.0);
@@ -112,11 +120,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             let doorbell = device.notifier(number).map_err(Event::of_transport)?;
             queues.with(queue, at, port, |queue| queue.set_doorbell(doorbell))?;
         }
-        self.go_on_unless_stopped()?;
+        self.go_on_after(resets)?;
         device.driver_ok();
-        if let Some((control, doorbell)) = control {
-            control.lock_at(at, port)?.open(doorbell);
-        }
         Ok(())
     }
 

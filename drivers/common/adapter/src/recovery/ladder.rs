@@ -99,6 +99,8 @@ pub(crate) enum Input {
     CutOff(Kept),
     /// Whether the device was started.
     Started(bool),
+    /// Another start, which was overtaken, is still on its way.
+    Busy,
     /// The port driver stops the adapter: no interrupt and no access to memory from now on.
     Stop,
     /// The port driver starts it.
@@ -154,6 +156,8 @@ pub(crate) enum Action {
     TellThatItIsBack,
     /// Answers those who asked for a reset.
     Answer(SrbStatus),
+    /// Answers those who asked for a reset of something in this scope, which was done.
+    AnswerIn(Scope),
     /// Has the timer run, and [`Input::Timer`] come.
     ArmTimer,
     /// The device is gone: ends everything, for ever.
@@ -168,7 +172,7 @@ const LOOKS_IN_TIME: u16 = 50;
 
 /// Looks at a task management function that is not done before the next rung is climbed. A unit may have to wait for its
 /// storage.
-const TASK_LOOKS_IN_TIME: u16 = 300;
+const TASK_LOOKS_IN_TIME: u16 = 200;
 
 /// Looks after which a reset that has not ended is begun anew: the device may have missed it.
 const LOOKS_AT_ONE_RESET: u16 = 100;
@@ -183,6 +187,16 @@ impl Rung {
     /// It is looked whether a reset has ended.
     const fn waits_for_reset(self) -> bool {
         matches!(self, Self::Resetting { .. } | Self::Stuck { .. } | Self::Away { .. } | Self::Restarting)
+    }
+
+    /// An input about an earlier reset says nothing here: another one is waited for, or has ended since. But a device that was
+    /// kept from memory too late has lost it, and one that was started too late is not as it was left.
+    const fn is_past(self, input: Input) -> bool {
+        match input {
+            Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
+            Input::Started(_) => !matches!(self, Self::Stopped | Self::Gone),
+            _ => self.waits_for_reset(),
+        }
     }
 
     /// The device runs, as far as is known: requests may go to it.
@@ -255,7 +269,9 @@ impl Rung {
             (Self::Running, _) => stay(&[]),
 
             (Self::TaskManagement { scope, .. }, Input::Answered(true)) => stay(&[Settle(scope)]),
-            (Self::TaskManagement { .. }, Input::Settled(true)) => to(Self::Running, &[ANSWER]),
+            (Self::TaskManagement { scope, .. }, Input::Settled(true)) => {
+                to(Self::Running, &[AnswerIn(scope)])
+            }
             // What it says it has given up it would still write to.
             (Self::TaskManagement { .. }, Input::Settled(false)) => climb(Scope::Device),
             // One at a time: two of them are served by a reset of the whole device.
@@ -308,6 +324,7 @@ impl Rung {
             }
             (Self::Away { .. }, _) => stay(&[]),
 
+            (Self::Starting { .. }, Input::Busy) => to(Self::Away { looks: 0, again: true }, &[ArmTimer]),
             (Self::Starting { spoilt: true, .. }, Input::Started(_)) => {
                 to(Self::Resetting { looks: 0 }, &[BeginReset, Look])
             }
@@ -347,6 +364,18 @@ impl RungCell {
         Rung::decode(self.0.load(Ordering::Acquire))
     }
 
+    /// How many resets were begun, for what is about to be found out.
+    pub(crate) fn resets(&self) -> Resets {
+        Resets((self.0.load(Ordering::Acquire) >> Rung::RESETS) as u8)
+    }
+
+    /// Whether the device is still being started after that many resets.
+    pub(crate) fn is_starting(&self, resets: Resets) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        let same = (word >> Rung::RESETS) as u8 == resets.0;
+        same && matches!(Rung::decode(word), Rung::Starting { .. })
+    }
+
     /// Goes on, and returns what is to be done. `found`: how many resets had been begun when the device was looked at, or kept
     /// from memory, if that is what happened. Another reset, begun since, is somebody else's to look at, and of it that says
     /// nothing.
@@ -355,7 +384,7 @@ impl RungCell {
         loop {
             let rung = Rung::decode(old);
             let mut resets = Resets((old >> Rung::RESETS) as u8);
-            if rung.waits_for_reset() && found.is_some_and(|found| found != resets) {
+            if found.is_some_and(|found| found != resets) && rung.is_past(input) {
                 return (Actions::new(), resets);
             }
             let (rung, actions) = rung.step(input);
@@ -486,7 +515,7 @@ mod tests {
         Rung::Gone,
     ];
 
-    const INPUTS: [Input; 21] = [
+    const INPUTS: [Input; 22] = [
         Input::Asked(UNIT),
         Input::Asked(TARGET),
         Input::Asked(Scope::Device),
@@ -508,6 +537,7 @@ mod tests {
         Input::Removed,
         Input::Settled(true),
         Input::Settled(false),
+        Input::Busy,
     ];
 
     #[test]
@@ -516,14 +546,15 @@ mod tests {
             // A reset of a unit climbs as far as it has to.
             (Rung::Running, Input::Asked(UNIT), asked(UNIT, 0), &[TaskManagement(UNIT)]),
             (asked(UNIT, 7), Input::Answered(true), asked(UNIT, 7), &[Settle(UNIT)]),
-            (asked(UNIT, 7), Input::Settled(true), Rung::Running, &[DONE]),
+            (asked(UNIT, 7), Input::Settled(true), Rung::Running, &[AnswerIn(UNIT)]),
+            (starting(After::Stop), Input::Busy, AGAIN, &[ArmTimer]),
             (asked(UNIT, 7), Input::Settled(false), FRESH, &RESET),
             (asked(UNIT, 7), Input::Asked(TARGET), FRESH, &RESET),
             (asked(UNIT, 7), Input::Answered(false), asked(TARGET, 0), &[TaskManagement(TARGET)]),
             (asked(UNIT, 7), Input::Timer, asked(UNIT, 8), &[ArmTimer]),
-            (asked(UNIT, 300), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
+            (asked(UNIT, 200), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
             (asked(TARGET, 0), Input::Answered(false), FRESH, &RESET),
-            (asked(TARGET, 300), Input::Timer, FRESH, &RESET),
+            (asked(TARGET, 200), Input::Timer, FRESH, &RESET),
             (asked(UNIT, 0), Input::Broken, FRESH, &RESET),
             (asked(UNIT, 0), Input::BusReset, IN_TIME, &RESET),
             // The whole device.
@@ -640,7 +671,8 @@ mod tests {
         each_step(|rung, input, then, actions| {
             let works_on_it = |rung| !matches!(rung, Rung::Running | Rung::Stopped | Rung::Gone);
             if works_on_it(rung) && then == Rung::Running {
-                assert!(actions.contains(&DONE), "{rung:?}, {input:?}");
+                let answers = |action: &Action| matches!(action, Answer(_) | AnswerIn(_));
+                assert!(actions.iter().any(answers), "{rung:?}, {input:?}");
             }
             if then == Rung::Gone && rung != Rung::Gone {
                 assert!(actions.contains(&GiveUp), "{rung:?}, {input:?}");
@@ -704,5 +736,28 @@ mod tests {
             assert_eq!(cell.get(), FRESH);
         }
         assert_eq!(cell.step(Input::Looked(Seen::Ended), Some(second)).0[..], [END, Start]);
+    }
+
+    #[test]
+    fn a_device_that_was_seen_gone_before_its_restart_is_not_gone() {
+        let cell = RungCell::new(Rung::Running);
+        let (_, before) = cell.step(Input::Broken, None);
+        cell.step(Input::Stop, None);
+        let (_, after) = cell.step(Input::Start, None);
+        cell.step(Input::Looked(Seen::Ended), Some(after));
+
+        for late in [
+            Input::Looked(Seen::Gone),
+            Input::CutOff(Kept::Gone),
+            Input::Removed,
+            Input::Started(true),
+            Input::Started(false),
+        ] {
+            assert!(cell.step(late, Some(before)).0.is_empty(), "{late:?}");
+            assert_eq!(cell.get(), starting(After::Stop));
+        }
+        // Who kept it from memory was late, but it has none now.
+        cell.step(Input::CutOff(Kept::Done), Some(before));
+        assert_eq!(cell.get(), Rung::Starting { after: After::Stop, spoilt: true });
     }
 }

@@ -20,7 +20,7 @@
 mod ladder;
 
 pub use ladder::Scope;
-pub(crate) use ladder::{Input, Rung};
+pub(crate) use ladder::{Input, Resets, Rung};
 
 use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -69,8 +69,10 @@ pub(crate) struct Recovery<D: DeviceType> {
     starting: AtomicBool,
     /// A start at DIRQL did not get every queue's lock.
     not_opened: AtomicBool,
-    /// Nor could it answer those who asked for a reset before.
+    /// Nor could it answer those who asked for a reset before,
     unanswered: AtomicBool,
+    /// or arm the timer.
+    unarmed: AtomicBool,
 }
 
 impl<D: DeviceType> Recovery<D> {
@@ -82,12 +84,23 @@ impl<D: DeviceType> Recovery<D> {
             starting: AtomicBool::new(false),
             not_opened: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
+            unarmed: AtomicBool::new(false),
         }
     }
 
     /// Where the adapter stands.
     pub(crate) fn rung(&self) -> Rung {
         self.rung.get()
+    }
+
+    /// How many resets were begun, for what is about to be found out of the device.
+    pub(crate) fn resets(&self) -> Resets {
+        self.rung.resets()
+    }
+
+    /// Whether a start after that many resets may go on.
+    pub(crate) fn is_starting(&self, resets: Resets) -> bool {
+        self.rung.is_starting(resets)
     }
 }
 
@@ -138,8 +151,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// Takes in what happened and does what follows. Returns why the device could not be started, if that was tried and
     /// failed; it was reported unless this runs at DIRQL.
     pub(crate) fn recover(&self, input: Input, at: At) -> Option<LogEvent> {
+        self.recover_from(input, None, at)
+    }
+
+    /// The same with what was found out of the device when so many resets had been begun.
+    pub(crate) fn recover_from(&self, input: Input, found: Option<Resets>, at: At) -> Option<LogEvent> {
         let mut failure = None;
-        let mut next = Some((input, None));
+        let mut next = Some((input, found));
         let mut starts = false;
         while let Some((input, found)) = next.take() {
             let (actions, resets) = self.recovery.rung.step(input, found);
@@ -147,17 +165,14 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.recovery.starting.store(false, Ordering::Release);
             }
             for action in actions {
-                if action == Action::Start {
+                if action == Action::Start && self.recovery.starting.swap(true, Ordering::AcqRel) {
                     // A start that a stop has overtaken may still be on its way: two of them would be one device's.
-                    starts = !self.recovery.starting.swap(true, Ordering::AcqRel);
-                    if !starts {
-                        failure = Some(Event::LockNotFree.into());
-                        next = Some((Input::Started(false), None));
-                        break;
-                    }
+                    next = Some((Input::Busy, None));
+                    break;
                 }
-                if let Some(input) = self.act(action, at, &mut failure) {
-                    let is_found = matches!(action, Action::Look | Action::CutOff);
+                starts |= action == Action::Start;
+                if let Some(input) = self.act(action, resets, at, &mut failure) {
+                    let is_found = matches!(action, Action::Look | Action::CutOff | Action::Start);
                     next = Some((input, is_found.then_some(resets)));
                     break;
                 }
@@ -166,12 +181,18 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         failure
     }
 
-    fn act(&self, action: Action, at: At, failure: &mut Option<LogEvent>) -> Option<Input> {
+    fn act(&self, action: Action, resets: Resets, at: At, failure: &mut Option<LogEvent>) -> Option<Input> {
         match action {
             // Rings are emptied by the start that follows; the DPC answers, and looks again.
             Action::End(_) | Action::Answer(_) | Action::ArmTimer
                 if at == At::Dirql && !self.facts.polled =>
             {
+                let left = if let Action::Answer(_) = action {
+                    &self.recovery.unanswered
+                } else {
+                    &self.recovery.unarmed
+                };
+                left.store(true, Ordering::Release);
                 self.port.issue_dpc(DpcKind::Configuration);
             }
             Action::CloseQueues => self.close_queues(at),
@@ -201,7 +222,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             Action::Start => {
                 let after = self.recovery.rung();
-                let started = self.start_device(at);
+                let started = self.start_device(resets, at);
                 if let Err(event) = started {
                     *failure = Some(event);
                     // Why it does not come back is in the log since the first time.
@@ -214,6 +235,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Action::OpenQueues => self.open_queues(at),
             Action::TellThatItIsBack => self.note(Event::DeviceIsBack.into()),
             Action::Answer(status) => self.answer(status),
+            Action::AnswerIn(scope) => self.answer_in(scope),
             Action::ArmTimer => self.arm_timer(),
             Action::GiveUp => self.give_up(at),
         }
@@ -225,18 +247,31 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let Some(control) = self.control() else {
             return false;
         };
-        let sent = control.lock().send(|tag| self.device_type.task(scope, tag));
-        if let Some(Some(Notification { doorbell, next })) = sent {
-            self.life_cycle.device().notify(&doorbell, next);
+        // What waits here the device never gets.
+        let ended = self.queues.gather(At::Dispatch, &self.port, |queue| queue.take_waiting(scope).0);
+        self.end_all(ended, SrbStatus::BUS_RESET);
+        let mut control = control.lock();
+        let Some(notification) = control.send(|tag| self.device_type.task(scope, tag)) else {
+            return false;
+        };
+        let Some(Notification { doorbell, next }) = notification else {
+            return true;
+        };
+        // A position tells the device of its ring, which is another one's after a reset.
+        if !doorbell.tells_position() {
+            drop(control);
         }
-        sent.is_some()
+        self.life_cycle.device().notify(&doorbell, next);
+        true
     }
 
     /// The device says that it has given up all that is in this scope: takes that, and ends what it never had. Whether it has
     /// told the truth.
     fn settle(&self, scope: Scope, at: At) -> bool {
         for queue in 0..self.queues.count() {
-            self.complete_used(queue, true);
+            // As many as there can be in a ring, and those that are in their place by then.
+            let mut rounds = 0..4;
+            while self.complete_used(queue, true) && rounds.next().is_some() {}
         }
         let mut all_back = true;
         let ended = self.queues.gather(at, &self.port, |queue| {
@@ -246,6 +281,19 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         });
         self.end_all(ended, SrbStatus::BUS_RESET);
         all_back
+    }
+
+    /// Answers those who asked for a reset of something in this scope. Who has just come is answered when its own is done.
+    fn answer_in(&self, scope: Scope) {
+        let (mut done, mut others) = (Requests::new(), Requests::new());
+        {
+            let mut held = self.recovery.held.lock();
+            while let Some(request) = held.pop_front() {
+                if scope.contains(request.address()) { &mut done } else { &mut others }.push_back(request);
+            }
+            *held = others;
+        }
+        self.end_all(done, SrbStatus::SUCCESS);
     }
 
     /// Answers those who asked for a reset. IRQL: up to DISPATCH_LEVEL.
@@ -288,24 +336,26 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
+    /// Closes the queues of a device that does not run (any more). Each is decided under its own lock: another processor may
+    /// have started the device by now, which opens a queue when it has said so.
     pub(crate) fn close_queues(&self, at: At) {
-        let closed = self.queues.each(at, &self.port, |_, queue| queue.close());
-        let control = self
-            .control
-            .map_or(Ok(()), |control| control.lock_at(at, &self.port).map(|mut control| control.close()));
+        let runs = || self.recovery.rung().is_running();
+        let closed = self.queues.each(at, &self.port, |_, queue| {
+            if !runs() {
+                queue.close();
+            }
+        });
+        let control = self.control().map_or(Ok(()), |control| {
+            control.lock_at(at, &self.port).map(|mut control| {
+                if !runs() {
+                    control.close();
+                }
+            })
+        });
         if closed.and(control).is_err() {
             // The DPC closes it: until then it has nothing to take, and the port driver starts nothing.
             self.note(Event::LockNotFree.into());
         }
-    }
-
-    /// Closes what another processor may have opened or left open, unless the device runs by now.
-    pub(crate) fn close_unless_running(&self) {
-        let _free = self.queues.each(At::Dispatch, &self.port, |_, queue| {
-            if !self.recovery.rung().is_running() {
-                queue.close();
-            }
-        });
     }
 
     /// A stop may come at any time, and at DIRQL: it says so first and closes then. So each queue is opened only while the
@@ -324,15 +374,17 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             self.recovery.not_opened.store(true, Ordering::Release);
             self.note(Event::LockNotFree.into());
         }
-        if !self.recovery.rung().is_running() {
-            match at {
-                At::Dispatch => self.close_unless_running(),
-                At::Dirql => self.close_queues(at),
-            }
-        }
+        self.close_queues(at);
         // What changed while nobody could be told.
         if !self.facts.polled {
             self.port.issue_dpc(DpcKind::Configuration);
+        }
+    }
+
+    /// The device is not there yet: looks at it instead of the timer that could not be armed at DIRQL.
+    pub(crate) fn go_on_recovering(&self) {
+        if self.recovery.unarmed.swap(false, Ordering::AcqRel) {
+            self.recover(Input::Timer, At::Dispatch);
         }
     }
 
@@ -341,7 +393,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         if self.recovery.not_opened.swap(false, Ordering::AcqRel) {
             self.open_queues(At::Dispatch);
         }
-        if self.recovery.unanswered.swap(false, Ordering::AcqRel) {
+        // Who asks now is answered when its own reset is done.
+        if self.recovery.rung() == Rung::Running && self.recovery.unanswered.swap(false, Ordering::AcqRel) {
             self.answer(SrbStatus::SUCCESS);
         }
     }
@@ -376,7 +429,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
 
     /// The device is no longer there: nothing of it may be touched, and it touches no memory any more.
     fn give_up(&self, at: At) {
-        if at == At::Dirql {
+        if at == At::Dirql && !self.facts.polled {
             // The DPC finds it gone.
             self.port.issue_dpc(DpcKind::Configuration);
             return;

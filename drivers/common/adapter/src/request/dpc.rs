@@ -11,12 +11,13 @@ use crate::device_type::DeviceType;
 const BUDGET: usize = 128;
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
-    /// Completes what the device has finished in one queue, and asks for the next interrupt if `rearm` says so.
+    /// Completes what the device has finished in one queue, and asks for the next interrupt if `rearm` says so. Returns
+    /// whether there may be more, for which a DPC was issued.
     // Once in the image: it has the way of both kinds of ring in it.
     #[inline(never)]
-    pub(crate) fn complete_used(&self, number: u16, rearm: bool) {
+    pub(crate) fn complete_used(&self, number: u16, rearm: bool) -> bool {
         let Some(queue) = self.queues.get(number) else {
-            return;
+            return false;
         };
         let mut completed = 0;
         let mut notification = None;
@@ -48,5 +49,6 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         if again {
             self.port.issue_dpc(DpcKind::RequestQueue(number));
         }
+        again
     }
 }

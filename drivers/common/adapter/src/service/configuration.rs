@@ -1,4 +1,4 @@
-//! The configuration DPC, and how Windows hears of what changed. IRQL: DISPATCH_LEVEL. Lock: that of the first queue while the
+//! The configuration DPC and the timer's, and how Windows hears of what changed. IRQL: DISPATCH_LEVEL. Lock: that of the first queue while the
 //! device is looked at.
 
 use core::sync::atomic::Ordering;
@@ -15,8 +15,8 @@ use crate::recovery::{At, Input, Rung};
 const TELL_AGAIN_MICROSECONDS: u32 = 100_000;
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
-    /// `HwStorDpcRoutine` of the configuration DPC: the configuration or the device status changed, the timer has run, or
-    /// something is to be told.
+    /// `HwStorDpcRoutine` of the configuration DPC: the configuration or the device status changed, a function was
+    /// answered, or something is left to do of what happened at DIRQL.
     pub(crate) fn configuration_dpc(&self) {
         self.report_noted();
         match self.recovery.rung() {
@@ -25,7 +25,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             // The DPC is later than the stop: the device may be without power, or its registers without an address.
             Rung::Stopped => {
-                self.close_unless_running();
+                self.close_queues(At::Dispatch);
                 self.answer(SrbStatus::ERROR);
             }
             Rung::Running | Rung::TaskManagement { .. } => {
@@ -33,10 +33,19 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.tell_what_was_not_taken();
                 self.take_answers();
                 self.look_at_device();
-                if let Rung::TaskManagement { .. } = self.recovery.rung() {
-                    self.recover(Input::Timer, At::Dispatch);
-                }
             }
+            _ => {
+                self.tell_what_was_not_taken();
+                self.go_on_recovering();
+            }
+        }
+    }
+
+    /// `HwStorDpcRoutine` of the timer's DPC.
+    pub(crate) fn timer_dpc(&self) {
+        match self.recovery.rung() {
+            Rung::Stopped | Rung::Gone => {}
+            Rung::Running => self.tell_what_was_not_taken(),
             _ => {
                 self.tell_what_was_not_taken();
                 self.recover(Input::Timer, At::Dispatch);
@@ -58,9 +67,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     }
 
     fn look_at_device(&self) {
+        let resets = self.recovery.resets();
         let status = self.life_cycle.device().status();
         if status.is_removed() {
-            self.device_found_gone();
+            // One that was stopped meanwhile has no power, and one that was started since is not meant.
+            if self.recovery.rung() != Rung::Stopped {
+                self.recover_from(Input::Removed, Some(resets), At::Dispatch);
+            }
         } else if status.needs_reset() {
             self.report(Event::ResetByDevice.into());
             self.recover(Input::Broken, At::Dispatch);
@@ -74,13 +87,6 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         self.report(Event::of_fault(fault));
         self.report(Event::ResetAfterFault.into());
         self.recover(Input::Broken, At::Dispatch);
-    }
-
-    /// Registers that read all-ones are those of a device that is gone, or that was stopped meanwhile and has no power.
-    fn device_found_gone(&self) {
-        if self.recovery.rung() != Rung::Stopped {
-            self.recover(Input::Removed, At::Dispatch);
-        }
     }
 
     /// Has the device type look at the configuration, and tells Windows if it has to look as well. Any number of changes may

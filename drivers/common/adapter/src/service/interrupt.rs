@@ -44,7 +44,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         // A bit mask: both bits can be set at once, and reading it acknowledges both (virtio 1.3, 4.1.4.5).
         let isr = self.life_cycle.device().isr_status();
-        let control = isr.queue() && self.control().is_some();
+        // Somebody waits for an answer in the control queue.
+        let waits = matches!(self.recovery.rung(), Rung::TaskManagement { .. });
+        let control = isr.queue() && waits;
         InterruptWork {
             request_queue: isr.queue().then_some(0),
             configuration: isr.configuration() || control,

@@ -269,7 +269,7 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
     /// waiting for any.
     pub fn run_timer<M: Miniport<Port = Self>>(&self, adapter: &M) -> Option<u32> {
         let microseconds = self.record().timer.take()?;
-        self.issue_dpc(DpcKind::Configuration);
+        self.issue_dpc(DpcKind::Timer);
         self.run_dpcs(adapter);
         Some(microseconds)
     }

@@ -57,7 +57,7 @@ impl KernelPort {
 /// `HwStorTimer`. StorPort holds the StartIo lock around it or does not, so it leaves the work to the DPC
 /// (nc-storport-hw_timer.md).
 unsafe extern "C" fn timer(extension: PVOID) {
-    KernelPort::new(HwDeviceExtension(extension)).issue_dpc(DpcKind::Configuration);
+    KernelPort::new(HwDeviceExtension(extension)).issue_dpc(DpcKind::Timer);
 }
 
 impl KernelPort {
@@ -106,7 +106,8 @@ impl Port for KernelPort {
         // the configuration, or that the device has to be looked at, is not said twice.
         let ready = header.ready_dpc(kind).or_else(|| match kind {
             DpcKind::Configuration => header.want_configuration_dpc(),
-            DpcKind::RequestQueue(_) => None,
+            // A timer that was requested at DISPATCH_LEVEL runs after the passive initialisation, or is requested again.
+            DpcKind::Timer | DpcKind::RequestQueue(_) => None,
         });
         let Some(dpc) = ready else {
             return;

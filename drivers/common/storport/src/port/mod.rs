@@ -46,7 +46,7 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// Queues a DPC; nothing happens when it is queued already. IRQL: any up to the interrupt's.
     fn issue_dpc(&self, kind: DpcKind);
 
-    /// Queues the DPC of [`DpcKind::Configuration`] after so long (RequestTimerCall, nf-storport-storportnotification.md). There
+    /// Queues the DPC of [`DpcKind::Timer`] after so long (RequestTimerCall, nf-storport-storportnotification.md). There
     /// is one timer: a new time takes the place of the one that was asked for before, and 0 stops it. It ticks every 10
     /// milliseconds or so. Not in dump mode. IRQL: up to DISPATCH_LEVEL. Lock: any.
     fn request_timer(&self, microseconds: u32);
