@@ -97,15 +97,12 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         let config_vector = plan.configuration().map(|vector| vector.0);
         device.set_config_vector(config_vector).map_err(Event::of_transport)?;
-        match (self.control(), D::CONTROL_QUEUE) {
-            (Some(control), Some(number)) => {
-                let (size, areas) = control.lock_at(at, port)?.empty();
-                device.enable_queue(number, size, &areas, config_vector).map_err(Event::of_transport)?;
-                let doorbell = device.notifier(number).map_err(Event::of_transport)?;
-                // Nothing is sent before the adapter runs.
-                control.lock_at(at, port)?.open(doorbell);
-            }
-            _ => {}
+        if let (Some(control), Some(number)) = (self.control(), D::CONTROL_QUEUE) {
+            let (size, areas) = control.lock_at(at, port)?.empty();
+            device.enable_queue(number, size, &areas, config_vector).map_err(Event::of_transport)?;
+            let doorbell = device.notifier(number).map_err(Event::of_transport)?;
+            // Nothing is sent before the adapter runs.
+            control.lock_at(at, port)?.open(doorbell);
         }
         for queue in 0..used {
             let number = D::REQUEST_QUEUE + queue;
