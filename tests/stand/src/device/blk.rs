@@ -1,7 +1,8 @@
 //! The block device's configuration (virtio 1.3, 5.2.4) and requests (5.2.6).
 
+use super::bytes::Bytes;
 use super::queue::Part;
-use super::{Bytes, Device, Lie, Memory, SECTOR, SECTORS};
+use super::{Device, Lie, Memory, SECTOR, SECTORS};
 
 /// Request types and status values.
 const IN: u32 = 0;

@@ -173,7 +173,8 @@ impl Device {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
+    use super::super::driver::{RESPONSE, USED, bring_up, request};
+    use super::super::{find_manner, get16};
     use super::*;
     use alloc::vec;
 
@@ -218,6 +219,27 @@ mod tests {
             let notes = noted(&[before, wrong].concat());
 
             assert!(notes.len() == 1 && notes[0].contains(words), "{words}: {notes:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_that_another_command_has_is_noted_and_refused_by_who_remembers_tags() {
+        for (name, status) in [("bhyve", 2), ("qemu", 0)] {
+            // It is slow from the first request on, so that one waits when the other comes.
+            let slow = Device::new(Kind::Scsi, false, Lie::Slow).lies_from(1).prompt();
+            let (mut device, mut memory) =
+                (slow.with_manner(find_manner(name, Kind::Scsi)), vec![0u8; 0x8000]);
+            bring_up(&mut device, &mut memory);
+
+            request(&mut device, &mut memory, false, 3, 0);
+            let alone = device.complaints();
+            request(&mut device, &mut memory, false, 3, 1);
+            let doubled = device.complaints();
+            (0..501).for_each(|_| drop(device.tick(&mut memory)));
+
+            assert!(alone.is_empty(), "{alone:?}");
+            assert!(doubled.len() == 1 && doubled[0].contains("the same tag"), "{doubled:?}");
+            assert_eq!((memory[RESPONSE as usize + 10], get16(&mut memory, USED + 2)), (status, 2), "{name}");
         }
     }
 }

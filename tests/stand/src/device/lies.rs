@@ -421,3 +421,29 @@ pub const LIES: &[Told] = &[
 pub fn find(name: &str) -> Option<&'static Told> {
     LIES.iter().find(|told| told.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::driver::life;
+    use super::*;
+
+    #[test]
+    fn every_lie_differs_from_the_truth() {
+        for kind in [Kind::Blk, Kind::Scsi] {
+            let truth = life(kind, Lie::None);
+            assert!(truth == life(kind, Lie::None), "the truth is always the same");
+            // A shorter base address register is the machine's lie.
+            for told in LIES.iter().filter(|told| told.is_for(kind) && told.lie != Lie::BarTooSmall) {
+                assert!(life(kind, told.lie) != truth, "{} tells the truth as {kind:?}", told.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_lie_has_one_name() {
+        for (index, told) in LIES.iter().enumerate() {
+            assert!(LIES[..index].iter().all(|other| other.name != told.name && other.lie != told.lie));
+            assert_eq!(find(told.name).map(|found| found.lie), Some(told.lie));
+        }
+    }
+}

@@ -4,7 +4,10 @@
 //!
 //! The model has the modern interface only; that of a device that has the legacy one only is left out.
 
-use super::{Kind, QUEUE_SIZE, feature};
+use super::{Kind, feature};
+
+/// Entries of the queues of a device that has no habits.
+pub(super) const QUEUE_SIZE: u16 = 128;
 
 /// What a device says that it has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,4 +235,23 @@ pub const MANNERS: &[Manner] = &[
 /// The manner of a name that a device of this kind can have.
 pub fn find_manner(name: &str, kind: Kind) -> Option<&'static Manner> {
     MANNERS.iter().find(|manner| manner.name == name && manner.kind == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::driver::{life, life_of};
+    use super::super::{Device, Lie};
+    use super::*;
+
+    #[test]
+    fn every_manner_differs_from_the_specifications_device_and_has_a_source() {
+        for manner in MANNERS {
+            let device = |manner| Device::new(manner, false, Lie::None);
+            let lived = life_of(device(manner.kind).with_manner(Some(manner)));
+
+            assert!(lived != life(manner.kind, Lie::None), "{} is no manner", manner.name);
+            assert!(manner.source.contains('/') && manner.source.contains(": "), "{}", manner.source);
+            assert_eq!(find_manner(manner.name, manner.kind).map(|found| found.source), Some(manner.source));
+        }
+    }
 }

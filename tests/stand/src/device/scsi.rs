@@ -4,9 +4,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::bytes::Bytes;
 use super::manners::Residual;
 use super::queue::{Chain, Part};
-use super::{Bytes, Device, Lie, Memory, SECTOR, SECTORS};
+use super::{Device, Lie, Memory, SECTOR, SECTORS};
 
 /// Queues: control, events, one of requests.
 pub(super) const REQUEST_QUEUE: u16 = 2;
