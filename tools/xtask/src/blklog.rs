@@ -17,6 +17,9 @@ use std::path::Path;
 
 use stand::stamp::{self, Mismatch, Stamp};
 
+/// Node of the log, in the machines that have one.
+pub const LOG: &str = "log0";
+
 /// `WRITE_LOG_MAGIC` of the format.
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;

@@ -8,7 +8,6 @@ use crate::machine::{Images, Kind, Machine, Places};
 use crate::protocol::{Broken, Line, Report, sum_up};
 use crate::qemu::{Boot, Qemu};
 use crate::screen::Screen;
-use crate::suites;
 use crate::symbols::Symbols;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
@@ -301,8 +300,8 @@ pub fn attempt(
             None => images.verify(kind, &report.stamps),
         };
         // A machine with a log is made to be judged by it, whatever the stand says or does not.
-        if trial.machine.drives.iter().any(|drive| drive.node == suites::LOG) {
-            checks.push(blklog::verify(&images.path(suites::LOG), &report.durables, options.seed));
+        if trial.machine.drives.iter().any(|drive| drive.node == blklog::LOG) {
+            checks.push(blklog::verify(&images.path(blklog::LOG), &report.durables, options.seed));
         }
         for check in checks {
             if show == Show::All {

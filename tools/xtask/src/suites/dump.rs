@@ -1,0 +1,55 @@
+//! Crashes and hibernation.
+
+use super::setting::{BLK, SCSI, Setting};
+
+/// Suite `dump`.
+pub(super) const TRIALS: &[Setting] = &[
+    Setting { name: "crash, 1 CPU", words: &["dump=crash"], smp: 1, ..BLK },
+    Setting { name: "crash, 2 CPUs", words: &["dump=crash"], smp: 2, ..BLK },
+    Setting { name: "crash, the SRB type asked for, 2 CPUs", words: &["dump=extended"], smp: 2, ..BLK },
+    Setting { name: "hibernation, 2 CPUs", words: &["dump=hiber"], smp: 2, ..BLK },
+    Setting {
+        name: "crash, packed ring, 4 CPUs",
+        controller: Some(",disable-legacy=on,packed=on"),
+        words: &["dump=crash"],
+        smp: 4,
+        long_only: true,
+        ..BLK
+    },
+    Setting {
+        name: "crash, line interrupt",
+        controller: Some(",disable-legacy=on,vectors=0"),
+        long_only: true,
+        ..BLK
+    },
+    Setting {
+        name: "crash, legacy interface",
+        controller: Some(",disable-modern=on,disable-legacy=off"),
+        long_only: true,
+        ..BLK
+    },
+    Setting { name: "crash, 1 CPU", words: &["dump=crash"], smp: 1, ..SCSI },
+    Setting { name: "crash, 2 CPUs", words: &["dump=crash"], smp: 2, ..SCSI },
+    Setting { name: "crash, the SRB type asked for, 2 CPUs", words: &["dump=extended"], smp: 2, ..SCSI },
+    Setting { name: "hibernation, 2 CPUs", words: &["dump=hiber"], smp: 2, ..SCSI },
+    Setting {
+        name: "crash, packed ring, 4 CPUs",
+        controller: Some(",disable-legacy=on,packed=on"),
+        words: &["dump=crash"],
+        smp: 4,
+        long_only: true,
+        ..SCSI
+    },
+    Setting {
+        name: "crash, line interrupt",
+        controller: Some(",disable-legacy=on,vectors=0"),
+        long_only: true,
+        ..SCSI
+    },
+    Setting {
+        name: "crash, legacy interface",
+        controller: Some(",disable-modern=on,disable-legacy=off"),
+        long_only: true,
+        ..SCSI
+    },
+];

@@ -1,0 +1,144 @@
+//! Disks and devices that fail. The stand's suite knows the sectors.
+
+use super::setting::{BLK, SCSI, Setting};
+use super::vhost_user::{STORAGE_DAEMON, VHOST_USER};
+
+/// Suite `faults`.
+pub(super) const TRIALS: &[Setting] = &[
+    Setting {
+        name: "errors",
+        controller: None,
+        qemu: ERRORS,
+        devices: &[FAULTY_BLK],
+        words: &["faults=errors"],
+        ..BLK
+    },
+    Setting {
+        name: "stops",
+        controller: None,
+        qemu: FULL,
+        devices: &[STOPPING_BLK],
+        words: &["faults=stop"],
+        ..BLK
+    },
+    Setting {
+        name: "silence",
+        controller: None,
+        qemu: SILENCE,
+        devices: &[FAULTY_BLK],
+        words: &["faults=hang"],
+        seconds: (120, 3600),
+        ..BLK
+    },
+    Setting {
+        name: "back-end gone",
+        controller: None,
+        qemu: GONE,
+        devices: &["virtio-blk-pci,drive=gone,serial=RUST-BLK-0001,disable-legacy=on"],
+        words: &["faults=gone"],
+        ..BLK
+    },
+    Setting {
+        name: "daemon gone",
+        controller: None,
+        devices: &["vhost-user-blk-pci,chardev=vub,num-queues=2,disable-legacy=on"],
+        qemu: VHOST_USER,
+        daemon: Some((STORAGE_DAEMON, "{temp}/vub")),
+        words: &["faults=gone"],
+        ..BLK
+    },
+    Setting { name: "resets, 4 CPUs", smp: 4, ..BLK },
+    Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
+    Setting {
+        name: "resets, behind an IOMMU",
+        controller: Some(",disable-legacy=on,iommu_platform=on"),
+        ..BLK
+    },
+    Setting {
+        name: "errors",
+        controller: None,
+        qemu: ERRORS,
+        devices: FAULTY_SCSI,
+        words: &["faults=errors"],
+        ..SCSI
+    },
+    Setting {
+        name: "stops",
+        controller: None,
+        qemu: FULL,
+        devices: STOPPING_SCSI,
+        words: &["faults=stop"],
+        ..SCSI
+    },
+    Setting {
+        name: "silence",
+        controller: None,
+        qemu: SILENCE,
+        devices: FAULTY_SCSI,
+        words: &["faults=hang"],
+        seconds: (120, 3600),
+        ..SCSI
+    },
+    Setting {
+        name: "back-end gone",
+        controller: None,
+        qemu: GONE,
+        devices: &[
+            "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+            "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=gone,serial=RUST-SCSI-0001",
+        ],
+        words: &["faults=gone"],
+        ..SCSI
+    },
+    Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI },
+    Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+    Setting {
+        name: "resets, behind an IOMMU",
+        controller: Some(",disable-legacy=on,iommu_platform=on"),
+        ..SCSI
+    },
+];
+
+/// The sectors and errors that the stand's suite `faults` knows of (tests/stand/src/suite/faults.rs).
+const ERRORS: &[&str] = &[
+    "-blockdev",
+    "driver=blkdebug,node-name=faulty,image.driver=file,image.filename={folder}/disk0.img,\
+     inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.sector=100000,inject-error.0.errno=5,\
+     inject-error.1.event=none,inject-error.1.iotype=write,inject-error.1.sector=100064,inject-error.1.errno=28,\
+     inject-error.2.event=none,inject-error.2.iotype=flush,inject-error.2.errno=5,inject-error.2.once=on,\
+     inject-error.3.event=none,inject-error.3.iotype=read,inject-error.3.sector=100128,inject-error.3.errno=5,\
+     inject-error.3.once=on,\
+     inject-error.4.event=none,inject-error.4.iotype=write,inject-error.4.sector=100192,inject-error.4.errno=5,\
+     inject-error.4.once=on",
+];
+const FULL: &[&str] = &[
+    "-blockdev",
+    "driver=blkdebug,node-name=faulty,image.driver=file,image.filename={folder}/disk0.img,\
+     inject-error.0.event=none,inject-error.0.iotype=write,inject-error.0.sector=100064,inject-error.0.errno=28,\
+     inject-error.0.once=on,\
+     inject-error.1.event=none,inject-error.1.iotype=read,inject-error.1.sector=100128,inject-error.1.errno=5,\
+     inject-error.1.once=on,\
+     inject-error.2.event=none,inject-error.2.iotype=flush,inject-error.2.errno=5,inject-error.2.once=on",
+];
+/// A disk whose backend `drive_del` takes away: then the device reports errors.
+const GONE: &[&str] =
+    &["-drive", "if=none,id=gone,driver=raw,file.driver=file,file.filename={folder}/disk0.img"];
+
+const SILENCE: &[&str] = &[
+    "-object",
+    "throttle-group,id=group",
+    "-blockdev",
+    "driver=throttle,node-name=faulty,throttle-group=group,file.driver=file,file.filename={folder}/disk0.img",
+];
+const FAULTY_BLK: &str =
+    "virtio-blk-pci,drive=faulty,serial=RUST-BLK-0001,disable-legacy=on,werror=report,rerror=report";
+const STOPPING_BLK: &str =
+    "virtio-blk-pci,drive=faulty,serial=RUST-BLK-0001,disable-legacy=on,werror=stop,rerror=stop";
+const FAULTY_SCSI: &[&str] = &[
+    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+    "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=faulty,serial=RUST-SCSI-0001,werror=report,rerror=report",
+];
+const STOPPING_SCSI: &[&str] = &[
+    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+    "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=faulty,serial=RUST-SCSI-0001,werror=stop,rerror=stop",
+];

@@ -1,0 +1,63 @@
+//! The units: how many there are, how they come and go, and what they answer to every command and function.
+
+use super::setting::{BLK, SCSI, Setting};
+
+/// Suite `hotplug`.
+pub(super) const HOTPLUG: &[Setting] = &[
+    BLK,
+    Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
+    SCSI,
+    Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+];
+
+/// Suite `many-luns`.
+pub(super) const MANY_LUNS: &[Setting] = &[
+    // The usual three units, 126 targets, 200 more units.
+    Setting {
+        name: "126 targets, 201 units of one",
+        empty_units: (126, 200),
+        words: &["units=329"],
+        smp: 4,
+        seconds: (120, 3600),
+        ..SCSI
+    },
+    // MaximumNumberOfTargets starts with 128 and may be 255.
+    Setting {
+        name: "targets 128, 200 and 254",
+        qemu: &["-blockdev", "driver=null-co,node-name=far,size=1048576,read-zeroes=on"],
+        devices: &[
+            "scsi-hd,bus=scsi0.0,channel=0,scsi-id=128,lun=0,drive=far,share-rw=on,serial=T128L0",
+            "scsi-hd,bus=scsi0.0,channel=0,scsi-id=200,lun=0,drive=far,share-rw=on,serial=T200L0",
+            "scsi-hd,bus=scsi0.0,channel=0,scsi-id=254,lun=0,drive=far,share-rw=on,serial=T254L0",
+        ],
+        words: &["units=6"],
+        ..SCSI
+    },
+];
+
+/// Suite `scsi-compliance`.
+pub(super) const COMPLIANCE: &[Setting] = &[
+    BLK,
+    Setting {
+        name: "4Kn",
+        controller: Some(",disable-legacy=on,logical_block_size=4096,physical_block_size=4096"),
+        ..BLK
+    },
+    Setting {
+        name: "512e, no write cache, odd discards",
+        controller: Some(concat!(
+            ",disable-legacy=on,physical_block_size=4096,write-cache=off,",
+            "max-discard-sectors=1000,discard_granularity=3584,max-write-zeroes-sectors=77",
+        )),
+        ..BLK
+    },
+    Setting {
+        name: "no serial number, no discards, no zeroes, legacy",
+        controller: Some(",disable-modern=on,disable-legacy=off,serial=,discard=off,write-zeroes=off"),
+        ..BLK
+    },
+    SCSI,
+];
+
+/// Suite `srb-functions`.
+pub(super) const SRB_FUNCTIONS: &[Setting] = &[BLK, SCSI];
