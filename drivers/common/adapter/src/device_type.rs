@@ -8,8 +8,7 @@ use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
-use crate::recovery::Scope;
-use crate::request::{Part, Request};
+use crate::request::{Part, Request, Scope};
 
 /// A virtio device type, as a whole.
 pub trait DeviceType: Requests + Service {}

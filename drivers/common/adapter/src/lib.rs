@@ -46,8 +46,7 @@ pub use device_type::{
 };
 pub use events::Event;
 pub use life_cycle::Parameters;
-pub use recovery::Scope;
-pub use request::{Command, Part, Request, ScratchId};
+pub use request::{Command, Part, Request, Scope, ScratchId};
 
 use storport::{
     BuildIo, Declined, DpcKind, DumpLimits, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources,

@@ -31,8 +31,9 @@ use ring::{AnyRing, with_ring};
 
 use crate::device_type::{Chain, ChainData, DeviceType, Facts, Step};
 use crate::life_cycle::Extent;
-use crate::recovery::Scope;
-use crate::request::{Command, Counted, Ended, Part, Repeated, Request, ScratchId, ScratchPool, blank};
+use crate::request::{
+    Command, Counted, Ended, Part, Repeated, Request, Scope, ScratchId, ScratchPool, blank,
+};
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
 const BATCH: usize = 32;

@@ -19,27 +19,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arrayvec::ArrayVec;
 use storport::{Address, SrbStatus};
 
-/// What a reset is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One logical unit (SRB_FUNCTION_RESET_LOGICAL_UNIT).
-    Unit(Address),
-    /// All units of this one's target (SRB_FUNCTION_RESET_DEVICE).
-    Target(Address),
-    /// The whole virtio device (SRB_FUNCTION_RESET_BUS, HwStorResetBus).
-    Device,
-}
-
-impl Scope {
-    /// Whether a request for this unit is in it.
-    pub(crate) fn contains(self, unit: Address) -> bool {
-        match self {
-            Self::Unit(address) => unit == address,
-            Self::Target(address) => (unit.path, unit.target) == (address.path, address.target),
-            Self::Device => true,
-        }
-    }
-}
+use crate::request::Scope;
 
 /// Where the adapter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,6 @@
 
 mod ladder;
 
-pub use ladder::Scope;
 pub(crate) use ladder::{Input, Resets, Rung};
 
 use core::mem;
@@ -34,7 +33,7 @@ use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::events::Event;
 use crate::queue::{Notification, Queue, Waiting};
-use crate::request::Request;
+use crate::request::{Request, Scope};
 
 /// Time between two looks at a reset that may still end in time, in microseconds.
 const LOOK_MICROSECONDS: u32 = 10_000;

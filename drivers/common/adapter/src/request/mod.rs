@@ -14,8 +14,9 @@ pub use part::Part;
 pub use scratch::ScratchId;
 pub(crate) use scratch::{COUNT as SCRATCH_COUNT, Repeated, ScratchPool, blank};
 
+use storport::Address;
+
 use crate::device_type::Facts;
-use crate::recovery::Scope;
 
 /// A request of this device type.
 pub type Request<D> = storport::Request<Command<<D as Facts>::Command>>;
@@ -41,5 +42,27 @@ impl<C> Command<C> {
     /// A command that goes into the ring.
     pub const fn new(command: C) -> Self {
         Self::Request(command, None)
+    }
+}
+
+/// What a reset is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One logical unit (SRB_FUNCTION_RESET_LOGICAL_UNIT).
+    Unit(Address),
+    /// All units of this one's target (SRB_FUNCTION_RESET_DEVICE).
+    Target(Address),
+    /// The whole virtio device (SRB_FUNCTION_RESET_BUS, HwStorResetBus).
+    Device,
+}
+
+impl Scope {
+    /// Whether a request for this unit is in it.
+    pub(crate) fn contains(self, unit: Address) -> bool {
+        match self {
+            Self::Unit(address) => unit == address,
+            Self::Target(address) => (unit.path, unit.target) == (address.path, address.target),
+            Self::Device => true,
+        }
     }
 }
