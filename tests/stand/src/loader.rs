@@ -7,14 +7,17 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use stand::image::Image;
 
+use crate::cpu;
 use crate::cpu::lock::Lock;
 use crate::memory::paging::{self, Flags};
 use crate::memory::{PAGE, arena, frames, window};
-use crate::{cpu, kernel};
 
 /// Where the image is loaded, and a second copy of it.
 pub const BASE: u64 = 0xFFFF_F800_1234_0000;
 const SECOND_BASE: u64 = 0xFFFF_F800_7654_0000;
+
+/// Answers with the address of an export, by library and name.
+pub type Resolve = fn(&str, &str) -> Option<u64>;
 
 /// A section in memory.
 #[derive(Clone, Debug)]
@@ -43,8 +46,8 @@ struct Loaded {
 static LOADED: Lock<Vec<Loaded>> = Lock::new(Vec::new());
 
 /// Loads the image and answers with the address of its entry point.
-pub fn load(name: &str, file: &'static [u8]) -> u64 {
-    let entry = load_at(BASE, name, file);
+pub fn load(name: &str, file: &'static [u8], resolve: Resolve) -> u64 {
+    let entry = load_at(BASE, name, file, resolve);
     take_over();
     entry
 }
@@ -58,20 +61,19 @@ pub fn take_over() {
 }
 
 /// Loads the image a second time, beside the first, under its name with a prefix.
-pub fn load_again(prefix: &str) -> u64 {
+pub fn load_again(prefix: &str, resolve: Resolve) -> u64 {
     let (name, file) = {
         let loaded = LOADED.lock();
         (alloc::format!("{prefix}{}", loaded[0].name), loaded[0].file)
     };
-    load_at(SECOND_BASE, &name, file)
+    load_at(SECOND_BASE, &name, file, resolve)
 }
 
-fn load_at(base: u64, name: &str, file: &'static [u8]) -> u64 {
+fn load_at(base: u64, name: &str, file: &'static [u8], resolve: Resolve) -> u64 {
     let image = Image::parse(file).unwrap_or_else(|error| crate::stop!("{name}: {error}"));
     // Any value but the linker's default; the upper 16 bits are zero as the compiler's check expects.
     let cookie = (cpu::tsc() ^ 0x5D1E_2B99_2DDF) & 0xFFFF_FFFF_FFFF | 1;
-    let layout =
-        image.lay_out(base, cookie, kernel::resolve).unwrap_or_else(|error| crate::stop!("{name}: {error}"));
+    let layout = image.lay_out(base, cookie, resolve).unwrap_or_else(|error| crate::stop!("{name}: {error}"));
     let mut sections = Vec::new();
     map(base, &layout.bytes[..PAGE as usize], Flags::CONSTANT);
     for section in &image.sections {

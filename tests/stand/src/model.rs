@@ -10,8 +10,9 @@ use stand::cmdline::Options;
 use stand::device::{self, Device, Lie, Memory, Outcome, bar};
 use stand::emulate::{self, Bus, Registers};
 
-use crate::cpu::interrupt::{FIRST_MESSAGE, Frame, LINE_VECTOR};
+use crate::cpu::frame::Frame;
 use crate::cpu::lock::Lock;
+use crate::cpu::vector::{FIRST_MESSAGE, LINE_VECTOR};
 use crate::cpu::{apic, smp};
 use crate::memory::{self, PAGE, dma, frames, paging};
 use crate::pci::Function;

@@ -16,7 +16,7 @@ use stand::events::{self, Event, Kind, Ring};
 use stand::rules::Rule;
 
 use crate::console::line;
-use crate::cpu::call::Arguments;
+use crate::cpu::arguments::Arguments;
 use crate::cpu::percpu::{self, PROCESSORS};
 use crate::cpu::{InterruptsOff, apic, backtrace, irql, smp, tsc};
 

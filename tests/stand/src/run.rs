@@ -8,7 +8,7 @@ use stand::device::Outcome;
 use crate::boot::BootInfo;
 use crate::cpu::trace::{self, Where};
 use crate::cpu::{apic, clock, descriptors, percpu, smp};
-use crate::kernel::processor;
+use crate::kernel::{self, processor};
 use crate::memory::dma;
 use crate::pci::iommu::Iommu;
 use crate::pci::{self, bars, msix, virtio};
@@ -51,7 +51,7 @@ pub fn run(boot: BootInfo) -> ! {
         apic::tsc_per_ms() / 1000,
         options.seed
     );
-    let entry = loader::load(&options.image, boot.image);
+    let entry = loader::load(&options.image, boot.image, kernel::resolve);
     let mut mine = None;
     for (function, bars) in all {
         function.set_command(pci::command::NO_LINE, 0);

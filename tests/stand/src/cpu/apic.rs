@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::interrupt::{CLOCK_VECTOR, LINE_VECTOR};
+use super::vector::{CLOCK_VECTOR, LINE_VECTOR};
 use super::{InterruptsOff, percpu, port, read_msr, smp, tsc, write_msr};
 use crate::memory;
 

@@ -10,7 +10,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::interrupt::Frame;
+use super::frame::Frame;
 use super::percpu::{self, CALLS, DRIVER_STACK, PROCESSORS, PerCpu};
 use crate::memory::PAGE;
 

@@ -10,6 +10,7 @@ use core::arch::global_asm;
 
 use stand::watchdog;
 
+use super::arguments::Arguments;
 use super::percpu::{self, Call, Stack};
 use super::{clock, irql, trace};
 
@@ -149,35 +150,6 @@ pub fn check_stack_address() -> u64 {
     &raw const check_stack as u64
 }
 
-/// The arguments of an import.
-#[derive(Clone, Copy)]
-pub struct Arguments(u64);
-
-impl Arguments {
-    /// Argument `index`, counted from 0.
-    pub fn get(self, index: usize) -> u64 {
-        // SAFETY: the address was checked to lie on the driver's stack, which stays mapped; reading beyond the last
-        // argument reads the caller's frame.
-        unsafe { ((self.0 + 8 * index as u64) as *const u64).read() }
-    }
-
-    /// Address of an argument: a `va_list`.
-    pub fn list(self, index: usize) -> u64 {
-        self.0 + 8 * index as u64
-    }
-
-    /// Arguments behind a `va_list` pointer the driver passed.
-    pub fn at(list: u64) -> Self {
-        Arguments(list)
-    }
-
-    /// Where the import returns to.
-    pub fn caller(self) -> u64 {
-        // SAFETY: as in `get`: the return address lies below the arguments.
-        unsafe { ((self.0 - 8) as *const u64).read() }
-    }
-}
-
 unsafe extern "C" fn import(index: u32, arguments: u64) -> u64 {
     let cpu = percpu::current();
     if !cpu.is_driver_stack(arguments) {
@@ -187,8 +159,8 @@ unsafe extern "C" fn import(index: u32, arguments: u64) -> u64 {
             crate::kernel::name(index as usize)
         );
     }
-    trace::imported(index, Arguments(arguments));
-    crate::kernel::dispatch(index as usize, Arguments(arguments))
+    trace::imported(index, Arguments::on_stack(arguments));
+    crate::kernel::dispatch(index as usize, Arguments::on_stack(arguments))
 }
 
 /// Calls the driver and checks what must be true when it returns.
@@ -291,17 +263,5 @@ fn watch_waits(microseconds: u64) {
             waited / 1000,
             irql::current()
         );
-    }
-}
-
-/// The callback the driver is in, for messages.
-pub fn current_name() -> &'static str {
-    if !percpu::started() {
-        return "no callback";
-    }
-    let cpu = percpu::current();
-    match cpu.depth {
-        0 => "no callback",
-        depth => cpu.calls[depth - 1].name,
     }
 }

@@ -2,8 +2,8 @@
 
 use core::arch::asm;
 
-use super::interrupt;
 use super::percpu::{self, PROCESSORS};
+use super::{interrupt, vector};
 
 /// Interrupt stack table slots. Interrupts enter on a stack that they leave while interrupts are still off; a fault or
 /// an NMI may come anywhere.
@@ -74,9 +74,9 @@ fn fill_gates() {
     for (vector, gate) in gates.iter_mut().enumerate() {
         let stub = interrupt::stub(vector);
         let ist = match vector {
-            v if v == usize::from(interrupt::NMI_VECTOR) => Ist::Nmi,
+            v if v == usize::from(vector::NMI_VECTOR) => Ist::Nmi,
             0..32 => Ist::Fault,
-            interrupt::FAST_FAIL => Ist::Fault,
+            vector::FAST_FAIL => Ist::Fault,
             _ => Ist::Entry,
         };
         *gate = Gate {

@@ -4,8 +4,8 @@ use core::arch::asm;
 
 use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
-use super::interrupt::Frame;
-use super::{call, irql};
+use super::frame::Frame;
+use super::{irql, percpu};
 use crate::loader;
 use crate::memory::arena::{self, Area};
 use crate::model;
@@ -139,7 +139,7 @@ fn page_fault(frame: &Frame, address: u64) {
 fn report(frame: &Frame) {
     crate::note!(
         "in {} at IRQL {} ({}), {}",
-        call::current_name(),
+        percpu::current_callback(),
         irql::current(),
         irql::name(irql::current()),
         loader::place(frame.rip)

@@ -1,40 +1,18 @@
-//! Interrupt stubs and what each vector means.
-//!
-//! Vectors are chosen as on Windows: the upper half is the IRQL. DPCs are the software interrupt of DISPATCH_LEVEL, sent
-//! by a processor to itself or to another, so that they run as soon as the IRQL falls below it.
+//! Interrupt stubs and what is done at each vector.
 //!
 //! Interrupts nest: a handler runs at its vector's IRQL with interrupts on. The processor enters on a small stack of its
 //! own (IST), which the entry code leaves at once for the processor's interrupt stack, below whatever is there.
 
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, backtrace, clock, fault, freeze, irql, percpu, smp, trace};
+use super::frame::Frame;
+use super::vector::{
+    CLOCK_VECTOR, DPC_VECTOR, FAST_FAIL, FLUSH_VECTOR, NMI_VECTOR, SPURIOUS_VECTOR, STILL_VECTOR, WAKE_VECTOR,
+};
+use super::{apic, backtrace, fault, freeze, irql, percpu, smp, tick, trace};
 
-/// Software interrupt for DPCs, IRQL 2.
-pub const DPC_VECTOR: u8 = 0x2F;
-/// `int 29h`: a program stops itself (RtlFailFast).
-pub const FAST_FAIL: usize = 0x29;
-/// First vector of message interrupts, IRQL 5 and up.
-pub const FIRST_MESSAGE: u8 = 0x50;
-/// Most messages one adapter gets.
-pub const MESSAGES: u8 = 64;
-/// Line interrupt (INTx), IRQL 9.
-pub const LINE_VECTOR: u8 = 0x90;
-/// Clock, IRQL 13.
-pub const CLOCK_VECTOR: u8 = 0xD1;
-/// A processor has something to look at, IRQL 3.
-pub const WAKE_VECTOR: u8 = 0x30;
-/// Translations have to be forgotten, IRQL 14 (IPI_LEVEL).
-pub const FLUSH_VECTOR: u8 = 0xE1;
-/// Stand still, IRQL 14.
-pub const STILL_VECTOR: u8 = 0xE2;
 /// Bytes of the host's interrupt stack.
 pub const INTERRUPT_STACK: usize = 192 << 10;
-/// Non-maskable interrupt.
-pub const NMI_VECTOR: u8 = 2;
-const SPURIOUS_VECTOR: u8 = 0xFF;
-
 global_asm!(
     r#"
 .text
@@ -147,36 +125,6 @@ pub fn stub(vector: usize) -> u64 {
     &raw const interrupt_stubs as u64 + 16 * vector as u64
 }
 
-/// Registers at an interrupt, as the stub pushed them.
-#[repr(C)]
-pub struct Frame {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rdi: u64,
-    pub rsi: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub rdx: u64,
-    pub rcx: u64,
-    pub rax: u64,
-    pub vector: u64,
-    pub error: u64,
-    pub rip: u64,
-    pub cs: u64,
-    pub flags: u64,
-    pub rsp: u64,
-    pub ss: u64,
-}
-
-/// Device interrupts taken.
-pub static DEVICE_INTERRUPTS: AtomicU64 = AtomicU64::new(0);
-
 unsafe extern "C" fn dispatch(frame: &mut Frame) {
     let vector = frame.vector as u8;
     if vector == trace::VECTOR && trace::step(frame) {
@@ -189,7 +137,7 @@ unsafe extern "C" fn dispatch(frame: &mut Frame) {
     let _remembered = backtrace::interrupted(frame);
     match vector {
         NMI_VECTOR if freeze::interrupted(frame.rip) => {}
-        NMI_VECTOR => clock::watchdog(frame),
+        NMI_VECTOR => tick::watchdog(frame),
         0..32 => fault::exception(frame),
         v if usize::from(v) == FAST_FAIL => fault::fast_fail(frame),
         SPURIOUS_VECTOR => {}
@@ -215,14 +163,13 @@ unsafe extern "C" fn dispatch(frame: &mut Frame) {
         }
         CLOCK_VECTOR => {
             let old = irql::raise(CLOCK_VECTOR >> 4);
-            clock::tick(frame);
+            tick::tick(frame);
             apic::end_of_interrupt();
             irql::set(old);
         }
         _ => {
             crate::report::interrupt(vector, frame.rip);
             let old = irql::raise(vector >> 4);
-            DEVICE_INTERRUPTS.fetch_add(1, Ordering::Relaxed);
             let outer = core::mem::replace(&mut percpu::current().in_isr, true);
             super::enable_interrupts();
             crate::storport::interrupt::service(vector);

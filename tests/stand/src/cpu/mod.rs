@@ -1,11 +1,13 @@
 //! The processors: their registers, IRQL, interrupts, clock, and the way into the driver and back.
 
 pub mod apic;
+pub mod arguments;
 pub mod backtrace;
 pub mod call;
 pub mod clock;
 pub mod descriptors;
 pub mod fault;
+pub mod frame;
 pub mod freeze;
 pub mod interrupt;
 pub mod irql;
@@ -13,7 +15,9 @@ pub mod lock;
 pub mod percpu;
 pub mod port;
 pub mod smp;
+pub mod tick;
 pub mod trace;
+pub mod vector;
 
 use core::arch::asm;
 

@@ -196,3 +196,15 @@ pub fn set_number_in_group(number: u8) {
 pub fn may_wait() -> bool {
     irql::current() == irql::PASSIVE && current().interrupts == 0
 }
+
+/// The callback the driver is in, for messages.
+pub fn current_callback() -> &'static str {
+    if !started() {
+        return "no callback";
+    }
+    let cpu = current();
+    match cpu.depth {
+        0 => "no callback",
+        depth => cpu.calls[depth - 1].name,
+    }
+}

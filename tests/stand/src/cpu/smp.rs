@@ -132,7 +132,7 @@ pub fn wake_all() {
         let other = &SHARED[number as usize];
         other.wake.store(true, Ordering::SeqCst);
         if number != me && other.waiting.load(Ordering::SeqCst) {
-            apic::send(apic_id(number), super::interrupt::WAKE_VECTOR);
+            apic::send(apic_id(number), super::vector::WAKE_VECTOR);
         }
     }
 }
@@ -188,7 +188,7 @@ pub fn forget_everywhere() {
     forget_translations();
     for number in (0..count).filter(|number| *number != me) {
         if SHARED[number as usize].forgotten.load(Ordering::Acquire) < generation {
-            apic::send(apic_id(number), super::interrupt::FLUSH_VECTOR);
+            apic::send(apic_id(number), super::vector::FLUSH_VECTOR);
         }
     }
     for number in (0..count).filter(|number| *number != me) {
@@ -215,7 +215,7 @@ pub fn alone(action: impl FnOnce()) {
     let (count, me) = (count(), percpu::number());
     STAND_STILL.store(true, Ordering::SeqCst);
     for number in (0..count).filter(|number| *number != me) {
-        apic::send(apic_id(number), super::interrupt::STILL_VECTOR);
+        apic::send(apic_id(number), super::vector::STILL_VECTOR);
     }
     while STILL.load(Ordering::SeqCst) != count - 1 {
         forget_translations();

@@ -19,8 +19,8 @@ use iced_x86::{
 
 use stand::charge;
 
-use super::call::Arguments;
-use super::interrupt::Frame;
+use super::arguments::Arguments;
+use super::frame::Frame;
 use super::lock::Lock;
 use super::percpu;
 use crate::memory::arena;
@@ -175,7 +175,7 @@ pub fn imported(index: u32, arguments: Arguments) {
     let name = kernel::name(index as usize);
     let many = matches!(name, "StorPortNotification" | "StorPortExtendedFunction");
     let first = if many { arguments.get(0) & 0xFFFF_FFFF } else { 0 };
-    let callback = super::call::current_name();
+    let callback = percpu::current_callback();
     let mut trace = TRACE.lock();
     *trace.imports.entry((index, first)).or_default() += 1;
     // A register that is written by Storport's function is written all the same.

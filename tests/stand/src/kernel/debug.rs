@@ -6,7 +6,7 @@ use core::cell::Cell;
 use core::fmt::Write;
 
 use super::Export;
-use crate::cpu::call::Arguments;
+use crate::cpu::arguments::Arguments;
 use crate::memory::driver;
 
 /// The exports of this file.

@@ -7,9 +7,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use stand::wdk::codes::START_IO_LOCK;
 
 use crate::cpu::call;
-use crate::cpu::interrupt::DPC_VECTOR;
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::{self, PROCESSORS, Stack};
+use crate::cpu::vector::DPC_VECTOR;
 use crate::cpu::{apic, irql, smp};
 use crate::storport::{lock, notification, queue};
 

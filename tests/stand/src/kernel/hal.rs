@@ -1,7 +1,7 @@
 //! hal.dll's routines for PCI configuration space.
 
 use super::Export;
-use crate::cpu::call::Arguments as A;
+use crate::cpu::arguments::Arguments as A;
 use crate::memory::driver;
 use crate::pci::Function;
 use crate::storport::{lock, port};

@@ -11,8 +11,9 @@ pub mod timer;
 
 use alloc::string::String;
 
-use crate::cpu::call::{self, Arguments};
-use crate::cpu::{irql, smp};
+use crate::cpu::arguments::Arguments;
+use crate::cpu::call;
+use crate::cpu::{irql, percpu, smp};
 use crate::storport;
 
 /// An export's implementation.
@@ -95,14 +96,14 @@ pub fn at_most(function: &str, most: u8) {
             "wrong-irql",
             "{function} called at IRQL {level} ({}) in {}, allowed up to {most}",
             irql::name(level),
-            call::current_name()
+            percpu::current_callback()
         );
     }
 }
 
 /// What the driver did in words, for rules: the innermost callback and where it called from.
 pub fn whereabouts(arguments: Arguments) -> String {
-    alloc::format!("{} at {}", call::current_name(), crate::loader::place(arguments.caller()))
+    alloc::format!("{} at {}", percpu::current_callback(), crate::loader::place(arguments.caller()))
 }
 
 const MISC: &[(&str, Export)] = &[

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use super::Export;
-use crate::cpu::call::Arguments;
+use crate::cpu::arguments::Arguments;
 use crate::cpu::irql;
 use crate::cpu::lock::Lock;
 use crate::memory::dma::{Access, Grant};

@@ -27,7 +27,8 @@ use stand::wdk::srb::Extra;
 
 use super::request::{self, Data, Request};
 use super::{Address, Phase, Port, memory, port, queue, start};
-use crate::cpu::call::{self, Arguments};
+use crate::cpu::arguments::Arguments;
+use crate::cpu::call;
 use crate::cpu::percpu::{self, DRIVER_STACK, Stack};
 use crate::cpu::{clock, freeze, irql};
 use crate::kernel;
@@ -114,7 +115,7 @@ pub fn crash(then: fn() -> !) -> ! {
         crate::note!(
             "crash: processor {} at IRQL {level} in {}, {} lock(s) held",
             cpu.number,
-            call::current_name(),
+            percpu::current_callback(),
             cpu.locks
         );
         for (number, place, callback) in places {

@@ -4,10 +4,11 @@ use alloc::format;
 
 use stand::wdk::codes::*;
 
-use super::{Phase, control, extended, memory, notification, port, start};
-use crate::cpu::call::{self, Arguments, Arguments as A};
+use super::{Phase, control, extended, interrupt, memory, notification, port, start};
+use crate::cpu::arguments::{Arguments, Arguments as A};
+use crate::cpu::call;
 use crate::cpu::percpu::Stack;
-use crate::cpu::{clock, irql};
+use crate::cpu::{clock, irql, percpu};
 use crate::kernel::{self, Export};
 use crate::memory::driver;
 
@@ -44,7 +45,7 @@ pub const TABLE: &[(&str, Export)] = &[
             crate::not_ok!(
                 "stall-too-long",
                 "StorPortStallExecution of {time} us in {}",
-                call::current_name()
+                percpu::current_callback()
             );
         }
         call::stalls("StorPortStallExecution", time);
@@ -179,7 +180,7 @@ fn scatter_gather(a: A) -> u64 {
 /// ne-storport-scsi_adapter_control_type.md).
 fn check_bus_data(name: &str) {
     if !matches!(port().phase, Phase::FindAdapter | Phase::Stopped) {
-        crate::not_ok!("bus-data-late", "{name} in {}", call::current_name());
+        crate::not_ok!("bus-data-late", "{name} in {}", percpu::current_callback());
     }
     kernel::at_most(name, irql::PASSIVE);
 }
@@ -221,7 +222,7 @@ fn log_error(a: A) -> u64 {
         a.get(2) & 0xFF,
         a.get(3) & 0xFF,
         a.get(4) & 0xFF,
-        call::current_name()
+        percpu::current_callback()
     );
     0
 }
@@ -290,7 +291,7 @@ pub fn summary() -> alloc::string::String {
         s.most_active,
         s.elements,
         s.dpcs,
-        crate::cpu::interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed),
+        interrupt::taken(),
         s.unclaimed,
         s.after_completion
     )

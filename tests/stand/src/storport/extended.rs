@@ -8,7 +8,7 @@ use stand::wdk::srb::Btl8;
 
 use super::lock::{self, MESSAGE_LOCK};
 use super::{Phase, interrupt, port};
-use crate::cpu::call::{self, Arguments};
+use crate::cpu::arguments::Arguments;
 use crate::cpu::lock::Lock;
 use crate::cpu::{clock, irql, percpu};
 use crate::kernel::dpc::{Item, Locks};
@@ -189,7 +189,7 @@ fn perf_options(a: Arguments) -> u32 {
     let mut port = port();
     if !matches!(port.phase, Phase::Initialize | Phase::PassiveInitialize) {
         drop(port);
-        crate::not_ok!("perf-opts-late", "StorPortInitializePerfOpts in {}", call::current_name());
+        crate::not_ok!("perf-opts-late", "StorPortInitializePerfOpts in {}", percpu::current_callback());
         return STOR_STATUS_UNSUCCESSFUL;
     }
     if !(1..=6).contains(&version) || size < 24 {

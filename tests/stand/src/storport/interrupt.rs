@@ -5,13 +5,14 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stand::wdk::codes::*;
 
 use super::lock::{self, MESSAGE_LOCK};
-use crate::cpu::interrupt::{FIRST_MESSAGE, LINE_VECTOR, MESSAGES};
 use crate::cpu::percpu::Stack;
+use crate::cpu::vector::{FIRST_MESSAGE, LINE_VECTOR, MESSAGES};
 use crate::cpu::{apic, call, irql, smp};
 use crate::pci::command;
 
 /// All messages are served by the first processor, and DPCs stay there.
 static ON_FIRST: AtomicBool = AtomicBool::new(false);
+static TAKEN: AtomicU64 = AtomicU64::new(0);
 static UNCLAIMED_IN_A_ROW: AtomicU64 = AtomicU64::new(0);
 
 /// Connects messages if the miniport has a routine for them and some were granted, else the line.
@@ -62,8 +63,14 @@ pub fn grant(size: u16) -> u16 {
     size.min(u16::from(MESSAGES))
 }
 
+/// Interrupts of the adapter so far.
+pub fn taken() -> u64 {
+    TAKEN.load(Ordering::Relaxed)
+}
+
 /// Serves an interrupt. Called at the vector's IRQL.
 pub fn service(vector: u8) {
+    TAKEN.fetch_add(1, Ordering::Relaxed);
     let port = super::port();
     let (extension, messages) = (port.extension, port.messages);
     let (routine, line) = (port.config.hw_ms_interrupt_routine, port.hw.hw_interrupt);

@@ -10,7 +10,7 @@ use stand::wdk::codes::*;
 
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::{self, Held, PROCESSORS};
-use crate::cpu::{call, interrupt, irql, smp};
+use crate::cpu::{irql, smp, vector};
 
 /// Lock of one message; numbered after the enumeration STOR_SPINLOCK.
 pub const MESSAGE_LOCK: u32 = 4;
@@ -28,7 +28,7 @@ pub fn name(kind: u32) -> &'static str {
 
 /// IRQL of a message's interrupt.
 pub fn message_level(message: u64) -> u8 {
-    (interrupt::FIRST_MESSAGE + message.min(255) as u8) >> 4
+    (vector::FIRST_MESSAGE + message.min(255) as u8) >> 4
 }
 
 /// The adapter's DIRQL: the highest of its interrupts.
@@ -37,7 +37,7 @@ pub fn adapter_level() -> u8 {
     if port.message_interrupts {
         message_level(u64::from(port.messages.max(1)) - 1)
     } else {
-        interrupt::LINE_VECTOR >> 4
+        vector::LINE_VECTOR >> 4
     }
 }
 
@@ -103,7 +103,7 @@ fn take(lock: Held) {
                 "deadlock",
                 "{} acquired by its holder in {}",
                 name(lock.kind),
-                call::current_name()
+                percpu::current_callback()
             );
         }
         smp::forget_translations();
@@ -124,14 +124,19 @@ pub fn acquire(kind: u32, object: u64) -> u8 {
             "wrong-irql",
             "{} acquired at IRQL {old}, above its own level {new}, in {}",
             name(kind),
-            call::current_name()
+            percpu::current_callback()
         );
     }
     let held = Held { kind, object: if kind == DPC_LOCK || kind == MESSAGE_LOCK { object } else { 0 } };
     let old = irql::raise(new);
     let cpu = percpu::current();
     if cpu.locks == percpu::LOCKS {
-        crate::broken!("lock-count", "more than {} locks held in {}", percpu::LOCKS, call::current_name());
+        crate::broken!(
+            "lock-count",
+            "more than {} locks held in {}",
+            percpu::LOCKS,
+            percpu::current_callback()
+        );
     }
     take(held);
     let cpu = percpu::current();
@@ -151,7 +156,7 @@ pub fn release(kind: u32, object: u64, old: u8) {
             "lock-not-held",
             "{} released and not held in {}",
             name(kind),
-            call::current_name()
+            percpu::current_callback()
         ),
         Some(index) => {
             if index + 1 != locks {

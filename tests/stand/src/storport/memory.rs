@@ -1,7 +1,7 @@
 //! Memory the miniport asks for: uncached extension, physical addresses, device registers.
 
 use super::{Phase, port};
-use crate::cpu::call::Arguments;
+use crate::cpu::arguments::Arguments;
 use crate::cpu::irql;
 use crate::kernel;
 use crate::memory::dma::Access;

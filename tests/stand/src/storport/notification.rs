@@ -7,7 +7,7 @@ use stand::wdk::names;
 use stand::wdk::srb::Btl8;
 
 use super::{Phase, StateChange, interrupt, lock, port, queue, request};
-use crate::cpu::call::{self, Arguments};
+use crate::cpu::arguments::Arguments;
 use crate::cpu::percpu;
 use crate::cpu::{clock, irql, smp};
 use crate::kernel::dpc::{self, Item, Locks};
@@ -80,7 +80,7 @@ fn bus_change(a: Arguments) {
         crate::broken!(
             "foreign-bus",
             "bus {path} of {buses} has changed (BusChangeDetected), in {}",
-            call::current_name()
+            percpu::current_callback()
         );
     }
     kernel::wake();
@@ -92,7 +92,7 @@ fn result_place(what: &'static str, address: u64) -> u64 {
         crate::broken!(
             "foreign-result",
             "{what} is to write its result to {address:#x}, which is no memory of the driver's, in {}",
-            call::current_name()
+            percpu::current_callback()
         );
     }
     address
@@ -204,7 +204,7 @@ fn async_notification(a: Arguments) {
 fn request_complete(a: Arguments) {
     kernel::at_most("StorPortNotification(RequestComplete)", lock::adapter_level());
     if port().phase < Phase::Running {
-        crate::not_ok!("complete-before-running", "RequestComplete in {}", call::current_name());
+        crate::not_ok!("complete-before-running", "RequestComplete in {}", percpu::current_callback());
     }
     request::complete(a.get(2));
     queue::completed();

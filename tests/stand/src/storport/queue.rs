@@ -68,7 +68,7 @@ pub fn completion_dpc() {
 fn reenter() {
     let held = {
         let cpu = percpu::current();
-        let outer = cpu.in_isr || !cpu.in_dpc || call::current_name() != "HwStorDpcRoutine";
+        let outer = cpu.in_isr || !cpu.in_dpc || percpu::current_callback() != "HwStorDpcRoutine";
         outer || cpu.held[..cpu.locks].iter().flatten().any(|lock| lock.kind != DPC_LOCK)
     };
     if held || irql::current() != irql::DISPATCH {

@@ -7,7 +7,8 @@ use stand::wdk::config::{AccessRange, HwInitializationData, PortConfiguration};
 
 use super::{Phase, control, interrupt, lock, port, unit};
 use crate::console;
-use crate::cpu::call::{self, Arguments};
+use crate::cpu::arguments::Arguments;
+use crate::cpu::call;
 use crate::cpu::irql;
 use crate::cpu::percpu::Stack;
 use crate::kernel;
@@ -122,8 +123,8 @@ pub(super) fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfi
         length: size_of::<PortConfiguration>() as u32,
         system_io_bus_number: bus,
         adapter_interface_type: hw.adapter_interface_type,
-        bus_interrupt_level: u32::from(crate::cpu::interrupt::LINE_VECTOR >> 4),
-        bus_interrupt_vector: u32::from(crate::cpu::interrupt::LINE_VECTOR),
+        bus_interrupt_level: u32::from(crate::cpu::vector::LINE_VECTOR >> 4),
+        bus_interrupt_vector: u32::from(crate::cpu::vector::LINE_VECTOR),
         interrupt_mode: LEVEL_SENSITIVE,
         maximum_transfer_length: SP_UNINITIALIZED_VALUE,
         number_of_physical_breaks: 0x11,

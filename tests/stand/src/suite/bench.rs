@@ -8,14 +8,14 @@
 use stand::cmdline::Options;
 use stand::stamp::SplitMix64;
 
+use crate::cpu::smp;
 use crate::cpu::trace::{self, Where};
-use crate::cpu::{interrupt, smp};
 use crate::kernel::{dpc, pool};
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::pci::virtio;
 use crate::scan::{DISK, Unit};
-use crate::storport::{port, queue};
+use crate::storport::{interrupt, port, queue};
 
 /// How requests follow each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     let mut flights = Flights::new(disk.address, capacity.block_size, slots as usize);
     flights.processor = (step.load == Load::LoopOnFirst).then_some(0);
     let before = port().statistics;
-    let interrupts = interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed);
+    let interrupts = interrupt::taken();
     trace::start(doorbells, Where::Everywhere);
     let faults = match step.load {
         Load::Bursts => bursts(step, &mut flights, place),
@@ -143,7 +143,7 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     };
     trace::stop();
     let after = port().statistics;
-    let interrupts = interrupt::DEVICE_INTERRUPTS.load(core::sync::atomic::Ordering::Relaxed) - interrupts;
+    let interrupts = interrupt::taken() - interrupts;
     crate::console::check(
         faults == 0,
         step.name,

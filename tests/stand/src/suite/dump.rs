@@ -81,7 +81,7 @@ pub fn run(units: &[Unit], options: &Options) {
     let how = How {
         mode: if crash { DUMP_MODE_CRASH } else { DUMP_MODE_HIBER },
         extended: options.dump == DumpTrial::Extended,
-        entry: loader::load_again(if crash { "dump_" } else { "hiber_" }),
+        entry: loader::load_again(if crash { "dump_" } else { "hiber_" }, crate::kernel::resolve),
         pointers,
     };
     let plan = Plan { how, address: disk.address, capacity, first, pages, seed: options.seed, owner };
