@@ -47,7 +47,7 @@ pub fn line(prefix: &str, text: fmt::Arguments<'_>) {
     crate::cpu::freeze::wants_lock(me - 1);
     let inner = PRINTING.load(Ordering::Relaxed) == me;
     while !inner && PRINTING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        crate::cpu::smp::forget_translations();
+        crate::cpu::translations::forget();
         core::hint::spin_loop();
     }
     let _ = Console.write_str(prefix);

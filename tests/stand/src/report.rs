@@ -18,7 +18,7 @@ use stand::rules::Rule;
 use crate::console::line;
 use crate::cpu::arguments::Arguments;
 use crate::cpu::percpu::{self, PROCESSORS};
-use crate::cpu::{InterruptsOff, apic, backtrace, irql, smp, tsc};
+use crate::cpu::{InterruptsOff, apic, backtrace, irql, translations, tsc};
 
 /// Events in a report.
 const SHOWN: usize = 50;
@@ -123,7 +123,7 @@ pub fn broken(rule: &Rule) {
             break;
         }
         // Another processor is at it and will end the run, or let go.
-        smp::forget_translations();
+        translations::forget();
         core::hint::spin_loop();
     }
     if PRINTED.fetch_add(1, Ordering::Relaxed) < REPORTS {

@@ -7,9 +7,9 @@ use stand::device::Outcome;
 
 use crate::boot::BootInfo;
 use crate::cpu::trace::{self, Where};
-use crate::cpu::{apic, clock, descriptors, percpu, smp};
+use crate::cpu::{apic, clock, descriptors, percpu, smp, startup};
 use crate::kernel::{self, processor};
-use crate::memory::dma;
+use crate::memory::{arena, dma};
 use crate::pci::iommu::Iommu;
 use crate::pci::{self, bars, msix, virtio};
 use crate::storport::{self, control, exports, interrupt, start};
@@ -17,7 +17,7 @@ use crate::{acpi, console, loader, model, pass, scan, suite};
 
 /// Runs the driver image through everything the command line asks for.
 pub fn run(boot: BootInfo) -> ! {
-    percpu::start(0);
+    percpu::start(0, arena::stack);
     descriptors::start(0);
     let options = cmdline::parse(&boot.command_line).unwrap_or_else(|error| {
         console::line("stop ", format_args!("{error}"));
@@ -32,7 +32,7 @@ pub fn run(boot: BootInfo) -> ! {
         apic::start_watchdog();
     }
     processor::start(options.groups, tables.processors.len().clamp(1, percpu::PROCESSORS) as u32);
-    smp::join();
+    smp::join(processor::place(0).1);
     crate::cpu::enable_interrupts();
     let Some((ecam, first, last)) = tables.ecam else {
         crate::stop!("no MCFG table: start QEMU with -machine q35")
@@ -43,7 +43,7 @@ pub fn run(boot: BootInfo) -> ! {
     let functions = pci::start(ecam, first, last);
     let all: Vec<_> = functions.iter().map(|f| (*f, bars::assign(*f))).collect();
     // Addresses are assigned while there is one processor; see `smp::alone`.
-    smp::start(&tables.processors);
+    startup::start(&tables.processors);
     crate::note!(
         "stand: {} MiB of RAM, {} processor(s), TSC {} MHz, seed {:x}",
         boot.ram >> 20,

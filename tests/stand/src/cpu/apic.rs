@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::vector::{CLOCK_VECTOR, LINE_VECTOR};
-use super::{InterruptsOff, percpu, port, read_msr, smp, tsc, write_msr};
+use super::{InterruptsOff, percpu, port, read_msr, tsc, write_msr};
 use crate::memory;
 
 const BASE_MSR: u32 = 0x1B;
@@ -129,9 +129,9 @@ pub fn send_startup(apic: u32, page: u8) {
     command(apic, 0x4600 | u32::from(page));
 }
 
-/// Address and data of a message interrupt for a processor (fixed delivery, edge).
-pub fn message(vector: u8, processor: u32) -> (u64, u32) {
-    (0xFEE0_0000 | u64::from(smp::apic_id(processor)) << 12, u32::from(vector))
+/// Address and data of a message interrupt for the processor with this APIC id (fixed delivery, edge).
+pub fn message(vector: u8, apic: u32) -> (u64, u32) {
+    (0xFEE0_0000 | u64::from(apic) << 12, u32::from(vector))
 }
 
 /// Routes every PCI line interrupt of the machine to the line vector. Only the adapter under test raises them: all

@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::percpu::{self, PROCESSORS};
-use super::{apic, halt_for_ever, smp};
+use super::{halt_for_ever, translations};
 
 /// The processor that goes on, plus one; 0 when all do.
 static SURVIVOR: AtomicU32 = AtomicU32::new(0);
@@ -60,7 +60,7 @@ fn stop_if_asked(me: u32, rip: u64) {
     if cpu.depth > 0 {
         CALLBACKS[me as usize].store(&raw mut cpu.calls[cpu.depth - 1].name, Ordering::SeqCst);
     }
-    smp::forgets_nothing();
+    translations::forgets_nothing();
     STOPPED[me as usize].store(true, Ordering::SeqCst);
     loop {
         halt_for_ever();
@@ -77,16 +77,16 @@ fn callback(number: u32) -> &'static str {
     unsafe { *name }
 }
 
-/// Stops every other processor; answers with each one's number, where it was, and in which callback.
-pub fn stop_others() -> impl Iterator<Item = (u32, u64, &'static str)> {
-    let (count, me) = (smp::count(), percpu::number());
+/// Stops every other processor of `count`, by an NMI to each; answers with each one's number, where it was, and in which callback.
+pub fn stop_others(count: u32, nmi: impl Fn(u32)) -> impl Iterator<Item = (u32, u64, &'static str)> {
+    let me = percpu::number();
     SURVIVOR.store(me + 1, Ordering::SeqCst);
     for number in (0..count).filter(|number| *number != me) {
-        apic::send_nmi(smp::apic_id(number));
+        nmi(number);
     }
     for number in (0..count).filter(|number| *number != me) {
         while !STOPPED[number as usize].load(Ordering::SeqCst) {
-            smp::forget_translations();
+            translations::forget();
             core::hint::spin_loop();
         }
     }

@@ -9,7 +9,7 @@ use super::frame::Frame;
 use super::vector::{
     CLOCK_VECTOR, DPC_VECTOR, FAST_FAIL, FLUSH_VECTOR, NMI_VECTOR, SPURIOUS_VECTOR, STILL_VECTOR, WAKE_VECTOR,
 };
-use super::{apic, backtrace, fault, freeze, irql, percpu, smp, tick, trace};
+use super::{apic, backtrace, fault, freeze, irql, percpu, smp, tick, trace, translations};
 
 /// Bytes of the host's interrupt stack.
 pub const INTERRUPT_STACK: usize = 192 << 10;
@@ -143,7 +143,7 @@ unsafe extern "C" fn dispatch(frame: &mut Frame) {
         SPURIOUS_VECTOR => {}
         WAKE_VECTOR => apic::end_of_interrupt(),
         FLUSH_VECTOR => {
-            smp::forget_translations();
+            translations::forget();
             apic::end_of_interrupt();
         }
         STILL_VECTOR => {

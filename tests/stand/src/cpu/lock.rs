@@ -36,7 +36,7 @@ impl<T> Lock<T> {
                 crate::stop!("the stand itself failed: a lock is taken twice, at {}", Location::caller());
             }
             // The holder may wait for this processor to forget translations, and interrupts are off here.
-            super::smp::forget_translations();
+            super::translations::forget();
             core::hint::spin_loop();
         }
         Guard { lock: self, _quiet: quiet }

@@ -15,8 +15,10 @@ pub mod lock;
 pub mod percpu;
 pub mod port;
 pub mod smp;
+pub mod startup;
 pub mod tick;
 pub mod trace;
+pub mod translations;
 pub mod vector;
 
 use core::arch::asm;

@@ -4,7 +4,6 @@
 use stand::watchdog::Watchdog;
 
 use super::{irql, read_msr, write_msr};
-use crate::memory;
 
 /// Most processors.
 pub const PROCESSORS: usize = 32;
@@ -150,8 +149,8 @@ const _: () = assert!(core::mem::offset_of!(PerCpu, trace) == 0x220);
 static mut BLOCKS: [PerCpu; PROCESSORS] = [const { PerCpu::new() }; PROCESSORS];
 const GS_BASE: u32 = 0xC000_0101;
 
-/// Sets up this processor's block.
-pub fn start(number: u32) {
+/// Sets up this processor's block. `stack` makes a driver stack of so many bytes.
+pub fn start(number: u32, stack: fn(u64) -> u64) {
     let blocks = &raw mut BLOCKS;
     // SAFETY: each processor takes the block of its own number, once.
     let block = unsafe { &mut (*blocks)[number as usize] };
@@ -161,7 +160,7 @@ pub fn start(number: u32) {
     block.kpcr[0x18 / 8] = address;
     block.kpcr[0x20 / 8] = address + 0x180;
     for top in &mut block.tops {
-        *top = memory::arena::stack(DRIVER_STACK);
+        *top = stack(DRIVER_STACK);
     }
     write_msr(GS_BASE, address);
 }

@@ -1,10 +1,9 @@
-//! More than one processor: starting them, waking them, and making them forget translations.
+//! More than one processor: which there are, waking them, having them stand still or forget translations.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::percpu::{self, PROCESSORS};
-use super::{InterruptsOff, apic, clock, descriptors, irql};
-use crate::memory::{self, paging};
+use super::{InterruptsOff, apic, irql, translations, vector};
 
 /// What other processors may see of one.
 struct Shared {
@@ -14,8 +13,6 @@ struct Shared {
     wake: AtomicBool,
     /// Its thread waits for an interrupt.
     waiting: AtomicBool,
-    /// Translations it has forgotten; see [`GENERATION`].
-    forgotten: AtomicU64,
     /// Clock interrupts it has taken.
     ticks: AtomicU64,
     /// Its thread is in HwStorBuildIo or HwStorStartIo.
@@ -28,14 +25,11 @@ static SHARED: [Shared; PROCESSORS] = [const {
         apic: AtomicU32::new(0),
         wake: AtomicBool::new(false),
         waiting: AtomicBool::new(false),
-        forgotten: AtomicU64::new(0),
         ticks: AtomicU64::new(0),
         starting: AtomicBool::new(false),
     }
 }; PROCESSORS];
 static ONLINE: AtomicU32 = AtomicU32::new(0);
-/// Counts how often translations had to be forgotten.
-static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 fn mine() -> &'static Shared {
     &SHARED[percpu::number() as usize]
@@ -51,78 +45,14 @@ pub fn apic_id(number: u32) -> u32 {
     SHARED[number as usize].apic.load(Ordering::Relaxed)
 }
 
-/// Tells that this processor is at work.
-pub fn join() {
+/// Tells that this processor is at work; drivers see the number in its group.
+pub fn join(number_in_group: u8) {
     let me = mine();
-    percpu::set_number_in_group(crate::kernel::processor::place(percpu::number()).1);
+    percpu::set_number_in_group(number_in_group);
     me.apic.store(percpu::current().apic, Ordering::Relaxed);
-    me.forgotten.store(GENERATION.load(Ordering::Acquire), Ordering::Release);
+    translations::join();
     me.online.store(true, Ordering::Release);
     ONLINE.fetch_add(1, Ordering::AcqRel);
-}
-
-unsafe extern "C" {
-    static ap_code_start: u8;
-    static ap_code_end: u8;
-}
-
-/// Where the other processors begin, in real mode: any free page below 1 MiB will do.
-const TRAMPOLINE: u64 = 0x8000;
-
-/// Starts the processors with these local APIC ids, one after the other: INIT, then STARTUP (Intel SDM volume 3 §10.4.4).
-pub fn start(processors: &[u8]) {
-    let me = percpu::current().apic;
-    let (code, end) = (&raw const ap_code_start as u64, &raw const ap_code_end as u64);
-    let length = (end - code) as usize;
-    // SAFETY: the page is RAM that nothing else uses once the firmware is done; the code's parameters are its last
-    // four words.
-    let parameters = unsafe {
-        core::ptr::copy_nonoverlapping(code as *const u8, memory::window(TRAMPOLINE), length);
-        memory::window(TRAMPOLINE + length as u64 - 32).cast::<u64>()
-    };
-    paging::map(TRAMPOLINE, TRAMPOLINE, paging::Flags::CODE);
-    for apic in processors.iter().filter(|apic| u32::from(**apic) != me).take(PROCESSORS - 1) {
-        let number = count();
-        let words =
-            [paging::root(), descriptors::stack(128 << 10), u64::from(number), begin as *const () as u64];
-        for (index, word) in words.into_iter().enumerate() {
-            // SAFETY: as above.
-            unsafe { parameters.add(index).write_unaligned(word) };
-        }
-        apic::send_init(u32::from(*apic));
-        clock::stall(200);
-        let mut tries = 0;
-        while count() == number {
-            if tries == 20 {
-                crate::stop!("processor with APIC id {apic} does not start");
-            }
-            if tries < 2 {
-                apic::send_startup(u32::from(*apic), (TRAMPOLINE >> 12) as u8);
-            }
-            tries += 1;
-            for _ in 0..1000 {
-                if count() != number {
-                    break;
-                }
-                clock::stall(100);
-            }
-        }
-    }
-    paging::unmap(TRAMPOLINE);
-    forget_everywhere();
-}
-
-/// First Rust code of the other processors.
-unsafe extern "C" fn begin(number: u32) -> ! {
-    percpu::start(number);
-    descriptors::start(number);
-    apic::start_other();
-    join();
-    super::enable_interrupts();
-    loop {
-        crate::storport::queue::pump();
-        wait();
-    }
 }
 
 /// Has every processor's thread look at what is new.
@@ -132,7 +62,7 @@ pub fn wake_all() {
         let other = &SHARED[number as usize];
         other.wake.store(true, Ordering::SeqCst);
         if number != me && other.waiting.load(Ordering::SeqCst) {
-            apic::send(apic_id(number), super::vector::WAKE_VECTOR);
+            apic::send(apic_id(number), vector::WAKE_VECTOR);
         }
     }
 }
@@ -156,25 +86,6 @@ pub fn wait() {
     me.waiting.store(false, Ordering::SeqCst);
 }
 
-/// Forgets what this page and others were translated to, on this processor; answers to the one that asked.
-pub fn forget_translations() {
-    if !percpu::started() {
-        return;
-    }
-    let _quiet = InterruptsOff::new();
-    let generation = GENERATION.load(Ordering::Acquire);
-    let me = mine();
-    if me.forgotten.load(Ordering::Relaxed) != generation {
-        paging::flush_all();
-        me.forgotten.store(generation, Ordering::Release);
-    }
-}
-
-/// This processor stops for ever: nobody waits for it to forget translations.
-pub fn forgets_nothing() {
-    mine().forgotten.store(u64::MAX, Ordering::Release);
-}
-
 /// Makes every processor forget translations, and waits until they have. A processor that waits for a lock of the
 /// stand with interrupts off does so as well.
 pub fn forget_everywhere() {
@@ -183,18 +94,18 @@ pub fn forget_everywhere() {
         return;
     }
     let _quiet = InterruptsOff::new();
-    let generation = GENERATION.fetch_add(1, Ordering::AcqRel) + 1;
+    let generation = translations::outdate();
     let me = percpu::number();
-    forget_translations();
+    translations::forget();
     for number in (0..count).filter(|number| *number != me) {
-        if SHARED[number as usize].forgotten.load(Ordering::Acquire) < generation {
-            apic::send(apic_id(number), super::vector::FLUSH_VECTOR);
+        if !translations::are_forgotten(number, generation) {
+            apic::send(apic_id(number), vector::FLUSH_VECTOR);
         }
     }
     for number in (0..count).filter(|number| *number != me) {
         let mut spins = 0u64;
-        while SHARED[number as usize].forgotten.load(Ordering::Acquire) < generation {
-            forget_translations();
+        while !translations::are_forgotten(number, generation) {
+            translations::forget();
             core::hint::spin_loop();
             spins += 1;
             if spins == 4_000_000_000 {
@@ -215,10 +126,10 @@ pub fn alone(action: impl FnOnce()) {
     let (count, me) = (count(), percpu::number());
     STAND_STILL.store(true, Ordering::SeqCst);
     for number in (0..count).filter(|number| *number != me) {
-        apic::send(apic_id(number), super::vector::STILL_VECTOR);
+        apic::send(apic_id(number), vector::STILL_VECTOR);
     }
     while STILL.load(Ordering::SeqCst) != count - 1 {
-        forget_translations();
+        translations::forget();
         core::hint::spin_loop();
     }
     action();
@@ -232,7 +143,7 @@ pub fn alone(action: impl FnOnce()) {
 pub fn stand_still() {
     STILL.fetch_add(1, Ordering::SeqCst);
     while STAND_STILL.load(Ordering::SeqCst) {
-        forget_translations();
+        translations::forget();
         core::hint::spin_loop();
     }
     // The emulator drops what it knew of the old map between two blocks of code; this gives it some.

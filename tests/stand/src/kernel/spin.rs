@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::Export;
-use crate::cpu::{irql, percpu, smp};
+use crate::cpu::{irql, percpu, translations};
 use crate::memory::driver;
 
 /// The word as the lock it is. The value of a lock that is held is the holder's number plus one, which tells a wait for
@@ -24,7 +24,7 @@ fn acquire(lock: u64) {
         if owner == me {
             crate::broken!("deadlock", "spin lock {lock:#x} is acquired by its holder");
         }
-        smp::forget_translations();
+        translations::forget();
         core::hint::spin_loop();
     }
 }

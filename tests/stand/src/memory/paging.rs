@@ -137,12 +137,6 @@ pub fn root() -> u64 {
     ROOT.load(Ordering::Relaxed)
 }
 
-/// Forgets all translations of this processor.
-pub fn flush_all() {
-    // SAFETY: the same tables again.
-    unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) };
-}
-
 fn flush(address: u64) {
     // SAFETY: forgetting a translation is always allowed.
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };

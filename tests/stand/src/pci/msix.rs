@@ -2,7 +2,7 @@
 
 use super::Function;
 use super::bars::Bar;
-use crate::cpu::apic;
+use crate::cpu::{apic, smp};
 use crate::memory;
 
 const CAPABILITY: u8 = 0x11;
@@ -57,7 +57,7 @@ impl Table {
 
     /// Connects an entry to a vector of a processor.
     pub fn connect(self, entry: u16, vector: u8, processor: u32) {
-        let (address, data) = apic::message(vector, processor);
+        let (address, data) = apic::message(vector, smp::apic_id(processor));
         self.write(entry, 0, address as u32);
         self.write(entry, 1, (address >> 32) as u32);
         self.write(entry, 2, data);

@@ -30,7 +30,7 @@ use super::{Address, Phase, Port, memory, port, queue, start};
 use crate::cpu::arguments::Arguments;
 use crate::cpu::call;
 use crate::cpu::percpu::{self, DRIVER_STACK, Stack};
-use crate::cpu::{clock, freeze, irql};
+use crate::cpu::{apic, clock, freeze, irql, smp};
 use crate::kernel;
 use crate::loader;
 use crate::memory::{PAGE, arena, dma, driver};
@@ -111,7 +111,7 @@ pub fn crash(then: fn() -> !) -> ! {
     let cpu = percpu::current();
     let requests = {
         // Stops the others before the first line is printed.
-        let places = freeze::stop_others();
+        let places = freeze::stop_others(smp::count(), |number| apic::send_nmi(smp::apic_id(number)));
         crate::note!(
             "crash: processor {} at IRQL {level} in {}, {} lock(s) held",
             cpu.number,

@@ -113,6 +113,6 @@ pub fn service(vector: u8) {
 /// Message address and data, for MESSAGE_INTERRUPT_INFORMATION.
 pub fn message(id: u16) -> (u64, u32, u8) {
     let vector = FIRST_MESSAGE + id as u8;
-    let (address, data) = apic::message(vector, processor_of(id));
+    let (address, data) = apic::message(vector, smp::apic_id(processor_of(id)));
     (address, data, vector)
 }

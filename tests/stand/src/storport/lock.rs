@@ -10,7 +10,7 @@ use stand::wdk::codes::*;
 
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::{self, Held, PROCESSORS};
-use crate::cpu::{irql, smp, vector};
+use crate::cpu::{irql, translations, vector};
 
 /// Lock of one message; numbered after the enumeration STOR_SPINLOCK.
 pub const MESSAGE_LOCK: u32 = 4;
@@ -106,7 +106,7 @@ fn take(lock: Held) {
                 percpu::current_callback()
             );
         }
-        smp::forget_translations();
+        translations::forget();
         core::hint::spin_loop();
     }
 }
