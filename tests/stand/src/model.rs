@@ -17,7 +17,7 @@ use crate::cpu::{apic, smp};
 use crate::memory::{self, PAGE, dma, frames, paging};
 use crate::pci::Function;
 use crate::pci::bars::Bar;
-use crate::storport::interrupt::processor_of;
+use crate::pci::msix::processor_of;
 
 /// Resets within HwStorFindAdapter and HwStorInitialize, at least: our drivers reset the device once in each.
 const START_RESETS: u32 = 2;

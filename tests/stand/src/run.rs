@@ -12,7 +12,7 @@ use crate::kernel::{self, processor};
 use crate::memory::{arena, dma};
 use crate::pci::iommu::Iommu;
 use crate::pci::{self, bars, msix, virtio};
-use crate::storport::{self, control, exports, interrupt, start};
+use crate::storport::{self, control, exports, start, stray};
 use crate::{acpi, console, loader, model, pass, scan, suite};
 
 /// Runs the driver image through everything the command line asks for.
@@ -77,7 +77,7 @@ pub fn run(boot: BootInfo) -> ! {
     storport::port().parameters.clone_from(&options.parameters);
     storport::port().starts = options.starts;
     if options.gather {
-        interrupt::gather();
+        msix::gather();
     }
     start::driver_entry(entry, &options.service);
     loader::discard();
@@ -116,7 +116,7 @@ pub fn run(boot: BootInfo) -> ! {
         }
     }
     control::shut_down();
-    dma::look();
+    stray::look();
     crate::note!("{}", exports::summary());
     crate::note!("{} ms in the guest", clock::ticks());
     console::end()

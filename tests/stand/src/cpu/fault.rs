@@ -9,7 +9,7 @@ use super::{irql, percpu};
 use crate::loader;
 use crate::memory::arena::{self, Area};
 use crate::model;
-use crate::storport::removal;
+use crate::storport::{removal, request};
 
 const NAMES: [&str; 22] = [
     "divide error",
@@ -115,14 +115,20 @@ fn page_fault(frame: &Frame, address: u64) {
         crate::not_ok!(rule, "{access} at {place}");
         return;
     }
+    // It may be of a later request at the same address.
+    if arena::is_request(address)
+        && let Some(tag) = request::last_at(address)
+    {
+        crate::not_ok!(
+            "srb-touched-after-completion",
+            "{access} at {address:#x}, memory of request {tag} that is already completed"
+        );
+        return;
+    }
     match arena::what_is(address) {
         Area::StackGuard => {
             crate::not_ok!("stack-overflow", "{access} at {address:#x}, below the driver's 12 KiB stack")
         }
-        Area::Request(tag) => crate::not_ok!(
-            "srb-touched-after-completion",
-            "{access} at {address:#x}, memory of request {tag} that is already completed"
-        ),
         Area::Arena if present => crate::not_ok!("page-rights", "{access} at {address:#x}"),
         Area::Arena => crate::not_ok!(
             "access-outside-allocation",

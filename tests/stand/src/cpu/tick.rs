@@ -70,7 +70,7 @@ pub fn tick(frame: &Frame) {
         watch_others(now);
         crate::kernel::timer::tick(now);
         crate::model::tick();
-        crate::memory::dma::look();
+        crate::storport::stray::look();
     }
     // Each processor's thread looks at its own requests: some may not be started before a certain tick.
     smp::wake_self();

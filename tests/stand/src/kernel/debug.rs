@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt::Write;
 
-use super::Export;
+use super::export::Export;
 use crate::cpu::arguments::Arguments;
 use crate::memory::driver;
 
@@ -49,7 +49,7 @@ fn bugcheck(a: Arguments, words: usize) -> u64 {
         let _ = write!(text, "{}{:#x}", if word == 0 { "" } else { " " }, a.get(word));
     }
     crate::not_ok!("bugcheck", "the driver called KeBugCheckEx: {text}");
-    crate::stop!("bugcheck {:#x} in {}", a.get(0) & 0xFFFF_FFFF, super::whereabouts(a))
+    crate::stop!("bugcheck {:#x} in {}", a.get(0) & 0xFFFF_FFFF, super::export::whereabouts(a))
 }
 
 /// Formats as the kernel's printf family does, without floating point.

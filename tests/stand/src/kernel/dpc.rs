@@ -6,11 +6,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use stand::wdk::codes::START_IO_LOCK;
 
-use crate::cpu::call;
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::{self, PROCESSORS, Stack};
 use crate::cpu::vector::DPC_VECTOR;
-use crate::cpu::{apic, irql, smp};
+use crate::cpu::{apic, call, irql, smp};
 use crate::storport::{lock, notification, queue};
 
 /// First object number of Storport's own DPCs, one for each processor.

@@ -1,6 +1,6 @@
 //! hal.dll's routines for PCI configuration space.
 
-use super::Export;
+use super::export::Export;
 use crate::cpu::arguments::Arguments as A;
 use crate::memory::driver;
 use crate::pci::Function;
@@ -34,7 +34,7 @@ fn range(a: A) -> (u16, u64) {
 /// The pages of both routines (nf-ntddk-halgetbusdatabyoffset.md) name no IRQL. Assumed is that of what the bus driver has
 /// for the same space: DIRQL at most (nc-wdm-get_set_device_data.md).
 fn check_level(name: &str) {
-    super::at_most(name, lock::adapter_level());
+    super::export::at_most(name, lock::adapter_level());
 }
 
 /// HalGetBusDataByOffset(BusDataType, BusNumber, SlotNumber, Buffer, Offset, Length).

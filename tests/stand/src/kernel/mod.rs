@@ -2,6 +2,7 @@
 
 pub mod debug;
 pub mod dpc;
+pub mod export;
 pub mod hal;
 pub mod pool;
 pub mod processor;
@@ -9,20 +10,10 @@ pub mod rtl;
 pub mod spin;
 pub mod timer;
 
-use alloc::string::String;
-
 use crate::cpu::arguments::Arguments;
-use crate::cpu::call;
-use crate::cpu::{irql, percpu, smp};
+use crate::cpu::{call, irql};
 use crate::storport;
-
-/// An export's implementation.
-pub type Export = fn(Arguments) -> u64;
-
-/// STATUS_SUCCESS.
-pub const STATUS_SUCCESS: u64 = 0;
-/// STATUS_NOT_FOUND.
-pub const STATUS_NOT_FOUND: u64 = 0xC000_0225;
+use export::{Export, STATUS_NOT_FOUND, STATUS_SUCCESS, at_most};
 
 const TABLES: [(&str, &[(&str, Export)]); 9] = [
     ("storport.sys", storport::exports::TABLE),
@@ -87,25 +78,6 @@ pub fn resolve(dll: &str, name: &str) -> Option<u64> {
     None
 }
 
-/// A failed check unless the IRQL is at most `most`.
-pub fn at_most(function: &str, most: u8) {
-    let level = irql::current();
-    // Everything is called at HIGH_LEVEL then; what does not bear it is refused before it comes here.
-    if level > most && !crate::cpu::freeze::crashed() {
-        crate::not_ok!(
-            "wrong-irql",
-            "{function} called at IRQL {level} ({}) in {}, allowed up to {most}",
-            irql::name(level),
-            percpu::current_callback()
-        );
-    }
-}
-
-/// What the driver did in words, for rules: the innermost callback and where it called from.
-pub fn whereabouts(arguments: Arguments) -> String {
-    alloc::format!("{} at {}", percpu::current_callback(), crate::loader::place(arguments.caller()))
-}
-
 const MISC: &[(&str, Export)] = &[
     ("KeStallExecutionProcessor", |a| {
         let time = a.get(0) & 0xFFFF_FFFF;
@@ -160,8 +132,3 @@ const MISC: &[(&str, Export)] = &[
         crate::stop!("the image handles an exception, which the stand never raises")
     }),
 ];
-
-/// Tells the waiting threads that there is something to do.
-pub fn wake() {
-    smp::wake_all();
-}

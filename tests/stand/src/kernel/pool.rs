@@ -4,7 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
-use super::Export;
+use super::export::Export;
 use crate::cpu::arguments::Arguments;
 use crate::cpu::irql;
 use crate::cpu::lock::Lock;
@@ -59,7 +59,7 @@ fn place(range: arena::Range, size: u64) -> u64 {
 
 /// Allocates from pool; 0 when there is no memory.
 pub fn allocate(function: &str, size: u64, tag: u64, paged: bool, zeroed: bool) -> u64 {
-    super::at_most(function, if paged { 1 } else { irql::DISPATCH });
+    super::export::at_most(function, if paged { 1 } else { irql::DISPATCH });
     let size = if function.starts_with("ExAllocatePool") { size } else { size & 0xFFFF_FFFF };
     if size == 0 || size > 64 << 20 {
         return 0;
@@ -75,7 +75,7 @@ pub fn allocate(function: &str, size: u64, tag: u64, paged: bool, zeroed: bool) 
 
 /// Allocates physically contiguous memory, page aligned; 0 when there is none.
 pub fn contiguous(function: &str, size: u64) -> u64 {
-    super::at_most(function, irql::DISPATCH);
+    super::export::at_most(function, irql::DISPATCH);
     let Some((range, physical)) = arena::contiguous(size.max(1)) else { return 0 };
     let mut grant = Grant::default();
     grant.add(physical, size.max(1), Access::BOTH);
@@ -84,13 +84,13 @@ pub fn contiguous(function: &str, size: u64) -> u64 {
 }
 
 fn free(function: &str, a: Arguments) -> u64 {
-    super::at_most(function, irql::DISPATCH);
+    super::export::at_most(function, irql::DISPATCH);
     if !release(a.get(0)) {
         crate::broken!(
             "bad-free",
             "{function} of {:#x}, which is no block, in {}",
             a.get(0),
-            super::whereabouts(a)
+            super::export::whereabouts(a)
         );
     }
     0

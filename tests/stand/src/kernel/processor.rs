@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::Export;
+use super::export::Export;
 use crate::cpu::{percpu, smp};
 use crate::memory::driver;
 

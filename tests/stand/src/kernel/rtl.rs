@@ -1,6 +1,6 @@
 //! Strings and memory.
 
-use super::Export;
+use super::export::Export;
 use crate::memory::driver;
 
 fn strings(a: u64, b: u64, most: u64) -> u64 {

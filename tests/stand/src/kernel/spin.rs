@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::Export;
+use super::export::Export;
 use crate::cpu::{irql, percpu, translations};
 use crate::memory::driver;
 
@@ -44,7 +44,7 @@ pub const TABLE: &[(&str, Export)] = &[
         0
     }),
     ("KeAcquireSpinLockRaiseToDpc", |a| {
-        super::at_most("KeAcquireSpinLockRaiseToDpc", irql::DISPATCH);
+        super::export::at_most("KeAcquireSpinLockRaiseToDpc", irql::DISPATCH);
         let old = irql::raise(irql::DISPATCH);
         acquire(a.get(0));
         u64::from(old)
@@ -64,7 +64,7 @@ pub const TABLE: &[(&str, Export)] = &[
     }),
     // KLOCK_QUEUE_HANDLE: the queue (16 bytes: next, lock), then the old IRQL.
     ("KeAcquireInStackQueuedSpinLock", |a| {
-        super::at_most("KeAcquireInStackQueuedSpinLock", irql::DISPATCH);
+        super::export::at_most("KeAcquireInStackQueuedSpinLock", irql::DISPATCH);
         let old = irql::raise(irql::DISPATCH);
         acquire(a.get(0));
         driver::write("KeAcquireInStackQueuedSpinLock", a.get(1) + 8, a.get(0));

@@ -28,8 +28,6 @@ static NEXT_STACK: AtomicU64 = AtomicU64::new(STACKS + PAGE);
 pub enum Area {
     /// Below a driver stack.
     StackGuard,
-    /// Memory of the request with this tag, or of a later one at the same address.
-    Request(u32),
     /// In the arena.
     Arena,
     /// None of ours.
@@ -50,10 +48,8 @@ pub fn is_request(address: u64) -> bool {
 pub fn what_is(address: u64) -> Area {
     match address {
         STACKS..STACKS_END => Area::StackGuard,
-        _ if (REQUESTS..REQUESTS + REQUESTS_SIZE).contains(&address) => {
-            crate::storport::request::last_at(address).map_or(Area::Arena, Area::Request)
-        }
         START..END => Area::Arena,
+        _ if is_request(address) => Area::Arena,
         _ => Area::Unknown,
     }
 }

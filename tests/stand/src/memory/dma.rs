@@ -11,7 +11,6 @@
 //! that it is; a production viostor.sys has the disk's serial number written there all the same. Addresses are the physical
 //! ones. A crash or hibernation ends it: there the port driver of the dump has no mappings to give.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use stand::legal::{Change, Legal};
@@ -19,7 +18,7 @@ use stand::legal::{Change, Legal};
 pub use stand::legal::Access;
 
 use crate::cpu::lock::Lock;
-use crate::pci::iommu::{self, Fault, Iommu};
+use crate::pci::iommu::{Fault, Iommu};
 
 struct Dma {
     legal: Legal,
@@ -72,34 +71,14 @@ impl Dma {
     }
 }
 
-/// Has the device tried to reach memory that is not for it? Called when requests end and at each tick of the clock.
-pub fn look() {
-    let fault = DMA.lock().iommu.as_ref().and_then(iommu::Iommu::fault);
-    if let Some(fault) = fault {
-        let what = what_is(&fault);
-        crate::not_ok!(
-            "dma-outside-legal-memory",
-            "function {:02x}:{:02x}.{} was told to {} {:#x}, {what}",
-            fault.source >> 8,
-            fault.source >> 3 & 0x1F,
-            fault.source & 7,
-            if fault.write { "write at" } else { "read at" },
-            fault.page
-        );
-    }
+/// The next access of the device to memory that was not for it.
+pub fn fault() -> Option<Fault> {
+    DMA.lock().iommu.as_ref().and_then(Iommu::fault)
 }
 
-/// What the memory is that a device tried to reach.
-fn what_is(fault: &Fault) -> String {
-    let access = DMA.lock().legal.at(fault.page);
-    if access != Access::default() {
-        let may = if access.read { "read" } else { "write" };
-        return alloc::format!("which it may only {may}");
-    }
-    match crate::storport::request::dead_at(fault.page) {
-        Some(tag) => alloc::format!("memory of request {tag}, which is completed"),
-        None => String::from("which nobody gave it"),
-    }
+/// What the device may do with a page.
+pub fn access(page: u64) -> Access {
+    DMA.lock().legal.at(page)
 }
 
 /// Pieces of memory given together, and taken back together.

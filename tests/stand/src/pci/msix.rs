@@ -1,4 +1,6 @@
-//! MSI-X: the table that turns a device's messages into vectors.
+//! MSI-X: the table that turns a device's messages into vectors, and which processors serve them.
+
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::Function;
 use super::bars::Bar;
@@ -8,6 +10,25 @@ use crate::memory;
 const CAPABILITY: u8 = 0x11;
 const ENABLE: u16 = 1 << 15;
 const MASK_ALL: u16 = 1 << 14;
+
+/// All messages are served by the first processor, and DPCs stay there.
+static ON_FIRST: AtomicBool = AtomicBool::new(false);
+
+/// Has the first processor serve all messages, before they are connected.
+pub fn gather() {
+    ON_FIRST.store(true, Ordering::Relaxed);
+}
+
+/// Whether it does.
+pub fn is_gathered() -> bool {
+    ON_FIRST.load(Ordering::Relaxed)
+}
+
+/// Processor that serves a message: they are spread over all of them, as the INF's IrqPolicySpreadMessagesAcrossAllProcessors
+/// asks for (interrupt-affinity-and-priority.md).
+pub fn processor_of(message: u16) -> u32 {
+    if is_gathered() { 0 } else { u32::from(message) % smp::count() }
+}
 
 /// An adapter's message table.
 #[derive(Clone, Copy, Debug)]

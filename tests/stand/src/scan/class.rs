@@ -9,6 +9,7 @@ use stand::scsi::{self, Command, Sense};
 use stand::wdk::codes::*;
 
 use crate::memory::arena;
+pub use crate::storport::name;
 use crate::storport::request::{Answer, Data, Request};
 use crate::storport::{Address, port, queue};
 
@@ -57,11 +58,6 @@ impl Outcome {
             },
         }
     }
-}
-
-/// A unit's name.
-pub fn name(address: Address) -> String {
-    alloc::format!("{}:{}:{}", address.0, address.1, address.2)
 }
 
 /// Sends a command that reads up to `length` bytes and answers with what came.

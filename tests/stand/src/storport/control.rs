@@ -5,14 +5,14 @@ use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
 use super::request::{Data, Request};
-use super::{Address, Phase, interrupt, lock, port, queue, start, unit};
+use super::{Address, Phase, interrupt, lock, name, port, queue, start, unit};
 use crate::cpu::lock::Lock;
 use crate::cpu::percpu::Stack;
-use crate::cpu::{call, clock};
+use crate::cpu::{call, clock, smp};
 use crate::kernel;
 use crate::memory::{PAGE, arena, driver};
 use crate::pci::{command, virtio};
-use crate::scan::class::{self, name};
+use crate::scan::class;
 
 const TYPES: u32 = 20;
 static SUPPORTED: Lock<[bool; TYPES as usize]> = Lock::new([false; TYPES as usize]);
@@ -75,7 +75,7 @@ fn hold() {
 /// Lets requests flow again.
 fn let_go() {
     port().held = false;
-    kernel::wake();
+    smp::wake_all();
 }
 
 /// SRB_FUNCTION_FLUSH to each unit, as Storport does before it stops the adapter. Only a miniport that set CachesData gets
@@ -236,7 +236,7 @@ pub fn reset_bus(path: u8) {
     lock::release_callback(locks);
     hold_after_reset();
     port().held = false;
-    kernel::wake();
+    smp::wake_all();
     // FALSE says that the bus could not be reset, as that of a device that is gone or does not answer.
     if !good && !port().ladder.lenient {
         crate::not_ok!("reset-bus", "HwStorResetBus returned FALSE");

@@ -28,10 +28,9 @@ use stand::wdk::srb::Extra;
 use super::request::{self, Data, Request};
 use super::{Address, Phase, Port, memory, port, queue, start};
 use crate::cpu::arguments::Arguments;
-use crate::cpu::call;
 use crate::cpu::percpu::{self, DRIVER_STACK, Stack};
-use crate::cpu::{apic, clock, freeze, irql, smp};
-use crate::kernel;
+use crate::cpu::{apic, call, clock, freeze, irql, smp};
+use crate::kernel::export;
 use crate::loader;
 use crate::memory::{PAGE, arena, dma, driver};
 
@@ -423,7 +422,7 @@ pub fn instead(export: &str, a: Arguments) -> Option<u64> {
             Some(call::driver("HwStorSynchronizedAccess", Stack::Nested, a.get(1), &arguments))
         }
         Answer::Forbidden(result) => {
-            crate::not_ok!("not-in-dump-mode", "{name} in {}", kernel::whereabouts(a));
+            crate::not_ok!("not-in-dump-mode", "{name} in {}", export::whereabouts(a));
             Some(result)
         }
     }

@@ -6,10 +6,10 @@ use stand::wdk::codes::*;
 
 use super::{Phase, control, extended, interrupt, memory, notification, port, start};
 use crate::cpu::arguments::{Arguments, Arguments as A};
-use crate::cpu::call;
 use crate::cpu::percpu::Stack;
-use crate::cpu::{clock, irql, percpu};
-use crate::kernel::{self, Export};
+use crate::cpu::{call, clock, irql, percpu, smp};
+use crate::kernel::export::Export;
+use crate::kernel::{self, export};
 use crate::memory::driver;
 
 /// A rule: the first argument of nearly every function is the device extension.
@@ -65,7 +65,7 @@ pub const TABLE: &[(&str, Export)] = &[
     ("StorPortResume", |a| {
         adapter("StorPortResume", a.get(0));
         port().paused_until = 0;
-        kernel::wake();
+        smp::wake_all();
         1
     }),
     ("StorPortPauseDevice", |a| {
@@ -82,7 +82,7 @@ pub const TABLE: &[(&str, Export)] = &[
     ("StorPortReady", |a| {
         adapter("StorPortReady", a.get(0));
         port().busy = 0;
-        kernel::wake();
+        smp::wake_all();
         1
     }),
     ("StorPortDeviceBusy", |a| with_unit(a, |unit| unit.busy = (a.get(4) as u32).min(unit.outstanding))),
@@ -116,7 +116,7 @@ pub const TABLE: &[(&str, Export)] = &[
     }),
     ("StorPortRegistryRead", registry_read),
     ("StorPortRegistryWrite", |a| {
-        kernel::at_most("StorPortRegistryWrite", irql::PASSIVE);
+        export::at_most("StorPortRegistryWrite", irql::PASSIVE);
         let name = driver::text("StorPortRegistryWrite", a.get(1), 128);
         crate::driver_log!("StorPortRegistryWrite", "{name}, {} bytes", a.get(5) & 0xFFFF_FFFF);
         1
@@ -130,7 +130,7 @@ fn with_unit(a: A, change: impl FnOnce(&mut super::Unit)) -> u64 {
     let mut port = port();
     let changed = port.units.get_mut(&address).map(change).is_some();
     drop(port);
-    kernel::wake();
+    smp::wake_all();
     u64::from(changed)
 }
 
@@ -182,7 +182,7 @@ fn check_bus_data(name: &str) {
     if !matches!(port().phase, Phase::FindAdapter | Phase::Stopped) {
         crate::not_ok!("bus-data-late", "{name} in {}", percpu::current_callback());
     }
-    kernel::at_most(name, irql::PASSIVE);
+    export::at_most(name, irql::PASSIVE);
 }
 
 /// StorPortGetBusData(HwDeviceExtension, BusDataType, SystemIoBusNumber, SlotNumber, Buffer, Length): the start of PCI
@@ -256,7 +256,7 @@ fn complete_request(a: A) -> u64 {
 fn registry_read(a: A) -> u64 {
     const NAME: &str = "StorPortRegistryRead";
     adapter(NAME, a.get(0));
-    kernel::at_most(NAME, irql::PASSIVE);
+    export::at_most(NAME, irql::PASSIVE);
     let name = driver::text(NAME, a.get(1), 128);
     let name = if a.get(2) as u32 == 0 { format!("Device0\\{name}") } else { name };
     let room = driver::read::<u32>(NAME, a.get(5));

@@ -10,10 +10,11 @@ use super::lock::{self, MESSAGE_LOCK};
 use super::{Phase, interrupt, port};
 use crate::cpu::arguments::Arguments;
 use crate::cpu::lock::Lock;
-use crate::cpu::{clock, irql, percpu};
+use crate::cpu::{clock, irql, percpu, smp};
 use crate::kernel::dpc::{Item, Locks};
-use crate::kernel::{self, pool, processor, timer};
+use crate::kernel::{export, pool, processor, timer};
 use crate::memory::driver;
+use crate::pci::msix;
 
 const NAME: &str = "StorPortExtendedFunction";
 
@@ -116,7 +117,7 @@ pub fn extended_function(a: Arguments) -> u64 {
         }
         _ => {
             // Windows versions that do not know a function answer this, so a driver must cope; it is recorded.
-            crate::driver_log!(NAME, "unknown function {code} in {}", kernel::whereabouts(a));
+            crate::driver_log!(NAME, "unknown function {code} in {}", export::whereabouts(a));
             STOR_STATUS_NOT_IMPLEMENTED
         }
     };
@@ -144,7 +145,7 @@ fn free_pool(a: Arguments, block: u64) -> u32 {
     if pool::release(block) {
         STOR_STATUS_SUCCESS
     } else {
-        crate::broken!("bad-free", "{block:#x} is no block of pool, in {}", kernel::whereabouts(a))
+        crate::broken!("bad-free", "{block:#x} is no block of pool, in {}", export::whereabouts(a))
     }
 }
 
@@ -229,7 +230,7 @@ fn perf_options(a: Arguments) -> u32 {
         if whole.message_targets != 0 {
             // One GROUP_AFFINITY (16 bytes) for each message of the range: the processor that serves it.
             for message in first..=last {
-                let target = processor::affinity(interrupt::processor_of(message as u16));
+                let target = processor::affinity(msix::processor_of(message as u16));
                 driver::write(NAME, whole.message_targets + 16 * u64::from(message), target);
             }
         }
@@ -282,7 +283,7 @@ fn log_event(a: Arguments) -> u32 {
     /// `sizeof(STOR_LOG_EVENT_DETAILS)`, and what data and texts may be together (ns-storport-_stor_log_event_details.md).
     const SIZE: u32 = 72;
     const MOST_DATA: u32 = 150;
-    kernel::at_most(EVENT, irql::DISPATCH);
+    export::at_most(EVENT, irql::DISPATCH);
     let place = argument!(a, "LogSystemEvent", "LogDetails");
     let details: [u32; 11] = driver::read(EVENT, place);
     let [revision, size, flags, association] = [0, 1, 2, 3].map(|field| details[field]);
@@ -323,7 +324,7 @@ fn etw(code: u64, a: Arguments) -> u32 {
     const EVENT: &str = "StorPortEtwEvent";
     /// STORPORT_ETW_MAX_DESCRIPTION_LENGTH and STORPORT_ETW_MAX_PARAM_NAME_LENGTH
     const LONGEST: (usize, usize) = (32, 16);
-    kernel::at_most(EVENT, irql::DISPATCH);
+    export::at_most(EVENT, irql::DISPATCH);
     let pairs = 1u64 << (code - 57);
     // The same in all three, before the pairs.
     let id = argument!(a, "MiniportEtwEvent2", "EventId");
@@ -412,7 +413,7 @@ fn request_timer(a: Arguments) -> u32 {
 
 /// QueueWorkItem(WorkItemCallback, Worker, Context): the callback runs at PASSIVE_LEVEL.
 fn queue_work(a: Arguments) -> u32 {
-    kernel::at_most("StorPortQueueWorkItem", irql::DISPATCH);
+    export::at_most("StorPortQueueWorkItem", irql::DISPATCH);
     let worker = argument!(a, "QueueWorkItem", "Worker");
     let mut port = port();
     if port.objects.get(&worker) != Some(&"worker") {
@@ -422,7 +423,7 @@ fn queue_work(a: Arguments) -> u32 {
     let context = argument!(a, "QueueWorkItem", "Context");
     port.work.push_back((routine, context, worker));
     drop(port);
-    kernel::wake();
+    smp::wake_all();
     STOR_STATUS_SUCCESS
 }
 

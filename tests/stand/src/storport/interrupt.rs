@@ -1,6 +1,6 @@
 //! Interrupts of the adapter: connection and service.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use stand::wdk::codes::*;
 
@@ -9,9 +9,8 @@ use crate::cpu::percpu::Stack;
 use crate::cpu::vector::{FIRST_MESSAGE, LINE_VECTOR, MESSAGES};
 use crate::cpu::{apic, call, irql, smp};
 use crate::pci::command;
+use crate::pci::msix::processor_of;
 
-/// All messages are served by the first processor, and DPCs stay there.
-static ON_FIRST: AtomicBool = AtomicBool::new(false);
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 static UNCLAIMED_IN_A_ROW: AtomicU64 = AtomicU64::new(0);
 
@@ -40,22 +39,6 @@ pub fn connect() {
             function.set_command(0, command::NO_LINE);
         }
     }
-}
-
-/// Has the first processor serve all messages, before they are connected.
-pub fn gather() {
-    ON_FIRST.store(true, Ordering::Relaxed);
-}
-
-/// Whether it does.
-pub fn is_gathered() -> bool {
-    ON_FIRST.load(Ordering::Relaxed)
-}
-
-/// Processor that serves a message: they are spread over all of them, as the INF's IrqPolicySpreadMessagesAcrossAllProcessors
-/// asks for (interrupt-affinity-and-priority.md).
-pub fn processor_of(message: u16) -> u32 {
-    if is_gathered() { 0 } else { u32::from(message) % smp::count() }
 }
 
 /// Grants messages: all the table has, as far as there are vectors.

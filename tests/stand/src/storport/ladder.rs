@@ -13,9 +13,8 @@ use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
 use super::request::{Data, Request};
-use super::{Address, control, port, queue};
+use super::{Address, control, name, port, queue};
 use crate::cpu::clock;
-use crate::scan::class::name;
 
 /// Seconds that a reset may take.
 const RESET_TIMEOUT: u32 = 8;

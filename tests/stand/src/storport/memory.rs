@@ -3,7 +3,7 @@
 use super::{Phase, port};
 use crate::cpu::arguments::Arguments;
 use crate::cpu::irql;
-use crate::kernel;
+use crate::kernel::export;
 use crate::memory::dma::Access;
 use crate::memory::{self, PAGE, arena, driver, paging};
 use crate::model;
@@ -26,7 +26,7 @@ pub fn uncached_extension(a: Arguments) -> u64 {
             "StorPortGetUncachedExtension is for HwStorFindAdapter only"
         );
     }
-    kernel::at_most("StorPortGetUncachedExtension", irql::PASSIVE);
+    export::at_most("StorPortGetUncachedExtension", irql::PASSIVE);
     if bytes == 0 || bytes > 64 << 20 {
         return 0;
     }

@@ -26,6 +26,7 @@ pub mod registers;
 pub mod removal;
 pub mod request;
 pub mod start;
+pub mod stray;
 pub mod unit;
 
 use alloc::boxed::Box;
@@ -48,6 +49,11 @@ use request::Request;
 
 /// Path, target, LUN.
 pub type Address = (u8, u8, u8);
+
+/// A unit's name.
+pub fn name(address: Address) -> String {
+    alloc::format!("{}:{}:{}", address.0, address.1, address.2)
+}
 
 /// How far the adapter is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

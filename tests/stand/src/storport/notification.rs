@@ -6,13 +6,13 @@ use stand::wdk::config::STOR_DPC_SIZE;
 use stand::wdk::names;
 use stand::wdk::srb::Btl8;
 
-use super::{Phase, StateChange, interrupt, lock, port, queue, request};
+use super::{Phase, StateChange, lock, port, queue, request};
 use crate::cpu::arguments::Arguments;
-use crate::cpu::percpu;
-use crate::cpu::{clock, irql, smp};
+use crate::cpu::{clock, irql, percpu, smp};
 use crate::kernel::dpc::{self, Item, Locks};
-use crate::kernel::{self, timer};
+use crate::kernel::{export, timer};
 use crate::memory::driver;
+use crate::pci::msix;
 
 const NAME: &str = "StorPortNotification";
 /// Key of the adapter's one HwStorTimer.
@@ -42,7 +42,7 @@ pub fn notification(a: Arguments) -> u64 {
         // LinkUp, LinkDown: the adapter resumes or pauses.
         0xA => {
             port().paused_until = 0;
-            kernel::wake();
+            smp::wake_all();
         }
         0xB => port().paused_until = u64::MAX,
         0xC => driver::write(NAME, a.get(2), clock::ticks()),
@@ -60,7 +60,7 @@ pub fn notification(a: Arguments) -> u64 {
         _ => crate::not_ok!(
             "unknown-notification",
             "StorPortNotification type {kind:#x} in {}",
-            kernel::whereabouts(a)
+            export::whereabouts(a)
         ),
     }
     0
@@ -69,7 +69,7 @@ pub fn notification(a: Arguments) -> u64 {
 /// BusChangeDetected(HwDeviceExtension, PathId): a target may have come or gone on this bus. The number is a UCHAR, of which C
 /// makes an int. The page names no IRQL; as for RequestComplete.
 fn bus_change(a: Arguments) {
-    kernel::at_most("StorPortNotification(BusChangeDetected)", lock::adapter_level());
+    export::at_most("StorPortNotification(BusChangeDetected)", lock::adapter_level());
     let path = a.get(2) as u8;
     crate::driver_log!("BusChangeDetected", "bus {path}");
     let mut port = port();
@@ -83,7 +83,7 @@ fn bus_change(a: Arguments) {
             percpu::current_callback()
         );
     }
-    kernel::wake();
+    smp::wake_all();
 }
 
 /// Where the header's function has Storport write its result: a variable of its own.
@@ -135,7 +135,7 @@ fn state_change(a: Arguments) {
     };
     drop(port);
     driver::write(CHANGE, status, answer);
-    kernel::wake();
+    smp::wake_all();
 }
 
 /// From now on state changes are worked on for a long time, or for a short one again.
@@ -196,13 +196,13 @@ fn async_notification(a: Arguments) {
         _ => STOR_STATUS_INVALID_PARAMETER,
     };
     driver::write(EVENT, status, answer);
-    kernel::wake();
+    smp::wake_all();
 }
 
 /// RequestComplete(HwDeviceExtension, Srb). The page names no IRQL; a miniport completes in StartIo, a DPC or its
 /// interrupt routine, never above its own DIRQL.
 fn request_complete(a: Arguments) {
-    kernel::at_most("StorPortNotification(RequestComplete)", lock::adapter_level());
+    export::at_most("StorPortNotification(RequestComplete)", lock::adapter_level());
     if port().phase < Phase::Running {
         crate::not_ok!("complete-before-running", "RequestComplete in {}", percpu::current_callback());
     }
@@ -250,7 +250,7 @@ fn enable_passive(a: Arguments) {
 /// InitializeDpc(HwDeviceExtension, Dpc, HwDpcRoutine): at PASSIVE_LEVEL (nf-storport-storportinitializedpc.md). The
 /// object is a STOR_DPC, written as KeInitializeDpc writes it, so one that overlaps another was declared wrong.
 fn initialize_dpc(a: Arguments) {
-    kernel::at_most("StorPortInitializeDpc", irql::PASSIVE);
+    export::at_most("StorPortInitializeDpc", irql::PASSIVE);
     let (object, size) = (argument!(a, "InitializeDpc", "Dpc"), STOR_DPC_SIZE as u64);
     let mut port = port();
     let overlap = port.dpcs.keys().find(|other| **other != object && other.abs_diff(object) < size).copied();
@@ -282,7 +282,7 @@ fn issue_dpc(a: Arguments) {
         crate::broken!(
             "dpc-not-initialized",
             "StorPortIssueDpc of {object:#x} in {}",
-            kernel::whereabouts(a)
+            export::whereabouts(a)
         );
     };
     port.statistics.dpcs += 1;
@@ -290,7 +290,7 @@ fn issue_dpc(a: Arguments) {
     let spread = port.perf_flags & (STOR_PERF_DPC_REDIRECTION | STOR_PERF_DPC_REDIRECTION_CURRENT_CPU)
         == STOR_PERF_DPC_REDIRECTION;
     drop(port);
-    let spread = spread && !interrupt::is_gathered();
+    let spread = spread && !msix::is_gathered();
     // KeInsertQueueDpc uses the current processor. With redirection Storport spreads DPCs over the processors; which one
     // it takes is not documented, so a miniport must cope with any (ns-storport-_perf_configuration_data.md).
     let processor = if spread { (turn % u64::from(smp::count())) as u32 } else { percpu::number() };
@@ -313,11 +313,11 @@ fn acquire_lock(a: Arguments) {
         crate::broken!(
             "unknown-lock",
             "StorPortAcquireSpinLock of lock {kind} in {}",
-            kernel::whereabouts(a)
+            export::whereabouts(a)
         );
     }
     if kind == 1 && !port().dpcs.contains_key(&object) {
-        crate::broken!("dpc-not-initialized", "DpcLock of {object:#x} in {}", kernel::whereabouts(a));
+        crate::broken!("dpc-not-initialized", "DpcLock of {object:#x} in {}", export::whereabouts(a));
     }
     if kind == 2 && percpu::current().in_isr {
         crate::not_ok!("wrong-lock", "StartIoLock acquired in an interrupt routine");

@@ -3,7 +3,7 @@
 //! fourth how many. Buffers of registers are consecutive registers, buffers of a port are one port.
 
 use crate::cpu::port;
-use crate::kernel::Export;
+use crate::kernel::export::Export;
 use crate::memory::driver;
 
 macro_rules! register {

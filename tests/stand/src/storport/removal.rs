@@ -9,7 +9,6 @@ use stand::wdk::codes::*;
 
 use super::{Address, Phase, control, port, queue, unit};
 use crate::cpu::smp;
-use crate::kernel;
 use crate::memory::paging::{self, Flags};
 use crate::memory::{PAGE, frames};
 use crate::pci::{self, command, virtio};
@@ -58,7 +57,7 @@ pub fn tell() {
     for address in addresses {
         unit::tell(SCSI_UNIT_SURPRISE_REMOVAL, address);
     }
-    kernel::wake();
+    smp::wake_all();
 }
 
 /// What follows: every request ends, the adapter is removed and stopped. It must do that without its device

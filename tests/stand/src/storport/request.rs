@@ -14,9 +14,9 @@ use stand::wdk::config::{SCATTER_GATHER_HEADER, ScatterGatherElement};
 use stand::wdk::names;
 use stand::wdk::srb::{self, Extra, Fill, ScsiRequestBlock, StorageRequestBlock};
 
-use super::{Address, Port};
-use crate::cpu::clock;
-use crate::memory::dma::{self, Access, Grant};
+use super::{Address, Port, stray};
+use crate::cpu::{clock, smp};
+use crate::memory::dma::{Access, Grant};
 use crate::memory::{PAGE, arena, driver, frames, paging};
 
 /// Sense buffer size that class drivers use.
@@ -483,7 +483,7 @@ pub fn dead_at(physical: u64) -> Option<u32> {
 
 /// The miniport completed an SRB (StorPortNotification, RequestComplete).
 pub fn complete(srb: u64) {
-    dma::look();
+    stray::look();
     let mut port = super::port();
     let Some(mut request) = port.active.remove(&srb) else {
         drop(port);
@@ -521,5 +521,5 @@ pub fn complete(srb: u64) {
         port.done.push_back(request);
     }
     drop(port);
-    crate::kernel::wake();
+    smp::wake_all();
 }

@@ -8,10 +8,10 @@ use stand::wdk::config::{AccessRange, HwInitializationData, PortConfiguration};
 use super::{Phase, control, interrupt, lock, port, unit};
 use crate::console;
 use crate::cpu::arguments::Arguments;
-use crate::cpu::call;
-use crate::cpu::irql;
 use crate::cpu::percpu::Stack;
+use crate::cpu::{call, irql, smp};
 use crate::kernel;
+use crate::kernel::export;
 use crate::memory::dma::Grant;
 use crate::memory::{PAGE, arena, driver};
 use crate::model;
@@ -30,7 +30,7 @@ pub const RESET_HOLD_TIME: u32 = 500_000;
 /// StorPortInitialize(Argument1, Argument2, HwInitializationData, HwContext): nf-storport-storportinitialize.md.
 pub fn initialize(a: Arguments) -> u64 {
     const NAME: &str = "StorPortInitialize";
-    kernel::at_most(NAME, irql::PASSIVE);
+    export::at_most(NAME, irql::PASSIVE);
     let size = driver::read::<u32>(NAME, a.get(2));
     if size as usize != size_of::<HwInitializationData>() {
         crate::not_ok!(
@@ -71,7 +71,7 @@ pub fn initialize(a: Arguments) -> u64 {
         crate::stop!("StorPortInitialize is called twice: only one kind of adapter is supported");
     }
     port.hw = data;
-    kernel::STATUS_SUCCESS
+    export::STATUS_SUCCESS
 }
 
 /// Calls the image's entry point with a driver object and a registry path.
@@ -293,7 +293,7 @@ pub fn bring_up() {
     control::query_types();
     unit::query_types();
     port().phase = Phase::Running;
-    kernel::wake();
+    smp::wake_all();
 }
 
 /// HwStorInitialize and the passive routine.
