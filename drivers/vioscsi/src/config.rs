@@ -3,6 +3,8 @@
 use adapter::{Limits, Probe, ProbeError, Room};
 use virtio::spec::scsi::config;
 
+use crate::events;
+
 /// Most targets StorPort addresses on a bus: numbers 0 to 254 (ns-storport-_port_configuration_information.md,
 /// `MaximumNumberOfTargets`; `SCSI_MAXIMUM_TARGETS_PER_BUS` is only what it starts with).
 const MAX_TARGETS: u32 = 255;
@@ -12,6 +14,9 @@ const MAX_LOGICAL_UNITS: u32 = 255;
 const SECTOR_BYTES: u32 = 512;
 /// Smallest unit of memory a segment is made of.
 const PAGE_BYTES: u32 = 4096;
+
+/// Most bytes of a buffer for an event; what a device would write behind them nobody looks at.
+const MAX_EVENT_BYTES: u32 = 256;
 
 /// The host bus adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +84,8 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), ProbeError> {
         request_queues: u16::try_from(word(config::NUM_QUEUES)?).unwrap_or(u16::MAX),
         write_cache: false,
         leaves_out: last_target >= MAX_TARGETS,
+        // Less than an event has is no size.
+        event_bytes: word(config::EVENT_INFO_SIZE)?.clamp(events::BYTES, MAX_EVENT_BYTES) as u16,
     };
     Ok((hba, limits))
 }

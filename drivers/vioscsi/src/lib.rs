@@ -13,7 +13,7 @@
 //! Header and response are the slot's own memory; the data is the request's. Every CDB goes to the device as it is:
 //! what a logical unit can do is between it and Windows.
 //!
-//! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2). The event queue is not set up.
+//! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2).
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -21,6 +21,7 @@
 mod build_io;
 mod complete;
 mod config;
+mod events;
 mod status;
 mod steps;
 mod tasks;
@@ -30,8 +31,8 @@ pub use config::Hba;
 pub use steps::Way;
 
 use adapter::{
-    Chain, ChainData, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scope, Scratch,
-    Service, Small, Step,
+    Chain, ChainData, Change, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scope,
+    Scratch, Service, Small, Step,
 };
 use complete::Answer;
 use storport::{BuildIo, Completion, DataDirection, SrbStatus};
@@ -61,9 +62,10 @@ impl Format for Vioscsi {
 impl Facts for Vioscsi {
     type Command = Command;
 
-    const FEATURES: Features = Features::empty();
+    const FEATURES: Features = Features::SCSI_HOTPLUG.union(Features::SCSI_CHANGE);
     const REQUEST_QUEUE: u16 = 2;
     const CONTROL_QUEUE: Option<u16> = Some(0);
+    const EVENT_QUEUE: Option<u16> = Some(1);
     type Task = tasks::Task;
     const SCRATCH: Scratch = Scratch { bytes: steps::SCRATCH_BYTES, for_one_segment: true };
     const SMALL: Small = Small::InSteps;
@@ -142,8 +144,11 @@ impl Requests for Vioscsi {
     }
 }
 
-/// Units tell of their changes themselves, by unit attentions.
 impl Service for Vioscsi {
+    fn event(&self, event: [u8; 16]) -> Change {
+        events::change(event)
+    }
+
     fn task(&self, scope: Scope, tag: u32) -> Option<wire::TaskManagementRequest> {
         tasks::task(scope, tag)
     }

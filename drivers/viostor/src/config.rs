@@ -295,6 +295,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), ProbeError> {
             .max(1),
         write_cache,
         leaves_out: false,
+        event_bytes: 0,
     };
     Ok((disk, limits))
 }

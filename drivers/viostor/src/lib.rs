@@ -89,6 +89,7 @@ impl Facts for Viostor {
     const CHANGEABLE: Features = Features::BLK_RO;
     const REQUEST_QUEUE: u16 = 0;
     const CONTROL_QUEUE: Option<u16> = None;
+    const EVENT_QUEUE: Option<u16> = None;
     type Task = NoTask;
     const SCRATCH: Scratch = Scratch { bytes: steps::SCRATCH_BYTES, for_one_segment: false };
     const SMALL: Small = Small::Copied;

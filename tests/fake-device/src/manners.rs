@@ -181,7 +181,7 @@ pub const HBA_MANNERS: &[Manner<Hba>] = &[
         prepare: |hba, _| {
             (hba.residual, hba.peripheral_event_luns) = (Residual::NothingOfFailed, true);
         },
-        used_length: Some(|answered| answered.readable + answered.writable - 51),
+        used_length: Some(|answered| answered.writable + answered.readable.saturating_sub(51)),
     },
     Manner {
         name: "vhost-scsi and LIO",

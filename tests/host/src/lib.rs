@@ -157,11 +157,9 @@ impl HbaBench {
 }
 
 impl<D: DeviceType, M: Model> Bench<D, M> {
-    /// An adapter that was found and started.
+    /// An adapter that was found and started, and has done what follows a start.
     pub fn running(model: M, options: Options) -> Self {
-        let bench = Machine::new(model, options).find().expect("the driver takes the device");
-        bench.start().expect("the device starts");
-        bench
+        Self::running_on(1, model, options)
     }
 
     /// The system crashes: what is left is a device in the middle of its work and the dump port driver. The driver and its
@@ -190,6 +188,7 @@ impl<D: DeviceType, M: Model> Bench<D, M> {
         let machine = Machine::new(model, options).with_processors(processors);
         let bench = machine.find().expect("the driver takes the device");
         bench.start().expect("the device starts");
+        bench.settle();
         bench
     }
 

@@ -7,7 +7,7 @@ use fake_device::{FakeDevice, HBA_MANNERS, Manner, Options, Order, Ram};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10, write16};
 use host_tests::{HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Completed, SrbBuilder};
-use storport::{DataDirection, SrbStatus};
+use storport::{Address, DataDirection, SrbStatus};
 use virtio::memory::Segment;
 use virtio::spec::Features;
 
@@ -15,7 +15,9 @@ const PAGE: usize = 4096;
 const BLOCKS: u64 = 2048;
 
 fn hba() -> Hba {
-    Hba::default().with(0, 0, Unit::disk(BLOCKS, 512)).with(0, 1, Unit::disk(BLOCKS, 512))
+    let mut hba = Hba::default().with(0, 0, Unit::disk(BLOCKS, 512)).with(0, 1, Unit::disk(BLOCKS, 512));
+    hba.features = Features::SCSI_HOTPLUG | Features::SCSI_CHANGE;
+    hba
 }
 
 /// A manner that is nobody's.
@@ -151,6 +153,18 @@ fn side_by_side(name: &str, bench: &HbaBench) {
     bench.device.set_order(Order::Arrival);
 }
 
+fn units_come_change_and_go(name: &str, bench: &HbaBench) {
+    bench.device.plug(0, 7, Unit::disk(BLOCKS, 512));
+    bench.settle();
+    bench.device.change_unit(0, 1, (0x2a, 0x09), |_| {});
+    bench.settle();
+    bench.device.unplug(0, 7);
+    bench.settle();
+
+    assert_eq!(bench.port.take_bus_changes(), [0, 0], "{name}");
+    assert_eq!(bench.port.take_unit_changes(), [Address { path: 0, target: 0, lun: 1 }], "{name}");
+}
+
 /// Everything that a guest does with its adapter.
 fn pass(manner: &Manner<Hba>, options: Options) {
     let bench = bench(manner, options);
@@ -159,6 +173,7 @@ fn pass(manner: &Manner<Hba>, options: Options) {
     reads_and_writes(manner.name, &bench);
     side_by_side(manner.name, &bench);
     questions(manner.name, &bench);
+    units_come_change_and_go(manner.name, &bench);
 
     assert_eq!(bench.port.log_entries(), [], "{}", manner.name);
     assert_eq!(bench.device.resets(), resets, "{}", manner.name);

@@ -39,6 +39,7 @@ impl Facts for Hooked {
     const FEATURES: Features = Viostor::FEATURES;
     const REQUEST_QUEUE: u16 = Viostor::REQUEST_QUEUE;
     const CONTROL_QUEUE: Option<u16> = None;
+    const EVENT_QUEUE: Option<u16> = None;
     type Task = NoTask;
     const SCRATCH: Scratch = Viostor::SCRATCH;
 

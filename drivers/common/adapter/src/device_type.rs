@@ -3,7 +3,7 @@
 //!
 //! Their methods decide and return; the adapter acts. None of them may block.
 
-use storport::{BuildIo, Completion, SrbStatus};
+use storport::{Address, BuildIo, Completion, SrbStatus};
 use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
@@ -33,7 +33,10 @@ pub trait Facts: Format + Send + Sync + 'static {
     /// The virtqueue for task management functions; `None` of a device type that has none.
     const CONTROL_QUEUE: Option<u16>;
 
-    /// Such a function and its answer; [`NoTask`] of a device type that has none.
+    /// The virtqueue for events, of [`Limits::event_bytes`]; `None` of a device type that has none.
+    const EVENT_QUEUE: Option<u16>;
+
+    /// A task management function and its answer; [`NoTask`] of a device type that has none.
     type Task: Format + Send;
 
     /// The memory that requests share with the device besides their own buffers.
@@ -115,10 +118,26 @@ pub trait Service: Facts {
         None
     }
 
+    /// What Windows has to look at because of an event. IRQL: DISPATCH_LEVEL. Lock: the event queue's.
+    fn event(&self, _event: [u8; 16]) -> Change {
+        Change::None
+    }
+
     /// Whether the device has done such a function. IRQL and lock as for [`task`](Self::task).
     fn task_done(&self, _response: &Response<'_>) -> bool {
         false
     }
+}
+
+/// What has changed behind the adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that Windows has to know.
+    None,
+    /// This unit is another one than it was: its size, its mode.
+    Unit(Address),
+    /// Units have come or gone, or nobody knows what has changed.
+    Bus,
 }
 
 /// No task management function.
@@ -237,6 +256,8 @@ pub struct Limits {
     pub write_cache: bool,
     /// The device may have units where StorPort's addresses do not reach.
     pub leaves_out: bool,
+    /// Bytes of an event that the device writes at most ([`Facts::EVENT_QUEUE`]).
+    pub event_bytes: u16,
 }
 
 /// One request as it goes into the ring: header and where the data is.

@@ -8,7 +8,7 @@
 //!   HwStorStartIo        request/start_io.rs: which queue; queue/mod.rs   Requests::chain: command → header
 //!   HwStorInterrupt      service/interrupt.rs: message → which DPC
 //!   HwStorDpcRoutine     request/dpc.rs; queue/mod.rs                     Requests::complete: response → status
-//!                        service/configuration.rs                         Service::configuration_changed
+//!                        service/configuration.rs                         Service::configuration_changed, event
 //!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides      Service::task: scope → function
 //!   reset requests
 //! ```
@@ -32,6 +32,9 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(test)]
+extern crate std;
+
 mod device_type;
 mod events;
 mod life_cycle;
@@ -41,8 +44,8 @@ mod request;
 mod service;
 
 pub use device_type::{
-    Chain, ChainData, Configure, DeviceType, Facts, Filled, Limits, NoTask, Probe, ProbeError, Requests,
-    Response, Room, Scratch, Service, Small, Step,
+    Chain, ChainData, Change, Configure, DeviceType, Facts, Filled, Limits, NoTask, Probe, ProbeError,
+    Requests, Response, Room, Scratch, Service, Small, Step,
 };
 pub use events::Event;
 pub use life_cycle::Parameters;
@@ -53,7 +56,7 @@ use storport::{
 };
 
 use life_cycle::{Extent, LifeCycle};
-use queue::{LockedControlQueue, Queues};
+use queue::{LockedControlQueue, LockedEventQueue, Queues};
 use recovery::Recovery;
 use service::ServiceState;
 
@@ -66,6 +69,8 @@ pub struct Adapter<P: Port, D: DeviceType> {
     queues: Queues<D>,
     /// Of a device that has one.
     control: Option<&'static LockedControlQueue<D>>,
+    /// Likewise.
+    events: Option<&'static LockedEventQueue>,
     recovery: Recovery<D>,
     service: ServiceState,
 }
@@ -75,6 +80,12 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     #[inline]
     fn control(&self) -> Option<&'static LockedControlQueue<D>> {
         if D::CONTROL_QUEUE.is_none() { None } else { self.control }
+    }
+
+    /// The event queue, likewise.
+    #[inline]
+    fn events(&self) -> Option<&'static LockedEventQueue> {
+        if D::EVENT_QUEUE.is_none() { None } else { self.events }
     }
 }
 

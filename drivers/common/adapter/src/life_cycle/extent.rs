@@ -31,7 +31,7 @@ pub(crate) struct Extent {
     scratch_buffers: Portion,
     /// Bytes of scratch memory that data is copied through, for a device that does not take it where it lies.
     pub(crate) bounce_bytes: u32,
-    /// There is a control queue, if the device type has one.
+    /// There are a control and an event queue, if the device type has them.
     pub(crate) control: bool,
     /// Features of the transport and ring.
     pub(crate) features: Features,

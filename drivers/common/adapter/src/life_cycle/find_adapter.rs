@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::{Extent, LifeCycle, Parameters, plan};
 use crate::device_type::{DeviceType, Limits, Probe, ProbeError};
 use crate::events::Event;
-use crate::queue::{LockedControlQueue, Queues, TASKS};
+use crate::queue::{EVENT_BUFFERS, LockedControlQueue, LockedEventQueue, Queues, TASKS};
 use crate::recovery::Recovery;
 use crate::service::ServiceState;
 use crate::{Adapter, AdapterFacts};
@@ -41,7 +41,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         // A device that is declined is told so (virtio 1.3, 2.1.1).
         let wanted_queues = parameters.max_queues.map_or(u16::MAX, |most| most).min(resources.queues());
         let found = look_at::<P, D>(&device, &port, &extent, (wanted_queues, resources.place()));
-        let Prepared { features, device_type, limits, queues, control, dump } = found
+        let Prepared { features, device_type, limits, queues, control, events, dump } = found
             .and_then(|found| prepare(found, &extent, &parameters, resources))
             .inspect_err(|_| device.fail())?;
         if limits.leaves_out && !polled {
@@ -56,6 +56,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             life_cycle: LifeCycle::new(device, features, D::CHANGEABLE, is_bus_master(&config_space)),
             queues,
             control,
+            events,
             recovery: Recovery::new(),
             service: ServiceState::new(),
         })
@@ -70,6 +71,7 @@ struct Prepared<D: DeviceType> {
     limits: Limits,
     queues: Queues<D>,
     control: Option<&'static LockedControlQueue<D>>,
+    events: Option<&'static LockedEventQueue>,
     /// What another copy of the driver would say for itself in dump mode.
     dump: DumpLimits,
 }
@@ -96,12 +98,14 @@ fn prepare<P: Port, D: DeviceType>(
                 device_type.limited(*plan.room()).map_err(unusable)?;
                 let queues = plan.build(&mut shared, features, resources).ok_or(no_memory)?;
                 let control = plan.build_control(&mut shared, features, resources).ok_or(no_memory)?;
+                let events = plan.build_events(&mut shared, features, resources).ok_or(no_memory)?;
                 return Ok(Prepared {
                     features,
                     device_type,
                     limits,
                     queues,
                     control,
+                    events,
                     dump: plan::dump_limits(&limits, queue_size, D::SMALL),
                 });
             }
@@ -129,6 +133,8 @@ pub(super) struct Found<D> {
     pub(super) queue_size: u16,
     /// Entries of the control queue, if there is one.
     pub(super) control: Option<u16>,
+    /// Likewise of the event queue.
+    pub(super) events: Option<u16>,
     device_type: D,
     pub(super) limits: Limits,
 }
@@ -160,11 +166,14 @@ fn look_at<P: Port, D: DeviceType>(
     let control = D::CONTROL_QUEUE
         .filter(|_| extent.control)
         .map(|number| usable_queue_size(ready.queue_size(number), ring, 2 * TASKS));
+    let events = D::EVENT_QUEUE
+        .filter(|_| extent.control)
+        .map(|number| usable_queue_size(ready.queue_size(number), ring, EVENT_BUFFERS));
     let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, extent.entries);
     let queue_size = size(0);
     // A request may go to any queue, so none may be smaller than another; and none that is not there is used.
     let queues = (1..most).take_while(|queue| size(*queue) == queue_size).count() as u16 + 1;
-    Ok(Found { features, ring, queues, queue_size, control, device_type, limits })
+    Ok(Found { features, ring, queues, queue_size, control, events, device_type, limits })
 }
 
 /// A packed ring's size is any number (virtio 1.3, 2.8.10.1); a split ring's is a power of two (2.7), and a device that

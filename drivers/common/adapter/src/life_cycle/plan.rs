@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 use storport::port::{PRIVATE_ALIGNMENT, SHARED_ALIGNMENT};
 use storport::{Configuration, Declined, DumpLimits, Port, Resources};
 use virtio::memory::{Region, SharedMemory};
-use virtio::queue::{Layout, QueueOptions, Slot};
+use virtio::queue::{EventLayout, Layout, QueueOptions, RingFormat, Slot};
 use virtio::spec::Features;
 
 use super::extent::{Extent, Share};
@@ -12,7 +12,8 @@ use super::find_adapter::Found;
 use crate::device_type::{DeviceType, Limits, Room, Small};
 use crate::events::Event;
 use crate::queue::{
-    ControlQueue, Locked, LockedControlQueue, LockedQueue, MAX_QUEUES, Queue, Queues, Slots, TASKS, TaskTag,
+    ControlQueue, EVENT_BUFFERS, Events, Locked, LockedControlQueue, LockedEventQueue, LockedQueue,
+    MAX_QUEUES, Queue, Queues, Slots, TASKS, TaskTag,
 };
 use crate::request::Request;
 use crate::request::ScratchPool;
@@ -38,6 +39,9 @@ pub(super) struct Plan<D: DeviceType> {
     layout: Layout<D>,
     /// Of the control queue. One of a size that nothing fits into is not used.
     control: Option<Layout<D::Task>>,
+    /// Likewise of the event queue.
+    events: Option<EventLayout>,
+    ring: RingFormat,
 }
 
 impl<D: DeviceType> Plan<D> {
@@ -76,7 +80,11 @@ impl<D: DeviceType> Plan<D> {
             };
             Layout::new(options).ok()
         });
-        Ok(Self { queues, share, room, scratch_bytes, layout, control })
+        let events = found.events.and_then(|size| {
+            let buffers = EVENT_BUFFERS.min(size);
+            EventLayout::new(found.ring, size, buffers, found.limits.event_bytes).ok()
+        });
+        Ok(Self { queues, share, room, scratch_bytes, layout, control, events, ring: found.ring })
     }
 
     /// What a request of the ring has room for.
@@ -109,12 +117,32 @@ impl<D: DeviceType> Plan<D> {
         let control = self
             .control
             .map_or(0, |layout| layout.shared_bytes().next_multiple_of(WORD_BYTES) + layout.alignment());
-        others + bytes + skipped + control
+        let events = self
+            .events
+            .map_or(0, |layout| layout.shared_bytes().next_multiple_of(WORD_BYTES) + layout.alignment());
+        others + bytes + skipped + control + events
     }
 
-    /// Private memory of the control queue.
+    /// Private memory of the control and the event queue.
     pub(super) fn control_bytes(&self) -> usize {
-        self.control.map_or(0, |_| control_bytes::<D>())
+        if self.control.is_some() || self.events.is_some() { control_bytes::<D>() } else { 0 }
+    }
+
+    /// The event queue, if there is one. `None`: there is not enough memory for it.
+    #[inline(never)]
+    pub(super) fn build_events<P: Port>(
+        &self,
+        shared: &mut Region,
+        features: Features,
+        resources: &mut impl Resources<Port = P>,
+    ) -> Option<Option<&'static LockedEventQueue>> {
+        let (Some(layout), Some(_)) = (self.events, D::EVENT_QUEUE) else {
+            return Some(None);
+        };
+        let mut memory = Some(shared.split(layout.shared_bytes(), layout.alignment())?);
+        let events = resources
+            .private(1, |_| Events::new(memory.take()?, self.ring, layout, features).ok().map(Locked::new))?;
+        Some(events.first())
     }
 
     /// The control queue, if there is one. `None`: there is not enough memory for it.
@@ -172,13 +200,14 @@ impl<D: DeviceType> Plan<D> {
     }
 }
 
-/// Private memory of a control queue; none for a device type that has none.
+/// Private memory of a control and an event queue; none for a device type that has neither.
 pub(crate) const fn control_bytes<D: DeviceType>() -> usize {
-    if D::CONTROL_QUEUE.is_none() {
+    if D::CONTROL_QUEUE.is_none() && D::EVENT_QUEUE.is_none() {
         return 0;
     }
+    let events = size_of::<LockedEventQueue>().next_multiple_of(PRIVATE_ALIGNMENT);
     let slots = (2 * TASKS as usize * size_of::<Slot<TaskTag>>()).next_multiple_of(PRIVATE_ALIGNMENT);
-    slots + size_of::<LockedControlQueue<D>>().next_multiple_of(PRIVATE_ALIGNMENT)
+    slots + size_of::<LockedControlQueue<D>>().next_multiple_of(PRIVATE_ALIGNMENT) + events
 }
 
 /// A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1); two are header and response. Where
@@ -257,6 +286,7 @@ mod tests {
         request_queues: 1,
         write_cache: false,
         leaves_out: false,
+        event_bytes: 0,
     };
 
     fn with(limits: &Limits, queue_size: u16) -> Configuration {

@@ -101,8 +101,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             let (size, areas) = control.lock_at(at, port)?.empty();
             device.enable_queue(number, size, &areas, config_vector).map_err(Event::of_transport)?;
             let doorbell = device.notifier(number).map_err(Event::of_transport)?;
-            // Nothing is sent before the adapter runs.
-            control.lock_at(at, port)?.open(doorbell);
+            control.lock_at(at, port)?.set_doorbell(doorbell);
+        }
+        if let (Some(events), Some(number)) = (self.events(), D::EVENT_QUEUE) {
+            let (size, areas) = events.lock_at(at, port)?.empty();
+            device.enable_queue(number, size, &areas, config_vector).map_err(Event::of_transport)?;
+            let doorbell = device.notifier(number).map_err(Event::of_transport)?;
+            events.lock_at(at, port)?.set_doorbell(doorbell);
         }
         for queue in 0..used {
             let number = D::REQUEST_QUEUE + queue;

@@ -53,9 +53,13 @@ impl<D: DeviceType> ControlQueue<D> {
         (self.ring.size(), self.ring.areas())
     }
 
-    /// The device runs and is told of functions by this doorbell.
-    pub(crate) fn open(&mut self, doorbell: Doorbell) {
+    /// What the device is told of functions with.
+    pub(crate) fn set_doorbell(&mut self, doorbell: Doorbell) {
         self.doorbell = Some(doorbell);
+    }
+
+    /// The device runs. Before, nothing may be sent to it (virtio 1.3, 3.1.1).
+    pub(crate) fn open(&mut self) {
         self.ring.open();
     }
 

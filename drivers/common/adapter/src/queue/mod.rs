@@ -5,15 +5,18 @@
 //! is not reset while any is open: so whoever holds the lock of an open queue has a device that runs. Requests that come to a
 //! closed one wait, go elsewhere or end, as its [`Gate`] says; nobody asks that before the ring has refused one.
 //!
-//! The control queue ([`control`]) has the same kind of ring, and no requests.
+//! The control queue ([`control`]) has the same kind of ring, and no requests; the event queue ([`events`]) has buffers that
+//! the device writes.
 
 mod all;
 mod control;
+mod events;
 mod ring;
 mod routing;
 
 pub(crate) use all::{Locked, LockedQueue, MAX_QUEUES, NotFree, Queues};
 pub(crate) use control::{ControlQueue, LockedControlQueue, TASKS, TaskTag};
+pub(crate) use events::{EVENT_BUFFERS, Events, LockedEventQueue};
 pub(crate) use ring::Slots;
 pub(crate) use routing::Routing;
 

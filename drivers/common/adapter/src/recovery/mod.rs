@@ -32,7 +32,7 @@ use virtio::transport::{BusMasterError, TransportError};
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::events::Event;
-use crate::queue::{Notification, Queue, Waiting};
+use crate::queue::{ControlQueue, Events, NotFree, Notification, Queue, Waiting};
 use crate::request::{Request, Scope};
 
 /// Time between two looks at a reset that may still end in time, in microseconds.
@@ -344,14 +344,20 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 queue.close();
             }
         });
-        let control = self.control().map_or(Ok(()), |control| {
-            control.lock_at(at, &self.port).map(|mut control| {
+        let others = self.each_other(
+            at,
+            |control| {
                 if !runs() {
                     control.close();
                 }
-            })
-        });
-        if closed.and(control).is_err() {
+            },
+            |events| {
+                if !runs() {
+                    events.close();
+                }
+            },
+        );
+        if closed.and(others).is_err() {
             // The DPC closes it: until then it has nothing to take, and the port driver starts nothing.
             self.note(Event::LockNotFree.into());
         }
@@ -360,8 +366,22 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// A stop may come at any time, and at DIRQL: it says so first and closes then. So each queue is opened only while the
     /// device runs, and this looks once more in the end.
     fn open_queues(&self, at: At) {
+        let runs = || self.recovery.rung().is_running();
+        let others = self.each_other(
+            at,
+            |control| {
+                if runs() {
+                    control.open();
+                }
+            },
+            |events| {
+                if runs() {
+                    events.open();
+                }
+            },
+        );
         let opened = self.queues.each(at, &self.port, |number, queue| {
-            if self.recovery.rung().is_running() {
+            if runs() {
                 queue.open();
                 // Requests that came while the device did not run. In dump mode the next poll starts them.
                 if queue.has_waiting() && !self.facts.polled {
@@ -369,15 +389,31 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 }
             }
         });
-        if opened.is_err() {
+        if opened.and(others).is_err() {
             self.recovery.not_opened.store(true, Ordering::Release);
             self.note(Event::LockNotFree.into());
         }
         self.close_queues(at);
-        // What changed while nobody could be told.
+        // What changed while nobody could be told; buffers for events.
         if !self.facts.polled {
             self.port.issue_dpc(DpcKind::Configuration);
         }
+    }
+
+    /// Does something with the control and the event queue, if there are.
+    fn each_other(
+        &self,
+        at: At,
+        with_control: impl FnOnce(&mut ControlQueue<D>),
+        with_events: impl FnOnce(&mut Events),
+    ) -> Result<(), NotFree> {
+        let control = self.control().map_or(Ok(()), |control| {
+            control.lock_at(at, &self.port).map(|mut control| with_control(&mut control))
+        });
+        let events = self.events().map_or(Ok(()), |events| {
+            events.lock_at(at, &self.port).map(|mut events| with_events(&mut events))
+        });
+        control.and(events)
     }
 
     /// The device is not there yet: looks at it instead of the timer that could not be armed at DIRQL.

@@ -1,14 +1,14 @@
 //! The configuration DPC and the timer's, and how Windows hears of what changed. IRQL: DISPATCH_LEVEL. Lock: that of the first queue while the
 //! device is looked at.
 
-use core::sync::atomic::Ordering;
-
+use arrayvec::ArrayVec;
 use storport::{Address, DpcKind, Port, SrbStatus};
 use virtio::queue::DeviceFault;
 
 use crate::Adapter;
-use crate::device_type::DeviceType;
+use crate::device_type::{Change, DeviceType};
 use crate::events::Event;
+use crate::queue::{EVENT_BUFFERS, Notification};
 use crate::recovery::{At, Input, Rung};
 
 /// Time until a change that was not taken is told again, in microseconds.
@@ -32,6 +32,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.finish_start();
                 self.tell_what_was_not_taken();
                 self.take_answers();
+                self.take_events();
                 self.look_at_device();
             }
             _ => {
@@ -62,6 +63,41 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         match answered {
             Ok(None) => {}
             Ok(Some(done)) => _ = self.recover(Input::Answered(done), At::Dispatch),
+            Err(fault) => self.device_broke_a_rule(fault),
+        }
+    }
+
+    /// So has the event queue, of which the device gets its buffers here as well.
+    fn take_events(&self) {
+        let Some(events) = self.events() else {
+            return;
+        };
+        let mut changes = ArrayVec::<Change, { EVENT_BUFFERS as usize }>::new();
+        let taken = {
+            let mut events = events.lock();
+            let taken = events.take(|event| {
+                let change = self.device_type.event(event);
+                if change != Change::None && !changes.contains(&change) {
+                    changes.push(change);
+                }
+            });
+            // A position tells the device of its ring, which is another one's after a reset.
+            if let Ok((Some(Notification { doorbell, next }), _)) = taken {
+                self.life_cycle.device().notify(&doorbell, next);
+            }
+            taken
+        };
+        for change in changes {
+            self.report(Event::ConfigurationChanged.into());
+            match change {
+                Change::None => {}
+                Change::Unit(unit) => self.tell_unit_change(unit),
+                Change::Bus => self.port.bus_changed(0),
+            }
+        }
+        match taken {
+            Ok((_, false)) => {}
+            Ok((_, true)) => self.port.issue_dpc(DpcKind::Configuration),
             Err(fault) => self.device_broke_a_rule(fault),
         }
     }
@@ -99,30 +135,33 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         };
         if changed {
             self.report(Event::ConfigurationChanged.into());
-            self.tell_unit_change();
+            // Of a device type with units that tell of themselves nothing changes here.
+            self.tell_unit_change(Address::default());
         }
     }
 
-    /// Has Windows look at the unit again, now or when it is done with an earlier change.
-    fn tell_unit_change(&self) {
-        if !self.port.unit_changed(Address::default()) {
-            self.service.untold.store(true, Ordering::SeqCst);
+    /// Has Windows look at a unit again, now or when it is done with an earlier change.
+    fn tell_unit_change(&self, unit: Address) {
+        if !self.port.unit_changed(unit) {
+            if !self.service.untold.put(unit) {
+                self.port.bus_changed(unit.path);
+            }
             // The earlier one may have ended before that line; then no callback comes any more that would see it.
             self.port.request_timer(TELL_AGAIN_MICROSECONDS);
         }
     }
 
-    /// Tells the last change that was not taken; several are one.
+    /// Tells the changes that were not taken; of one unit, several are one.
     fn tell_what_was_not_taken(&self) {
-        if self.service.untold.swap(false, Ordering::SeqCst) {
-            self.tell_unit_change();
+        for unit in self.service.untold.take() {
+            self.tell_unit_change(unit);
         }
     }
 
     /// `HwStorStateChange`. Windows is done with a change, as good as: the callback runs with the StartIo lock held
     /// (nc-storport-hw_state_change.md), where StorPort may still count that change as open. So the next one is told by the DPC.
     pub(crate) fn unit_change_processed(&self) {
-        if self.service.untold.load(Ordering::SeqCst) {
+        if self.service.untold.is_any() {
             self.port.issue_dpc(DpcKind::Configuration);
         }
     }

@@ -35,8 +35,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
-    /// The line may be shared; of a device that is gone no register may be touched. There is one request queue then; those
-    /// of the control queue are the configuration DPC's.
+    /// The line may be shared; of a device that is gone no register may be touched. There is one request queue then; used
+    /// buffers may as well be those of the control or the event queue, which are the configuration DPC's.
     #[cold]
     fn line_interrupt(&self) -> InterruptWork {
         if self.recovery.rung() == Rung::Gone {
@@ -44,12 +44,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         // A bit mask: both bits can be set at once, and reading it acknowledges both (virtio 1.3, 4.1.4.5).
         let isr = self.life_cycle.device().isr_status();
-        // Somebody waits for an answer in the control queue.
-        let waits = matches!(self.recovery.rung(), Rung::TaskManagement { .. });
-        let control = isr.queue() && waits;
+        let others = self.control().is_some() || self.events().is_some();
         InterruptWork {
             request_queue: isr.queue().then_some(0),
-            configuration: isr.configuration() || control,
+            configuration: isr.configuration() || isr.queue() && others,
         }
     }
 

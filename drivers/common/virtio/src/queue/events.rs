@@ -135,7 +135,7 @@ impl<R: Ring> EventQueue<R> {
 
     /// The end of [`close`](Self::close), which a reset must have come before.
     pub fn open(&mut self) {
-        debug_assert_eq!(self.with_device, 0, "buffers of before would be the device's again");
+        debug_assert!(!self.broken || self.with_device == 0, "buffers of before would be the device's again");
         self.broken = false;
     }
 

@@ -1,0 +1,111 @@
+//! The event queue: buffers that the device writes when something has happened, and gets back. Drained by the configuration
+//! DPC, which also gives the device its first buffers: they have their place behind DRIVER_OK.
+
+use virtio::memory::Region;
+use virtio::queue::{
+    DeviceFault, EventLayout, EventQueue, LayoutError, Notify, PackedRing, QueueAreas, RingFormat, SplitRing,
+};
+use virtio::spec::Features;
+use virtio::transport::Doorbell;
+
+use super::{Locked, Notification};
+
+/// Buffers that the device has at once.
+pub(crate) const EVENT_BUFFERS: u16 = 8;
+
+/// Bytes of an event that are looked at.
+const EVENT_BYTES: usize = 16;
+
+/// The event queue behind its lock.
+pub(crate) type LockedEventQueue = Locked<Events>;
+
+/// The event queue.
+pub(crate) struct Events {
+    ring: AnyEvents,
+    doorbell: Option<Doorbell>,
+}
+
+enum AnyEvents {
+    Split(EventQueue<SplitRing<Region>>),
+    Packed(EventQueue<PackedRing<Region>>),
+}
+
+/// Does something with the queue that it is.
+macro_rules! with_events {
+    ($any:expr, $ring:ident => $do:expr) => {
+        match $any {
+            AnyEvents::Split($ring) => $do,
+            AnyEvents::Packed($ring) => $do,
+        }
+    };
+}
+
+impl Events {
+    /// A queue that is closed.
+    ///
+    /// # Errors
+    /// The memory is not as the layout says.
+    pub(crate) fn new(
+        memory: Region,
+        ring: RingFormat,
+        layout: EventLayout,
+        features: Features,
+    ) -> Result<Self, LayoutError> {
+        let mut ring = match ring {
+            RingFormat::Packed => AnyEvents::Packed(EventQueue::new(memory, layout, features)?),
+            RingFormat::Split | RingFormat::LegacySplit => {
+                AnyEvents::Split(EventQueue::new(memory, layout, features)?)
+            }
+        };
+        with_events!(&mut ring, ring => ring.close());
+        Ok(Self { ring, doorbell: None })
+    }
+
+    /// Empties the ring for a start of the device, which is in reset; returns its size and where it is.
+    pub(crate) fn empty(&mut self) -> (u16, QueueAreas) {
+        self.doorbell = None;
+        with_events!(&mut self.ring, ring => {
+            ring.reset();
+            ring.close();
+            (ring.size(), ring.areas())
+        })
+    }
+
+    /// What the device is told of buffers with.
+    pub(crate) fn set_doorbell(&mut self, doorbell: Doorbell) {
+        self.doorbell = Some(doorbell);
+    }
+
+    /// The device runs, and gets its buffers with the next [`take`](Self::take).
+    pub(crate) fn open(&mut self) {
+        with_events!(&mut self.ring, ring => ring.open());
+    }
+
+    /// The device is about to be reset.
+    pub(crate) fn close(&mut self) {
+        with_events!(&mut self.ring, ring => ring.close());
+    }
+
+    /// Hands out the events that there are, and gives the device every buffer that it does not have. Returns what it has to
+    /// be told, and whether there are more events, for which no interrupt will come.
+    ///
+    /// # Errors
+    /// The device broke a rule of the ring.
+    pub(crate) fn take(
+        &mut self,
+        mut event: impl FnMut([u8; EVENT_BYTES]),
+    ) -> Result<(Option<Notification>, bool), DeviceFault> {
+        let doorbell = self.doorbell;
+        with_events!(&mut self.ring, ring => {
+            // As many as there are buffers, and no more until they are given back.
+            while let Some(bytes) = ring.pop_event()? {
+                event(bytes);
+            }
+            let notification = match (ring.publish(), doorbell) {
+                (Notify::Device { next }, Some(doorbell)) => Some(Notification { doorbell, next }),
+                _ => None,
+            };
+            Ok((notification, ring.enable_interrupts()))
+        })
+    }
+}

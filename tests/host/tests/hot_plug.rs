@@ -1,0 +1,198 @@
+//! Units of vioscsi that come, go and change while the adapter runs: the event queue (virtio 1.3, 5.6.6.3).
+
+use fake_device::hba::{Hba, Unit};
+use fake_device::{Lie, Options};
+use host_tests::cdb::read10;
+use host_tests::{HbaBench, reading};
+use storport::{Address, SrbStatus};
+use virtio::spec::Features;
+use virtio::spec::scsi::{Event, Lun};
+
+/// Number of the event queue.
+const EVENT_QUEUE: u16 = 1;
+
+/// Buffers that the driver keeps in it.
+const BUFFERS: usize = 8;
+
+/// CAPACITY DATA HAS CHANGED (SPC-5, annex F).
+const CAPACITY_DATA_HAS_CHANGED: (u8, u8) = (0x2a, 0x09);
+
+fn hba() -> Hba {
+    let mut hba = Hba::default().with(0, 0, Unit::disk(64, 512)).with(0, 1, Unit::disk(64, 512));
+    hba.features = Features::SCSI_HOTPLUG | Features::SCSI_CHANGE;
+    hba
+}
+
+/// Every ring, and every way an interrupt comes.
+fn options() -> [Options; 6] {
+    let with = |features| Options { features, ..Options::default() };
+    let modern = Features::VERSION_1 | Features::RING_INDIRECT_DESC;
+    [
+        with(modern),
+        with(modern | Features::RING_EVENT_IDX),
+        with(modern | Features::RING_PACKED | Features::RING_EVENT_IDX),
+        Options { vectors: 0, ..with(modern) },
+        Options { vectors: 1, ..with(modern) },
+        Options { legacy: true, ..with(Features::empty()) },
+    ]
+}
+
+/// An adapter whose device has the buffers for events.
+fn bench(options: Options) -> HbaBench {
+    let bench = HbaBench::running(hba(), options);
+    bench.settle();
+    bench.port.take_bus_changes();
+    bench
+}
+
+fn usual() -> HbaBench {
+    let [usual, ..] = options();
+    bench(usual)
+}
+
+fn assert_works(bench: &HbaBench) {
+    let buffer = bench.buffer(512);
+    let read = bench.execute(reading(&read10(0, 1), &[buffer]).to(0, 0, 0));
+    assert_eq!(read.completion.status, SrbStatus::SUCCESS);
+    bench.device.assert_no_violations();
+}
+
+fn unit(target: u8, lun: u8) -> Address {
+    Address { path: 0, target, lun }
+}
+
+#[test]
+fn windows_looks_at_the_bus_when_a_unit_comes_and_when_it_goes() {
+    for options in options() {
+        let bench = bench(options);
+
+        bench.device.plug(3, 0, Unit::disk(64, 512));
+        bench.settle();
+        let come = bench.port.take_bus_changes();
+        bench.device.unplug(3, 0);
+        bench.settle();
+        let gone = bench.port.take_bus_changes();
+
+        assert_eq!((come, gone), (vec![0], vec![0]), "{options:?}");
+        assert_eq!(bench.device.kept(EVENT_QUEUE), BUFFERS, "{options:?}");
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn windows_looks_at_a_unit_that_changed() {
+    for options in options() {
+        let bench = bench(options);
+
+        bench.device.change_unit(0, 1, CAPACITY_DATA_HAS_CHANGED, |unit| unit.content().resize(128 * 512, 0));
+        bench.settle();
+
+        assert_eq!(bench.port.take_unit_changes(), [unit(0, 1)], "{options:?}");
+        assert_eq!(bench.port.take_bus_changes(), [], "{options:?}");
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn a_buffer_comes_back_to_the_device_each_time() {
+    for options in options() {
+        let bench = bench(options);
+
+        for round in 0..300 {
+            bench.device.plug(3, 0, Unit::disk(64, 512));
+            bench.device.unplug(3, 0);
+            bench.settle();
+            assert_eq!(bench.port.take_bus_changes(), [0], "{options:?}, round {round}");
+        }
+
+        assert_eq!(bench.device.kept(EVENT_QUEUE), BUFFERS, "{options:?}");
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn of_more_events_than_buffers_the_lost_ones_are_not_missed() {
+    for options in options() {
+        let bench = bench(options);
+
+        for _ in 0..=BUFFERS {
+            bench.device.change_unit(0, 1, CAPACITY_DATA_HAS_CHANGED, |_| {});
+        }
+        bench.settle();
+
+        assert_eq!(bench.port.take_unit_changes(), [unit(0, 1)], "{options:?}");
+        assert_eq!(bench.port.take_bus_changes(), [0], "what was lost is anything, {options:?}");
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn each_of_several_units_is_told_of_while_the_port_driver_works_on_the_first() {
+    let bench = usual();
+    bench.port.hold_unit_changes();
+
+    bench.device.change_unit(0, 0, CAPACITY_DATA_HAS_CHANGED, |_| {});
+    bench.device.change_unit(0, 1, CAPACITY_DATA_HAS_CHANGED, |_| {});
+    bench.settle();
+    let first = bench.port.take_unit_changes();
+    bench.port.end_unit_change(&bench.adapter);
+    bench.settle();
+
+    assert_eq!(first, [unit(0, 0)]);
+    assert_eq!(bench.port.take_unit_changes(), [unit(0, 1)]);
+    assert_works(&bench);
+}
+
+#[test]
+fn an_event_that_nobody_knows_changes_nothing() {
+    let bench = usual();
+
+    bench.device.send_event(Event { kind: 77.into(), lun: Lun::new(0, 0), reason: 1.into() });
+    bench.settle();
+
+    assert_eq!(bench.port.take_unit_changes(), []);
+    assert_eq!(bench.port.take_bus_changes(), []);
+    assert_eq!(bench.device.kept(EVENT_QUEUE), BUFFERS);
+    assert_works(&bench);
+}
+
+#[test]
+fn events_come_again_after_a_reset_of_the_device() {
+    for options in options() {
+        let bench = bench(options);
+        let resets = bench.device.resets();
+        bench.device.need_reset();
+        bench.settle();
+        bench.port.take_bus_changes();
+
+        bench.device.plug(3, 0, Unit::disk(64, 512));
+        bench.settle();
+
+        assert_eq!(bench.device.resets(), resets + 1, "{options:?}");
+        assert_eq!(bench.port.take_bus_changes(), [0], "{options:?}");
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn a_device_that_lies_in_the_event_queue_is_reset_and_then_heard_again() {
+    for lie in [Lie::UsedIdOutOfRange, Lie::UsedTwice, Lie::UsedIndexJump(9)] {
+        let [split, _, packed, ..] = options();
+        for options in [split, packed] {
+            let bench = bench(options);
+            let resets = bench.device.resets();
+
+            bench.device.lie(lie);
+            bench.device.plug(3, 0, Unit::disk(64, 512));
+            bench.settle();
+            bench.device.be_honest();
+            bench.port.take_bus_changes();
+            bench.device.unplug(3, 0);
+            bench.settle();
+
+            assert_eq!(bench.device.resets(), resets + 1, "{lie:?}, {options:?}");
+            assert_eq!(bench.port.take_bus_changes(), [0], "{lie:?}, {options:?}");
+            assert_works(&bench);
+        }
+    }
+}
