@@ -50,6 +50,7 @@ impl<Q> Locked<Q> {
 
     /// IRQL: as `at` says. At DIRQL it is tried for within bounds: waiting without one could be for ever, as the holder may
     /// have been interrupted on its way to the interrupt lock that the caller holds.
+    #[inline(never)]
     pub(crate) fn lock_at(&self, at: At, port: &impl Port) -> Result<SpinMutexGuard<'_, Q>, NotFree> {
         if at == At::Dispatch {
             return Ok(self.lock());

@@ -191,7 +191,11 @@ impl Rung {
         const ANSWER: Action = Answer(SrbStatus::SUCCESS);
         /// Nothing is waited for: the port driver wants its requests back now, or their time is over already.
         const AT_ONCE: Rung = Rung::Resetting { looks: LOOKS_IN_TIME };
-        let to = |rung: Self, actions: &[Action]| (rung, actions.iter().copied().collect());
+        /// Not inlined: thirty copies of it would be most of a boot driver's recovery.
+        #[inline(never)]
+        fn to(rung: Rung, actions: &[Action]) -> (Rung, Actions) {
+            (rung, actions.iter().copied().collect())
+        }
         let stay = |actions: &[Action]| to(self, actions);
         let removed = || to(Self::Gone, &[GiveUp]);
         let start = |after, actions: &[Action]| to(Self::Starting { after, spoilt: false }, actions);

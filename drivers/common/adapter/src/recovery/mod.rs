@@ -456,6 +456,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
+    #[inline(never)]
     fn end_all(&self, mut ended: Waiting<D>, status: SrbStatus) {
         while let Some(request) = ended.pop_front() {
             self.port.complete(request.end(Completion::failed(status)));
