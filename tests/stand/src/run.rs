@@ -6,13 +6,13 @@ use stand::cmdline::{self, Io};
 use stand::device::Outcome;
 
 use crate::boot::BootInfo;
-use crate::cpu::trace::{self, Where};
+use crate::cpu::trace::{self, Map, Where};
 use crate::cpu::{apic, clock, descriptors, percpu, smp, startup};
-use crate::kernel::{self, processor};
+use crate::kernel::{import, processor};
 use crate::memory::{arena, dma};
 use crate::pci::iommu::Iommu;
 use crate::pci::{self, bars, msix, virtio};
-use crate::storport::{self, control, exports, start, stray};
+use crate::storport::{self, control, exports, request, start, stray};
 use crate::{acpi, console, loader, model, pass, scan, suite};
 
 /// Runs the driver image through everything the command line asks for.
@@ -51,7 +51,7 @@ pub fn run(boot: BootInfo) -> ! {
         apic::tsc_per_ms() / 1000,
         options.seed
     );
-    let entry = loader::load(&options.image, boot.image, kernel::resolve);
+    let entry = loader::load(&options.image, boot.image, import::resolve);
     let mut mine = None;
     for (function, bars) in all {
         function.set_command(pci::command::NO_LINE, 0);
@@ -102,7 +102,8 @@ pub fn run(boot: BootInfo) -> ! {
         console::check(ready, "driver-ok", format_args!("device status {:#04x}", agreement.status));
     }
     if options.trace {
-        trace::start((0, 0), Where::Here);
+        let map = Map { doorbells: (0, 0), is_extension: request::is_extension };
+        trace::start(map, Where::Here);
     }
     if let (true, Some(name)) = (model::is_there(), &options.suite) {
         // A bus scan of a device that lies would stop at the first lie.

@@ -6,7 +6,7 @@ pub struct Arguments(u64);
 
 impl Arguments {
     /// Those at an address, which lies on a stack of the driver.
-    pub(super) fn on_stack(address: u64) -> Self {
+    pub fn on_stack(address: u64) -> Self {
         Arguments(address)
     }
 

@@ -1,4 +1,4 @@
-//! The way into the driver and back.
+//! The way into the driver; the way back is in `kernel/import.rs`.
 //!
 //! Driver code has stacks of its own: 12 KiB with a guard page, so that its use of stack is measured and not ours. A call
 //! into the driver leaves the host's stack where it is and moves to a driver stack; every import moves back to the host
@@ -10,7 +10,6 @@ use core::arch::global_asm;
 
 use stand::watchdog;
 
-use super::arguments::Arguments;
 use super::percpu::{self, Call, Stack};
 use super::{clock, irql, trace};
 
@@ -61,106 +60,11 @@ enter_driver:
     pop rbp
     pop rbx
     ret
-
-# Every export's stub loads its number into r10d and comes here.
-.global import_entry
-import_entry:
-    mov [rsp + 8], rcx
-    mov [rsp + 16], rdx
-    mov [rsp + 24], r8
-    mov [rsp + 32], r9
-    mov r11, rsp
-    mov rsp, gs:[0x200]
-    push rdi
-    push rsi
-    push r11
-    push qword ptr gs:[0x208]
-    # For backtrace.rs: what the driver gets back from any function it calls.
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
-    mov gs:[0x208], r11
-    mov edi, r10d
-    lea rsi, [r11 + 8]
-    cld
-    call {dispatch}
-    add rsp, 48
-    pop qword ptr gs:[0x208]
-    pop r11
-    pop rsi
-    pop rdi
-    mov rsp, r11
-    cmp byte ptr gs:[0x220], 0
-    je 2f
-    pushfq
-    or qword ptr [rsp], 0x100
-    popfq
-2:  ret
-
-# __chkstk: RAX bytes of stack are about to be taken, and every page of them is touched from above, so that the guard page
-# cannot be stepped over. It changes R10, R11 and flags only (Microsoft's x64 calling convention: dynamic stack allocations).
-.balign 16
-.global check_stack
-check_stack:
-    lea r10, [rsp + 8]
-    sub r10, rax
-    mov r11, rsp
-    and r11, -4096
-3:  cmp r10, r11
-    jae 4f
-    sub r11, 4096
-    test byte ptr [r11], 0
-    jmp 3b
-4:  ret
-
-.balign 16
-.global import_stubs
-import_stubs:
-.set index, 0
-.rept 256
-    mov r10d, index
-    jmp import_entry
-    .balign 16
-    .set index, index + 1
-.endr
-"#,
-    dispatch = sym import,
+"#
 );
 
 unsafe extern "C" {
     fn enter_driver(function: u64, arguments: *const [u64; 8], stack: u64) -> u64;
-    static import_stubs: u8;
-    static check_stack: u8;
-}
-
-/// Most exports.
-pub const STUBS: usize = 256;
-
-/// Address of the stub of an export.
-pub fn stub(index: usize) -> u64 {
-    assert!(index < STUBS);
-    &raw const import_stubs as u64 + 16 * index as u64
-}
-
-/// Address of `__chkstk`, which is no function of the usual kind: the driver's stack is what it is about.
-pub fn check_stack_address() -> u64 {
-    &raw const check_stack as u64
-}
-
-unsafe extern "C" fn import(index: u32, arguments: u64) -> u64 {
-    let cpu = percpu::current();
-    if !cpu.is_driver_stack(arguments) {
-        crate::broken!(
-            "import-not-on-driver-stack",
-            "{} called with the stack pointer at {arguments:#x}",
-            crate::kernel::name(index as usize)
-        );
-    }
-    trace::imported(index, Arguments::on_stack(arguments));
-    crate::kernel::dispatch(index as usize, Arguments::on_stack(arguments))
 }
 
 /// Calls the driver and checks what must be true when it returns.

@@ -63,15 +63,15 @@ pub struct Held {
 pub struct PerCpu {
     /// The part laid out like a KPCR.
     kpcr: [u64; 64],
-    /// Stack pointer of the host code that called the driver (offset 0x200, used by call.rs).
+    /// Stack pointer of the host code that called the driver (offset 0x200, used by call.rs and import.rs).
     pub host_stack: u64,
-    /// Stack pointer of the driver at its last import (offset 0x208, used by call.rs).
+    /// Stack pointer of the driver at its last import (offset 0x208, used by import.rs).
     pub driver_stack: u64,
     /// Top of the host's stack for interrupts (offset 0x210, used by interrupt.rs).
     pub interrupt_stack: u64,
     /// Interrupts under way on that stack (offset 0x218, used by interrupt.rs).
     pub interrupts: u64,
-    /// Not 0 when the driver's instructions are counted (offset 0x220, used by call.rs).
+    /// Not 0 when the driver's instructions are counted (offset 0x220, used by call.rs and import.rs).
     pub trace: u64,
     /// Tops of the driver stacks; see [`PerCpu::top`].
     pub tops: [u64; STACKS],

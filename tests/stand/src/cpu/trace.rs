@@ -24,8 +24,7 @@ use super::frame::Frame;
 use super::lock::Lock;
 use super::percpu;
 use crate::memory::arena;
-use crate::storport::port;
-use crate::{kernel, loader, memory};
+use crate::{loader, memory};
 
 /// Debug exception: a single step.
 pub const VECTOR: u8 = 1;
@@ -89,12 +88,21 @@ struct Decoded {
     memory: bool,
 }
 
+/// What only others know of addresses.
+#[derive(Clone, Copy)]
+pub struct Map {
+    /// The range of those that tell the device of new requests, where the driver sees them.
+    pub doorbells: (u64, u64),
+    /// Whether an address of a request lies in its SRB extension.
+    pub is_extension: fn(u64) -> bool,
+}
+
 struct Trace {
     callbacks: BTreeMap<&'static str, Counts>,
-    /// By export and, for the two functions of many meanings, by the first argument.
-    imports: BTreeMap<(u32, u64), u64>,
+    /// By library, name and, for the two functions of many meanings, by the first argument.
+    imports: BTreeMap<(&'static str, &'static str, u64), u64>,
     decoded: BTreeMap<u64, Decoded>,
-    doorbells: (u64, u64),
+    map: Map,
 }
 
 /// Which processors are looked at.
@@ -114,16 +122,15 @@ static TRACE: Lock<Trace> = Lock::new(Trace {
     callbacks: BTreeMap::new(),
     imports: BTreeMap::new(),
     decoded: BTreeMap::new(),
-    doorbells: (0, 0),
+    map: Map { doorbells: (0, 0), is_extension: |_| false },
 });
 
-/// Begins to count. `doorbells` is the range of addresses where the driver sees them. On other processors it begins with the
-/// next call into the driver.
-pub fn start(doorbells: (u64, u64), processors: Where) {
+/// Begins to count. On other processors it begins with the next call into the driver.
+pub fn start(map: Map, processors: Where) {
     let mut trace = TRACE.lock();
     trace.callbacks.clear();
     trace.imports.clear();
-    trace.doorbells = doorbells;
+    trace.map = map;
     drop(trace);
     EVER.store(true, Ordering::SeqCst);
     EVERYWHERE.store(processors == Where::Everywhere, Ordering::SeqCst);
@@ -167,20 +174,19 @@ pub fn returned(name: &'static str, instructions: u64) {
     }
 }
 
-/// The driver calls an export.
-pub fn imported(index: u32, arguments: Arguments) {
+/// The driver calls an export of a library.
+pub fn imported(owner: &'static str, name: &'static str, arguments: Arguments) {
     if !ON.load(Ordering::Relaxed) {
         return;
     }
-    let name = kernel::name(index as usize);
     let many = matches!(name, "StorPortNotification" | "StorPortExtendedFunction");
     let first = if many { arguments.get(0) & 0xFFFF_FFFF } else { 0 };
     let callback = percpu::current_callback();
     let mut trace = TRACE.lock();
-    *trace.imports.entry((index, first)).or_default() += 1;
+    *trace.imports.entry((owner, name, first)).or_default() += 1;
     // A register that is written by Storport's function is written all the same.
     if name.starts_with("StorPortWriteRegister") {
-        let (from, to) = trace.doorbells;
+        let (from, to) = trace.map.doorbells;
         let place = if (from..to).contains(&arguments.get(1)) { Place::Doorbell } else { Place::Register };
         trace.callbacks.entry(callback).or_default().stores[place as usize] += 1;
     }
@@ -190,7 +196,7 @@ pub fn imported(index: u32, arguments: Arguments) {
     if let Some(function) = charge::function(name) {
         let (target, bytes) = (arguments.get(0), arguments.get(function.length));
         let charged = function.instructions(bytes);
-        let place = place(target, trace.doorbells);
+        let place = place(target, trace.map);
         let counts = trace.callbacks.entry(callback).or_default();
         counts.memory_calls += 1;
         counts.memory_bytes += bytes;
@@ -228,7 +234,7 @@ pub fn step(frame: &mut Frame) -> bool {
     let name = call.name;
     let mut trace = TRACE.lock();
     let decoded = *trace.decoded.entry(frame.rip).or_insert_with(|| decode(frame.rip));
-    let doorbells = trace.doorbells;
+    let map = trace.map;
     let counts = trace.callbacks.entry(name).or_default();
     counts.instructions += 1;
     counts.locked += u64::from(decoded.locked);
@@ -240,7 +246,7 @@ pub fn step(frame: &mut Frame) -> bool {
                 continue;
             };
             let size = used.memory_size().size() as u64;
-            let place = place(address, doorbells);
+            let place = place(address, map);
             if matches!(used.access(), OpAccess::Read | OpAccess::ReadWrite | OpAccess::CondRead)
                 && matches!(place, Place::Register | Place::Doorbell)
             {
@@ -297,11 +303,11 @@ fn value(frame: &Frame, register: Register) -> u64 {
     }
 }
 
-fn place(address: u64, doorbells: (u64, u64)) -> Place {
+fn place(address: u64, map: Map) -> Place {
     if percpu::current().is_driver_stack(address) {
         return Place::Stack;
     }
-    if (doorbells.0..doorbells.1).contains(&address) {
+    if (map.doorbells.0..map.doorbells.1).contains(&address) {
         return Place::Doorbell;
     }
     if memory::is_device(address) {
@@ -311,12 +317,7 @@ fn place(address: u64, doorbells: (u64, u64)) -> Place {
         return Place::Image;
     }
     if arena::is_request(address) {
-        let port = port();
-        let owner = port.active.values().find(|request| request.owns(address));
-        return match owner {
-            Some(request) if address >= request.extension(&port) => Place::SrbExtension,
-            _ => Place::Srb,
-        };
+        return if (map.is_extension)(address) { Place::SrbExtension } else { Place::Srb };
     }
     Place::Driver
 }
@@ -355,12 +356,10 @@ pub fn report() -> String {
 
 /// The imports that are Storport's, or those that are not, by name, as a JSON object.
 fn calls(text: &mut String, trace: &Trace, storport: bool) {
-    let mine =
-        trace.imports.iter().filter(|((export, _), _)| kernel::is_storport(*export as usize) == storport);
+    let mine = trace.imports.iter().filter(|((owner, ..), _)| (*owner == "storport.sys") == storport);
     text.push('{');
-    for (index, ((export, first), count)) in mine.enumerate() {
-        let name = kernel::name(*export as usize);
-        let meaning = match name {
+    for (index, ((_, name, first), count)) in mine.enumerate() {
+        let meaning = match *name {
             "StorPortNotification" => stand::wdk::names::notification(*first),
             "StorPortExtendedFunction" => stand::wdk::names::extended_function(*first),
             name => name,

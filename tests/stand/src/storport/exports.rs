@@ -4,21 +4,13 @@ use alloc::format;
 
 use stand::wdk::codes::*;
 
-use super::{Phase, control, extended, interrupt, memory, notification, port, start};
+use super::{Phase, adapter, control, extended, interrupt, memory, notification, port, start};
 use crate::cpu::arguments::{Arguments, Arguments as A};
 use crate::cpu::percpu::Stack;
 use crate::cpu::{call, clock, irql, percpu, smp};
 use crate::kernel::export::Export;
 use crate::kernel::{self, export};
 use crate::memory::driver;
-
-/// A rule: the first argument of nearly every function is the device extension.
-pub fn adapter(function: &str, extension: u64) {
-    let own = port().extension;
-    if extension != own {
-        crate::not_ok!("wrong-device-extension", "{function} got {extension:#x}, the extension is {own:#x}");
-    }
-}
 
 /// The exports of this file.
 pub const TABLE: &[(&str, Export)] = &[

@@ -29,7 +29,7 @@ const PERF_KNOWN: u32 = STOR_PERF_DPC_REDIRECTION
 /// The export.
 pub fn extended_function(a: Arguments) -> u64 {
     let code = a.get(0) & 0xFFFF_FFFF;
-    super::exports::adapter(names::extended_function(code), a.get(1));
+    super::adapter(names::extended_function(code), a.get(1));
     let status = match code {
         0 => allocate_pool(a),
         1 => free_pool(a, argument!(a, "FreePool", "BufferPointer")),

@@ -11,7 +11,7 @@ use crate::model;
 /// StorPortGetUncachedExtension(HwDeviceExtension, ConfigInfo, NumberOfBytes). Allocated once; later calls get the same
 /// (nf-storport-storportgetuncachedextension.md).
 pub fn uncached_extension(a: Arguments) -> u64 {
-    super::exports::adapter("StorPortGetUncachedExtension", a.get(0));
+    super::adapter("StorPortGetUncachedExtension", a.get(0));
     let bytes = a.get(2) & 0xFFFF_FFFF;
     let mut port = port();
     if let Some((range, _, size)) = port.uncached {
@@ -43,7 +43,7 @@ pub fn uncached_extension(a: Arguments) -> u64 {
 /// StorPortGetPhysicalAddress(HwDeviceExtension, Srb, VirtualAddress, Length).
 pub fn physical_address(a: Arguments) -> u64 {
     const NAME: &str = "StorPortGetPhysicalAddress";
-    super::exports::adapter(NAME, a.get(0));
+    super::adapter(NAME, a.get(0));
     let (srb, address) = (a.get(1), a.get(2));
     let mut most = u64::from(u32::MAX);
     if srb != 0 {
@@ -85,7 +85,7 @@ fn run(address: u64, most: u64) -> (u64, u64) {
 
 /// StorPortGetVirtualAddress(HwDeviceExtension, PhysicalAddress), within the uncached extension.
 pub fn virtual_address(a: Arguments) -> u64 {
-    super::exports::adapter("StorPortGetVirtualAddress", a.get(0));
+    super::adapter("StorPortGetVirtualAddress", a.get(0));
     match port().uncached {
         Some((range, physical, size)) if (physical..physical + size).contains(&a.get(1)) => {
             range.address + (a.get(1) - physical)
@@ -97,7 +97,7 @@ pub fn virtual_address(a: Arguments) -> u64 {
 /// StorPortGetDeviceBase(HwDeviceExtension, BusType, SystemIoBusNumber, IoAddress, NumberOfBytes, InIoSpace). Only
 /// addresses of the adapter's access ranges can be mapped.
 pub fn device_base(a: Arguments) -> u64 {
-    super::exports::adapter("StorPortGetDeviceBase", a.get(0));
+    super::adapter("StorPortGetDeviceBase", a.get(0));
     let (address, bytes, ports) = (a.get(3), a.get(4) & 0xFFFF_FFFF, a.get(5) & 0xFF != 0);
     let inside = port().bars.iter().any(|bar| {
         bar.memory != ports && address >= bar.address && address + bytes <= bar.address + bar.size

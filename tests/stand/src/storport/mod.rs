@@ -230,3 +230,11 @@ pub fn port() -> PortGuard {
     guard.get_or_insert_with(Port::default);
     PortGuard(guard)
 }
+
+/// A rule: the first argument of nearly every function is the device extension.
+pub fn adapter(function: &str, extension: u64) {
+    let own = port().extension;
+    if extension != own {
+        crate::not_ok!("wrong-device-extension", "{function} got {extension:#x}, the extension is {own:#x}");
+    }
+}

@@ -26,7 +26,7 @@ const STATE_CHANGE_TIME: u64 = 2_000;
 pub fn notification(a: Arguments) -> u64 {
     let kind = a.get(0) & 0xFFFF_FFFF;
     if kind != 0xD {
-        super::exports::adapter(NAME, a.get(1));
+        super::adapter(NAME, a.get(1));
     }
     match kind {
         0 => request_complete(a),

@@ -461,6 +461,13 @@ pub fn elements(data: Data) -> Vec<ScatterGatherElement> {
     list
 }
 
+/// Whether an address lies in the SRB extension of a request that the miniport has.
+pub fn is_extension(address: u64) -> bool {
+    let port = super::port();
+    let owner = port.active.values().find(|request| request.owns(address));
+    owner.is_some_and(|request| address >= request.extension(&port))
+}
+
 /// Tag of the last request whose memory was at an address.
 pub fn last_at(address: u64) -> Option<u32> {
     let port = super::port();

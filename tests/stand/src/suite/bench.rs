@@ -9,13 +9,13 @@ use stand::cmdline::Options;
 use stand::stamp::SplitMix64;
 
 use crate::cpu::smp;
-use crate::cpu::trace::{self, Where};
+use crate::cpu::trace::{self, Map, Where};
 use crate::kernel::{dpc, pool};
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::pci::virtio;
 use crate::scan::{DISK, Unit};
-use crate::storport::{interrupt, port, queue};
+use crate::storport::{interrupt, port, queue, request};
 
 /// How requests follow each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     flights.processor = (step.load == Load::LoopOnFirst).then_some(0);
     let before = port().statistics;
     let interrupts = interrupt::taken();
-    trace::start(doorbells, Where::Everywhere);
+    trace::start(Map { doorbells, is_extension: request::is_extension }, Where::Everywhere);
     let faults = match step.load {
         Load::Bursts => bursts(step, &mut flights, place),
         Load::Loop | Load::LoopOnFirst => closed_loop(step, &mut flights, place),

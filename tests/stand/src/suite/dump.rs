@@ -16,6 +16,7 @@ use stand::wdk::srb::Extra;
 
 use crate::cpu::clock;
 use crate::cpu::lock::Lock;
+use crate::kernel::import;
 use crate::memory::{PAGE, arena, driver};
 use crate::pass::buffer::Buffer;
 use crate::pass::disk::describe;
@@ -81,7 +82,7 @@ pub fn run(units: &[Unit], options: &Options) {
     let how = How {
         mode: if crash { DUMP_MODE_CRASH } else { DUMP_MODE_HIBER },
         extended: options.dump == DumpTrial::Extended,
-        entry: loader::load_again(if crash { "dump_" } else { "hiber_" }, crate::kernel::resolve),
+        entry: loader::load_again(if crash { "dump_" } else { "hiber_" }, import::resolve),
         pointers,
     };
     let plan = Plan { how, address: disk.address, capacity, first, pages, seed: options.seed, owner };
