@@ -103,7 +103,7 @@ pub(crate) fn refuse(srb: &mut Request, sense: Sense) -> Completion {
 
 fn decide(disk: &Disk, live: &Live, srb: &mut Request) -> Result<BuildIo, Sense> {
     match Transfer::decode(srb.cdb()) {
-        _ if live.has_news() => decide_other(disk, live, srb),
+        _ if live.has_unit_attention() => decide_other(disk, live, srb),
         Some(Transfer { range, write: false, .. }) => read(disk, live, srb, range),
         Some(Transfer { range, flags, write: true }) => write(disk, live, srb, range, flags),
         None => decide_other(disk, live, srb),
@@ -142,9 +142,9 @@ fn tell(live: &Live, srb: &mut Request, command: scsi::Command) -> Result<Option
     match command {
         scsi::Command::Inquiry(_) | scsi::Command::ReportLuns { .. } => Ok(None),
         scsi::Command::RequestSense { descriptor, allocation_length } => Ok(live
-            .take_news()
+            .take_unit_attention()
             .map(|sense| emulate::request_sense(descriptor, allocation_length, sense, srb.data()))),
-        _ => live.take_news().map_or(Ok(None), Err),
+        _ => live.take_unit_attention().map_or(Ok(None), Err),
     }
 }
 

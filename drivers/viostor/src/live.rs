@@ -24,7 +24,7 @@ const MODE: u8 = NEWS[1].0;
 pub(crate) struct Live {
     blocks: AtomicU64,
     flags: AtomicU8,
-    news: AtomicU8,
+    unit_attentions: AtomicU8,
     /// The one thing that never changes, from the first answer on.
     pub(crate) serial: Told,
 }
@@ -34,7 +34,7 @@ impl Live {
         Self {
             blocks: AtomicU64::new(disk.blocks),
             flags: AtomicU8::new(flags(disk.write_cache, disk.read_only)),
-            news: AtomicU8::new(0),
+            unit_attentions: AtomicU8::new(0),
             serial: Told::default(),
         }
     }
@@ -56,33 +56,33 @@ impl Live {
         self.flags.load(Ordering::Relaxed) & READ_ONLY != 0
     }
 
-    pub(crate) fn has_news(&self) -> bool {
-        self.news.load(Ordering::Relaxed) != 0
+    pub(crate) fn has_unit_attention(&self) -> bool {
+        self.unit_attentions.load(Ordering::Relaxed) != 0
     }
 
     /// Takes what is to be told next.
     #[cold]
-    pub(crate) fn take_news(&self) -> Option<Sense> {
+    pub(crate) fn take_unit_attention(&self) -> Option<Sense> {
         NEWS.into_iter().find_map(|(bit, sense)| {
-            (self.news.fetch_and(!bit, Ordering::Relaxed) & bit != 0).then_some(sense)
+            (self.unit_attentions.fetch_and(!bit, Ordering::Relaxed) & bit != 0).then_some(sense)
         })
     }
 
     /// Reads what may have changed; returns whether anything did. A field that cannot be read, and a disk of no block, are
     /// taken for no change: the device will refuse what is not there.
     pub(crate) fn look(&self, disk: &Disk, probe: &impl Probe) -> bool {
-        let mut news = 0;
+        let mut unit_attentions = 0;
         if let Some(capacity) = probe.config(blk::config::CAPACITY) {
             let blocks = disk.block_size.blocks_in(Sectors(u64::from_le_bytes(capacity)));
             if blocks != 0 && self.blocks.swap(blocks, Ordering::Relaxed) != blocks {
-                news |= CAPACITY;
+                unit_attentions |= CAPACITY;
             }
         }
         if self.read_flags(probe) {
-            news |= MODE;
+            unit_attentions |= MODE;
         }
-        self.news.fetch_or(news, Ordering::Relaxed);
-        news != 0
+        self.unit_attentions.fetch_or(unit_attentions, Ordering::Relaxed);
+        unit_attentions != 0
     }
 
     /// Reads the cache mode and the write protection; returns whether one of them has changed.
@@ -134,7 +134,7 @@ mod tests {
         let disk = disk_for_tests();
         let live = Live::new(&disk);
         live.look(&disk, &fields());
-        while live.take_news().is_some() {}
+        while live.take_unit_attention().is_some() {}
         (disk, live)
     }
 
@@ -143,7 +143,7 @@ mod tests {
         let (disk, live) = live();
 
         assert!(!live.look(&disk, &fields()));
-        assert!(!live.has_news());
+        assert!(!live.has_unit_attention());
     }
 
     #[test]
@@ -159,9 +159,9 @@ mod tests {
 
         let now = live.apply(&disk);
         assert_eq!((now.blocks, now.read_only, now.write_cache), (disk.blocks * 2, true, false));
-        assert_eq!(live.take_news(), Some(Sense::CAPACITY_DATA_HAS_CHANGED));
-        assert_eq!(live.take_news(), Some(Sense::MODE_PARAMETERS_CHANGED));
-        assert_eq!(live.take_news(), None);
+        assert_eq!(live.take_unit_attention(), Some(Sense::CAPACITY_DATA_HAS_CHANGED));
+        assert_eq!(live.take_unit_attention(), Some(Sense::MODE_PARAMETERS_CHANGED));
+        assert_eq!(live.take_unit_attention(), None);
     }
 
     #[test]

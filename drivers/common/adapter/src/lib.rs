@@ -55,7 +55,7 @@ use storport::{
     BuildIo, Declined, DpcKind, DumpLimits, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources,
 };
 
-use life_cycle::{Extent, LifeCycle};
+use life_cycle::{LifeCycle, Sizes};
 use queue::{LockedControlQueue, LockedEventQueue, Queues};
 use recovery::Recovery;
 use service::ServiceState;
@@ -104,11 +104,11 @@ impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {
     type Command = Command<D::Command>;
 
     const MAX_QUEUES: u16 = queue::MAX_QUEUES;
-    const DUMP_PRIVATE_BYTES: usize = Queues::<D>::private_bytes(1, Extent::DUMP.share(1).requests);
+    const DUMP_PRIVATE_BYTES: usize = Queues::<D>::private_bytes(1, Sizes::DUMP.share(1).requests);
 
     fn private_bytes(queues: u16) -> usize {
         let with = |queues| {
-            Queues::<D>::private_bytes(queues, Extent::NORMAL.share(queues).requests)
+            Queues::<D>::private_bytes(queues, Sizes::NORMAL.share(queues).requests)
                 + life_cycle::control_bytes::<D>()
         };
         // The device may want fewer, which then are larger.

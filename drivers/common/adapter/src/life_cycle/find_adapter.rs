@@ -6,7 +6,7 @@ use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
 use super::plan::Plan;
-use super::{Extent, LifeCycle, Parameters, plan};
+use super::{LifeCycle, Parameters, Sizes, plan};
 use crate::device_type::{DeviceType, Limits, Probe, ProbeError};
 use crate::events::Event;
 use crate::queue::{EVENT_BUFFERS, LockedControlQueue, LockedEventQueue, Queues, TASKS};
@@ -33,16 +33,16 @@ pub(super) fn unusable(error: ProbeError) -> Declined {
 impl<P: Port, D: DeviceType> Adapter<P, D> {
     pub(crate) fn find_adapter(resources: &mut impl Resources<Port = P>) -> Result<Self, Declined> {
         let polled = resources.dump_mode();
-        let extent = if polled { Extent::DUMP } else { Extent::NORMAL };
+        let sizes = if polled { Sizes::DUMP } else { Sizes::NORMAL };
         let port = resources.port();
         let parameters = Parameters::read(resources);
         let config_space = resources.config_space();
         let device = open(&config_space, resources)?;
         // A device that is declined is told so (virtio 1.3, 2.1.1).
         let wanted_queues = parameters.max_queues.map_or(u16::MAX, |most| most).min(resources.queues());
-        let found = look_at::<P, D>(&device, &port, &extent, (wanted_queues, resources.place()));
+        let found = look_at::<P, D>(&device, &port, &sizes, (wanted_queues, resources.place()));
         let Prepared { features, device_type, limits, queues, control, events, dump } = found
-            .and_then(|found| prepare(found, &extent, &parameters, resources))
+            .and_then(|found| prepare(found, &sizes, &parameters, resources))
             .inspect_err(|_| device.fail())?;
         if limits.leaves_out && !polled {
             // Most devices have none there.
@@ -80,7 +80,7 @@ struct Prepared<D: DeviceType> {
 /// of them as there is memory for.
 fn prepare<P: Port, D: DeviceType>(
     found: Found<D>,
-    extent: &Extent,
+    sizes: &Sizes,
     parameters: &Parameters,
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Prepared<D>, Declined> {
@@ -89,7 +89,7 @@ fn prepare<P: Port, D: DeviceType>(
     let room = resources.private_room();
     let mut queues = found.queues;
     loop {
-        let plan = Plan::<D>::new(&found, extent, queues)?;
+        let plan = Plan::<D>::new(&found, sizes, queues)?;
         if Queues::<D>::private_bytes(queues, plan.slots()) + plan.control_bytes() <= room {
             let whole = plan::port_configuration(&found.limits, plan.room(), plan.requests());
             resources.configure(&parameters.configuration(whole));
@@ -143,12 +143,12 @@ pub(super) struct Found<D> {
 fn look_at<P: Port, D: DeviceType>(
     device: &Device<P::Bar>,
     port: &P,
-    extent: &Extent,
+    sizes: &Sizes,
     (wanted_queues, place): (u16, (u32, u32)),
 ) -> Result<Found<D>, Declined> {
     let mut wait = || (0..STALLS).for_each(|_| port.stall(RESET_POLL_MICROSECONDS));
     let negotiating = device.reset(&mut wait).map_err(transport)?;
-    let wanted = negotiating.offered() & (extent.features | D::FEATURES);
+    let wanted = negotiating.offered() & (sizes.features | D::FEATURES);
     let ready = negotiating.negotiate(wanted).map_err(transport)?;
     let features = ready.features();
     if ready.queue_count() <= D::REQUEST_QUEUE {
@@ -161,15 +161,15 @@ fn look_at<P: Port, D: DeviceType>(
     };
     let (device_type, limits) = D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(unusable)?;
     let offered = limits.request_queues.min(ready.queue_count() - D::REQUEST_QUEUE);
-    let most = offered.min(wanted_queues).min(extent.queues).max(1);
+    let most = offered.min(wanted_queues).min(sizes.queues).max(1);
     // A function has two descriptors where there are no tables.
     let control = D::CONTROL_QUEUE
-        .filter(|_| extent.control)
+        .filter(|_| sizes.control)
         .map(|number| usable_queue_size(ready.queue_size(number), ring, 2 * TASKS));
     let events = D::EVENT_QUEUE
-        .filter(|_| extent.control)
+        .filter(|_| sizes.control)
         .map(|number| usable_queue_size(ready.queue_size(number), ring, EVENT_BUFFERS));
-    let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, extent.entries);
+    let size = |queue| usable_queue_size(ready.queue_size(D::REQUEST_QUEUE + queue), ring, sizes.entries);
     let queue_size = size(0);
     // A request may go to any queue, so none may be smaller than another; and none that is not there is used.
     let queues = (1..most).take_while(|queue| size(*queue) == queue_size).count() as u16 + 1;
@@ -216,17 +216,17 @@ mod tests {
         let table = [(0, 0, 0), (1, 1, 1), (100, 64, 100), (256, 256, 256), (u16::MAX, 256, 256)];
         for (offered, split, packed) in table {
             assert_eq!(
-                usable_queue_size(offered, RingFormat::Split, Extent::NORMAL.entries),
+                usable_queue_size(offered, RingFormat::Split, Sizes::NORMAL.entries),
                 split,
                 "{offered} offered"
             );
             assert_eq!(
-                usable_queue_size(offered, RingFormat::Packed, Extent::NORMAL.entries),
+                usable_queue_size(offered, RingFormat::Packed, Sizes::NORMAL.entries),
                 packed,
                 "{offered} offered"
             );
             assert_eq!(
-                usable_queue_size(offered, RingFormat::LegacySplit, Extent::NORMAL.entries),
+                usable_queue_size(offered, RingFormat::LegacySplit, Sizes::NORMAL.entries),
                 offered,
                 "it is not ours to choose"
             );

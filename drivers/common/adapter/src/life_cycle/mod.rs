@@ -3,15 +3,15 @@
 //!
 //! No lock guards this: only who starts or stops the device changes anything, and `recovery` lets one do that at a time.
 
-mod extent;
 mod find_adapter;
 mod parameters;
 mod plan;
+mod sizes;
 mod start;
 
-pub(crate) use extent::Extent;
 pub use parameters::Parameters;
 pub(crate) use plan::control_bytes;
+pub(crate) use sizes::Sizes;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -7,8 +7,8 @@ use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{EventLayout, Layout, QueueOptions, RingFormat, Slot};
 use virtio::spec::Features;
 
-use super::extent::{Extent, Share};
 use super::find_adapter::Found;
+use super::sizes::{Share, Sizes};
 use crate::device_type::{DeviceType, Limits, Room, Small};
 use crate::events::Event;
 use crate::queue::{
@@ -45,16 +45,16 @@ pub(super) struct Plan<D: DeviceType> {
 }
 
 impl<D: DeviceType> Plan<D> {
-    pub(super) fn new(found: &Found<D>, extent: &Extent, queues: u16) -> Result<Self, Declined> {
+    pub(super) fn new(found: &Found<D>, sizes: &Sizes, queues: u16) -> Result<Self, Declined> {
         let too_small = Declined::from(Event::QueueTooSmall);
-        let share = extent.share(queues);
+        let share = sizes.share(queues);
         let indirect = found.features.contains(Features::RING_INDIRECT_DESC);
         // Requests without tables lie in the ring, which then has to be all theirs, or long ones would have no place. Of a dump
         // there is one.
-        let requests = if indirect || extent.queues == 1 { share.requests } else { extent.entries };
+        let requests = if indirect || sizes.queues == 1 { share.requests } else { sizes.entries };
         let requests = found.queue_size.min(requests);
         // A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1).
-        let room = room(if indirect { found.queue_size } else { requests }, extent, &found.limits, D::SMALL);
+        let room = room(if indirect { found.queue_size } else { requests }, sizes, &found.limits, D::SMALL);
         if room.max_segments < if D::SMALL == Small::Declined { MIN_SEGMENTS } else { 1 } {
             return Err(too_small);
         }
@@ -212,15 +212,15 @@ pub(crate) const fn control_bytes<D: DeviceType>() -> usize {
 
 /// A chain may have as many descriptors as the queue has entries (virtio 1.3, 2.7.5.3.1); two are header and response. Where
 /// what is left is not enough for a page wherever it lies, the device type copies it, or does it in steps.
-fn room(queue_size: u16, extent: &Extent, limits: &Limits, small: Small) -> Room {
+fn room(queue_size: u16, sizes: &Sizes, limits: &Limits, small: Small) -> Room {
     let by_queue = queue_size.saturating_sub(2);
     let by_device = u16::try_from(limits.max_segments).unwrap_or(u16::MAX);
-    let max_segments = by_queue.min(extent.segments).min(by_device);
+    let max_segments = by_queue.min(sizes.segments).min(by_device);
     let max_segment_bytes = limits.max_segment_bytes;
     let too_little = max_segments < MIN_SEGMENTS || max_segment_bytes < PAGE_BYTES;
     // What the device takes at once, so that StorPort cuts, and what it cuts goes side by side.
     let at_once = u64::from(max_segments) * u64::from(max_segment_bytes);
-    let at_once = u32::try_from(at_once).unwrap_or(u32::MAX).min(extent.bounce_bytes);
+    let at_once = u32::try_from(at_once).unwrap_or(u32::MAX).min(sizes.bounce_bytes);
     let pages = (at_once - at_once % PAGE_BYTES).max(PAGE_BYTES);
     let bounce_bytes = (small == Small::Copied && too_little).then_some(pages);
     let little = max_segments < MIN_SEGMENTS || limits.max_transfer_bytes < PAGE_BYTES;
@@ -261,9 +261,9 @@ pub(super) fn port_configuration(limits: &Limits, room: &Room, requests: u32) ->
 /// What another copy of the driver, in dump mode, will tell of the same device. A ring of as many entries as a dump wants is
 /// one of those that this device can have.
 pub(super) fn dump_limits(limits: &Limits, queue_size: u16, small: Small) -> DumpLimits {
-    let extent = &Extent::DUMP;
-    let requests = queue_size.min(extent.share(1).requests);
-    let room = room(requests, extent, limits, small);
+    let sizes = &Sizes::DUMP;
+    let requests = queue_size.min(sizes.share(1).requests);
+    let room = room(requests, sizes, limits, small);
     let configuration = port_configuration(limits, &room, requests.into());
     DumpLimits {
         max_transfer_bytes: configuration.max_transfer_bytes,
@@ -290,7 +290,7 @@ mod tests {
     };
 
     fn with(limits: &Limits, queue_size: u16) -> Configuration {
-        let room = room(queue_size, &Extent::NORMAL, limits, Small::Copied);
+        let room = room(queue_size, &Sizes::NORMAL, limits, Small::Copied);
         port_configuration(limits, &room, queue_size.into())
     }
 
@@ -331,7 +331,7 @@ mod tests {
             assert!(configuration.maps_all);
         }
         assert!(!with(&LIMITS, 4).maps_all);
-        assert_eq!(room(3, &Extent::NORMAL, &LIMITS, Small::Declined).bounce_bytes, None);
+        assert_eq!(room(3, &Sizes::NORMAL, &LIMITS, Small::Declined).bounce_bytes, None);
     }
 
     #[test]

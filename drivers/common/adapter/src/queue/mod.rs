@@ -33,7 +33,7 @@ use virtio::transport::Doorbell;
 use ring::{AnyRing, with_ring};
 
 use crate::device_type::{Chain, ChainData, DeviceType, Facts, Step};
-use crate::life_cycle::Extent;
+use crate::life_cycle::Sizes;
 use crate::request::{
     Command, Counted, Ended, Part, Repeated, Request, Scope, ScratchId, ScratchPool, blank,
 };
@@ -564,7 +564,7 @@ impl<D: DeviceType> Rest<D> {
         const SLOT_BITS: u32 = 10;
         const QUEUE_BITS: u32 = 6;
         const { assert!(MAX_QUEUES as u32 <= 1 << QUEUE_BITS) };
-        const { assert!(Extent::NORMAL.entries as u32 <= 1 << SLOT_BITS) };
+        const { assert!(Sizes::NORMAL.entries as u32 <= 1 << SLOT_BITS) };
         // Without a place it is not sent.
         ring.next_ticket().map_or(0, |ticket| {
             let place = u32::from(self.number) << SLOT_BITS | u32::from(ticket.slot());

@@ -41,7 +41,7 @@ impl Capabilities {
     /// # Errors
     /// There are none of virtio's capabilities, or a structure that every device has is missing or too short.
     pub fn find(config: &impl ConfigSpace) -> Result<Self, TransportError> {
-        let mut found = Found::default();
+        let mut found = Structures::default();
         for at in capabilities(config, config_space::VENDOR_SPECIFIC) {
             found.take(config, at);
         }
@@ -79,7 +79,7 @@ fn next(config: &impl ConfigSpace, pointer: u16) -> Option<u16> {
 }
 
 #[derive(Default)]
-struct Found {
+struct Structures {
     common: Option<Window>,
     notify: Option<(Window, u32)>,
     isr: Option<Window>,
@@ -87,7 +87,7 @@ struct Found {
     config_access: Option<u16>,
 }
 
-impl Found {
+impl Structures {
     fn take(&mut self, config: &impl ConfigSpace, at: u16) {
         let length = config.read8(at + capability::LENGTH);
         let window = Window {

@@ -16,7 +16,7 @@ const TRANSPORT_FEATURES: Features = Features::VERSION_1
 
 /// What an adapter asks for at most, whatever the device offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
+pub(crate) struct Sizes {
     /// Request queues.
     pub(crate) queues: u16,
     /// Entries of a ring.
@@ -73,7 +73,7 @@ pub(crate) struct Share {
     pub(crate) scratch_buffers: usize,
 }
 
-impl Extent {
+impl Sizes {
     /// While Windows runs. The device may offer more requests; a storage back-end does not serve more at once, and the
     /// memory is ours to spare. With many queues it is not: 64 of full size would have 4 MiB of headers and responses alone.
     pub(crate) const NORMAL: Self = Self {
@@ -126,9 +126,9 @@ mod tests {
         let table = [(1, 256, 64, 8), (2, 256, 64, 8), (4, 256, 32, 4), (8, 256, 16, 2), (16, 128, 8, 2)];
         for (queues, requests, large_tables, scratch_buffers) in table {
             let expected = Share { requests, large_tables, scratch_buffers };
-            assert_eq!(Extent::NORMAL.share(queues), expected, "{queues} queues");
+            assert_eq!(Sizes::NORMAL.share(queues), expected, "{queues} queues");
         }
-        assert_eq!(Extent::NORMAL.share(64), Share { requests: 64, large_tables: 4, scratch_buffers: 2 });
-        assert_eq!(Extent::DUMP.share(1), Share { requests: 32, large_tables: 0, scratch_buffers: 1 });
+        assert_eq!(Sizes::NORMAL.share(64), Share { requests: 64, large_tables: 4, scratch_buffers: 2 });
+        assert_eq!(Sizes::DUMP.share(1), Share { requests: 32, large_tables: 0, scratch_buffers: 1 });
     }
 }
