@@ -9,8 +9,8 @@ use virtio::transport::TransportError;
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::events::Event;
-use crate::queue::{NotFree, Routing};
-use crate::recovery::{At, Input, Resets, Rung};
+use crate::queue::{At, NotFree, Routing};
+use crate::recovery::{Input, Resets, Rung};
 
 impl From<NotFree> for LogEvent {
     fn from(_: NotFree) -> Self {

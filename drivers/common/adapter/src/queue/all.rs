@@ -14,7 +14,6 @@ use virtio::queue::Slot;
 use super::routing::{Routing, RoutingCell};
 use super::{Queue, Waiting};
 use crate::device_type::DeviceType;
-use crate::recovery::At;
 use crate::request::Request;
 
 /// Most request queues. One for each processor of a processor group; on a larger machine processors share them.
@@ -23,6 +22,15 @@ pub(crate) const MAX_QUEUES: u16 = 64;
 /// How often a callback at DIRQL tries for a queue's lock, and how long it waits in between, in microseconds.
 const LOCK_TRIES: u32 = 1000;
 const LOCK_TRY_MICROSECONDS: u32 = 10;
+
+/// At which IRQL something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// DISPATCH_LEVEL, or HIGH_LEVEL where nobody else runs any more: locks may be waited for and requests ended.
+    Dispatch,
+    /// DIRQL: neither.
+    Dirql,
+}
 
 /// A queue behind its lock. No two of them share a cache line.
 #[repr(align(128))]

@@ -14,7 +14,7 @@ mod events;
 mod ring;
 mod routing;
 
-pub(crate) use all::{Locked, LockedQueue, MAX_QUEUES, NotFree, Queues};
+pub(crate) use all::{At, Locked, LockedQueue, MAX_QUEUES, NotFree, Queues};
 pub(crate) use control::{ControlQueue, LockedControlQueue, TASKS, TaskTag};
 pub(crate) use events::{EVENT_BUFFERS, Events, LockedEventQueue};
 pub(crate) use ring::Slots;

@@ -32,7 +32,7 @@ use virtio::transport::{BusMasterError, TransportError};
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::events::Event;
-use crate::queue::{ControlQueue, Events, NotFree, Notification, Queue, Waiting};
+use crate::queue::{At, ControlQueue, Events, NotFree, Notification, Queue, Waiting};
 use crate::request::{Request, Scope};
 
 /// Time between two looks at a reset that may still end in time, in microseconds.
@@ -47,15 +47,6 @@ const POLLS_AT_A_TIME: u32 = 1000;
 /// Looks at a reset at DIRQL, and the time between two, in microseconds.
 const MOMENT_LOOKS: u32 = 18;
 const MOMENT_MICROSECONDS: u32 = 50;
-
-/// At which IRQL something is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum At {
-    /// DISPATCH_LEVEL, or HIGH_LEVEL where nobody else runs any more: locks may be waited for and requests ended.
-    Dispatch,
-    /// DIRQL: neither.
-    Dirql,
-}
 
 /// What there is to a recovery besides the device.
 pub(crate) struct Recovery<D: DeviceType> {

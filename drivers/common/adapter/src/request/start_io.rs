@@ -6,8 +6,8 @@ use storport::{Completion, Port, SrbStatus};
 use super::{Command, Request};
 use crate::Adapter;
 use crate::device_type::DeviceType;
-use crate::queue::{LockedQueue, Notification, Started};
-use crate::recovery::{At, Input};
+use crate::queue::{At, LockedQueue, Notification, Started};
+use crate::recovery::Input;
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
     #[inline]

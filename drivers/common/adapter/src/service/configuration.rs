@@ -8,8 +8,8 @@ use virtio::queue::DeviceFault;
 use crate::Adapter;
 use crate::device_type::{Change, DeviceType};
 use crate::events::Event;
-use crate::queue::{EVENT_BUFFERS, Notification};
-use crate::recovery::{At, Input, Rung};
+use crate::queue::{At, EVENT_BUFFERS, Notification};
+use crate::recovery::{Input, Rung};
 
 /// Time until a change that was not taken is told again, in microseconds.
 const TELL_AGAIN_MICROSECONDS: u32 = 100_000;

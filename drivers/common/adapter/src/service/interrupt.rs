@@ -14,7 +14,8 @@ use virtio::interrupts::{Vector, VectorPlan};
 
 use crate::Adapter;
 use crate::device_type::DeviceType;
-use crate::recovery::{At, Input, Rung};
+use crate::queue::At;
+use crate::recovery::{Input, Rung};
 
 /// What a message announces.
 #[inline]
