@@ -117,6 +117,8 @@ impl Sizes {
     }
 }
 
+const _: () = assert!(Sizes::NORMAL.entries as u32 <= 1 << crate::queue::SLOT_BITS);
+
 #[cfg(test)]
 mod tests {
     use super::*;

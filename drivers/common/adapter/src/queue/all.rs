@@ -12,12 +12,14 @@ use virtio::interrupts::VectorPlan;
 use virtio::queue::Slot;
 
 use super::routing::{Routing, RoutingCell};
-use super::{Queue, Waiting};
+use super::{QUEUE_BITS, Queue, Waiting};
 use crate::device_type::DeviceType;
 use crate::request::Request;
 
 /// Most request queues. One for each processor of a processor group; on a larger machine processors share them.
 pub(crate) const MAX_QUEUES: u16 = 64;
+
+const _: () = assert!(MAX_QUEUES as u32 <= 1 << QUEUE_BITS);
 
 /// How often a callback at DIRQL tries for a queue's lock, and how long it waits in between, in microseconds.
 const LOCK_TRIES: u32 = 1000;

@@ -33,13 +33,18 @@ use virtio::transport::Doorbell;
 use ring::{AnyRing, with_ring};
 
 use crate::device_type::{Chain, ChainData, DeviceType, Facts, Step};
-use crate::life_cycle::Sizes;
 use crate::request::{
     Command, Counted, Ended, Part, Repeated, Request, Scope, ScratchId, ScratchPool, blank,
 };
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
 const BATCH: usize = 32;
+
+/// Bits of a command's tag that say its place in the ring,
+pub(crate) const SLOT_BITS: u32 = 10;
+
+/// and in which queue that is. The others count.
+const QUEUE_BITS: u32 = 6;
 
 /// Requests of a queue in a row.
 pub(crate) type Waiting<D> = Requests<Command<<D as Facts>::Command>>;
@@ -561,10 +566,6 @@ impl<D: DeviceType> Rest<D> {
     /// look at 32 bits of a tag (FreeBSD's bhyve, usr.sbin/bhyve/pci_virtio_scsi.c), so it has no more.
     #[inline]
     fn next_tag<R: Ring<Memory = Region>>(&self, ring: &RequestRing<D, R>) -> u32 {
-        const SLOT_BITS: u32 = 10;
-        const QUEUE_BITS: u32 = 6;
-        const { assert!(MAX_QUEUES as u32 <= 1 << QUEUE_BITS) };
-        const { assert!(Sizes::NORMAL.entries as u32 <= 1 << SLOT_BITS) };
         // Without a place it is not sent.
         ring.next_ticket().map_or(0, |ticket| {
             let place = u32::from(self.number) << SLOT_BITS | u32::from(ticket.slot());
