@@ -8,7 +8,7 @@ use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
-use crate::request::{Part, Request, Scope};
+use crate::request::{Command, Part, Scope};
 
 /// A virtio device type, as a whole.
 pub trait DeviceType: Requests + Service {}
@@ -150,6 +150,12 @@ impl Format for NoTask {
     const RESPONSE_BEFORE_DATA_IN: bool = false;
     const INLINE_SEGMENTS: u16 = 1;
 }
+
+/// A request of this device type.
+pub type Request<D> = storport::Request<Command<<D as Facts>::Command>>;
+
+/// A request of this device type in which it is written how it ended.
+pub(crate) type Ended<D> = storport::Ended<Command<<D as Facts>::Command>>;
 
 /// The answer of the device to a request.
 pub type Response<'a> = virtio::queue::Response<'a, Region>;

@@ -45,11 +45,11 @@ mod service;
 
 pub use device_type::{
     Chain, ChainData, Change, Configure, DeviceType, Facts, Filled, Limits, NoTask, Probe, ProbeError,
-    Requests, Response, Room, Scratch, Service, Small, Step,
+    Request, Requests, Response, Room, Scratch, Service, Small, Step,
 };
 pub use events::Event;
 pub use life_cycle::Parameters;
-pub use request::{Command, Part, Request, Scope, ScratchId};
+pub use request::{Command, Part, Scope, ScratchId};
 
 use storport::{
     BuildIo, Declined, DpcKind, DumpLimits, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources,

@@ -9,13 +9,12 @@ use virtio::spec::Features;
 
 use super::find_adapter::Found;
 use super::sizes::{Share, Sizes};
-use crate::device_type::{DeviceType, Limits, Room, Small};
+use crate::device_type::{DeviceType, Limits, Request, Room, Small};
 use crate::events::Event;
 use crate::queue::{
     ControlQueue, EVENT_BUFFERS, Events, Locked, LockedControlQueue, LockedEventQueue, LockedQueue,
     MAX_QUEUES, Queue, Queues, Slots, TASKS, TaskTag,
 };
-use crate::request::Request;
 use crate::request::ScratchPool;
 
 /// Shared memory is accessed in words of up to this; what is left over at its end would be out of reach.

@@ -13,8 +13,7 @@ use virtio::queue::Slot;
 
 use super::routing::{Routing, RoutingCell};
 use super::{QUEUE_BITS, Queue, Waiting};
-use crate::device_type::DeviceType;
-use crate::request::Request;
+use crate::device_type::{DeviceType, Request};
 
 /// Most request queues. One for each processor of a processor group; on a larger machine processors share them.
 pub(crate) const MAX_QUEUES: u16 = 64;

@@ -32,10 +32,8 @@ use virtio::transport::Doorbell;
 
 use ring::{AnyRing, with_ring};
 
-use crate::device_type::{Chain, ChainData, DeviceType, Facts, Step};
-use crate::request::{
-    Command, Counted, Ended, Part, Repeated, Request, Scope, ScratchId, ScratchPool, blank,
-};
+use crate::device_type::{Chain, ChainData, DeviceType, Ended, Facts, Request, Step};
+use crate::request::{Command, Counted, Part, Repeated, Scope, ScratchId, ScratchPool, blank};
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
 const BATCH: usize = 32;

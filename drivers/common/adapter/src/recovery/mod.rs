@@ -30,10 +30,10 @@ use storport::{Completion, DpcKind, LogEvent, Port, Requests, SrbStatus};
 use virtio::transport::{BusMasterError, TransportError};
 
 use crate::Adapter;
-use crate::device_type::DeviceType;
+use crate::device_type::{DeviceType, Request};
 use crate::events::Event;
 use crate::queue::{At, ControlQueue, Events, NotFree, Notification, Queue, Waiting};
-use crate::request::{Request, Scope};
+use crate::request::Scope;
 
 /// Time between two looks at a reset that may still end in time, in microseconds.
 const LOOK_MICROSECONDS: u32 = 10_000;

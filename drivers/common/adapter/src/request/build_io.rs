@@ -2,9 +2,9 @@
 
 use storport::{BuildIo, Completion, PnpAction, Port, SrbFunction, SrbStatus};
 
-use super::{Command, Request, Scope};
+use super::{Command, Scope};
 use crate::Adapter;
-use crate::device_type::DeviceType;
+use crate::device_type::{DeviceType, Request};
 use crate::service::{answer_adapter, answer_dump_pointers, answer_io_control, answer_unit};
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {

@@ -16,14 +16,6 @@ pub(crate) use scratch::{COUNT as SCRATCH_COUNT, Repeated, ScratchPool, blank};
 
 use storport::Address;
 
-use crate::device_type::Facts;
-
-/// A request of this device type.
-pub type Request<D> = storport::Request<Command<<D as Facts>::Command>>;
-
-/// A request of this device type in which it is written how it ended.
-pub(crate) type Ended<D> = storport::Ended<Command<<D as Facts>::Command>>;
-
 /// What `start_io` has to do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<C> {

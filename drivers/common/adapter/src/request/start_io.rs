@@ -3,9 +3,9 @@
 
 use storport::{Completion, Port, SrbStatus};
 
-use super::{Command, Request};
+use super::Command;
 use crate::Adapter;
-use crate::device_type::DeviceType;
+use crate::device_type::{DeviceType, Request};
 use crate::queue::{At, LockedQueue, Notification, Started};
 use crate::recovery::Input;
 
