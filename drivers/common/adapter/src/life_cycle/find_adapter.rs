@@ -5,7 +5,7 @@ use virtio::queue::RingFormat;
 use virtio::spec::Features;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
-use super::plan::Plan;
+use super::plan::{Found, Plan};
 use super::{LifeCycle, Parameters, Sizes, plan};
 use crate::device_type::{DeviceType, Limits, Probe, ProbeError};
 use crate::events::Event;
@@ -122,21 +122,6 @@ fn open<P: Port>(
     resources: &mut impl Resources<Port = P>,
 ) -> Result<Device<P::Bar>, Declined> {
     Device::open(config_space, |bar| resources.map_bar(bar)).map_err(transport)
-}
-
-/// What a first look at the device told.
-pub(super) struct Found<D> {
-    pub(super) features: Features,
-    pub(super) ring: RingFormat,
-    /// Request queues, all of one size.
-    queues: u16,
-    pub(super) queue_size: u16,
-    /// Entries of the control queue, if there is one.
-    pub(super) control: Option<u16>,
-    /// Likewise of the event queue.
-    pub(super) events: Option<u16>,
-    device_type: D,
-    pub(super) limits: Limits,
 }
 
 /// Negotiates with the device and reads its configuration. It is left without DRIVER_OK; `initialize` starts over.

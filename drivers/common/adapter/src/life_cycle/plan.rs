@@ -7,7 +7,6 @@ use virtio::memory::{Region, SharedMemory};
 use virtio::queue::{EventLayout, Layout, QueueOptions, RingFormat, Slot};
 use virtio::spec::Features;
 
-use super::find_adapter::Found;
 use super::sizes::{Share, Sizes};
 use crate::device_type::{DeviceType, Limits, Request, Room, Small};
 use crate::events::Event;
@@ -27,6 +26,21 @@ const MIN_SEGMENTS: u16 = 2;
 
 /// Smallest unit of memory that a scatter/gather element describes in the worst case.
 const PAGE_BYTES: u32 = 4096;
+
+/// What a first look at the device told.
+pub(super) struct Found<D> {
+    pub(super) features: Features,
+    pub(super) ring: RingFormat,
+    /// Request queues, all of one size.
+    pub(super) queues: u16,
+    pub(super) queue_size: u16,
+    /// Entries of the control queue, if there is one.
+    pub(super) control: Option<u16>,
+    /// Likewise of the event queue.
+    pub(super) events: Option<u16>,
+    pub(super) device_type: D,
+    pub(super) limits: Limits,
+}
 
 /// How so many queues are made.
 pub(super) struct Plan<D: DeviceType> {
