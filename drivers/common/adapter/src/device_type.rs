@@ -63,7 +63,7 @@ pub trait Facts: Format + Send + Sync + 'static {
 
 /// The life of a request: what is decided about it, moment by moment.
 pub trait Requests: Facts {
-    /// Decodes and checks a SCSI command (`HwStorBuildIo`), and sets the request's [`Command`] if it is to be started: it is
+    /// Decodes and checks a SCSI command (`HwStorBuildIo`), and sets the request's [`Facts::Command`] if it is to be started: it is
     /// written where it stays. IRQL: up to DISPATCH_LEVEL. Lock: none.
     fn build_io(&self, request: &mut Request<Self>) -> BuildIo;
 
@@ -109,7 +109,7 @@ pub trait Service: Facts {
         false
     }
 
-    /// Writes to the device's configuration what has to stand there before a [`Command::Configure`] goes to the device.
+    /// Writes to the device's configuration what has to stand there before a `Command::Configure` goes to the device.
     fn configure(&self, _command: Self::Command, _device: &impl Configure) {}
 
     /// The task management function that has the device give up everything in this scope; `None`: it has none, so the whole

@@ -212,6 +212,28 @@ impl<W: Words> Block<W> {
         }
     }
 
+    /// Writes pairs of words behind each other, from an offset of the block on, as many as there is room for.
+    #[inline(always)]
+    pub fn store_pairs(&self, at: usize, pairs: impl Iterator<Item = (u64, u64)>) {
+        debug_assert!(at.is_multiple_of(WORD), "offset {at} is in the middle of a word");
+        if !at.is_multiple_of(WORD) || at > self.bytes {
+            return;
+        }
+        let (mut offset, end) = (self.start + at, self.start + self.bytes);
+        for (first, second) in pairs {
+            let inside = offset + 2 * WORD <= end;
+            debug_assert!(inside, "offset {offset} of a block that ends at {end}");
+            if !inside {
+                return;
+            }
+            // SAFETY: the block was checked to lie below the limit and starts aligned, and the word lies in it, aligned.
+            unsafe { self.words.store64(offset, first, Ordering::Relaxed) };
+            // SAFETY: as above.
+            unsafe { self.words.store64(offset + WORD, second, Ordering::Relaxed) };
+            offset += 2 * WORD;
+        }
+    }
+
     /// Writes one byte at an offset of the block.
     #[inline(always)]
     pub fn store8(&self, at: usize, value: u8) {

@@ -104,7 +104,6 @@ unsafe fn decode_unusual<C: Copy>(
 /// `srb` must be a STORAGE_REQUEST_BLOCK.
 #[inline]
 unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Fields> {
-    const CDB16: i32 = _SRBEXDATATYPE::SrbExDataTypeScsiCdb16 as i32;
     const LENGTH: u64 = size_of::<STORAGE_REQUEST_BLOCK>() as u64;
     // SAFETY: the caller's promise.
     let block = unsafe { srb.as_ref() };
@@ -120,7 +119,7 @@ unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Fields> {
     // SAFETY: the offset was checked against the request's length.
     let data = unsafe { srb.byte_add(at as usize) }.cast::<SRBEX_DATA_SCSI_CDB16>();
     // SAFETY: every extended data block starts with its type.
-    if unsafe { (*data.as_ptr()).Type } as i32 != CDB16 {
+    if unsafe { (*data.as_ptr()).Type } != _SRBEXDATATYPE::SrbExDataTypeScsiCdb16 {
         return None;
     }
     // SAFETY: the type field says that it is this structure.

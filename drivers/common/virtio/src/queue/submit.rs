@@ -225,7 +225,7 @@ where
         self.write_header_entry(&self.large, at, id);
         // The layout has room for the longest chain in every large table.
         let block = self.large.block(at, bytes)?;
-        write_table::<F, _>(block, linked, self.response_address(id), direction, segments)
+        write_long_table::<F, _>(block, linked, self.response_address(id), direction, segments)
     }
 
     fn write_header(&self, id: u16, header: &F::Header) {
@@ -288,6 +288,59 @@ fn write_table<F: Format, W: Words>(
     })
 }
 
+/// The same for many segments, at few instructions each. What changes from one entry's second word to the next is counted
+/// instead of composed.
+#[inline]
+fn write_long_table<F: Format, W: Words>(
+    table: Block<W>,
+    linked: bool,
+    response: u64,
+    direction: Direction,
+    segments: impl ExactSizeIterator<Item = Segment>,
+) -> Option<Written> {
+    let count = segments.len() as u16;
+    let from_device = direction == Direction::FromDevice;
+    let data_flags = if from_device { DescriptorFlags::WRITE } else { DescriptorFlags::empty() };
+    let response_first = F::RESPONSE_BEFORE_DATA_IN && from_device && count > 0;
+    let (response_entry, first, last) =
+        if response_first { (1, 2, count + 1) } else { (count + 1, 1, count) };
+    let response_bytes = u32::from(F::RESPONSE_BYTES);
+    let next = response_first.then_some(first);
+    let at = usize::from(response_entry) * DESCRIPTOR_BYTES;
+    table.store64(at, response);
+    table.store64(at + 8, table_word(linked, response_bytes, DescriptorFlags::WRITE, next));
+    let mut rest = table_word(linked, 0, data_flags, Some(first + 1));
+    let each = table_word(linked, 0, data_flags, Some(first + 2)).wrapping_sub(rest);
+    let (mut data_bytes, mut last_length) = (0_u64, 0);
+    let entries = segments.map(|Segment { address, length }| {
+        let word = rest | u64::from(length);
+        rest = rest.wrapping_add(each);
+        data_bytes += u64::from(length);
+        last_length = length;
+        (address, word)
+    });
+    table.store_pairs(usize::from(first) * DESCRIPTOR_BYTES, entries);
+    if response_first {
+        let word = table_word(linked, last_length, data_flags, None);
+        table.store64(usize::from(last) * DESCRIPTOR_BYTES + 8, word);
+    }
+    written::<F>(from_device, count, data_bytes)
+}
+
+/// What the device finds in a chain with so many segments and bytes of data. `None`: they are more bytes than a chain may
+/// have (2.7.5.2).
+#[inline(always)]
+fn written<F: Format>(from_device: bool, segments: u16, data_bytes: u64) -> Option<Written> {
+    let response_bytes = u32::from(F::RESPONSE_BYTES);
+    let with_data = u64::from(response_bytes) + data_bytes;
+    if with_data + Sizes::<F>::HEADER as u64 > u64::from(u32::MAX) {
+        return None;
+    }
+    let with_data = with_data as u32;
+    let writable = if from_device { with_data } else { response_bytes };
+    Some(Written { writable, readable: if from_device { 1 } else { 1 + segments } })
+}
+
 /// Hands out the buffers of a chain behind its header in their order, with their place and whether they are the last:
 /// what the device reads before what it writes (2.7.4.2, 2.8.17). `None`: they are more bytes than a chain may have
 /// (2.7.5.2).
@@ -319,11 +372,5 @@ fn each_buffer<F: Format>(
     if !response_first {
         put(entry, response, true);
     }
-    let with_data = u64::from(response_bytes) + data_bytes;
-    if with_data + Sizes::<F>::HEADER as u64 > u64::from(u32::MAX) {
-        return None;
-    }
-    let with_data = with_data as u32;
-    let writable = if from_device { with_data } else { response_bytes };
-    Some(Written { writable, readable: if from_device { 1 } else { 1 + count } })
+    written::<F>(from_device, count, data_bytes)
 }
