@@ -481,3 +481,34 @@ fn interrupts_of_other_units_are_no_looks_at_a_function() {
         }
     }
 }
+
+#[test]
+fn who_asks_for_a_reset_while_another_one_is_being_finished_is_answered_when_its_own_is_done() {
+    let features = Features::VERSION_1;
+    let options = Options { queue_size: 4, features, ..Options::default() };
+    let bench: &'static HbaBench = Box::leak(Box::new(HbaBench::running(hba(), options)));
+    bench.device.hold();
+    hold_read(bench, 0, 0, 1);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    // There is no place for it: it ends when the unit's reset is done, and then a lot happens.
+    hold_read(bench, 0, 1, 2);
+    bench.device.set_order(Order::Reversed);
+    bench.device.run();
+    bench.port.at_next_completion(|| {
+        assert!(bench.adapter.reset_bus());
+        bench.submit(reset(SrbFunction::ResetLogicalUnit, 3, 0).tagged(100));
+    });
+
+    bench.device.release(1);
+    bench.deliver_interrupts();
+
+    assert_eq!(
+        ends(bench),
+        [(2, SrbStatus::BUS_RESET), (1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)],
+        "the function of the other one is not done"
+    );
+    bench.device.release_all();
+    bench.settle();
+    assert_eq!(ends(bench), [(100, SrbStatus::SUCCESS)]);
+    assert_works(bench);
+}

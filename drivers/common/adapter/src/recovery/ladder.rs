@@ -173,7 +173,7 @@ impl Rung {
     /// kept from memory too late has lost it, and one that was started too late is not as it was left.
     const fn is_past(self, input: Input) -> bool {
         match input {
-            Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
+            Input::Settled(_) | Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
             Input::Started(_) => !matches!(self, Self::Stopped | Self::Gone),
             _ => self.waits_for_reset(),
         }

@@ -162,7 +162,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 }
                 starts |= action == Action::Start;
                 if let Some(input) = self.act(action, resets, at, &mut failure) {
-                    let is_found = matches!(action, Action::Look | Action::CutOff | Action::Start);
+                    let is_found =
+                        matches!(action, Action::Settle(_) | Action::Look | Action::CutOff | Action::Start);
                     next = Some((input, is_found.then_some(resets)));
                     break;
                 }
