@@ -1,10 +1,11 @@
 //! Units of vioscsi that come, go and change while the adapter runs: the event queue (virtio 1.3, 5.6.6.3).
 
-use fake_device::hba::{Hba, Unit};
+use fake_device::hba::{Hba, Obedience, Unit};
 use fake_device::{Lie, Options};
 use host_tests::cdb::read10;
 use host_tests::{HbaBench, reading};
-use storport::{Address, SrbStatus};
+use storport::fake::SrbBuilder;
+use storport::{Address, SrbFunction, SrbStatus};
 use virtio::spec::Features;
 use virtio::spec::scsi::{Event, Lun};
 
@@ -195,4 +196,29 @@ fn a_device_that_lies_in_the_event_queue_is_reset_and_then_heard_again() {
             assert_works(&bench);
         }
     }
+}
+
+#[test]
+fn changes_that_have_to_wait_do_not_put_off_the_next_look_at_a_reset() {
+    let bench = usual();
+    bench.port.hold_unit_changes();
+    bench.device.change_unit(0, 0, CAPACITY_DATA_HAS_CHANGED, |_| {});
+    bench.settle();
+    bench.device.model(|hba| hba.obedience = Obedience::Silent);
+    bench.submit(SrbBuilder::function(SrbFunction::ResetLogicalUnit).to(0, 0, 1).tagged(99));
+    bench.settle();
+
+    let looks: Vec<_> = (0..500)
+        .map_while(|_| {
+            bench.device.change_unit(0, 1, CAPACITY_DATA_HAS_CHANGED, |_| {});
+            bench.settle();
+            bench.port.take_completed().is_empty().then(|| bench.port.run_timer(&bench.adapter))
+        })
+        .collect();
+
+    assert_eq!(looks, [Some(10_000); 402], "until the device was reset");
+    bench.port.end_unit_change(&bench.adapter);
+    bench.settle();
+    assert!(bench.port.take_unit_changes().contains(&unit(0, 1)));
+    assert_works(&bench);
 }

@@ -48,8 +48,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Rung::Stopped | Rung::Gone => {}
             Rung::Running => self.tell_what_was_not_taken(),
             _ => {
-                self.tell_what_was_not_taken();
                 self.recover(Input::Timer, At::Dispatch);
+                // Afterwards: what is not taken now has the timer that was armed there, or is told with the start.
+                self.tell_what_was_not_taken();
             }
         }
     }
@@ -146,8 +147,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             if !self.service.untold.put(unit) {
                 self.port.bus_changed(unit.path);
             }
-            // The earlier one may have ended before that line; then no callback comes any more that would see it.
-            self.port.request_timer(TELL_AGAIN_MICROSECONDS);
+            // The earlier one may have ended before that line; then no callback comes any more that would see it. A timer that
+            // a reset waits for is not put off: changes may come faster than it runs.
+            if self.recovery.rung() == Rung::Running {
+                self.port.request_timer(TELL_AGAIN_MICROSECONDS);
+            }
         }
     }
 
