@@ -5,11 +5,13 @@ use storport::Address;
 use virtio::spec::scsi::{Event, EventType, Lun, transport_reset};
 use zerocopy::FromBytes;
 
+use crate::config::Hba;
+
 /// Bytes of an event.
 pub(crate) const BYTES: u32 = size_of::<Event>() as u32;
 
 /// What follows from an event. One of a kind that nobody knows says nothing.
-pub(crate) fn change(event: [u8; 16]) -> Change {
+pub(crate) fn change(hba: &Hba, event: [u8; 16]) -> Change {
     let Ok(event) = Event::read_from_bytes(&event) else {
         return Change::None;
     };
@@ -21,19 +23,21 @@ pub(crate) fn change(event: [u8; 16]) -> Change {
     match (EventType(kind), event.reason.get()) {
         (EventType::TRANSPORT_RESET, transport_reset::RESCAN | transport_reset::REMOVED) => Change::Bus,
         // A unit attention says what it is about.
-        (EventType::PARAM_CHANGE, _) => unit(event.lun).map_or(Change::Bus, Change::Unit),
+        (EventType::PARAM_CHANGE, _) => unit(hba, event.lun).map_or(Change::Bus, Change::Unit),
         // After a hard reset the requests that it ended say so.
         _ => Change::None,
     }
 }
 
 /// The unit of an event, in either single-level form: devices name one below 256 with the address method or without (QEMU,
-/// hw/scsi/virtio-scsi.c). `None`: StorPort's addresses do not reach it.
-fn unit(lun: Lun) -> Option<Address> {
+/// hw/scsi/virtio-scsi.c). `None`: StorPort's addresses do not reach it. What StorPort would make of a change of such a unit is
+/// not documented, and a change that it never ends keeps all others from being told.
+fn unit(hba: &Hba, lun: Lun) -> Option<Address> {
     let [1, target, high, low, ..] = lun.0 else {
         return None;
     };
-    matches!(high, 0 | 0x40).then_some(Address { path: 0, target, lun: low })
+    let reached = matches!(high, 0 | 0x40) && target < hba.targets && low < hba.logical_units;
+    reached.then_some(Address { path: 0, target, lun: low })
 }
 
 #[cfg(test)]
@@ -47,12 +51,16 @@ mod tests {
         let event = Event { kind: U32::new(kind), lun: Lun(lun), reason: U32::new(reason) };
         let mut bytes = [0; 16];
         bytes.copy_from_slice(event.as_bytes());
-        change(bytes)
+        change(&HBA, bytes)
     }
 
+    const HBA: Hba =
+        Hba { targets: 4, logical_units: 255, step_bytes: u32::MAX, segments: 254, in_steps: false };
     const FLAT: [u8; 8] = [1, 3, 0x40, 5, 0, 0, 0, 0];
     const PERIPHERAL: [u8; 8] = [1, 3, 0, 5, 0, 0, 0, 0];
     const FAR: [u8; 8] = [1, 3, 0x41, 5, 0, 0, 0, 0];
+    const NO_TARGET: [u8; 8] = [1, 4, 0, 5, 0, 0, 0, 0];
+    const NO_UNIT: [u8; 8] = [1, 3, 0, 255, 0, 0, 0, 0];
 
     #[test]
     fn each_event_has_windows_look_where_something_changed() {
@@ -67,6 +75,8 @@ mod tests {
             (parameters, FLAT, 0x092a, unit),
             (parameters, PERIPHERAL, 0x092a, unit),
             (parameters, FAR, 0x092a, Change::Bus),
+            (parameters, NO_TARGET, 0x092a, Change::Bus),
+            (parameters, NO_UNIT, 0x092a, Change::Bus),
             (EventType::MISSED, [0; 8], 0, Change::Bus),
             (EventType::MISSED | parameters, FLAT, 0, Change::Bus),
             (0x7fff, FLAT, 1, Change::None),

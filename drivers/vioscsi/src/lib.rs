@@ -146,7 +146,7 @@ impl Requests for Vioscsi {
 
 impl Service for Vioscsi {
     fn event(&self, event: [u8; 16]) -> Change {
-        events::change(event)
+        events::change(&self.hba, event)
     }
 
     fn task(&self, scope: Scope, tag: u32) -> Option<wire::TaskManagementRequest> {

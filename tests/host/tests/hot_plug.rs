@@ -7,7 +7,7 @@ use host_tests::{HbaBench, reading};
 use storport::fake::SrbBuilder;
 use storport::{Address, SrbFunction, SrbStatus};
 use virtio::spec::Features;
-use virtio::spec::scsi::{Event, Lun};
+use virtio::spec::scsi::{Event, EventType, Lun};
 
 /// Number of the event queue.
 const EVENT_QUEUE: u16 = 1;
@@ -220,5 +220,20 @@ fn changes_that_have_to_wait_do_not_put_off_the_next_look_at_a_reset() {
     bench.port.end_unit_change(&bench.adapter);
     bench.settle();
     assert!(bench.port.take_unit_changes().contains(&unit(0, 1)));
+    assert_works(&bench);
+}
+
+#[test]
+fn a_unit_beyond_windows_addresses_is_none_that_changed() {
+    let bench = usual();
+    let EventType(changed) = EventType::PARAM_CHANGE;
+
+    for (target, lun) in [(255, 0), (0, 255)] {
+        bench.device.send_event(Event { kind: changed.into(), lun: Lun::new(target, lun), reason: 0.into() });
+        bench.settle();
+
+        assert_eq!(bench.port.take_unit_changes(), [], "{target}:{lun}");
+        assert_eq!(bench.port.take_bus_changes(), [0], "{target}:{lun}");
+    }
     assert_works(&bench);
 }
