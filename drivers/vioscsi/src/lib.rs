@@ -63,6 +63,8 @@ impl Facts for Vioscsi {
     type Command = Command;
 
     const FEATURES: Features = Features::SCSI_HOTPLUG.union(Features::SCSI_CHANGE);
+    // A device without them, as one may be after a hibernation, has the same limits, and its disks are still there.
+    const CHANGEABLE: Features = Features::SCSI_HOTPLUG.union(Features::SCSI_CHANGE);
     const REQUEST_QUEUE: u16 = 2;
     const CONTROL_QUEUE: Option<u16> = Some(0);
     const EVENT_QUEUE: Option<u16> = Some(1);

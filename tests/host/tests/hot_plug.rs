@@ -5,7 +5,7 @@ use fake_device::{Lie, Options};
 use host_tests::cdb::read10;
 use host_tests::{HbaBench, reading};
 use storport::fake::SrbBuilder;
-use storport::{Address, SrbFunction, SrbStatus};
+use storport::{Address, Miniport, SrbFunction, SrbStatus};
 use virtio::spec::Features;
 use virtio::spec::scsi::{Event, EventType, Lun};
 
@@ -236,4 +236,21 @@ fn a_unit_beyond_windows_addresses_is_none_that_changed() {
         assert_eq!(bench.port.take_bus_changes(), [0], "{target}:{lun}");
     }
     assert_works(&bench);
+}
+
+#[test]
+fn a_device_that_tells_no_more_of_units_after_a_stop_is_started_without_that() {
+    let bench = usual();
+    let told = Features::SCSI_HOTPLUG | Features::SCSI_CHANGE;
+
+    for lie in [Some(Lie::FeaturesWithdrawn(told.bits())), None] {
+        bench.adapter.stop();
+        bench.device.be_honest();
+        lie.into_iter().for_each(|lie| bench.device.lie(lie));
+        assert!(bench.adapter.restart(), "{lie:?}");
+        bench.settle();
+
+        assert_eq!(bench.device.accepted().contains(told), lie.is_none());
+        assert_works(&bench);
+    }
 }
