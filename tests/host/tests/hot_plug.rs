@@ -1,5 +1,6 @@
 //! Units of vioscsi that come, go and change while the adapter runs: the event queue (virtio 1.3, 5.6.6.3).
 
+use adapter::Event as Logged;
 use fake_device::hba::{Hba, Obedience, Unit};
 use fake_device::{Lie, Options};
 use host_tests::cdb::read10;
@@ -251,6 +252,32 @@ fn a_device_that_tells_no_more_of_units_after_a_stop_is_started_without_that() {
         bench.settle();
 
         assert_eq!(bench.device.accepted().contains(told), lie.is_none());
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn a_device_that_lies_in_the_event_queue_again_and_again_is_used_without_it() {
+    let [split, _, packed, ..] = options();
+    for options in [split, packed] {
+        let bench = bench(options);
+        let resets = bench.device.resets();
+
+        for _ in 0..20 {
+            bench.device.lie(Lie::UsedIdOutOfRange);
+            bench.device.plug(3, 0, Unit::disk(64, 512));
+            bench.settle();
+            bench.device.be_honest();
+        }
+
+        assert_eq!(bench.device.resets(), resets + 2, "{options:?}");
+        assert_eq!(bench.port.log_entries().last(), Some(&Logged::EventsGivenUp.into()), "{options:?}");
+        assert_eq!(bench.port.log_entries().len(), 3, "{options:?}");
+        assert_works(&bench);
+        // Not after another reset either.
+        assert!(bench.adapter.reset_bus());
+        bench.settle();
+        assert_eq!(bench.device.kept(EVENT_QUEUE), 0, "{options:?}");
         assert_works(&bench);
     }
 }

@@ -131,6 +131,8 @@ events! {
             "The device's configuration changed, and Windows was told to look at it again.";
         UnitsLeftOut = 11, Information, TRACED, NOTHING,
             "The device may have units where Windows' addresses do not reach; they are left out.";
+        EventsGivenUp = 12, Warning, LOGGED, NOTHING,
+            "The device broke the rules of its event queue again: units that come, go or change are not heard of now.";
         ConfigTooShort = 100, Error, LOGGED, NOTHING,
             "The device's configuration ends before a field that is needed, so the device is not used.";
         // Each driver has its own 101. Theirs are different devices.

@@ -13,6 +13,10 @@ use super::{Locked, Notification};
 /// Buffers that the device has at once.
 pub(crate) const EVENT_BUFFERS: u16 = 8;
 
+/// Faults of the device in this queue that it is reset for. Each reset costs the requests one of the four times that they come
+/// again (classpnp's MAXIMUM_RETRIES), and a device may do well with all but its events.
+const MOST_FAULTS: u8 = 2;
+
 /// Bytes of an event that are looked at.
 const EVENT_BYTES: usize = 16;
 
@@ -23,6 +27,8 @@ pub(crate) type LockedEventQueue = Locked<Events>;
 pub(crate) struct Events {
     ring: AnyEvents,
     doorbell: Option<Doorbell>,
+    /// How often the device broke a rule of the ring.
+    faults: u8,
 }
 
 enum AnyEvents {
@@ -58,7 +64,7 @@ impl Events {
             }
         };
         with_events!(&mut ring, ring => ring.close());
-        Ok(Self { ring, doorbell: None })
+        Ok(Self { ring, doorbell: None, faults: 0 })
     }
 
     /// Empties the ring for a start of the device, which is in reset; returns its size and where it is.
@@ -76,9 +82,16 @@ impl Events {
         self.doorbell = Some(doorbell);
     }
 
-    /// The device runs, and gets its buffers with the next [`take`](Self::take).
+    /// The device runs, and gets its buffers with the next [`take`](Self::take), unless it broke the rules too often.
     pub(crate) fn open(&mut self) {
-        with_events!(&mut self.ring, ring => ring.open());
+        if !self.is_given_up() {
+            with_events!(&mut self.ring, ring => ring.open());
+        }
+    }
+
+    /// The device broke the rules too often: from now on it has no buffers, and is not heard.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.faults > MOST_FAULTS
     }
 
     /// The device is about to be reset.
@@ -98,7 +111,7 @@ impl Events {
         let doorbell = self.doorbell;
         with_events!(&mut self.ring, ring => {
             // As many as there are buffers, and no more until they are given back.
-            while let Some(bytes) = ring.pop_event()? {
+            while let Some(bytes) = ring.pop_event().inspect_err(|_| self.faults = self.faults.saturating_add(1))? {
                 event(bytes);
             }
             let notification = match (ring.publish(), doorbell) {

@@ -74,7 +74,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             return;
         };
         let mut changes = ArrayVec::<Change, { EVENT_BUFFERS as usize }>::new();
-        let taken = {
+        let (taken, given_up) = {
             let mut events = events.lock();
             let taken = events.take(|event| {
                 let change = self.device_type.event(event);
@@ -86,7 +86,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             if let Ok((Some(Notification { doorbell, next }), _)) = taken {
                 self.life_cycle.device().notify(&doorbell, next);
             }
-            taken
+            (taken, events.is_given_up())
         };
         for change in changes {
             self.report(Event::ConfigurationChanged.into());
@@ -99,6 +99,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         match taken {
             Ok((_, false)) => {}
             Ok((_, true)) => self.port.issue_dpc(DpcKind::Configuration),
+            Err(_) if given_up => self.report(Event::EventsGivenUp.into()),
             Err(fault) => self.device_broke_a_rule(fault),
         }
     }
