@@ -11,13 +11,13 @@ use virtio::spec::blk::Status;
 
 use crate::Request;
 use crate::build_io::{Command, refuse};
+use crate::chain;
 use crate::config::Disk;
 use crate::identity::{self, Location, Serial, Told};
 use crate::lifetime;
 use crate::limits::RangeLimits;
 use crate::live::Live;
 use crate::steps::{self, Afterwards, AtOnce, Comparison, Piece, Remaining};
-use crate::translate;
 use crate::units::{SECTOR_BYTES, Sectors};
 
 /// What a status is before the device writes it ([`virtio::queue::Response::spoil`]).
@@ -103,7 +103,7 @@ fn unusual(
         Command::Identify(request) => identify((disk.location, &live.serial), scratch, srb, request, status),
         Command::Lifetime { allocation_length } => lifetime(scratch, srb, allocation_length, status),
         Command::Verify(range, comparison) => {
-            let piece = translate::verified(range, comparison, most);
+            let piece = chain::verified(range, comparison, most);
             match status {
                 Status::OK if agrees(srb, scratch, range, comparison, piece) => {
                     return go_on(srb, range.after(piece.sectors()), |range| {

@@ -25,6 +25,7 @@
 
 mod build_io;
 mod build_steps;
+mod chain;
 mod complete;
 mod config;
 mod emulate;
@@ -37,7 +38,6 @@ mod modes;
 mod product_data;
 mod ranges;
 mod steps;
-mod translate;
 pub mod units;
 
 pub use build_io::{Command, Erase};
@@ -118,7 +118,7 @@ impl Requests for Viostor {
 
     #[inline]
     fn chain(&self, request: &Request, command: Command, _tag: u32) -> Chain<Self::Header> {
-        translate::chain(request, command, self.at_once, self.disk.copying.as_ref())
+        chain::chain(request, command, self.at_once, self.disk.copying.as_ref())
     }
 
     fn fill(

@@ -1,11 +1,11 @@
-//! The table of log entries in inf/README.md is the list of events in `adapter::events`.
+//! The table of log entries in inf/README.md is the list of events in `adapter::log_events`.
 
 use std::path::Path;
 
 use adapter::Event;
 
 const README: &str = "../../inf/README.md";
-const BEGIN: &str = "<!-- log entries: written by `UPDATE=1 cargo test -p host-tests --test log_table`, from adapter::events -->\n";
+const BEGIN: &str = "<!-- log entries: written by `UPDATE=1 cargo test -p host-tests --test log_table`, from adapter::log_events -->\n";
 const END: &str = "<!-- end of log entries -->\n";
 
 fn table() -> String {

@@ -6,7 +6,7 @@
 //!   HwStorInitialize     life_cycle/start.rs: reset → … → DRIVER_OK
 //!   HwStorBuildIo        request/build_io.rs: SRB functions               Requests::build_io: CDB → command
 //!   HwStorStartIo        request/start_io.rs: which queue; queue/mod.rs   Requests::chain: command → header
-//!   HwStorInterrupt      service/interrupt.rs: message → which DPC
+//!   HwStorInterrupt      request/interrupt.rs: message → which DPC
 //!   HwStorDpcRoutine     request/dpc.rs; queue/mod.rs                     Requests::complete: response → status
 //!                        service/configuration.rs                         Service::configuration_changed, event
 //!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides      Service::task: scope → function
@@ -19,7 +19,7 @@
 //! - `request`: one request, from callback to callback.
 //! - `recovery`: resets, and the only place that ends requests of which the device has not said that they are done.
 //! - `service`: everything that is rare.
-//! - `events`: what the system log can have of all this.
+//! - `log_events`: what the system log can have of all this.
 //!
 //! Ownership: a request is in exactly one place: a callback's hands, a slot of a ring, or a list of those that wait. The slot
 //! keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master bit, so no request ends
@@ -36,8 +36,8 @@
 extern crate std;
 
 mod device_type;
-mod events;
 mod life_cycle;
+mod log_events;
 mod queue;
 mod recovery;
 mod request;
@@ -47,8 +47,8 @@ pub use device_type::{
     Chain, ChainData, Change, Configure, DeviceType, Facts, Filled, Limits, NoTask, Probe, ProbeError,
     Request, Requests, Response, Room, Scratch, Service, Small, Step,
 };
-pub use events::Event;
 pub use life_cycle::Parameters;
+pub use log_events::Event;
 pub use request::{Command, Part, Scope, ScratchId};
 
 use storport::{

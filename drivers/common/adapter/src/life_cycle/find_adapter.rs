@@ -8,7 +8,7 @@ use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is
 use super::plan::{Found, Plan};
 use super::{LifeCycle, Parameters, Sizes, plan};
 use crate::device_type::{DeviceType, Limits, Probe, ProbeError};
-use crate::events::Event;
+use crate::log_events::Event;
 use crate::queue::{EVENT_BUFFERS, LockedControlQueue, LockedEventQueue, Queues, TASKS};
 use crate::recovery::Recovery;
 use crate::service::ServiceState;

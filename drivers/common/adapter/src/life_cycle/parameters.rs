@@ -9,7 +9,7 @@ use core::ffi::CStr;
 use storport::{Configuration, Port, Resources};
 
 use crate::device_type::Limits;
-use crate::events::Event;
+use crate::log_events::Event;
 
 /// What is set. What is not, follows from the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use virtio::spec::Features;
 
 use super::sizes::{Share, Sizes};
 use crate::device_type::{DeviceType, Limits, Request, Room, Small};
-use crate::events::Event;
+use crate::log_events::Event;
 use crate::queue::{
-    ControlQueue, EVENT_BUFFERS, Events, Locked, LockedControlQueue, LockedEventQueue, LockedQueue,
+    ControlQueue, EVENT_BUFFERS, EventQueue, Locked, LockedControlQueue, LockedEventQueue, LockedQueue,
     MAX_QUEUES, Queue, Queues, Slots, TASKS, TaskTag,
 };
 use crate::request::ScratchPool;
@@ -153,8 +153,9 @@ impl<D: DeviceType> Plan<D> {
             return Some(None);
         };
         let mut memory = Some(shared.split(layout.shared_bytes(), layout.alignment())?);
-        let events = resources
-            .private(1, |_| Events::new(memory.take()?, self.ring, layout, features).ok().map(Locked::new))?;
+        let events = resources.private(1, |_| {
+            EventQueue::new(memory.take()?, self.ring, layout, features).ok().map(Locked::new)
+        })?;
         Some(events.first())
     }
 

@@ -8,7 +8,7 @@ use virtio::transport::TransportError;
 
 use crate::Adapter;
 use crate::device_type::DeviceType;
-use crate::events::Event;
+use crate::log_events::Event;
 use crate::queue::{At, NotFree, Routing};
 use crate::recovery::{Input, Resets, Rung};
 

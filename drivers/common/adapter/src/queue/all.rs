@@ -11,8 +11,8 @@ use storport::port::PRIVATE_ALIGNMENT;
 use virtio::interrupts::VectorPlan;
 use virtio::queue::Slot;
 
+use super::request_queue::{QUEUE_BITS, Queue, Waiting};
 use super::routing::{Routing, RoutingCell};
-use super::{QUEUE_BITS, Queue, Waiting};
 use crate::device_type::{DeviceType, Request};
 
 /// Most request queues. One for each processor of a processor group; on a larger machine processors share them.

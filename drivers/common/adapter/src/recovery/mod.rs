@@ -31,8 +31,8 @@ use virtio::transport::{BusMasterError, TransportError};
 
 use crate::Adapter;
 use crate::device_type::{DeviceType, Request};
-use crate::events::Event;
-use crate::queue::{At, ControlQueue, Events, NotFree, Notification, Queue, Waiting};
+use crate::log_events::Event;
+use crate::queue::{At, ControlQueue, EventQueue, NotFree, Notification, Queue, Waiting};
 use crate::request::Scope;
 
 /// Time between two looks at a reset that may still end in time, in microseconds.
@@ -397,7 +397,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         &self,
         at: At,
         with_control: impl FnOnce(&mut ControlQueue<D>),
-        with_events: impl FnOnce(&mut Events),
+        with_events: impl FnOnce(&mut EventQueue),
     ) -> Result<(), NotFree> {
         let control = self.control().map_or(Ok(()), |control| {
             control.lock_at(at, &self.port).map(|mut control| with_control(&mut control))

@@ -5,6 +5,7 @@
 
 mod build_io;
 mod dpc;
+mod interrupt;
 mod part;
 mod scratch;
 mod start_io;

@@ -4,8 +4,7 @@
 //! was noted at DIRQL, answers in the control queue, events: those queues share the configuration's interrupt.
 
 mod answers;
-mod configuration;
-mod interrupt;
+mod dpc;
 mod report;
 mod untold;
 

@@ -7,7 +7,7 @@ use virtio::queue::DeviceFault;
 
 use crate::Adapter;
 use crate::device_type::{Change, DeviceType};
-use crate::events::Event;
+use crate::log_events::Event;
 use crate::queue::{At, EVENT_BUFFERS, Notification};
 use crate::recovery::{Input, Rung};
 

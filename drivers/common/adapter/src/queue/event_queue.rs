@@ -3,7 +3,7 @@
 
 use virtio::memory::Region;
 use virtio::queue::{
-    DeviceFault, EventLayout, EventQueue, LayoutError, Notify, PackedRing, QueueAreas, RingFormat, SplitRing,
+    self, DeviceFault, EventLayout, LayoutError, Notify, PackedRing, QueueAreas, RingFormat, SplitRing,
 };
 use virtio::spec::Features;
 use virtio::transport::Doorbell;
@@ -21,10 +21,10 @@ const MOST_FAULTS: u8 = 2;
 const EVENT_BYTES: usize = 16;
 
 /// The event queue behind its lock.
-pub(crate) type LockedEventQueue = Locked<Events>;
+pub(crate) type LockedEventQueue = Locked<EventQueue>;
 
 /// The event queue.
-pub(crate) struct Events {
+pub(crate) struct EventQueue {
     ring: AnyEvents,
     doorbell: Option<Doorbell>,
     /// How often the device broke a rule of the ring.
@@ -32,8 +32,8 @@ pub(crate) struct Events {
 }
 
 enum AnyEvents {
-    Split(EventQueue<SplitRing<Region>>),
-    Packed(EventQueue<PackedRing<Region>>),
+    Split(queue::EventQueue<SplitRing<Region>>),
+    Packed(queue::EventQueue<PackedRing<Region>>),
 }
 
 /// Does something with the queue that it is.
@@ -46,7 +46,7 @@ macro_rules! with_events {
     };
 }
 
-impl Events {
+impl EventQueue {
     /// A queue that is closed.
     ///
     /// # Errors
@@ -58,9 +58,9 @@ impl Events {
         features: Features,
     ) -> Result<Self, LayoutError> {
         let mut ring = match ring {
-            RingFormat::Packed => AnyEvents::Packed(EventQueue::new(memory, layout, features)?),
+            RingFormat::Packed => AnyEvents::Packed(queue::EventQueue::new(memory, layout, features)?),
             RingFormat::Split | RingFormat::LegacySplit => {
-                AnyEvents::Split(EventQueue::new(memory, layout, features)?)
+                AnyEvents::Split(queue::EventQueue::new(memory, layout, features)?)
             }
         };
         with_events!(&mut ring, ring => ring.close());
