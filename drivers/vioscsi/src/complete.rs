@@ -80,7 +80,7 @@ fn sense_key(sense: &[u8]) -> Option<SenseKey> {
 /// The used length says nothing here: Linux's vhost-scsi always reports 0. A response that the device did not write has
 /// an unknown code, because the last one was spoilt when it was read.
 ///
-/// How the command ended is the status' to say. The residual only counts, and is a claim: more than was asked for cannot be
+/// The status alone says how the command ended. The residual only counts, and is a claim: more than was asked for cannot be
 /// missing. Linux's target counts against the CDB's allocation length where that is longer than the buffer
 /// (drivers/target/target_core_transport.c, target_cmd_size_check), so such a number says nothing, and all of it was moved.
 ///

@@ -19,6 +19,7 @@
 #![deny(missing_docs)]
 
 mod build_io;
+mod chain;
 mod complete;
 mod config;
 mod events;
@@ -31,13 +32,13 @@ pub use config::Hba;
 pub use steps::Way;
 
 use adapter::{
-    Chain, ChainData, Change, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scope,
-    Scratch, Service, Small, Step,
+    Chain, Change, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scope, Scratch,
+    Service, Small, Step,
 };
 use complete::Answer;
-use storport::{BuildIo, Completion, DataDirection, SrbStatus};
-use virtio::memory::{Region, SharedMemory};
-use virtio::queue::{Direction, Format};
+use storport::{BuildIo, Completion};
+use virtio::memory::Region;
+use virtio::queue::Format;
 use virtio::spec::{Features, scsi as wire};
 
 /// A request, as `build_io` has decoded it.
@@ -96,20 +97,7 @@ impl Requests for Vioscsi {
 
     #[inline]
     fn chain(&self, request: &Request, command: Command, tag: u32) -> Chain<Self::Header> {
-        let direction = match request.direction() {
-            DataDirection::None => Direction::None,
-            DataDirection::In => Direction::FromDevice,
-            DataDirection::Out => Direction::ToDevice,
-        };
-        let mut chain = if command.way == Way::Whole {
-            let whole = ChainData::Whole(direction);
-            let data = if direction == Direction::None { ChainData::None } else { whole };
-            Chain { header: command.header(request.cdb()), data }
-        } else {
-            self.chain_of_step(request, command, direction)
-        };
-        chain.header.tag = u64::from(tag).into();
-        chain
+        chain::chain(&self.hba, request, command, tag)
     }
 
     fn fill(
@@ -118,14 +106,7 @@ impl Requests for Vioscsi {
         command: Command,
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
-        let data = request.data();
-        match scratch.block(0, steps::SCRATCH_BYTES) {
-            Some(block) if data.len() <= steps::SCRATCH_BYTES && !data.is_empty() => {
-                block.write(0, data);
-                Ok(Filled { bytes: data.len() as u32, command })
-            }
-            _ => Err(Completion::failed(SrbStatus::INVALID_REQUEST)),
-        }
+        steps::fill(request, command, scratch)
     }
 
     // The call would cost a fifth of it, and its result a way through memory.
@@ -174,36 +155,6 @@ impl Vioscsi {
             Way::Whole => Step::Done(complete::complete(request, &answer, request.data_length())),
             Way::Blocks => complete::complete_part(&self.hba, request, command, &answer),
             Way::Scratch => Step::Done(complete::complete_copy(request, &answer, scratch)),
-        }
-    }
-
-    /// The chain of a command, or of its next step, for a device that takes little at once.
-    #[cold]
-    #[inline(never)]
-    fn chain_of_step(
-        &self,
-        srb: &Request,
-        command: Command,
-        direction: Direction,
-    ) -> Chain<wire::CmdRequest> {
-        match command.way {
-            _ if direction == Direction::None => {
-                Chain { header: command.header(srb.cdb()), data: ChainData::None }
-            }
-            Way::Blocks => {
-                let (part, blocks) = steps::part(&self.hba, srb, command.done);
-                let cdb = steps::cut(srb.cdb(), command.done, blocks);
-                let length = srb.cdb().len().min(cdb.len());
-                Chain { header: command.header(&cdb[..length]), data: ChainData::Part(direction, part) }
-            }
-            Way::Whole | Way::Scratch => {
-                let data = if direction == Direction::FromDevice {
-                    ChainData::ScratchIn { bytes: srb.data_length(), times: 1 }
-                } else {
-                    ChainData::ScratchOut { times: 1 }
-                };
-                Chain { header: command.header(srb.cdb()), data }
-            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What changes of a disk while it runs: its size, its cache mode, its write protection. And the unit attention that tells
-//! of it (SAM-5, 5.14): the next command that is no INQUIRY, REPORT LUNS or REQUEST SENSE ends with it and does nothing.
+//! of it (SAM-5, 5.14): the next command that is no INQUIRY, REPORT LUNS or REQUEST SENSE ends with it and does nothing. No
+//! lock: each is an atomic of its own.
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -14,10 +15,11 @@ use crate::units::Sectors;
 const WRITE_CACHE: u8 = 1;
 const READ_ONLY: u8 = 2;
 
-/// What there is to tell, the first first.
-const NEWS: [(u8, Sense); 2] = [(1, Sense::CAPACITY_DATA_HAS_CHANGED), (2, Sense::MODE_PARAMETERS_CHANGED)];
-const CAPACITY: u8 = NEWS[0].0;
-const MODE: u8 = NEWS[1].0;
+/// Unit attentions, in the order in which they are told.
+const UNIT_ATTENTIONS: [(u8, Sense); 2] =
+    [(1, Sense::CAPACITY_DATA_HAS_CHANGED), (2, Sense::MODE_PARAMETERS_CHANGED)];
+const CAPACITY: u8 = UNIT_ATTENTIONS[0].0;
+const MODE: u8 = UNIT_ATTENTIONS[1].0;
 
 /// The state of a disk that may change. Each part by itself: no command needs two of them from one moment.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Live {
     /// Takes what is to be told next.
     #[cold]
     pub(crate) fn take_unit_attention(&self) -> Option<Sense> {
-        NEWS.into_iter().find_map(|(bit, sense)| {
+        UNIT_ATTENTIONS.into_iter().find_map(|(bit, sense)| {
             (self.unit_attentions.fetch_and(!bit, Ordering::Relaxed) & bit != 0).then_some(sense)
         })
     }

@@ -581,7 +581,7 @@ fn a_stop_while_requests_come_from_everywhere_loses_none() {
         bench.settle();
         assert_completed(&bench, &tags, SrbStatus::SUCCESS);
     }
-    bench.port.issue_dpc(DpcKind::Configuration);
+    bench.port.issue_dpc(DpcKind::Service);
     bench.settle();
     assert!(!all.is_empty());
     bench.device.assert_no_violations();

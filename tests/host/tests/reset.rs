@@ -237,7 +237,7 @@ fn a_queue_that_was_busy_when_all_were_closed_works_after_the_restart() {
         blocked.send(()).expect("the test waits for it");
         released.recv().expect("the test lets it go on");
     });
-    let busy = thread::spawn(move || bench.adapter.dpc(DpcKind::Configuration));
+    let busy = thread::spawn(move || bench.adapter.dpc(DpcKind::Service));
     is_blocked.recv().expect("the other processor gets there");
     bench.adapter.stop();
     // It gets on when the restart has given up on the lock as well.
@@ -722,7 +722,7 @@ fn a_stop_ends_every_access_and_a_restart_brings_the_disk_back() {
 fn a_late_look_at_a_stopped_device_without_power_does_not_take_it_for_gone() {
     let bench = DiskBench::with_disk(Disk::new(64));
     // An interrupt for the configuration was taken, and its DPC has still to run when the adapter is stopped.
-    bench.port.issue_dpc(DpcKind::Configuration);
+    bench.port.issue_dpc(DpcKind::Service);
     bench.adapter.stop();
     bench.device.remove();
     bench.port.run_dpcs(&bench.adapter);
@@ -858,7 +858,7 @@ fn after_a_surprise_removal_no_register_is_touched() {
         assert!(!bench.adapter.restart());
         bench.adapter.stop();
         bench.adapter.dpc(storport::DpcKind::RequestQueue(0));
-        bench.adapter.dpc(storport::DpcKind::Configuration);
+        bench.adapter.dpc(storport::DpcKind::Service);
         bench.port.interrupt(&bench.adapter, Some(1));
         assert_eq!(bench.device.register_accesses(), accesses);
     }

@@ -5,12 +5,14 @@
 //!   HwStorFindAdapter    life_cycle/find_adapter.rs, plan.rs              Facts::probe: configuration → limits
 //!   HwStorInitialize     life_cycle/start.rs: reset → … → DRIVER_OK
 //!   HwStorBuildIo        request/build_io.rs: SRB functions               Requests::build_io: CDB → command
-//!   HwStorStartIo        request/start_io.rs: which queue; queue/mod.rs   Requests::chain: command → header
+//!   HwStorStartIo        request/start_io.rs, queue/request_queue.rs      Requests::chain: command → header
 //!   HwStorInterrupt      request/interrupt.rs: message → which DPC
-//!   HwStorDpcRoutine     request/dpc.rs; queue/mod.rs                     Requests::complete: response → status
-//!                        service/configuration.rs                         Service::configuration_changed, event
-//!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides      Service::task: scope → function
-//!   reset requests
+//!   HwStorDpcRoutine     request/dpc.rs, queue/request_queue.rs           Requests::complete: response → status
+//!   of the service       service/dpc.rs: configuration, answers, events   Service::configuration_changed, event, task_done
+//!   of the timer         service/dpc.rs ► recovery/ladder.rs: look again
+//!   HwStorStateChange    service/unit_changes.rs: the next change
+//!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides;     Service::task: scope → function
+//!   reset requests       queue/control_queue.rs
 //! ```
 //!
 //! - `device_type`: what viostor and vioscsi say for themselves.
@@ -22,12 +24,12 @@
 //! - `log_events`: what the system log can have of all this.
 //!
 //! Ownership: a request is in exactly one place: a callback's hands, a slot of a ring, or a list of those that wait. The slot
-//! keeps it until the device gave the chain back, was reset, or was kept from memory by its Bus Master bit, so no request ends
+//! keeps it until the device gave the chain back, was reset, or was cut off from memory by its Bus Master bit, so no request ends
 //! while the device may still write to its memory.
 //!
-//! Locks: one spin lock per request queue, waited for at DISPATCH_LEVEL only (`queue/all.rs`). None is ever held across
-//! a call that can come back to us (completing a request), nor while the device is told something that may take it long,
-//! but for a doorbell that tells a position in the ring.
+//! Locks: one spin lock per virtqueue, waited for at DISPATCH_LEVEL only (`queue/all.rs`). None is ever held across a call that
+//! can come back to us (completing a request), nor while the device is told something that may take it long, but for a
+//! doorbell that tells a position in the ring and a change of its configuration.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -67,9 +69,9 @@ pub struct Adapter<P: Port, D: DeviceType> {
     facts: AdapterFacts,
     life_cycle: LifeCycle<P::Bar>,
     queues: Queues<D>,
-    /// Of a device that has one.
+    /// Of a device type that has one, and not in dump mode.
     control: Option<&'static LockedControlQueue<D>>,
-    /// Likewise.
+    /// Of a device type that has one, and not in dump mode.
     events: Option<&'static LockedEventQueue>,
     recovery: Recovery<D>,
     service: ServiceState,
@@ -142,13 +144,13 @@ impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {
     fn dpc(&self, kind: DpcKind) {
         match kind {
             DpcKind::RequestQueue(queue) => _ = self.complete_used(queue, true),
-            DpcKind::Configuration => self.configuration_dpc(),
+            DpcKind::Service => self.service_dpc(),
             DpcKind::Timer => self.timer_dpc(),
         }
     }
 
-    fn unit_change_processed(&self) {
-        self.unit_change_processed();
+    fn state_change(&self) {
+        self.state_change();
     }
 
     fn poll(&self) {

@@ -158,9 +158,9 @@ events! {
         LockNotFree = 100, Warning, LOGGED, NOTHING,
             "The device could not be started because one of its queues was busy.";
         BusMasterCleared = 101, Warning, LOGGED, NOTHING,
-            "The device did not end its reset: it was kept from memory (Bus Master), and what it had was ended.";
+            "The device did not end its reset: it was cut off from memory (Bus Master), and what it had was ended.";
         BusMasterNotCleared = 102, Warning, LOGGED, NOTHING,
-            "The device did not end its reset and could not be kept from memory (Bus Master): its requests stay open.";
+            "The device did not end its reset and could not be cut off from memory (Bus Master): its requests stay open.";
         BusMasterNotSet = 103, Warning, LOGGED, NOTHING,
             "The device could not be given access to memory again (Bus Master), so it is not started.";
         StoppedMeanwhile = 104, Information, TRACED, NOTHING,

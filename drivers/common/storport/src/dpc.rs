@@ -5,8 +5,8 @@
 /// request to queue it, whatever that one's arguments were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DpcKind {
-    /// Look at a changed configuration or status.
-    Configuration,
+    /// Everything that is rare: a changed configuration or status, queues that are not for requests.
+    Service,
     /// The timer has run ([`Port::request_timer`](crate::Port::request_timer)).
     Timer,
     /// Take used buffers off a request queue, counted from 0.
@@ -22,7 +22,7 @@ impl DpcKind {
     /// A number for each, counted from 0.
     pub const fn index(self) -> usize {
         match self {
-            Self::Configuration => 0,
+            Self::Service => 0,
             Self::Timer => 1,
             Self::RequestQueue(queue) => 2 + queue as usize,
         }
@@ -31,7 +31,7 @@ impl DpcKind {
     /// The one with this number.
     pub const fn from_index(index: usize) -> Self {
         match index {
-            0 => Self::Configuration,
+            0 => Self::Service,
             1 => Self::Timer,
             index => Self::RequestQueue((index - 2) as u16),
         }
@@ -47,7 +47,7 @@ mod tests {
         for queues in [1, 2, 64] {
             let kinds: Vec<_> = (0..DpcKind::count(queues)).map(DpcKind::from_index).collect();
 
-            assert_eq!(kinds[0], DpcKind::Configuration);
+            assert_eq!(kinds[0], DpcKind::Service);
             assert_eq!(kinds[1], DpcKind::Timer);
             assert_eq!(kinds[1 + usize::from(queues)], DpcKind::RequestQueue(queues - 1));
             assert!((0..).zip(&kinds).all(|(index, kind)| kind.index() == index));

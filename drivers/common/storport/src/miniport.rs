@@ -57,7 +57,7 @@ pub trait Miniport: Sized + Send + Sync + 'static {
 
     /// Windows has looked at a unit after [`Port::unit_changed`], which takes the next change once this has returned
     /// (`HwStorStateChange`, nc-storport-hw_state_change.md). IRQL: DISPATCH_LEVEL. Lock: StartIo.
-    fn unit_change_processed(&self);
+    fn state_change(&self);
 
     /// Completes what the device has finished, interrupt or not (`HwStorInterrupt` in dump mode, where it is called again and
     /// again). IRQL: HIGH_LEVEL. Lock: none, and nobody to keep out: only one processor runs.
@@ -109,13 +109,13 @@ pub enum Interrupts {
 pub struct InterruptWork {
     /// Used buffers may be waiting in this request queue, counted from 0. One at most: no two share an interrupt.
     pub request_queue: Option<u16>,
-    /// The device's configuration or status changed.
-    pub configuration: bool,
+    /// Anything else: configuration or status changed, used buffers in a queue that is not for requests.
+    pub service: bool,
 }
 
 impl InterruptWork {
     /// Whether the interrupt was the adapter's.
     pub const fn is_ours(self) -> bool {
-        self.request_queue.is_some() || self.configuration
+        self.request_queue.is_some() || self.service
     }
 }

@@ -19,6 +19,7 @@ use virtio::spec::Features;
 use virtio::transport::{Bar, Device};
 
 use crate::device_type::{Configure, Probe};
+use crate::queue::Notification;
 
 /// The device and what it has agreed to.
 pub(crate) struct LifeCycle<B: Bar> {
@@ -26,11 +27,11 @@ pub(crate) struct LifeCycle<B: Bar> {
     /// What was negotiated when the adapter was found. A restart must negotiate the same, because the limits told
     /// to StorPort follow from it.
     features: Features,
-    /// What may be other ones after a later start ([`Facts::CHANGEABLE`](crate::Facts::CHANGEABLE)),
+    /// Features that a later start may negotiate or not ([`Facts::CHANGEABLE`](crate::Facts::CHANGEABLE)).
     changeable: Features,
-    /// and those of them that were agreed on last.
+    /// Those of `changeable` that were negotiated last.
     changed: AtomicU64,
-    /// Bus Master is off: the device was kept from memory because it does not end its reset, or was found so.
+    /// Bus Master is off: the device was cut off from memory because it does not end its reset, or was found so.
     bus_master_off: AtomicBool,
 }
 
@@ -57,7 +58,16 @@ impl<B: Bar> LifeCycle<B> {
         Running { device: &self.device, features: self.features.difference(self.changeable) | changed }
     }
 
-    /// The device is kept from memory, or may be.
+    /// Tells the device of what was put into a ring, whose lock this is. It is dropped first, as the device may take long;
+    /// unless the position that it is told is one of this ring and no longer right after a reset.
+    pub(crate) fn notify<L>(&self, lock: L, Notification { doorbell, next }: Notification) {
+        if !doorbell.tells_position() {
+            drop(lock);
+        }
+        self.device.notify(&doorbell, next);
+    }
+
+    /// The device is cut off from memory, or may be.
     pub(crate) fn set_bus_master_off(&self, off: bool) {
         self.bus_master_off.store(off, Ordering::Release);
     }

@@ -55,7 +55,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         self.recover(Input::Stop, At::Dirql);
         // Who waits for a reset is told.
         if !self.facts.polled {
-            self.port.issue_dpc(DpcKind::Configuration);
+            self.port.issue_dpc(DpcKind::Service);
         }
     }
 

@@ -1,8 +1,9 @@
 //! All request queues, each behind its lock.
 //!
 //! Lock order: a start that moves requests from one queue to another holds both locks, the lower number's first; nobody else
-//! holds two. What concerns all queues takes one after the other, and each says itself whether it is open. They are spin locks, waited for at DISPATCH_LEVEL only: StorPort's order is DPC and StartIo locks before
-//! interrupt locks, and what runs at DIRQL holds one of the latter, so there a lock is tried for and not waited for.
+//! holds two. What concerns all queues takes one after the other, and each says itself whether it is open. They are spin
+//! locks, waited for at DISPATCH_LEVEL only: StorPort's order is DPC and StartIo locks before interrupt locks, and what runs at
+//! DIRQL holds one of the latter, so there a lock is tried for, within 10 ms, and not waited for.
 
 use spin::mutex::SpinMutex;
 use spin::mutex::spin::SpinMutexGuard;

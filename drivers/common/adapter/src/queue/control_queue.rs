@@ -1,5 +1,5 @@
 //! The control queue: task management functions, one after the other, and their answers. It has a ring as request queues do;
-//! what goes through it is the driver's own, so nothing waits for a place in it.
+//! what goes through it is the driver's own, so nothing waits for a place in it. Lock: its own.
 
 use virtio::memory::Region;
 use virtio::queue::{DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Ring};

@@ -1,5 +1,5 @@
-//! The event queue: buffers that the device writes when something has happened, and gets back. Drained by the configuration
-//! DPC, which also gives the device its first buffers: they have their place behind DRIVER_OK.
+//! The event queue: buffers that the device writes when something has happened, and gets back. Drained by the service DPC,
+//! which also gives the device its first buffers: they have their place behind DRIVER_OK. Lock: its own.
 
 use virtio::memory::Region;
 use virtio::queue::{

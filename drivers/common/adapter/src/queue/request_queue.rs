@@ -272,7 +272,7 @@ impl<D: DeviceType> Queue<D> {
     }
 
     /// Takes every request back, from the ring and those that wait, unless the queue is open. Only after the device was reset,
-    /// was kept from memory, or is gone: until then it may write to theirs.
+    /// was cut off from memory, or is gone: until then it may write to theirs.
     pub(crate) fn take_all(&mut self) -> Waiting<D> {
         let mut all = Requests::new();
         if self.is_open() {
@@ -288,7 +288,7 @@ impl<D: DeviceType> Queue<D> {
     }
 
     /// Empties the ring for a start of the device, which is in reset. What is still in it was never answered, because the
-    /// device could not be kept from memory; the device has forgotten it, so it waits to be sent again.
+    /// device could not be cut off from memory; the device has forgotten it, so it waits to be sent again.
     pub(crate) fn empty(&mut self) {
         while let Some(request) = self.ring.take_outstanding() {
             self.rest.backlog.push_back(request);

@@ -1,5 +1,5 @@
 //! A ring of either kind, for requests and for task management alike: which kind it is, is asked once per callback, and what
-//! follows is compiled for each ([`with_ring`]).
+//! follows is compiled for each ([`with_ring`]). Lock: that of the queue it is part of.
 
 use virtio::memory::Region;
 use virtio::queue::{
@@ -61,7 +61,7 @@ impl<F: Format, T> AnyRing<F, T> {
         with_ring!(self, ring => ring.open());
     }
 
-    /// Takes back one of those that the device has, which has to be in reset, kept from memory, or gone.
+    /// Takes back one of those that the device has, which has to be in reset, cut off from memory, or gone.
     pub(super) fn take_outstanding(&mut self) -> Option<T> {
         with_ring!(self, ring => ring.take_outstanding())
     }

@@ -7,12 +7,19 @@
 //!      ▲  ◄───────── Answered ───────────────┘  climbs: unit, target, device        │      │ not in time
 //!      │                                                                     ended │      ▼
 //!      └────── Started ────── Starting ◄────────────────────────────────────────────┘    Away, or Stuck where the device
-//!                                 ▲─────────────── ended at last, started again ─────────┘   cannot be kept from memory
+//!                                 ▲─────────────── ended at last, started again ─────────┘   cannot be cut off from memory
 //! ```
 //!
-//! This is the only place that says which requests may end: those of a device that has ended its reset, that Bus Master
-//! keeps from memory, or that is gone. None of its steps waits for anything: what needs time is looked at again when the timer
-//! runs.
+//! This decides which requests may end that the device has not answered. There are no others than these:
+//!
+//! - [`Action::End`]: all of them, of a device that has ended its reset or is cut off from memory by its Bus Master bit
+//!   ([`Rung::may_end_requests`]).
+//! - [`Action::TaskManagement`] and [`Action::Settle`]: those in the scope that wait for a place in the ring, so that the device
+//!   has never had them. What it has had it gives back itself, with a response that says what became of it.
+//! - [`Action::GiveUp`]: all of them, and those that come later, of a device that is gone.
+//!
+//! None of the steps waits for anything: what needs time is looked at again when the timer runs. So times are counted in looks,
+//! one each 10 ms; one each 100 ms where it takes longer. No lock: where the adapter stands is one word ([`RungCell`]).
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +47,7 @@ pub(crate) enum Rung {
     Away { looks: u16, again: bool },
     /// The port driver starts the adapter: the device was told to reset itself.
     Restarting,
-    /// The device has ended its reset and is being started. `spoilt`: it was reset or kept from memory meanwhile, by somebody
+    /// The device has ended its reset and is being started. `spoilt`: it was reset or cut off from memory meanwhile, by somebody
     /// who was late, so what comes of this start is worth nothing.
     Starting { after: After, spoilt: bool },
     /// The device is gone, for ever.
@@ -75,7 +82,7 @@ pub(crate) enum Input {
     Timer,
     /// The device was looked at after it was told to reset itself.
     Looked(Seen),
-    /// The device was to be kept from memory.
+    /// The device was to be cut off from memory.
     CutOff(Kept),
     /// Whether the device was started.
     Started(bool),
@@ -100,7 +107,7 @@ pub(crate) enum Seen {
     Gone,
 }
 
-/// What became of a device that was to be kept from memory.
+/// What became of a device that was to be cut off from memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// It does not reach memory any more.
@@ -124,7 +131,7 @@ pub(crate) enum Action {
     BeginReset,
     /// Looks whether it has; leads to [`Input::Looked`].
     Look,
-    /// Keeps the device from memory; leads to [`Input::CutOff`].
+    /// Cuts the device off from memory; leads to [`Input::CutOff`].
     CutOff,
     /// Ends all requests like this.
     End(SrbStatus),
@@ -147,14 +154,14 @@ pub(crate) enum Action {
 /// What is to be done, in this order.
 pub(crate) type Actions = ArrayVec<Action, 4>;
 
-/// Looks at a reset that has not ended before the device is kept from memory.
+/// Looks at a reset that has not ended before the device is cut off from memory: half a second.
 const LOOKS_IN_TIME: u16 = 50;
 
-/// Looks at a task management function that is not done before the next rung is climbed. A unit may have to wait for its
-/// storage.
+/// Looks at a task management function that is not done before the next rung is climbed: two seconds. A unit may have to
+/// wait for its storage.
 const TASK_LOOKS_IN_TIME: u16 = 200;
 
-/// Looks after which a reset that has not ended is begun anew: the device may have missed it.
+/// Looks after which a reset that has not ended is begun anew, ten seconds of them: the device may have missed it.
 const LOOKS_AT_ONE_RESET: u16 = 100;
 
 impl Rung {
@@ -170,7 +177,7 @@ impl Rung {
     }
 
     /// An input about an earlier reset says nothing here: another one is waited for, or has ended since. But a device that was
-    /// kept from memory too late has lost it, and one that was started too late is not as it was left.
+    /// cut off from memory too late has lost it, and one that was started too late is not as it was left.
     const fn is_past(self, input: Input) -> bool {
         match input {
             Input::Settled(_) | Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
@@ -216,7 +223,7 @@ impl Rung {
             (Self::Gone, Input::Started(_)) => stay(&[GiveUp]),
             (Self::Gone, _) => stay(&[]),
 
-            // Of a stopped device nothing is known. The memory of its rings may be gone after this, so it is kept from memory
+            // Of a stopped device nothing is known. The memory of its rings may be gone after this, so it is cut off from memory
             // when it does not end its reset at once. Requests are not ended: StorPort stops an adapter that has none.
             (_, Input::Stop) => to(Self::Stopped, &[CloseQueues, BeginReset, Look]),
             (Self::Stopped, Input::Looked(Seen::NotYet)) => stay(&[CutOff]),
@@ -240,7 +247,7 @@ impl Rung {
             (Self::Restarting, Input::CutOff(Kept::Failed)) => to(Self::Stuck { looks: 0 }, &[ArmTimer]),
             (Self::Restarting, _) => stay(&[]),
 
-            // Who kept it from memory was late.
+            // Who cut it off was late.
             (Self::Running, Input::Asked(Scope::Device) | Input::Broken | Input::CutOff(_)) => {
                 climb(Scope::Device)
             }
@@ -575,7 +582,7 @@ mod tests {
             (AWAY, Input::BusReset, IN_TIME, &[CloseQueues, Look]),
             (AGAIN, Input::BusReset, IN_TIME, &RESET),
             (AGAIN, Input::Timer, AWAY, &[BeginReset, Look]),
-            // It cannot be kept from memory.
+            // It cannot be cut off from memory.
             (STUCK, Input::Timer, STUCK, &[Look]),
             (STUCK, Input::Looked(Seen::NotYet), Rung::Stuck { looks: 1 }, &[ArmTimer]),
             (STUCK, Input::BusReset, IN_TIME, &[CloseQueues, Look]),
@@ -740,7 +747,7 @@ mod tests {
             assert!(cell.step(late, Some(before)).0.is_empty(), "{late:?}");
             assert_eq!(cell.get(), starting(After::Stop));
         }
-        // Who kept it from memory was late, but it has none now.
+        // Who cut it off was late, but it has none now.
         cell.step(Input::CutOff(Kept::Done), Some(before));
         assert_eq!(cell.get(), Rung::Starting { after: After::Stop, spoilt: true });
     }

@@ -1,7 +1,7 @@
 //! Resets: what is done about an adapter that does not work, and what becomes of its requests.
 //!
 //! [`ladder`] decides; this file does what it says. First the device, then the requests: until the device has ended its reset
-//! it may still write to their memory. A device that does not end it in time is kept from memory by other means: with Bus
+//! it may still write to their memory. A device that does not end it in time is cut off from memory by other means: with Bus
 //! Master off, its PCI function issues no memory request, whatever its virtio side is doing. Then the requests end as well,
 //! which is what StorPort expects of HwStorResetBus (nc-storport-hw_reset_bus.md). That the device still believes to have
 //! them does no harm: the queues are closed, and the start that opens them empties their rings.
@@ -32,10 +32,11 @@ use virtio::transport::{BusMasterError, TransportError};
 use crate::Adapter;
 use crate::device_type::{DeviceType, Request};
 use crate::log_events::Event;
-use crate::queue::{At, ControlQueue, EventQueue, NotFree, Notification, Queue, Waiting};
+use crate::queue::{At, ControlQueue, EventQueue, NotFree, Queue, Waiting};
 use crate::request::Scope;
 
-/// Time between two looks at a reset that may still end in time, in microseconds.
+/// Time between two looks at a reset or a function that may still end in time, in microseconds.
+/// There is one timer, and what else needs it waits for a reset.
 const LOOK_MICROSECONDS: u32 = 10_000;
 
 /// The same for one that takes longer.
@@ -57,11 +58,11 @@ pub(crate) struct Recovery<D: DeviceType> {
     polls: AtomicU32,
     /// The device is being started.
     starting: AtomicBool,
-    /// A start at DIRQL did not get every queue's lock.
+    /// A start at DIRQL did not get every queue's lock: the service DPC opens the rest.
     not_opened: AtomicBool,
-    /// Nor could it answer those who asked for a reset before,
+    /// At DIRQL nobody can be answered: the service DPC answers those who asked for a reset.
     unanswered: AtomicBool,
-    /// or arm the timer.
+    /// At DIRQL no timer can be armed: the service DPC looks instead.
     unarmed: AtomicBool,
 }
 
@@ -184,7 +185,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                     &self.recovery.unarmed
                 };
                 left.store(true, Ordering::Release);
-                self.port.issue_dpc(DpcKind::Configuration);
+                self.port.issue_dpc(DpcKind::Service);
             }
             Action::CloseQueues => self.close_queues(at),
             Action::TaskManagement(scope) => {
@@ -245,19 +246,16 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let Some(notification) = control.send(|tag| self.device_type.task(scope, tag)) else {
             return false;
         };
-        let Some(Notification { doorbell, next }) = notification else {
-            return true;
-        };
-        // A position tells the device of its ring, which is another one's after a reset.
-        if !doorbell.tells_position() {
-            drop(control);
+        if let Some(notification) = notification {
+            self.life_cycle.notify(control, notification);
         }
-        self.life_cycle.device().notify(&doorbell, next);
         true
     }
 
     /// The device says that it has given up all that is in this scope: takes that, and ends what it never had. Whether it has
-    /// told the truth.
+    /// told the truth: nothing of this scope is in a ring any more. A request that StorPort sent to the scope after the
+    /// function was answered looks like a lie; StorPort holds a unit's queue over its reset, but not those of a target's other
+    /// units. The reset of the device that follows is more than there had to be, and safe.
     fn settle(&self, scope: Scope, at: At) -> bool {
         for queue in 0..self.queues.count() {
             // As many as there can be in a ring, and those that are in their place by then.
@@ -388,7 +386,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         self.close_queues(at);
         // What changed while nobody could be told; buffers for events.
         if !self.facts.polled {
-            self.port.issue_dpc(DpcKind::Configuration);
+            self.port.issue_dpc(DpcKind::Service);
         }
     }
 
@@ -426,7 +424,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
-    /// Keeps a device from memory that does not end its reset. Also when that was done before: whoever gave it its power
+    /// Cuts a device off from memory that does not end its reset. Also when that was done before: whoever gave it its power
     /// or its resources meanwhile may have set the bit again.
     fn cut_off(&self) -> Kept {
         let status = self.life_cycle.device().status();
@@ -459,7 +457,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     fn give_up(&self, at: At) {
         if at == At::Dirql && !self.facts.polled {
             // The DPC finds it gone.
-            self.port.issue_dpc(DpcKind::Configuration);
+            self.port.issue_dpc(DpcKind::Service);
             return;
         }
         let ended = self.queues.gather(at, &self.port, Queue::give_up);
@@ -471,6 +469,6 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// could wait for it as well, for ever.
     pub(crate) fn surprise_removal(&self) {
         let _done_by_the_dpc = self.recovery.rung.step(Input::Removed, None);
-        self.port.issue_dpc(DpcKind::Configuration);
+        self.port.issue_dpc(DpcKind::Service);
     }
 }

@@ -24,7 +24,7 @@ fn work_of(plan: VectorPlan, message: u32) -> InterruptWork {
         return InterruptWork::default();
     };
     let mut announced = plan.announced(Vector(vector));
-    InterruptWork { configuration: announced.configuration, request_queue: announced.next() }
+    InterruptWork { service: announced.configuration, request_queue: announced.next() }
 }
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
@@ -37,7 +37,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     }
 
     /// The line may be shared; of a device that is gone no register may be touched. There is one request queue then; used
-    /// buffers may as well be those of the control or the event queue, which are the configuration DPC's.
+    /// buffers may as well be those of the control or the event queue, which are the service DPC's.
     #[cold]
     fn line_interrupt(&self) -> InterruptWork {
         if self.recovery.rung() == Rung::Gone {
@@ -48,7 +48,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let others = self.control().is_some() || self.events().is_some();
         InterruptWork {
             request_queue: isr.queue().then_some(0),
-            configuration: isr.configuration() || isr.queue() && others,
+            service: isr.configuration() || isr.queue() && others,
         }
     }
 
@@ -74,23 +74,23 @@ mod tests {
     use crate::queue::Routing;
     use storport::Interrupts;
 
-    const QUEUE: InterruptWork = InterruptWork { request_queue: Some(0), configuration: false };
-    const THIRD: InterruptWork = InterruptWork { request_queue: Some(2), configuration: false };
-    const CONFIGURATION: InterruptWork = InterruptWork { request_queue: None, configuration: true };
-    const BOTH: InterruptWork = InterruptWork { request_queue: Some(0), configuration: true };
-    const NOT_OURS: InterruptWork = InterruptWork { request_queue: None, configuration: false };
+    const QUEUE: InterruptWork = InterruptWork { request_queue: Some(0), service: false };
+    const THIRD: InterruptWork = InterruptWork { request_queue: Some(2), service: false };
+    const SERVICE: InterruptWork = InterruptWork { request_queue: None, service: true };
+    const BOTH: InterruptWork = InterruptWork { request_queue: Some(0), service: true };
+    const NOT_OURS: InterruptWork = InterruptWork { request_queue: None, service: false };
 
     #[test]
     fn messages_are_translated_to_the_work_they_announce() {
         let table = [
-            (Interrupts::Messages(3), 1, 0, CONFIGURATION),
+            (Interrupts::Messages(3), 1, 0, SERVICE),
             (Interrupts::Messages(3), 1, 1, QUEUE),
             (Interrupts::Messages(3), 1, 2, NOT_OURS),
             (Interrupts::Messages(2), 1, 1, QUEUE),
             (Interrupts::Messages(1), 1, 0, BOTH),
             (Interrupts::Messages(1), 1, 1, NOT_OURS),
             (Interrupts::Messages(1), 1, 0x1_0000, NOT_OURS),
-            (Interrupts::Messages(4), 8, 0, CONFIGURATION),
+            (Interrupts::Messages(4), 8, 0, SERVICE),
             (Interrupts::Messages(4), 8, 3, THIRD),
             (Interrupts::Messages(4), 8, 4, NOT_OURS),
             (Interrupts::Messages(9), 3, 3, THIRD),

@@ -1,23 +1,20 @@
-//! The configuration DPC and the timer's, and how Windows hears of what changed. IRQL: DISPATCH_LEVEL. Lock: that of the first queue while the
-//! device is looked at.
+//! The service DPC and the timer's: what an interrupt that is not a request queue's may mean. IRQL: DISPATCH_LEVEL. Lock: the
+//! control or the event queue's, for as long as it is drained.
 
 use arrayvec::ArrayVec;
-use storport::{Address, DpcKind, Port, SrbStatus};
+use storport::{DpcKind, Port, SrbStatus};
 use virtio::queue::DeviceFault;
 
 use crate::Adapter;
 use crate::device_type::{Change, DeviceType};
 use crate::log_events::Event;
-use crate::queue::{At, EVENT_BUFFERS, Notification};
+use crate::queue::{At, EVENT_BUFFERS};
 use crate::recovery::{Input, Rung};
 
-/// Time until a change that was not taken is told again, in microseconds.
-const TELL_AGAIN_MICROSECONDS: u32 = 100_000;
-
 impl<P: Port, D: DeviceType> Adapter<P, D> {
-    /// `HwStorDpcRoutine` of the configuration DPC: the configuration or the device status changed, a function was
+    /// `HwStorDpcRoutine` of the service DPC: the configuration or the device status changed, a function was
     /// answered, or something is left to do of what happened at DIRQL.
-    pub(crate) fn configuration_dpc(&self) {
+    pub(crate) fn service_dpc(&self) {
         self.report_noted();
         match self.recovery.rung() {
             Rung::Gone => {
@@ -55,7 +52,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
-    /// The control queue has the configuration's interrupt.
+    /// Takes answers to task management functions: the control queue has the configuration's interrupt.
     fn take_answers(&self) {
         let Some(control) = self.control() else {
             return;
@@ -68,7 +65,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
-    /// So has the event queue, of which the device gets its buffers here as well.
+    /// Takes events, and gives the device buffers for more: the event queue has the configuration's interrupt as well.
     fn take_events(&self) {
         let Some(events) = self.events() else {
             return;
@@ -82,11 +79,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                     changes.push(change);
                 }
             });
-            // A position tells the device of its ring, which is another one's after a reset.
-            if let Ok((Some(Notification { doorbell, next }), _)) = taken {
-                self.life_cycle.device().notify(&doorbell, next);
+            let given_up = events.is_given_up();
+            if let Ok((Some(notification), _)) = taken {
+                self.life_cycle.notify(events, notification);
             }
-            (taken, events.is_given_up())
+            (taken, given_up)
         };
         for change in changes {
             self.report(Event::ConfigurationChanged.into());
@@ -98,7 +95,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         match taken {
             Ok((_, false)) => {}
-            Ok((_, true)) => self.port.issue_dpc(DpcKind::Configuration),
+            Ok((_, true)) => self.port.issue_dpc(DpcKind::Service),
             Err(_) if given_up => self.report(Event::EventsGivenUp.into()),
             Err(fault) => self.device_broke_a_rule(fault),
         }
@@ -125,49 +122,5 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         self.report(Event::of_fault(fault));
         self.report(Event::ResetAfterFault.into());
         self.recover(Input::Broken, At::Dispatch);
-    }
-
-    /// Has the device type look at the configuration, and tells Windows if it has to look as well. Any number of changes may
-    /// lie behind one call, also none.
-    fn look_at_configuration(&self) {
-        let changed = {
-            // While it is held and the queue is open the device is not reset: what is read is one device's, and agreed on.
-            let queue = self.queues.first().lock();
-            queue.is_open() && self.device_type.configuration_changed(&self.life_cycle.running())
-        };
-        if changed {
-            self.report(Event::ConfigurationChanged.into());
-            // Of a device type with units that tell of themselves nothing changes here.
-            self.tell_unit_change(Address::default());
-        }
-    }
-
-    /// Has Windows look at a unit again, now or when it is done with an earlier change.
-    fn tell_unit_change(&self, unit: Address) {
-        if !self.port.unit_changed(unit) {
-            if !self.service.untold.put(unit) {
-                self.port.bus_changed(unit.path);
-            }
-            // The earlier one may have ended before that line; then no callback comes any more that would see it. A timer that
-            // a reset waits for is not put off: changes may come faster than it runs.
-            if self.recovery.rung() == Rung::Running {
-                self.port.request_timer(TELL_AGAIN_MICROSECONDS);
-            }
-        }
-    }
-
-    /// Tells the changes that were not taken; of one unit, several are one.
-    fn tell_what_was_not_taken(&self) {
-        for unit in self.service.untold.take() {
-            self.tell_unit_change(unit);
-        }
-    }
-
-    /// `HwStorStateChange`. Windows is done with a change, as good as: the callback runs with the StartIo lock held
-    /// (nc-storport-hw_state_change.md), where StorPort may still count that change as open. So the next one is told by the DPC.
-    pub(crate) fn unit_change_processed(&self) {
-        if self.service.untold.is_any() {
-            self.port.issue_dpc(DpcKind::Configuration);
-        }
     }
 }

@@ -1,17 +1,17 @@
-//! Everything that is rare: the device's configuration while it runs, answers that need no device, events, interrupts.
+//! Everything that is rare: the device's configuration while it runs, events, answers that need no device.
 //!
-//! What comes to the configuration DPC is done here: changes of the configuration, requests of the device to be reset, what
+//! What comes to the service DPC is done here: changes of the configuration, requests of the device to be reset, what
 //! was noted at DIRQL, answers in the control queue, events: those queues share the configuration's interrupt.
 
 mod answers;
 mod dpc;
 mod report;
-mod untold;
+mod unit_changes;
 
 pub(crate) use answers::{answer_adapter, answer_dump_pointers, answer_io_control, answer_unit};
 
 use report::Noted;
-use untold::Untold;
+use unit_changes::Untold;
 
 /// What is to be told as soon as that can be done. Any IRQL; no lock.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 //! What is worth knowing goes to the port driver, which logs and traces it. Neither can be done at DIRQL, so what happens there is
-//! noted and told by the configuration DPC.
+//! noted and told by the service DPC.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -44,7 +44,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         // In dump mode nobody is there to be told.
         if !self.facts.polled {
             self.service.noted.put(event);
-            self.port.issue_dpc(DpcKind::Configuration);
+            self.port.issue_dpc(DpcKind::Service);
         }
     }
 

@@ -178,8 +178,8 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         if let Some(queue) = work.request_queue {
             self.issue_dpc(DpcKind::RequestQueue(queue));
         }
-        if work.configuration {
-            self.issue_dpc(DpcKind::Configuration);
+        if work.service {
+            self.issue_dpc(DpcKind::Service);
         }
         self.run_dpcs(adapter);
         work.is_ours()
@@ -230,7 +230,7 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         assert!(record.open_unit_change, "no unit change is being worked on");
         record.in_unit_change_callback = true;
         drop(record);
-        miniport.unit_change_processed();
+        miniport.state_change();
         let mut record = self.record();
         (record.in_unit_change_callback, record.open_unit_change) = (false, false);
     }

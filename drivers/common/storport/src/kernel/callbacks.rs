@@ -104,7 +104,7 @@ unsafe extern "C" fn passive_initialize<M: Miniport<Port = KernelPort>>(extensio
         unsafe { calls::initialize_dpc(hw, header.dpc(index), Some(dpc::<M>)) };
     }
     if header.set_dpcs_ready() {
-        KernelPort::new(hw).issue_dpc(DpcKind::Configuration);
+        KernelPort::new(hw).issue_dpc(DpcKind::Service);
     }
     TRUE
 }
@@ -181,8 +181,8 @@ unsafe fn handle_interrupt<M: Miniport<Port = KernelPort>>(
     if let Some(queue) = work.request_queue {
         port.issue_dpc(DpcKind::RequestQueue(queue));
     }
-    if work.configuration {
-        port.issue_dpc(DpcKind::Configuration);
+    if work.service {
+        port.issue_dpc(DpcKind::Service);
     }
     BOOLEAN::from(work.is_ours())
 }
@@ -210,7 +210,7 @@ unsafe extern "C" fn state_change<M: Miniport<Port = KernelPort>>(
 ) {
     // SAFETY: StorPort's device extension of this miniport.
     if let Some(adapter) = unsafe { DeviceExtension::<M>::adapter(extension) } {
-        adapter.unit_change_processed();
+        adapter.state_change();
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Header {
     found: AtomicBool,
     /// How many DPC objects are initialised: none, or all.
     dpcs_ready: AtomicUsize,
-    /// The configuration DPC was wanted before there was any.
+    /// The service DPC was wanted before there was any.
     early: AtomicBool,
     /// For how many request queues there are DPC objects; set when the adapter is about to be found.
     queues: AtomicUsize,
@@ -104,17 +104,17 @@ impl Header {
         self.targets.load(Ordering::Relaxed).cast()
     }
 
-    /// Returns whether the configuration DPC was wanted before.
+    /// Returns whether the service DPC was wanted before.
     pub(super) fn set_dpcs_ready(&self) -> bool {
         self.dpcs_ready.store(self.dpcs(), Ordering::SeqCst);
         self.early.swap(false, Ordering::SeqCst)
     }
 
-    /// Notes that the configuration DPC is wanted, when there is none yet; it may have been made ready meanwhile.
-    pub(super) fn want_configuration_dpc(&self) -> Option<*mut STOR_DPC> {
+    /// Notes that the service DPC is wanted, when there is none yet; it may have been made ready meanwhile.
+    pub(super) fn want_service_dpc(&self) -> Option<*mut STOR_DPC> {
         self.early.store(true, Ordering::SeqCst);
         // Either this sees that they are ready, or who made them ready sees that one is wanted.
-        let index = DpcKind::Configuration.index();
+        let index = DpcKind::Service.index();
         (index < self.dpcs_ready.load(Ordering::SeqCst)).then(|| self.dpc(index))
     }
 }

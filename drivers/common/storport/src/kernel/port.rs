@@ -105,7 +105,7 @@ impl Port for KernelPort {
         // Before the passive initialisation there are none. A request that is answered then was not StorPort's; what changed in
         // the configuration, or that the device has to be looked at, is not said twice.
         let ready = header.ready_dpc(kind).or_else(|| match kind {
-            DpcKind::Configuration => header.want_configuration_dpc(),
+            DpcKind::Service => header.want_service_dpc(),
             // A timer that was requested at DISPATCH_LEVEL runs after the passive initialisation, or is requested again.
             DpcKind::Timer | DpcKind::RequestQueue(_) => None,
         });

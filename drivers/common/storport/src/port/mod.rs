@@ -37,8 +37,8 @@ pub trait Port: Clone + Send + Sync + 'static {
 
     /// Says that the state of a logical unit has changed, so that Windows looks at it again
     /// (nf-storport-storportstatechangedetected.md). `false`: an earlier change, of whichever unit, is still being worked on, and
-    /// this one has to be told after [`unit_change_processed`](crate::Miniport::unit_change_processed), which may have come
-    /// meanwhile: so after some time as well. Not in `unit_change_processed`, nor in dump mode. IRQL: up to DISPATCH_LEVEL.
+    /// this one has to be told after [`state_change`](crate::Miniport::state_change), which may have come
+    /// meanwhile: so after some time as well. Not in `state_change`, nor in dump mode. IRQL: up to DISPATCH_LEVEL.
     /// Lock: any.
     #[must_use = "a change that was not taken has to be told again"]
     fn unit_changed(&self, unit: Address) -> bool;
