@@ -1,7 +1,8 @@
 //! Command → virtio-scsi request (virtio 1.3, 5.6.6.1).
 
-use adapter::{Chain, ChainData};
-use storport::DataDirection;
+use adapter::{Chain, ChainData, Filled};
+use storport::{Completion, DataDirection, SrbStatus};
+use virtio::memory::{Region, SharedMemory};
 use virtio::queue::Direction;
 use virtio::spec::scsi as wire;
 
@@ -56,5 +57,21 @@ fn chain_of_step(
             };
             Chain { header: command.header(srb.cdb()), data }
         }
+    }
+}
+
+/// Copies a request's data to the scratch memory, from which the device reads it.
+pub(crate) fn fill(
+    request: &mut Request,
+    command: Command,
+    scratch: &Region,
+) -> Result<Filled<Command>, Completion> {
+    let data = request.data();
+    match scratch.block(0, steps::SCRATCH_BYTES) {
+        Some(block) if data.len() <= steps::SCRATCH_BYTES && !data.is_empty() => {
+            block.write(0, data);
+            Ok(Filled { bytes: data.len() as u32, command })
+        }
+        _ => Err(Completion::failed(SrbStatus::INVALID_REQUEST)),
     }
 }

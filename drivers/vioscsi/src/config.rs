@@ -1,9 +1,7 @@
 //! What the device says of itself (virtio 1.3, 5.6.4), and what follows for StorPort.
 
 use adapter::{Limits, Probe, ProbeError, Room};
-use virtio::spec::scsi::config;
-
-use crate::events;
+use virtio::spec::scsi::{Event, config};
 
 /// Most targets StorPort addresses on a bus: numbers 0 to 254 (ns-storport-_port_configuration_information.md,
 /// `MaximumNumberOfTargets`; `SCSI_MAXIMUM_TARGETS_PER_BUS` is only what it starts with).
@@ -85,7 +83,7 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Hba, Limits), ProbeError> {
         write_cache: false,
         leaves_out: last_target >= MAX_TARGETS,
         // Less than an event has is no size.
-        event_bytes: word(config::EVENT_INFO_SIZE)?.clamp(events::BYTES, MAX_EVENT_BYTES) as u16,
+        event_bytes: word(config::EVENT_INFO_SIZE)?.clamp(size_of::<Event>() as u32, MAX_EVENT_BYTES) as u16,
     };
     Ok((hba, limits))
 }

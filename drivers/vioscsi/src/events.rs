@@ -7,9 +7,6 @@ use zerocopy::FromBytes;
 
 use crate::config::Hba;
 
-/// Bytes of an event.
-pub(crate) const BYTES: u32 = size_of::<Event>() as u32;
-
 /// What follows from an event. One of a kind that nobody knows says nothing.
 pub(crate) fn change(hba: &Hba, event: [u8; 16]) -> Change {
     let Ok(event) = Event::read_from_bytes(&event) else {

@@ -106,7 +106,7 @@ impl Requests for Vioscsi {
         command: Command,
         scratch: &Region,
     ) -> Result<Filled<Command>, Completion> {
-        steps::fill(request, command, scratch)
+        chain::fill(request, command, scratch)
     }
 
     // The call would cost a fifth of it, and its result a way through memory.

@@ -4,12 +4,9 @@
 //! A READ or WRITE is sent as several of the same, one after the other, each for as many whole blocks as the device takes. The
 //! data of any other command goes through scratch memory, where it is one segment.
 
-use adapter::{Filled, Part};
-use storport::{Completion, SrbStatus};
-use virtio::memory::{Region, SharedMemory};
+use adapter::Part;
 
 use crate::Request;
-use crate::build_io::Command;
 use crate::config::Hba;
 
 /// How the data of a command gets to the device.
@@ -113,22 +110,6 @@ pub(crate) fn part(hba: &Hba, srb: &Request, done: u32) -> (Part, u32) {
     let longest = Part::longest(srb.segments(), offset, hba.step_bytes, hba.segments);
     let blocks = (longest.bytes / block_bytes.max(1)).max(1);
     (Part { offset, bytes: blocks.saturating_mul(block_bytes) }, blocks)
-}
-
-/// Copies a request's data to the scratch memory, from which the device reads it.
-pub(crate) fn fill(
-    request: &mut Request,
-    command: Command,
-    scratch: &Region,
-) -> Result<Filled<Command>, Completion> {
-    let data = request.data();
-    match scratch.block(0, SCRATCH_BYTES) {
-        Some(block) if data.len() <= SCRATCH_BYTES && !data.is_empty() => {
-            block.write(0, data);
-            Ok(Filled { bytes: data.len() as u32, command })
-        }
-        _ => Err(Completion::failed(SrbStatus::INVALID_REQUEST)),
-    }
 }
 
 #[cfg(test)]
