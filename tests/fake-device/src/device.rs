@@ -19,6 +19,8 @@ pub struct Options {
     pub features: Features,
     /// Entries of every queue.
     pub queue_size: u16,
+    /// So many queues come before the others and have so many entries instead.
+    pub first_queues: (u16, u16),
     /// Entries of the MSI-X table; with 0 the device has no MSI-X and uses its interrupt line.
     pub vectors: u16,
     /// Bytes between the notification addresses of two queues; with 0 they share one.
@@ -32,11 +34,20 @@ pub struct Options {
     pub legacy: bool,
 }
 
+impl Options {
+    /// Entries of a queue.
+    pub(super) fn size_of(&self, queue: u16) -> u16 {
+        let (first, size) = self.first_queues;
+        if queue < first { size } else { self.queue_size }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             features: Features::VERSION_1.union(Features::RING_INDIRECT_DESC).union(Features::RING_EVENT_IDX),
             queue_size: 256,
+            first_queues: (0, 0),
             vectors: 4,
             notify_multiplier: 4,
             batch_used: false,
@@ -178,9 +189,9 @@ impl<M: Model> State<M> {
         self.config_vector_unconfirmed = false;
         self.queue_select = 0;
         self.isr = 0;
-        let size = self.options.queue_size;
-        for queue in &mut self.queues {
-            queue.reset(size);
+        let options = self.options;
+        for (number, queue) in (0..).zip(&mut self.queues) {
+            queue.reset(options.size_of(number));
         }
         self.queue_resets = QueueResets::default();
         self.resets += 1;
@@ -458,7 +469,8 @@ impl<M> fmt::Debug for FakeDevice<M> {
 impl<M: Model> FakeDevice<M> {
     /// A device that was just switched on.
     pub fn new(model: M, ram: &Ram, options: Options) -> Self {
-        let queues = (0..model.queue_count()).map(|number| Queue::new(number, options.queue_size)).collect();
+        let queues =
+            (0..model.queue_count()).map(|number| Queue::new(number, options.size_of(number))).collect();
         Self(Arc::new(Mutex::new(State {
             ram: ram.clone(),
             model,

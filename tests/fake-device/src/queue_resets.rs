@@ -64,8 +64,9 @@ impl<M: Model> State<M> {
         }
         self.queue_resets.under_way = None;
         self.queue_resets.done.insert(queue);
+        let size = self.options.size_of(queue);
         if let Some(queue) = self.queues.get_mut(usize::from(queue)) {
-            queue.reset(self.options.queue_size);
+            queue.reset(size);
         }
         0
     }

@@ -281,3 +281,29 @@ fn a_device_that_lies_in_the_event_queue_again_and_again_is_used_without_it() {
         assert_works(&bench);
     }
 }
+
+#[test]
+fn a_device_works_whatever_sizes_its_control_and_its_event_queue_have() {
+    for size in [0_u16, 1, 2, 3, 4, 5, 1024] {
+        for options in options() {
+            // Nobody may choose another size of a legacy device's, and its queues end with the first that has none.
+            if options.legacy && !size.is_power_of_two() {
+                continue;
+            }
+            let bench = bench(Options { first_queues: (2, size), ..options });
+
+            let done = bench.execute(SrbBuilder::function(SrbFunction::ResetLogicalUnit).to(0, 0, 1));
+            bench.device.plug(3, 0, Unit::disk(64, 512));
+            bench.settle();
+
+            assert_eq!(done.completion.status, SrbStatus::SUCCESS, "{size}, {options:?}");
+            let told = bench.port.take_bus_changes();
+            assert_eq!(told, vec![0; usize::from(size != 0)], "{size}, {options:?}");
+            assert_works(&bench);
+            bench.adapter.stop();
+            assert!(bench.adapter.restart());
+            bench.settle();
+            assert_works(&bench);
+        }
+    }
+}
