@@ -897,3 +897,24 @@ fn a_device_found_gone_during_a_reset_gives_its_requests_back() {
 
     assert_eq!(statuses(&bench), [SrbStatus::NO_DEVICE; 3]);
 }
+
+#[test]
+fn a_device_whose_reset_begins_while_requests_end_is_told_of_none_that_waited() {
+    let features = Features::VERSION_1;
+    let options = Options { queue_size: 4, features, ..Options::default() };
+    let bench: &'static DiskBench = Box::leak(Box::new(DiskBench::running(Disk::new(64), options)));
+    bench.hold_reads(3);
+    bench.device.set_slow_reset(u32::MAX);
+    bench.port.at_next_completion(|| assert!(bench.adapter.reset_bus()));
+
+    // The drain has put one that waited into the ring, and gives the one that has ended back first.
+    bench.device.release(1);
+    bench.deliver_interrupts();
+
+    bench.device.assert_no_violations();
+    bench.device.set_slow_reset(0);
+    bench.port.run_timer(&bench.adapter);
+    let mut ended = statuses(bench);
+    ended.sort_unstable_by_key(|status| status.0);
+    assert_eq!(ended, [SrbStatus::SUCCESS, SrbStatus::BUS_RESET, SrbStatus::BUS_RESET]);
+}

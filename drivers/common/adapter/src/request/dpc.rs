@@ -43,7 +43,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 break true;
             }
         };
-        if let Some(notification) = notification {
+        // Its reset may have begun while requests ended, and until it runs again it must not be told anything (virtio 1.3, 3.1.1).
+        if let Some(notification) = notification
+            && self.recovery.rung().is_running()
+        {
             self.notify(queue, notification);
         }
         if again {
