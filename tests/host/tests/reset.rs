@@ -7,7 +7,7 @@ use std::thread;
 
 use adapter::Event;
 use fake_device::disk::Disk;
-use fake_device::{Lie, Options};
+use fake_device::{Lie, Options, Violation};
 use host_tests::cdb::{read10, write10};
 use host_tests::{DiskBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
@@ -917,4 +917,52 @@ fn a_device_whose_reset_begins_while_requests_end_is_told_of_none_that_waited() 
     let mut ended = statuses(bench);
     ended.sort_unstable_by_key(|status| status.0);
     assert_eq!(ended, [SrbStatus::SUCCESS, SrbStatus::BUS_RESET, SrbStatus::BUS_RESET]);
+}
+
+#[test]
+fn a_start_that_a_stop_has_overtaken_leaves_nothing_for_the_next_one_to_find() {
+    let overtaken = |moment: u64| {
+        let bench: &'static DiskBench = Box::leak(Box::new(DiskBench::with_disk(Disk::new(64))));
+        bench.port.run_dpcs(&bench.adapter);
+        let (reached, is_reached) = channel();
+        let (go_on, may_go_on) = channel::<()>();
+        bench.device.at_access(moment, move || {
+            reached.send(()).expect("the test waits for it, or has ended");
+            // The test may have ended.
+            let _ = may_go_on.recv();
+        });
+        let reset = thread::spawn(move || bench.submit(SrbBuilder::function(SrbFunction::ResetBus)));
+        let reached = loop {
+            match is_reached.try_recv() {
+                Ok(()) => break true,
+                Err(_) if reset.is_finished() => break false,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        if !reached {
+            reset.join().expect("it ends well");
+            return false;
+        }
+        bench.adapter.stop();
+        assert!(bench.adapter.restart(), "{moment}");
+        // It gets on when the device was reset once more, and ends before the start that follows begins.
+        bench.device.at_ended_reset(move || {
+            go_on.send(()).expect("the other processor waits");
+            reset.join().expect("it ends well");
+        });
+        for _ in 0..60 {
+            bench.settle();
+            bench.port.run_timer(&bench.adapter);
+        }
+        let buffer = bench.buffer(512);
+        bench.port.take_completed();
+        let read = bench.execute(reading(&read10(0, 1), &[buffer]));
+        assert_eq!(read.completion.status, SrbStatus::SUCCESS, "{moment}");
+        let violations = bench.device.violations();
+        let twice = |violation: &Violation| matches!(violation, Violation::QueueAlreadyEnabled { .. });
+        assert!(!violations.iter().any(twice), "{moment}: {violations:?}");
+        true
+    };
+    let moments = (0..).take_while(|moment| overtaken(*moment)).count();
+    assert!(moments > 20, "{moments}");
 }

@@ -86,7 +86,7 @@ pub(crate) enum Input {
     CutOff(Kept),
     /// Whether the device was started.
     Started(bool),
-    /// Another start, which was overtaken, is still on its way.
+    /// Another start, which was overtaken, is still on its way, or has written to the device since its reset.
     Busy,
     /// The port driver stops the adapter: no interrupt and no access to memory from now on.
     Stop,

@@ -58,6 +58,8 @@ pub(crate) struct Recovery<D: DeviceType> {
     polls: AtomicU32,
     /// The device is being started.
     starting: AtomicBool,
+    /// A start went on writing to the device after somebody else had begun a reset, which left it otherwise.
+    overtaken: AtomicBool,
     /// A start at DIRQL did not get every queue's lock: the service DPC opens the rest.
     not_opened: AtomicBool,
     /// At DIRQL nobody can be answered: the service DPC answers those who asked for a reset.
@@ -73,6 +75,7 @@ impl<D: DeviceType> Recovery<D> {
             held: SpinMutex::new(Requests::new()),
             polls: AtomicU32::new(0),
             starting: AtomicBool::new(false),
+            overtaken: AtomicBool::new(false),
             not_opened: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
             unarmed: AtomicBool::new(false),
@@ -87,6 +90,16 @@ impl<D: DeviceType> Recovery<D> {
     /// How many resets were begun, for what is about to be found out of the device.
     pub(crate) fn resets(&self) -> Resets {
         self.rung.resets()
+    }
+
+    /// Whether a start may begin: one at a time, on a device as its reset has left it.
+    fn begin_start(&self) -> bool {
+        if self.starting.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let fresh = !self.overtaken.swap(false, Ordering::AcqRel);
+        self.starting.store(fresh, Ordering::Release);
+        fresh
     }
 
     /// Whether a start after that many resets may go on.
@@ -153,11 +166,15 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         while let Some((input, found)) = next.take() {
             let (actions, resets) = self.recovery.rung.step(input, found);
             if mem::take(&mut starts) {
+                if found != Some(resets) && actions.is_empty() {
+                    self.recovery.overtaken.store(true, Ordering::Release);
+                }
                 self.recovery.starting.store(false, Ordering::Release);
             }
             for action in actions {
-                if action == Action::Start && self.recovery.starting.swap(true, Ordering::AcqRel) {
-                    // A start that a stop has overtaken may still be on its way: two of them would be one device's.
+                if action == Action::Start && !self.recovery.begin_start() {
+                    // A start that a stop has overtaken may still be on its way: two of them would be one device's. Or it has
+                    // ended since the reset, and the device needs another.
                     next = Some((Input::Busy, None));
                     break;
                 }
@@ -196,6 +213,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             Action::Settle(scope) => return Some(Input::Settled(self.settle(scope, at))),
             Action::BeginReset => {
+                // Of what an earlier start wrote nothing is left; of one that ends after this line there may be.
+                self.recovery.overtaken.store(false, Ordering::Release);
                 self.life_cycle.device().begin_reset();
                 // Between the decision and the write another processor may have started the device: that was in vain.
                 let rung = self.recovery.rung();
