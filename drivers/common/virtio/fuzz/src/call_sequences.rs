@@ -167,6 +167,7 @@ impl Play {
             batch_used: bit(6),
             notify_io: bit(7),
             legacy: choice.legacy,
+            ..Options::default()
         };
         let (device, queue, data) = MACHINE.with(|machine| {
             let disk = Disk::new(SECTORS as u64);
