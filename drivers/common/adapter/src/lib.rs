@@ -8,18 +8,21 @@
 //!   HwStorStartIo        request/start_io.rs, queue/request_queue.rs      Requests::chain: command → header
 //!   HwStorInterrupt      request/interrupt.rs: message → which DPC
 //!   HwStorDpcRoutine     request/dpc.rs, queue/request_queue.rs           Requests::complete: response → status
-//!   of the service       service/dpc.rs: configuration, answers, events   Service::configuration_changed, event, task_done
-//!   of the timer         service/dpc.rs ► recovery/ladder.rs: look again
+//!   of the service       service/service_dpc.rs: status, configuration,  Service::configuration_changed, task_done, event
+//!                        answers, events
+//!   of the timer         service/service_dpc.rs ► recovery/ladder.rs: look again
 //!   HwStorStateChange    service/unit_changes.rs: the next change
-//!   HwStorResetBus,      recovery/mod.rs; recovery/ladder.rs decides;     Service::task: scope → function
-//!   reset requests       queue/control_queue.rs
+//!   reset requests       recovery/mod.rs; recovery/ladder.rs decides;     Service::task: scope → function
+//!                        queue/control_queue.rs
+//!   HwStorResetBus       recovery/mod.rs; recovery/ladder.rs decides
+//!   HwStorAdapterControl life_cycle/start.rs: stop, restart; recovery/mod.rs: surprise removal
 //! ```
 //!
 //! - `device_type`: what viostor and vioscsi say for themselves.
 //! - `life_cycle`: found, planned, started, stopped. Owns the device.
 //! - `queue`: rings, what waits for them, their locks, and which one a request goes to.
 //! - `request`: one request, from callback to callback.
-//! - `recovery`: resets, and the only place that ends requests of which the device has not said that they are done.
+//! - `recovery`: resets, and the only place that ends requests that the device has had and not answered.
 //! - `service`: everything that is rare.
 //! - `log_events`: what the system log can have of all this.
 //!

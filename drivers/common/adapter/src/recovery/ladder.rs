@@ -10,7 +10,8 @@
 //!                                 ▲─────────────── ended at last, started again ─────────┘   cannot be cut off from memory
 //! ```
 //!
-//! This decides which requests may end that the device has not answered. There are no others than these:
+//! This decides which requests may end that the device has had and not answered, and which end with them. There are no others
+//! than these (a request that cannot be started at all ends where that is found, in `queue/request_queue.rs`):
 //!
 //! - [`Action::End`]: all of them, of a device that has ended its reset or is cut off from memory by its Bus Master bit
 //!   ([`Rung::may_end_requests`]).

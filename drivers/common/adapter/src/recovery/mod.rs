@@ -27,6 +27,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use ladder::{Action, After, Kept, RungCell, Seen};
 use spin::mutex::SpinMutex;
 use storport::{Completion, DpcKind, LogEvent, Port, Requests, SrbStatus};
+use virtio::queue::DeviceFault;
 use virtio::transport::{BusMasterError, TransportError};
 
 use crate::Adapter;
@@ -114,6 +115,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         self.report(Event::ResetByPortDriver.into());
         self.recovery.held.lock().push_back(request);
         self.recover(Input::Asked(scope), At::Dispatch);
+    }
+
+    /// The ring says nothing reliable any more.
+    pub(crate) fn device_broke_a_rule(&self, fault: DeviceFault) {
+        self.report(Event::of_fault(fault));
+        self.report(Event::ResetAfterFault.into());
+        self.recover(Input::Broken, At::Dispatch);
     }
 
     /// `HwStorResetBus`. To fail would have the port driver try harder means, which are the same here, and each would cost the

@@ -3,14 +3,14 @@
 //! What comes to the service DPC is done here: changes of the configuration, requests of the device to be reset, what
 //! was noted at DIRQL, answers in the control queue, events: those queues share the configuration's interrupt.
 
-mod answers;
-mod dpc;
-mod report;
+mod log;
+mod service_dpc;
 mod unit_changes;
+mod without_device;
 
-pub(crate) use answers::{answer_adapter, answer_dump_pointers, answer_io_control, answer_unit};
+pub(crate) use without_device::{answer_adapter, answer_dump_pointers, answer_io_control, answer_unit};
 
-use report::Noted;
+use log::Noted;
 use unit_changes::Untold;
 
 /// What is to be told as soon as that can be done. Any IRQL; no lock.

@@ -3,7 +3,6 @@
 
 use arrayvec::ArrayVec;
 use storport::{DpcKind, Port, SrbStatus};
-use virtio::queue::DeviceFault;
 
 use crate::Adapter;
 use crate::device_type::{Change, DeviceType};
@@ -115,12 +114,5 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         } else {
             self.look_at_configuration();
         }
-    }
-
-    /// The ring says nothing reliable any more.
-    pub(crate) fn device_broke_a_rule(&self, fault: DeviceFault) {
-        self.report(Event::of_fault(fault));
-        self.report(Event::ResetAfterFault.into());
-        self.recover(Input::Broken, At::Dispatch);
     }
 }

@@ -9,7 +9,7 @@ use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::log_events::Event;
 
-/// EventQueue that could not be told where they happened. A start, a stop and a reset have one or two each; what does not fit
+/// Events that could not be told where they happened. A start, a stop and a reset have one or two each; what does not fit
 /// is lost.
 #[derive(Debug)]
 pub(crate) struct Noted([AtomicU32; 4]);
