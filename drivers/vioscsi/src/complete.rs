@@ -77,12 +77,35 @@ fn sense_key(sense: &[u8]) -> Option<SenseKey> {
     Some(SenseKey(key & 0x0f))
 }
 
+/// Whether all data of a command can have been moved that ended so, when the device names no residual that can be. QEMU names
+/// none with any status but GOOD (hw/scsi/virtio-scsi.c, virtio_scsi_command_complete), so that most commands that failed
+/// have none although they moved nothing; a sender that looks at the length would take what was in its buffer for an answer.
+fn may_have_moved_all(verdict: Verdict, sense: &[u8]) -> bool {
+    match verdict {
+        Verdict::Done => true,
+        Verdict::NotBegun | Verdict::Aborted => false,
+        // The other sense keys come with data as well, such as those of a tape.
+        Verdict::Failed => sense_key(sense).is_some_and(|key| {
+            !matches!(
+                key,
+                SenseKey::NOT_READY
+                    | SenseKey::MEDIUM_ERROR
+                    | SenseKey::HARDWARE_ERROR
+                    | SenseKey::ILLEGAL_REQUEST
+                    | SenseKey::UNIT_ATTENTION
+                    | SenseKey::DATA_PROTECT
+                    | SenseKey::ABORTED_COMMAND
+            )
+        }),
+    }
+}
+
 /// The used length says nothing here: Linux's vhost-scsi always reports 0. A response that the device did not write has
 /// an unknown code, because the last one was spoilt when it was read.
 ///
 /// The status alone says how the command ended. The residual only counts, and is a claim: more than was asked for cannot be
 /// missing. Linux's target counts against the CDB's allocation length where that is longer than the buffer
-/// (drivers/target/target_core_transport.c, target_cmd_size_check), so such a number says nothing, and all of it was moved.
+/// (drivers/target/target_core_transport.c, target_cmd_size_check), so such a number says nothing: all was moved, or nothing.
 ///
 /// `asked` is how many bytes the command was for.
 pub(crate) fn complete(request: &mut Request, answer: &Answer<'_>, asked: u32) -> Completion {
@@ -98,9 +121,15 @@ pub(crate) fn complete(request: &mut Request, answer: &Answer<'_>, asked: u32) -
     if answer.residual > asked && verdict == Verdict::Done && request.direction() == DataDirection::Out {
         return Completion::failed(SrbStatus::ABORTED);
     }
-    let transferred = asked.checked_sub(answer.residual).unwrap_or(asked);
-    let autosense = answer.status == ScsiStatus::CHECK_CONDITION
-        && request.write_sense(answer.sense(&mut [0; SENSE_BYTES])) > 0;
+    let mut room = [0; SENSE_BYTES];
+    let with_sense = answer.status == ScsiStatus::CHECK_CONDITION;
+    let sense = if with_sense { answer.sense(&mut room) } else { &[] };
+    let transferred = match asked.checked_sub(answer.residual) {
+        Some(moved) if answer.residual > 0 => moved,
+        _ if may_have_moved_all(verdict, sense) => asked,
+        _ => 0,
+    };
+    let autosense = with_sense && request.write_sense(sense) > 0;
     let status = match verdict {
         Verdict::Done if transferred < asked => SrbStatus::DATA_OVERRUN,
         Verdict::Done => SrbStatus::SUCCESS,

@@ -4,11 +4,12 @@
 //! of drivers/target/target_core_transport.c, which counts against the CDB's allocation length; for sense data without a
 //! residual, `virtio_scsi_command_complete` of QEMU's hw/scsi/virtio-scsi.c.
 
-use fake_device::hba::{Hba, Override, Unit};
+use fake_device::hba::{Hba, Override, Residual, Unit};
 use host_tests::cdb::{inquiry, read10, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
 use storport::SrbStatus;
 use storport::fake::{Completed, SrbBuilder};
+use virtio::spec::scsi::Response;
 
 const TEST_UNIT_READY: [u8; 6] = [0; 6];
 const PRE_FETCH: [u8; 10] = [0x34, 0x02, 0, 0, 0, 0, 0, 0, 8, 0];
@@ -148,6 +149,68 @@ fn sense_data_comes_with_every_residual_and_a_recovered_error_keeps_its_data() {
             ends(&done, SrbStatus::ERROR, CHECK_CONDITION, transferred);
             assert_eq!(done.completion.srb_status_byte(), 0x84);
             assert_eq!(done.sense, sense(0x01, 0x17));
+        }
+    }
+}
+
+#[test]
+fn of_a_command_that_failed_nothing_counts_as_moved_unless_device_or_sense_key_says_so() {
+    // NO SENSE (a tape's file marks), RECOVERED ERROR, BLANK CHECK, VOLUME OVERFLOW, MISCOMPARE come with data.
+    for key in 0..=0xf {
+        for (residual, transferred) in [(0, 0), (12, 500), (512, 0), (513, 0), (u32::MAX, 0)] {
+            let may_have_moved = !matches!(key, 0x2..=0x7 | 0xb);
+            let none_named = residual == 0 || residual > 512;
+            let expected = if may_have_moved && none_named { 512 } else { transferred };
+            let bench = bench_that_answers(Override::SenseAndResidual(sense(key, 0), residual));
+            let buffer = bench.buffer(512);
+
+            for request in [reading(&read10(0, 1), &[buffer]), writing(&write10(0, 1), &[buffer])] {
+                let done = bench.execute(request);
+
+                ends(&done, SrbStatus::ERROR, CHECK_CONDITION, expected);
+                assert_eq!((done.data_transfer_length, done.sense[2]), (expected, key), "{residual}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_that_was_not_begun_has_moved_nothing() {
+    // RESERVATION CONFLICT, ACA ACTIVE, TASK ABORTED, one that nobody knows, and CHECK CONDITION without sense data.
+    for (status, ended) in [
+        (0x18, SrbStatus::ERROR),
+        (0x30, SrbStatus::ERROR),
+        (0x40, SrbStatus::ABORTED),
+        (0x77, SrbStatus::ERROR),
+        (CHECK_CONDITION, SrbStatus::ERROR),
+    ] {
+        let bench = bench_that_answers(Override::Status(status));
+        // As QEMU: no residual with any status but GOOD.
+        bench.device.model(|hba| hba.residual = Residual::NothingOfFailed);
+        let buffer = bench.buffer(512);
+
+        for request in [reading(&read10(0, 1), &[buffer]), writing(&write10(0, 1), &[buffer])] {
+            let done = bench.execute(request);
+
+            ends(&done, ended, status, 0);
+            assert_eq!(done.data_transfer_length, 0, "{status:#x}");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_the_adapter_ends_itself_has_moved_nothing() {
+    for code in (1..=12).chain([200]).map(Response) {
+        let bench = bench_that_answers(Override::Response(code));
+        bench.device.model(|hba| hba.residual = Residual::NothingOfFailed);
+        let buffer = bench.buffer(512);
+
+        for request in [reading(&read10(0, 1), &[buffer]), writing(&write10(0, 1), &[buffer])] {
+            let done = bench.execute(request);
+
+            // One that is busy is sent again as it is.
+            let expected = if code == Response::BUSY { 512 } else { 0 };
+            assert_eq!((done.completion.transferred, done.data_transfer_length), (0, expected), "{code:?}");
         }
     }
 }
