@@ -222,7 +222,7 @@ pub const HBA_MANNERS: &[Manner<Hba>] = &[
     Manner {
         name: "crosvm",
         source: "google/crosvm devices/src/virtio/scsi/device.rs: num_queues counts the control and the event queue too",
-        prepare: |hba, _| hba.counts_all_queues = true,
+        prepare: |hba, _| hba.num_queues = Some(u32::from(hba.request_queues) + 2),
         used_length: None,
     },
 ];

@@ -151,6 +151,26 @@ fn queues_that_the_device_claims_and_does_not_have_are_not_used() {
 }
 
 #[test]
+fn an_adapter_uses_the_queues_that_it_has_whatever_number_it_claims() {
+    // 0 is no number of queues (virtio 1.3, 5.6.4), and the last ones are 0 in 16 bits.
+    for claimed in [0, 1, 2, 3, 5, 257, 0xffff, 0x1_0000, 0x8000_0000, u32::MAX] {
+        for has in [1, 3, 5] {
+            let mut hba = hba(has);
+            hba.num_queues = Some(claimed);
+
+            let bench = HbaBench::running_on(8, hba, vectors(10));
+
+            let expected = claimed.clamp(1, has.into());
+            assert_eq!(u32::from(bench.queues()), expected, "{claimed} of {has}");
+            let tags = submit_on(&bench, 8, 3);
+            bench.settle();
+            assert_completed(&bench, &tags, SrbStatus::SUCCESS);
+            bench.device.assert_no_violations();
+        }
+    }
+}
+
+#[test]
 fn requests_go_to_the_queue_of_the_message_that_the_port_driver_names() {
     let bench = four();
     let channels = bench.port.concurrent_channels_asked().expect("it was asked for");

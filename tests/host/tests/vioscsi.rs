@@ -1,6 +1,7 @@
 //! vioscsi: commands pass through to the right unit, and what the unit says comes back.
 
 use adapter::Event;
+use fake_device::Options;
 use fake_device::hba::{Hba, Override, Unit};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
@@ -129,6 +130,32 @@ fn every_cdb_passes_through_unchanged() {
 }
 
 #[test]
+fn a_list_as_long_as_storport_was_told_goes_through_whatever_the_device_says_of_its_own() {
+    for seg_max in [2, 126, 128, 129, 254, 255, 512, 1022, 1024, 0x1_0000, u32::MAX] {
+        let mut hba = Hba::default().with(0, 0, Unit::disk(2048, 512));
+        hba.seg_max = seg_max;
+        let bench = HbaBench::running(hba, Options { queue_size: 1024, ..Options::default() });
+        let most = bench.configuration.max_segments as usize;
+        assert!(most >= 2 && most as u64 <= u64::from(seg_max), "{most} of {seg_max}");
+        let data = pattern(6, most * 512);
+        let out: Vec<_> = data.chunks(512).map(|piece| bench.filled(piece)).collect();
+        let back: Vec<_> = (0..most).map(|_| bench.buffer(512)).collect();
+
+        let written = bench.execute(writing(&write10(7, most as u16), &out));
+        let read = bench.execute(reading(&read10(7, most as u16), &back));
+
+        for completed in [written, read] {
+            assert_eq!(completed.completion.status, SrbStatus::SUCCESS, "{seg_max}");
+            assert_eq!(completed.data_transfer_length as usize, most * 512, "{seg_max}");
+        }
+        assert!(content(&bench, 0, 0)[7 * 512..][..most * 512] == data, "{seg_max}");
+        let came: Vec<u8> = back.iter().flat_map(|piece| bench.content(*piece)).collect();
+        assert!(came == data, "{seg_max}");
+        bench.device.assert_no_violations();
+    }
+}
+
+#[test]
 fn inquiry_is_answered_by_the_unit() {
     let bench = bench();
     let buffer = bench.buffer(36);
@@ -142,6 +169,45 @@ fn inquiry_is_answered_by_the_unit() {
     let serial = bench.execute(reading(&inquiry_page(0x80, 64), &[page]));
     assert_eq!(serial.completion.transferred, 8);
     assert_eq!(bench.content(page)[..8], *b"\x00\x80\x00\x04UNIT");
+}
+
+#[test]
+fn what_a_unit_says_of_itself_reaches_windows_byte_for_byte() {
+    // Lengths of pages and descriptors that lead nowhere: FCh and 4 are 0 in 8 bits, 0 does not lead on, and the others lead
+    // out of the page, or out of the buffer.
+    let mut answers: Vec<Vec<u8>> = Vec::new();
+    for page in [0x00, 0x80, 0x83, 0xb0] {
+        for page_length in [0_u16, 3, 8, 60, 0xfffb, 0xffff] {
+            for descriptor_length in [0, 1, 12, 0xfc, 0xff] {
+                let [high, low] = page_length.to_be_bytes();
+                let mut answer = vec![0, page, high, low, 0x01, 0x03, 0, descriptor_length];
+                answer.extend(pattern(u64::from(page), 56));
+                answers.extend([answer[..4].to_vec(), answer]);
+            }
+        }
+    }
+    // Standard data that says it is as long as can be, and of which little comes.
+    answers.extend([vec![0, 0, 6, 2, 0xff], vec![0x1f; 36], vec![0xff; 64]]);
+    for answer in answers {
+        let bench = bench();
+        instead(&bench, Override::Data(answer.clone()));
+        let (buffer, behind) = (bench.filled(&[0xee; 40]), bench.filled(&[0xee; 64]));
+        let cdb = match answer[1] {
+            page @ (0x80 | 0x83 | 0xb0) => inquiry_page(page, 255),
+            _ => inquiry(255),
+        };
+
+        let completed = bench.execute(reading(&cdb, &[buffer]));
+
+        let moved = answer.len().min(40);
+        let status = if moved < 40 { SrbStatus::DATA_OVERRUN } else { SrbStatus::SUCCESS };
+        assert_eq!((completed.completion.status, completed.data_transfer_length), (status, moved as u32));
+        let mut expected = [0xee; 40];
+        expected[..moved].copy_from_slice(&answer[..moved]);
+        assert_eq!(bench.content(buffer), expected, "{answer:02x?}");
+        assert_eq!(bench.content(behind), [0xee; 64]);
+        bench.device.assert_no_violations();
+    }
 }
 
 #[test]
@@ -259,6 +325,37 @@ fn addresses_outside_the_adapter_never_reach_it() {
         assert_eq!(completed.completion.status, SrbStatus::NO_DEVICE);
     }
     assert_eq!(bench.device.notifications(2), 0);
+}
+
+#[test]
+fn the_last_target_and_the_last_unit_are_reached_and_those_behind_them_are_not() {
+    // Both fields name the last one; of what StorPort can address 254 is the last.
+    for (max_target, max_lun, last_target, last_lun) in [
+        (0, 0, 0, 0),
+        (3, 7, 3, 7),
+        (1, 254, 1, 254),
+        (254, 1, 254, 1),
+        (255, 255, 254, 254),
+        (256, 256, 254, 254),
+        (u16::MAX, 16383, 254, 254),
+        (u16::MAX, u32::MAX, 254, 254),
+    ] {
+        let mut hba = Hba::default().with(last_target, u16::from(last_lun), Unit::disk(8, 512));
+        (hba.max_target, hba.max_lun) = (max_target, max_lun);
+        let bench = HbaBench::with_hba(hba);
+        let ready = |target, lun| bench.execute(SrbBuilder::execute(&[0; 6]).to(0, target, lun));
+
+        let last = ready(last_target, last_lun);
+        let behind = [ready(last_target + 1, last_lun), ready(last_target, last_lun + 1)];
+
+        let told = (bench.configuration.targets, bench.configuration.logical_units);
+        assert_eq!(told, (last_target + 1, last_lun + 1), "{max_target}, {max_lun}");
+        assert_eq!(last.completion.status, SrbStatus::SUCCESS, "{max_target}, {max_lun}");
+        for behind in behind {
+            assert_eq!(behind.completion.status, SrbStatus::NO_DEVICE, "{max_target}, {max_lun}");
+        }
+        bench.device.assert_no_violations();
+    }
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub enum Override {
     Short(u32),
     /// The command is done, and the device claims that so many bytes are missing.
     Residual(u32),
+    /// The command is done, and this is what it returns, as far as there is room.
+    Data(Vec<u8>),
 }
 
 /// What a device says of the bytes that are missing.
@@ -175,8 +177,8 @@ pub struct Hba {
     pub cdb_size: u32,
     /// Request queues besides the control and the event queue
     pub request_queues: u16,
-    /// `num_queues` counts those two as well
-    pub counts_all_queues: bool,
+    /// `num_queues`, where it is not how many of those there are
+    pub num_queues: Option<u32>,
     /// What the device says of the bytes that are missing
     pub residual: Residual,
     /// The length of the sense data of a command that went well; `None` leaves that field as it is
@@ -221,7 +223,7 @@ impl Default for Hba {
             sense_size: config::DEFAULT_SENSE_SIZE,
             cdb_size: config::DEFAULT_CDB_SIZE,
             request_queues: 1,
-            counts_all_queues: false,
+            num_queues: None,
             residual: Residual::Buffer,
             sense_length_when_good: Some(0),
             features: Features::empty(),
@@ -378,6 +380,7 @@ impl Hba {
                 Answer { status: CHECK_CONDITION, sense, ..unit.execute(cdb, out, room) }
             }
             Some(Override::Status(status)) => Answer { status, ..Answer::good(Vec::new()) },
+            Some(Override::Data(data)) => Answer::good(data),
             Some(Override::Response(response)) => Answer { response, ..Answer::good(Vec::new()) },
             Some(Override::Residual(claimed)) => {
                 Answer { residual: Some(claimed), ..unit.execute(cdb, out, room) }
@@ -515,8 +518,8 @@ impl Model for Hba {
         let mut bytes = vec![0; 36];
         let mut put =
             |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
-        let others = if self.counts_all_queues { 2 } else { 0 };
-        put(config::NUM_QUEUES, &u32::from(self.request_queues + others).to_le_bytes());
+        let num_queues = self.num_queues.unwrap_or(self.request_queues.into());
+        put(config::NUM_QUEUES, &num_queues.to_le_bytes());
         put(config::SEG_MAX, &self.seg_max.to_le_bytes());
         put(config::MAX_SECTORS, &self.max_sectors.to_le_bytes());
         put(config::CMD_PER_LUN, &self.cmd_per_lun.to_le_bytes());
