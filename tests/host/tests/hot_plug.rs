@@ -6,7 +6,7 @@ use fake_device::{Lie, Options};
 use host_tests::cdb::read10;
 use host_tests::{HbaBench, reading};
 use storport::fake::SrbBuilder;
-use storport::{Address, Miniport, SrbFunction, SrbStatus};
+use storport::{Address, Miniport, PnpAction, SrbFunction, SrbStatus};
 use virtio::spec::Features;
 use virtio::spec::scsi::{Event, EventType, Lun};
 
@@ -77,6 +77,58 @@ fn windows_looks_at_the_bus_when_a_unit_comes_and_when_it_goes() {
 
         assert_eq!((come, gone), (vec![0], vec![0]), "{options:?}");
         assert_eq!(bench.device.kept(EVENT_QUEUE), BUFFERS, "{options:?}");
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn the_requests_of_a_unit_that_goes_end_once_and_when_the_device_has_given_them_back() {
+    for options in options() {
+        let bench = bench(options);
+        bench.device.hold();
+        for tag in 0..6_u64 {
+            let buffer = bench.buffer(512);
+            bench.submit(reading(&read10(0, 1), &[buffer]).to(0, 0, (tag % 2) as u8).tagged(tag));
+        }
+        bench.device.run();
+        bench.device.unplug(0, 1);
+        bench.deliver_interrupts();
+        let told = bench.port.take_bus_changes();
+
+        // What the port driver says of the unit while the device still has its requests.
+        bench.submit(SrbBuilder::function(SrbFunction::Pnp(PnpAction::UnitGone)).to(0, 0, 1).tagged(99));
+        let before: Vec<u64> = bench.port.take_completed().iter().map(|done| done.tag).collect();
+        bench.device.release_all();
+        bench.settle();
+
+        let mut done = bench.port.take_completed();
+        done.sort_by_key(|done| done.tag);
+        let ends: Vec<_> = done.iter().map(|done| (done.tag, done.completion.status)).collect();
+        // The fake's unit that is not there says so with sense data.
+        let expected =
+            [0, 1, 2, 3, 4, 5].map(|tag| (tag, [SrbStatus::SUCCESS, SrbStatus::ERROR][tag as usize % 2]));
+        assert_eq!((told, before, ends), (vec![0], vec![99], expected.to_vec()), "{options:?}");
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn an_adapter_that_has_lost_its_last_unit_finds_the_next_one() {
+    for options in options() {
+        let bench = bench(options);
+        bench.device.unplug(0, 0);
+        bench.device.unplug(0, 1);
+        bench.settle();
+        let gone = bench.execute(SrbBuilder::execute(&[0; 6]));
+        let reset = bench.execute(SrbBuilder::function(SrbFunction::ResetLogicalUnit));
+        bench.port.take_bus_changes();
+
+        bench.device.plug(0, 0, Unit::disk(64, 512));
+        bench.settle();
+
+        assert_eq!(gone.completion.status, SrbStatus::INVALID_TARGET_ID, "{options:?}");
+        assert_eq!(reset.completion.status, SrbStatus::SUCCESS, "{options:?}");
+        assert_eq!(bench.port.take_bus_changes(), [0], "{options:?}");
         assert_works(&bench);
     }
 }
