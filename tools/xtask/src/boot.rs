@@ -9,6 +9,7 @@ use crate::protocol::{Broken, Line, Report, sum_up};
 use crate::qemu::{Boot, Qemu};
 use crate::screen::Screen;
 use crate::symbols::Symbols;
+use crate::tmf;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -225,6 +226,12 @@ pub fn attempt(
     let folder = workspace.output("run");
     let mut images = Images::make(&folder, options.seed)?;
     images.add(&trial.machine.drives)?;
+    // That of an earlier boot says nothing of this one.
+    let tmf_trace = folder.join(tmf::FILE);
+    if tmf_trace.exists() {
+        std::fs::remove_file(&tmf_trace)
+            .with_context(|| format!("{} cannot be removed", tmf_trace.display()))?;
+    }
     let qmp_log = folder.join("qmp.log");
     let host = Host::start(&qmp_log)?;
     let places = Places { folder: &folder, temp: host.folder() };
@@ -302,6 +309,9 @@ pub fn attempt(
         // A machine with a log is made to be judged by it, whatever the stand says or does not.
         if trial.machine.drives.iter().any(|drive| drive.node == blklog::LOG) {
             checks.push(blklog::verify(&images.path(blklog::LOG), &report.durables, options.seed));
+        }
+        if tmf::is_written(&trial.machine.more) {
+            checks.push(tmf::verify(&tmf_trace, &report.resets));
         }
         for check in checks {
             if show == Show::All {

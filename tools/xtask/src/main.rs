@@ -51,6 +51,7 @@ mod stand_verb;
 mod suites;
 mod symbols;
 mod test;
+mod tmf;
 mod workspace;
 
 use anyhow::Result;

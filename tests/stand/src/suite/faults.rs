@@ -7,6 +7,9 @@
 //! each of these, which happen once, and the runner has it go on. Its throttle group is called `group`, and the disk
 //! whose back-end can be taken away `gone`, or `vub` where it is a daemon. Which of them a machine has, its word `faults`
 //! says.
+//!
+//! Each reset of a unit or target that the driver has done is a line `# reset: of=unit|target target=T luns=L,…`, so that the
+//! runner can look in QEMU's trace whether it came there.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -59,7 +62,7 @@ pub fn run(units: &[Unit], options: &Options) {
         Faults::Stop => full_disk(disk, units, options),
         Faults::Hang => hang(units, options),
         Faults::Gone => gone(disk, units, options),
-        Faults::None => resets(disk, units, options),
+        Faults::None => resets(units, options),
     }
 }
 
@@ -444,20 +447,25 @@ fn resets_so_far() -> u32 {
 }
 
 /// Resets of every kind while requests are under way.
-fn resets(disk: &Unit, units: &[Unit], options: &Options) {
+fn resets(units: &[Unit], options: &Options) {
     let rounds = if options.long { 1000 } else { 50 };
     let mut load = Load::new(units, options, 16);
     let mut wrong = String::new();
     for round in 0..rounds {
         load.work(15);
         load.start();
+        // Each unit in turn, also those without work.
+        let address = units[round / 4 % units.len()].address;
         match round % 4 {
-            0 => control::reset_bus(disk.address.0),
+            0 => control::reset_bus(address.0),
             kind => {
                 let function =
                     [SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_BUS]
-                        [kind as usize - 1];
-                let answer = reset(disk.address, function);
+                        [kind - 1];
+                let answer = reset(address, function);
+                if answer.srb_status & 0x3F == SRB_STATUS_SUCCESS {
+                    tell(function, address, units);
+                }
                 let known =
                     matches!(answer.srb_status & 0x3F, SRB_STATUS_SUCCESS | SRB_STATUS_INVALID_REQUEST);
                 if !known {
@@ -466,7 +474,7 @@ fn resets(disk: &Unit, units: &[Unit], options: &Options) {
             }
         }
         // No request may meet more resets than the class driver forgives: each ends one try, and its unit attention another.
-        if (round + 1) % u32::from(RETRIES / 2) == 0 {
+        if (round + 1) % usize::from(RETRIES / 2) == 0 {
             load.finish();
         }
     }
@@ -474,6 +482,24 @@ fn resets(disk: &Unit, units: &[Unit], options: &Options) {
     load.work(50);
     load.verify();
     load.report("data-after-resets", "work around all resets");
+}
+
+/// Tells the runner of a reset that was done: with QEMU's trace it looks whether it came to these units, and to no others.
+fn tell(function: u8, (path, target, lun): Address, units: &[Unit]) {
+    let of = match function {
+        SRB_FUNCTION_RESET_LOGICAL_UNIT => "unit",
+        SRB_FUNCTION_RESET_DEVICE => "target",
+        // The whole device.
+        _ => return,
+    };
+    let mut luns = String::new();
+    for unit in units {
+        let (its_path, its_target, its_lun) = unit.address;
+        if (its_path, its_target) == (path, target) && (of == "target" || its_lun == lun) {
+            luns = if luns.is_empty() { format!("{its_lun}") } else { format!("{luns},{its_lun}") };
+        }
+    }
+    crate::note!("reset: of={of} target={target} luns={luns}");
 }
 
 fn reset(address: Address, function: u8) -> Answer {

@@ -2,6 +2,7 @@
 
 use super::setting::{BLK, SCSI, Setting};
 use super::vhost_user::{STORAGE_DAEMON, VHOST_USER};
+use crate::tmf;
 
 /// Suite `faults`.
 pub(super) const TRIALS: &[Setting] = &[
@@ -90,14 +91,22 @@ pub(super) const TRIALS: &[Setting] = &[
         words: &["faults=gone"],
         ..SCSI
     },
-    Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI },
-    Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+    Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI_RESETS },
+    Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI_RESETS },
     Setting {
         name: "resets, behind an IOMMU",
         controller: Some(",disable-legacy=on,iommu_platform=on"),
-        ..SCSI
+        ..SCSI_RESETS
     },
 ];
+
+/// Two disks of one target and one of another, whose address has no number twice, and QEMU's trace of their resets.
+const SCSI_RESETS: Setting = Setting {
+    drives: &[("disk3", 64 << 20)],
+    devices: &["scsi-hd,bus=scsi0.0,channel=0,scsi-id=5,lun=3,drive=disk3,serial=RUST-SCSI-0003"],
+    qemu: tmf::ARGUMENTS,
+    ..SCSI
+};
 
 /// The sectors and errors that the stand's suite `faults` knows of (tests/stand/src/suite/faults.rs).
 const ERRORS: &[&str] = &[
