@@ -49,7 +49,10 @@ fn chain_of_step(
             let length = srb.cdb().len().min(cdb.len());
             Chain { header: command.header(&cdb[..length]), data: ChainData::Part(direction, part) }
         }
-        Way::Whole | Way::Scratch => {
+        Way::Whole | Way::Listed => {
+            Chain { header: command.header(srb.cdb()), data: ChainData::Whole(direction) }
+        }
+        Way::Scratch => {
             let data = if direction == Direction::FromDevice {
                 ChainData::ScratchIn { bytes: srb.data_length(), times: 1 }
             } else {

@@ -18,11 +18,15 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(test)]
+extern crate std;
+
 mod build_io;
 mod chain;
 mod complete;
 mod config;
 mod events;
+mod luns;
 mod status;
 mod steps;
 mod tasks;
@@ -51,6 +55,8 @@ pub type Adapter<P> = adapter::Adapter<P, Vioscsi>;
 #[derive(Debug)]
 pub struct Vioscsi {
     hba: Hba,
+    /// Targets with units that Windows cannot address.
+    told_of: luns::ToldOf,
 }
 
 impl Format for Vioscsi {
@@ -75,7 +81,7 @@ impl Facts for Vioscsi {
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         let (hba, limits) = config::read(probe)?;
-        Ok((Self { hba }, limits))
+        Ok((Self { hba, told_of: luns::ToldOf::default() }, limits))
     }
 
     fn limited(&mut self, room: Room) -> Result<(), ProbeError> {
@@ -153,6 +159,10 @@ impl Vioscsi {
     ) -> Step<Command> {
         match command.way {
             Way::Whole => Step::Done(complete::complete(request, &answer, request.data_length())),
+            Way::Listed => {
+                let completion = complete::complete(request, &answer, request.data_length());
+                luns::complete(request, completion, self.hba.logical_units, &self.told_of)
+            }
             Way::Blocks => complete::complete_part(&self.hba, request, command, &answer),
             Way::Scratch => Step::Done(complete::complete_copy(request, &answer, scratch)),
         }

@@ -18,6 +18,8 @@ pub enum Way {
     Blocks,
     /// Through scratch memory.
     Scratch,
+    /// As it is, and the list that comes is looked at: REPORT LUNS.
+    Listed,
 }
 
 /// Longest CDB of a READ or WRITE that is split.
@@ -82,7 +84,14 @@ pub(crate) fn cut(cdb: &[u8], first: u32, blocks: u32) -> [u8; CDB_BYTES] {
 /// How the data of this command gets to the device.
 #[inline]
 pub(crate) fn way(hba: &Hba, srb: &Request) -> Way {
-    if hba.in_steps { way_in_steps(hba, srb) } else { Way::Whole }
+    const REPORT_LUNS: u8 = 0xa0;
+    if hba.in_steps {
+        way_in_steps(hba, srb)
+    } else if srb.cdb().first() == Some(&REPORT_LUNS) {
+        Way::Listed
+    } else {
+        Way::Whole
+    }
 }
 
 #[cold]

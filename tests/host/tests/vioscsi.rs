@@ -6,7 +6,8 @@ use fake_device::hba::{Hba, Override, Unit};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
 use storport::fake::SrbBuilder;
-use storport::{SrbFunction, SrbStatus};
+use storport::port::FarUnit;
+use storport::{DataDirection, SrbFunction, SrbStatus};
 use virtio::spec::scsi::Response;
 
 /// Target 0 with units 0 and 1, target 3 with unit 0 in blocks of 4096 bytes.
@@ -494,4 +495,35 @@ fn a_flush_of_the_adapter_has_nothing_to_do() {
 
     assert_eq!(completed.completion.status, SrbStatus::SUCCESS);
     assert_eq!(bench.device.notifications(2), 0);
+}
+
+#[test]
+fn units_that_windows_cannot_address_are_told_of_once_for_each_target() {
+    let hba = Hba::default().with(0, 0, Unit::disk(64, 512)).with(0, 300, Unit::disk(64, 512)).with(
+        3,
+        0,
+        Unit::disk(64, 512),
+    );
+    let bench = HbaBench::with_hba(hba);
+    let list = bench.buffer(24);
+    let report_luns = |target, luns: &[u8]| {
+        // Windows maps the buffer: what the device writes is seen there as well.
+        let mapped = [&[0, 0, 0, 16, 0, 0, 0, 0], luns].concat();
+        let request = SrbBuilder::execute(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0]).with_data_out(&mapped);
+        bench.execute(request.with_segments(DataDirection::In, &[list]).to(0, target, 0))
+    };
+    let of_target_0 = [[0; 8], [0x41, 44, 0, 0, 0, 0, 0, 0]].concat();
+
+    let first = report_luns(0, &of_target_0);
+    let again = report_luns(0, &of_target_0);
+    let other = report_luns(3, &[0; 16]);
+
+    assert_eq!(bench.content(list)[..8], [0, 0, 0, 8, 0, 0, 0, 0], "target 3 has one unit");
+    for done in [first, again] {
+        assert_eq!(done.completion.status, SrbStatus::SUCCESS);
+    }
+    assert_eq!(other.completion.status, SrbStatus::DATA_OVERRUN);
+    let told = Event::LunsOutOfReach.of_unit(FarUnit { target: 0, lun: 300 });
+    assert_eq!(bench.port.log_entries(), [told]);
+    bench.device.assert_no_violations();
 }

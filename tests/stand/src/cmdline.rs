@@ -97,6 +97,8 @@ pub struct Options {
     pub no_cache: bool,
     /// Units that the machine has, for suites that count them; 0 is unknown.
     pub units: u32,
+    /// `many-luns`: a unit that StorPort cannot address: target in the upper, LUN in the lower 16 bits; 0: there is none.
+    pub far: u32,
     /// Longest run in seconds.
     pub limit: u32,
     /// Processor groups that drivers see.
@@ -133,6 +135,7 @@ impl Default for Options {
             dump: DumpTrial::Crash,
             no_cache: false,
             units: 0,
+            far: 0,
             limit: 50,
             groups: 1,
             suite: None,
@@ -226,6 +229,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
                 options.no_cache = true;
             }
             "units" => options.units = number(value).ok_or_else(bad)?,
+            "far" => options.far = number(value).ok_or_else(bad)?,
             "limit" => options.limit = number(value).filter(|n| *n > 0).ok_or_else(bad)?,
             "groups" => {
                 options.groups = number(value).filter(|n| (1..=4).contains(n)).ok_or_else(bad)?;
@@ -253,7 +257,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 far=0x10012c limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -268,6 +272,7 @@ mod tests {
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!((options.dump, options.starts), (DumpTrial::Hiber, Starts::Inside));
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
+        assert_eq!(options.far, 0x10_012c);
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
         assert!(options.go_on && options.no_cache && options.gather);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);

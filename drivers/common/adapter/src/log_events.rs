@@ -4,7 +4,7 @@
 //! Administrators know the numbers: none changes, and none is used again for something else.
 
 use storport::TraceLevel::{Error, Information, Warning};
-use storport::port::{LogEvent, LogPart};
+use storport::port::{FarUnit, LogEvent, LogPart};
 use storport::{Declined, TraceLevel};
 use virtio::queue::DeviceFault;
 use virtio::transport::TransportError;
@@ -133,6 +133,8 @@ events! {
             "The device may have units where Windows' addresses do not reach; they are left out.";
         EventsGivenUp = 12, Warning, LOGGED, NOTHING,
             "The device broke the rules of its event queue again: units that come, go or change are not heard of now.";
+        LunsOutOfReach = 13, Warning, LOGGED, NOTHING,
+            "Windows' addresses do not reach the LUNs of this target from the one named on: they are left out.";
         ConfigTooShort = 100, Error, LOGGED, NOTHING,
             "The device's configuration ends before a field that is needed, so the device is not used.";
         // Each driver has its own 101. Theirs are different devices.
@@ -193,7 +195,15 @@ impl Event {
             number: self.number() | detail as u32,
             level: self.level(),
             logged: self.is_logged(),
+            unit: None,
         }
+    }
+
+    /// For the port driver, of one unit.
+    #[cold]
+    #[inline(never)]
+    pub const fn of_unit(self, unit: FarUnit) -> LogEvent {
+        LogEvent { unit: Some(unit), ..self.about(0) }
     }
 
     /// The event that has this code. Where two drivers have an event each, they differ in text only.

@@ -1,5 +1,7 @@
 //! StorPortExtendedFunction: the second variadic function. Each function's page is nf-storport-storport….md.
 
+use alloc::vec::Vec;
+
 use stand::wdk::calls;
 use stand::wdk::codes::*;
 use stand::wdk::config::{MessageInterruptInformation, PerfConfiguration, StartIoParameters};
@@ -25,6 +27,14 @@ const PERF_KNOWN: u32 = STOR_PERF_DPC_REDIRECTION
     | STOR_PERF_ADV_CONFIG_LOCALITY
     | STOR_PERF_OPTIMIZE_FOR_COMPLETION_DURING_STARTIO
     | STOR_PERF_DPC_REDIRECTION_CURRENT_CPU;
+
+/// Units that log entries were about: target and LUN.
+static LOGGED_UNITS: Lock<Vec<(u32, u32)>> = Lock::new(Vec::new());
+
+/// Takes the units that log entries were about so far.
+pub fn take_logged_units() -> Vec<(u32, u32)> {
+    core::mem::take(&mut *LOGGED_UNITS.lock())
+}
 
 /// The export.
 pub fn extended_function(a: Arguments) -> u64 {
@@ -305,6 +315,11 @@ fn log_event(a: Arguments) -> u32 {
         if string != 0 {
             text = text + " '" + &driver::wide_text(EVENT, string, 256) + "'";
         }
+    }
+    /// StorEventLunAssociation
+    const LUN: u32 = 1;
+    if association == LUN {
+        LOGGED_UNITS.lock().push((details[5], details[6]));
     }
     crate::driver_log!(
         EVENT,

@@ -10,8 +10,8 @@ use stand::scsi;
 use crate::pass::buffer::Buffer;
 use crate::scan::class::{self, Outcome, TIMEOUT, send};
 use crate::scan::{DISK, Unit};
-use crate::storport::queue;
 use crate::storport::request::Request;
+use crate::storport::{extended, queue};
 
 /// Tells this suite's requests from those of others.
 const COOKIE: u64 = 0x4D4C << 32;
@@ -46,6 +46,14 @@ pub fn run(units: &[Unit], options: &Options) {
         "units-are-themselves",
         format_args!("{named} units with a serial number of their own {text}"),
     );
+    if options.far != 0 {
+        let logged = extended::take_logged_units();
+        crate::console::check(
+            logged == [(options.far >> 16, options.far & 0xffff)],
+            "unit-out-of-reach-is-logged-once",
+            format_args!("{logged:?} as target and LUN"),
+        );
+    }
     for round in 0..if options.long { 50 } else { 3 } {
         crate::progress!("all units at once, round {round}");
         all_at_once(units, round);

@@ -21,16 +21,17 @@ pub(super) const MANY_LUNS: &[Setting] = &[
         seconds: (120, 3600),
         ..SCSI
     },
-    // MaximumNumberOfTargets starts with 128 and may be 255.
+    // MaximumNumberOfTargets starts with 128 and may be 255; a LUN has 8 bits.
     Setting {
-        name: "targets 128, 200 and 254",
+        name: "targets 128, 200 and 254, LUN 300",
         qemu: &["-blockdev", "driver=null-co,node-name=far,size=1048576,read-zeroes=on"],
         devices: &[
             "scsi-hd,bus=scsi0.0,channel=0,scsi-id=128,lun=0,drive=far,share-rw=on,serial=T128L0",
             "scsi-hd,bus=scsi0.0,channel=0,scsi-id=200,lun=0,drive=far,share-rw=on,serial=T200L0",
             "scsi-hd,bus=scsi0.0,channel=0,scsi-id=254,lun=0,drive=far,share-rw=on,serial=T254L0",
+            "scsi-hd,bus=scsi0.0,channel=0,scsi-id=254,lun=300,drive=far,share-rw=on,serial=T254L300",
         ],
-        words: &["units=6"],
+        words: &["units=6", "far=0xfe012c"],
         ..SCSI
     },
 ];

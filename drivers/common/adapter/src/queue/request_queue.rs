@@ -6,7 +6,7 @@
 
 use core::mem;
 
-use storport::{Completion, EndedRequests, Requests, SrbStatus};
+use storport::{Completion, EndedRequests, LogEvent, Requests, SrbStatus};
 use virtio::memory::{Region, Segment};
 use virtio::queue::{
     Data, DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Reason, Rejected, Ring,
@@ -130,6 +130,8 @@ pub(crate) struct Used<D: Facts> {
     pub(crate) closed: bool,
     /// The device broke a rule, and the queue is closed since.
     pub(crate) fault: Option<DeviceFault>,
+    /// What is to be told of the last request that there was something to tell of.
+    pub(crate) event: Option<LogEvent>,
 }
 
 /// What a look at one used buffer found.
@@ -138,6 +140,8 @@ enum Finished<D: Facts> {
     Nothing,
     /// A request that ends.
     Ended(Ended<D>),
+    /// A request that ends, and what is to be told of it.
+    Reported(Ended<D>, LogEvent),
     /// A request that went into the ring again, or waits for that.
     Again,
 }
@@ -378,8 +382,14 @@ impl<D: DeviceType> Rest<D> {
         device_type: &D,
         rearm: bool,
     ) -> Used<D> {
-        let mut used =
-            Used { ended: Batch::new(), notification: None, more: false, closed: false, fault: None };
+        let mut used = Used {
+            ended: Batch::new(),
+            notification: None,
+            more: false,
+            closed: false,
+            fault: None,
+            event: None,
+        };
         if self.gate != Gate::Open {
             used.closed = true;
             return used;
@@ -391,6 +401,10 @@ impl<D: DeviceType> Rest<D> {
             match self.finish_one(ring, device_type) {
                 Ok(Finished::Ended(ended)) => used.ended.push(ended),
                 Ok(Finished::Again) => submitted = true,
+                Ok(Finished::Reported(ended, event)) => {
+                    used.ended.push(ended);
+                    used.event = Some(event);
+                }
                 Ok(Finished::Nothing) => break,
                 Err(fault) => {
                     // The ring says nothing reliable any more; what is in it comes back with the reset.
@@ -472,6 +486,10 @@ impl<D: DeviceType> Rest<D> {
             Step::Done(completion) => {
                 self.scratch.give_back(scratch);
                 Ok(Finished::Ended(request.end(completion)))
+            }
+            Step::Reported(completion, event) => {
+                self.scratch.give_back(scratch);
+                Ok(Finished::Reported(request.end(completion), event))
             }
             Step::Next(command) => {
                 request.set_command(Command::Request(command, scratch));

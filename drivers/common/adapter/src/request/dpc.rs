@@ -30,6 +30,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             while let Some(ended) = batch.ended.pop() {
                 self.port.complete(ended);
             }
+            if let Some(event) = batch.event {
+                self.report(event);
+            }
             if let Some(fault) = batch.fault {
                 // What an earlier batch refilled goes back with the reset.
                 notification = None;

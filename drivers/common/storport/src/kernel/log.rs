@@ -12,7 +12,7 @@ use wdk_sys::{
 };
 
 use super::{HwDeviceExtension, calls, size_of_ulong};
-use crate::port::{LogEvent, LogPart};
+use crate::port::{FarUnit, LogEvent, LogPart};
 
 /// Traces an event, and logs it if it says so.
 #[cold]
@@ -33,10 +33,16 @@ pub(super) fn failed_start(hw: HwDeviceExtension, event: LogEvent) {
 #[cold]
 fn log(hw: HwDeviceExtension, event: LogEvent) {
     let (of_storport, code) = error_code(event.part);
+    let (association, unit) = match event.unit {
+        Some(unit) => (_STOR_EVENT_ASSOCIATION_ENUM::StorEventLunAssociation, unit),
+        None => (_STOR_EVENT_ASSOCIATION_ENUM::StorEventAdapterAssociation, FarUnit { target: 0, lun: 0 }),
+    };
     let mut details = STOR_LOG_EVENT_DETAILS {
         InterfaceRevision: STOR_CURRENT_LOG_INTERFACE_REVISION,
         Size: size_of_ulong::<STOR_LOG_EVENT_DETAILS>(),
-        EventAssociation: _STOR_EVENT_ASSOCIATION_ENUM::StorEventAdapterAssociation,
+        EventAssociation: association,
+        TargetId: ULONG::from(unit.target),
+        LunId: ULONG::from(unit.lun),
         StorportSpecificErrorCode: BOOLEAN::from(of_storport),
         ErrorCode: code,
         UniqueId: event.code(),

@@ -14,6 +14,17 @@ pub struct LogEvent {
     pub level: TraceLevel,
     /// It is for the system log, too.
     pub logged: bool,
+    /// The unit that it is about, which need not be one that StorPort's addresses reach; `None`: it is about the adapter.
+    pub unit: Option<FarUnit>,
+}
+
+/// A logical unit, with its number as the device has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FarUnit {
+    /// Its target.
+    pub target: u8,
+    /// Its number there.
+    pub lun: u16,
 }
 
 impl LogEvent {

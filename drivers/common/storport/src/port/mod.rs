@@ -8,7 +8,7 @@
 mod log;
 mod resources;
 
-pub use log::{LogEvent, LogPart, TraceLevel};
+pub use log::{FarUnit, LogEvent, LogPart, TraceLevel};
 pub use resources::{Configuration, PRIVATE_ALIGNMENT, Resources, SHARED_ALIGNMENT};
 
 use bitflags::bitflags;
