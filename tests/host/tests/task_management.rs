@@ -299,24 +299,77 @@ fn a_late_answer_is_not_taken_for_that_of_the_next_function() {
 }
 
 #[test]
-fn a_second_reset_before_the_first_is_done_and_one_of_the_bus_reset_the_device() {
-    for second in [Some(SrbFunction::ResetDevice), None] {
+fn a_second_reset_before_the_first_is_done_waits_for_its_turn_and_leaves_the_others_alone() {
+    let bench = bench();
+    let resets = bench.device.resets();
+    bench.device.hold();
+    hold_read(&bench, 0, 0, 1);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.submit(reset(SrbFunction::ResetDevice, 3, 0).tagged(100));
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 3, 0).tagged(101));
+    bench.device.set_order(Order::Reversed);
+    for _ in 0..3 {
+        bench.device.run();
+        // The function's answer, which came last.
+        if bench.device.in_hand() > 1 {
+            bench.device.release(1);
+        }
+        bench.deliver_interrupts();
+    }
+
+    let [before, after] = [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 3, 0)];
+    assert_eq!(functions(&bench), [before, after], "the last one is part of the second");
+    let mut ended = ends(&bench);
+    ended.sort_unstable_by_key(|(tag, _)| *tag);
+    assert_eq!(ended, [99, 100, 101].map(|tag| (tag, SrbStatus::SUCCESS)));
+    assert_eq!((bench.device.resets(), bench.device.in_hand()), (resets, 1));
+    assert_works(&bench);
+}
+
+#[test]
+fn resets_that_wait_for_their_turn_are_answered_by_a_reset_of_the_device() {
+    for function in [Some(SrbFunction::ResetBus), None] {
         let bench = bench();
         let resets = bench.device.resets();
         bench.device.hold();
         hold_read(&bench, 3, 0, 1);
         bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+        bench.submit(reset(SrbFunction::ResetDevice, 3, 0).tagged(100));
         bench.device.run();
 
-        match second {
-            Some(function) => bench.submit(reset(function, 3, 0).tagged(100)),
+        match function {
+            Some(function) => bench.submit(reset(function, 0, 0).tagged(101)),
             None => assert!(bench.adapter.reset_bus()),
         }
 
-        let mut expected = vec![(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)];
-        expected.extend(second.map(|_| (100, SrbStatus::SUCCESS)));
+        let mut expected =
+            vec![(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS), (100, SrbStatus::SUCCESS)];
+        expected.extend(function.map(|_| (101, SrbStatus::SUCCESS)));
         assert_eq!(ends(&bench), expected);
         assert_eq!(bench.device.resets(), resets + 1);
+        assert_works(&bench);
+    }
+}
+
+#[test]
+fn requests_that_come_after_a_target_was_reset_are_not_taken_for_a_lie() {
+    for options in options() {
+        let bench = HbaBench::running(hba(), options);
+        let resets = bench.device.resets();
+        bench.submit(reset(SrbFunction::ResetDevice, 0, 0));
+        // The device has answered, and nobody has looked yet; StorPort holds the queue of unit 0 alone.
+        bench.device.run();
+        bench.device.hold();
+        hold_read(&bench, 0, 1, 1);
+
+        bench.deliver_interrupts();
+        let at_once = ends(&bench);
+        bench.device.release_all();
+        bench.settle();
+
+        assert_eq!(at_once, [(99, SrbStatus::SUCCESS)], "{options:?}");
+        assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS)], "{options:?}");
+        assert_eq!(bench.device.resets(), resets, "{options:?}");
         assert_works(&bench);
     }
 }

@@ -198,9 +198,19 @@ impl<D: DeviceType> Queue<D> {
         !self.rest.backlog.is_empty() || !self.rest.starved.is_empty()
     }
 
-    /// A unit, or all of a target, was reset by a task management function: takes those of its requests that wait here.
-    /// And whether the device still has some, although it says that it has given them up.
-    pub(crate) fn take_waiting(&mut self, scope: Scope) -> (Waiting<D>, bool) {
+    /// A unit, or all of a target, is about to be reset by a task management function: marks those of its requests that the
+    /// device has.
+    pub(crate) fn mark(&mut self, scope: Scope) {
+        self.ring.mark(|request| scope.contains(request.address()));
+    }
+
+    /// Whether the device still has some of them, although it says that it has given them up.
+    pub(crate) fn has_marked(&self, scope: Scope) -> bool {
+        self.ring.has_marked(|request| scope.contains(request.address()))
+    }
+
+    /// Takes those of a unit's or a target's requests that wait here.
+    pub(crate) fn take_waiting(&mut self, scope: Scope) -> Waiting<D> {
         let mut taken = Requests::new();
         for waiting in [&mut self.rest.backlog, &mut self.rest.starved] {
             let mut others = Requests::new();
@@ -216,7 +226,7 @@ impl<D: DeviceType> Queue<D> {
             }
             waiting.append(others);
         }
-        (taken, self.ring.has(|request| scope.contains(request.address())))
+        taken
     }
 
     /// Puts a request into the ring, or behind those that wait already.

@@ -79,9 +79,14 @@ impl<F: Format, T> AnyRing<F, T> {
         with_ring!(self, ring => ring.in_flight())
     }
 
-    /// Whether one of those that the device has is like this.
-    pub(super) fn has(&self, like: impl Fn(&T) -> bool) -> bool {
-        with_ring!(self, ring => ring.outstanding().any(like))
+    /// Marks those that the device has and that are like this.
+    pub(super) fn mark(&mut self, like: impl Fn(&T) -> bool) {
+        with_ring!(self, ring => ring.mark(like));
+    }
+
+    /// Whether the device still has one that was marked and is like this.
+    pub(super) fn has_marked(&self, like: impl Fn(&T) -> bool) -> bool {
+        with_ring!(self, ring => ring.has_marked(like))
     }
 
     /// Where the ring goes on, for a notification that was put off.

@@ -146,6 +146,8 @@ pub(crate) enum Action {
     Answer(SrbStatus),
     /// Answers those who asked for a reset of something in this scope, which was done.
     AnswerIn(Scope),
+    /// Asks again for the reset that has waited longest, if any has; leads to [`Input::Asked`].
+    AskNext,
     /// Has the timer run, and [`Input::Timer`] come.
     ArmTimer,
     /// The device is gone: ends everything, for ever.
@@ -262,12 +264,14 @@ impl Rung {
 
             (Self::TaskManagement { scope, .. }, Input::Answered(true)) => stay(&[Settle(scope)]),
             (Self::TaskManagement { scope, .. }, Input::Settled(true)) => {
-                to(Self::Running, &[AnswerIn(scope)])
+                to(Self::Running, &[AnswerIn(scope), AskNext])
             }
             // What it says it has given up it would still write to.
             (Self::TaskManagement { .. }, Input::Settled(false)) => climb(Scope::Device),
-            // One at a time: two of them are served by a reset of the whole device.
-            (Self::TaskManagement { .. }, Input::Asked(_)) => climb(Scope::Device),
+            (Self::TaskManagement { .. }, Input::Asked(Scope::Device)) => climb(Scope::Device),
+            // One at a time: it is held until its turn comes. When many units do not answer, each is reset by itself, or one of
+            // them climbs to the device, which is a reset of them all.
+            (Self::TaskManagement { .. }, Input::Asked(_)) => stay(&[]),
             (Self::TaskManagement { scope, .. }, Input::Answered(false)) => climb(scope),
             (Self::TaskManagement { scope, looks }, Input::Timer) if looks < TASK_LOOKS_IN_TIME => {
                 to(Self::TaskManagement { scope, looks: looks + 1 }, &[ArmTimer])
@@ -538,10 +542,11 @@ mod tests {
             // A reset of a unit climbs as far as it has to.
             (Rung::Running, Input::Asked(UNIT), asked(UNIT, 0), &[TaskManagement(UNIT)]),
             (asked(UNIT, 7), Input::Answered(true), asked(UNIT, 7), &[Settle(UNIT)]),
-            (asked(UNIT, 7), Input::Settled(true), Rung::Running, &[AnswerIn(UNIT)]),
+            (asked(UNIT, 7), Input::Settled(true), Rung::Running, &[AnswerIn(UNIT), AskNext]),
             (starting(After::Stop), Input::Busy, AGAIN, &[ArmTimer]),
             (asked(UNIT, 7), Input::Settled(false), FRESH, &RESET),
-            (asked(UNIT, 7), Input::Asked(TARGET), FRESH, &RESET),
+            (asked(UNIT, 7), Input::Asked(TARGET), asked(UNIT, 7), &[]),
+            (asked(UNIT, 7), Input::Asked(Scope::Device), FRESH, &RESET),
             (asked(UNIT, 7), Input::Answered(false), asked(TARGET, 0), &[TaskManagement(TARGET)]),
             (asked(UNIT, 7), Input::Timer, asked(UNIT, 8), &[ArmTimer]),
             (asked(UNIT, 200), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
@@ -650,8 +655,9 @@ mod tests {
     #[test]
     fn what_leads_on_comes_last() {
         each_step(|rung, input, _, actions| {
-            let leads_on =
-                |action: &Action| matches!(action, Look | CutOff | Start | TaskManagement(_) | Settle(_));
+            let leads_on = |action: &Action| {
+                matches!(action, Look | CutOff | Start | TaskManagement(_) | Settle(_) | AskNext)
+            };
             let first = actions.iter().position(leads_on).unwrap_or(actions.len());
             assert!(first + 1 >= actions.len(), "{rung:?}, {input:?}: {actions:?}");
         });

@@ -34,7 +34,7 @@ use crate::Adapter;
 use crate::device_type::{DeviceType, Request};
 use crate::log_events::Event;
 use crate::queue::{At, ControlQueue, EventQueue, NotFree, Queue, Waiting};
-use crate::request::Scope;
+use crate::request::{Command, Scope};
 
 /// Time between two looks at a reset or a function that may still end in time, in microseconds.
 /// There is one timer, and what else needs it waits for a reset.
@@ -255,6 +255,15 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Action::TellThatItIsBack => self.note(Event::DeviceIsBack.into()),
             Action::Answer(status) => self.answer(status),
             Action::AnswerIn(scope) => self.answer_in(scope),
+            Action::AskNext => {
+                let mut held = self.recovery.held.lock();
+                let first = held.pop_front()?;
+                let command = first.command();
+                held.push_front(first);
+                // Nothing else is held.
+                let Some(Command::Reset(scope)) = command else { return None };
+                return Some(Input::Asked(scope));
+            }
             Action::ArmTimer => self.arm_timer(),
             Action::GiveUp => self.give_up(at),
         }
@@ -266,8 +275,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let Some(control) = self.control() else {
             return false;
         };
-        // What waits here the device never gets.
-        let ended = self.queues.gather(At::Dispatch, &self.port, |queue| queue.take_waiting(scope).0);
+        // What waits here the device never gets; what it has got it has to give back.
+        let ended = self.queues.gather(At::Dispatch, &self.port, |queue| {
+            queue.mark(scope);
+            queue.take_waiting(scope)
+        });
         self.end_all(ended, SrbStatus::BUS_RESET);
         let mut control = control.lock();
         let Some(notification) = control.send(|tag| self.device_type.task(scope, tag)) else {
@@ -280,9 +292,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     }
 
     /// The device says that it has given up all that is in this scope: takes that, and ends what it never had. Whether it has
-    /// told the truth: nothing of this scope is in a ring any more. A request that StorPort sent to the scope after the
-    /// function was answered looks like a lie; StorPort holds a unit's queue over its reset, but not those of a target's other
-    /// units. The reset of the device that follows is more than there had to be, and safe.
+    /// told the truth: nothing of this scope that it had when it was asked is in a ring any more. What came since is none of
+    /// that: StorPort holds a unit's queue over its reset, but not those of a target's other units.
     fn settle(&self, scope: Scope, at: At) -> bool {
         for queue in 0..self.queues.count() {
             // As many as there can be in a ring, and those that are in their place by then.
@@ -291,9 +302,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         let mut all_back = true;
         let ended = self.queues.gather(at, &self.port, |queue| {
-            let (waiting, has_more) = queue.take_waiting(scope);
-            all_back &= !has_more;
-            waiting
+            all_back &= !queue.has_marked(scope);
+            queue.take_waiting(scope)
         });
         self.end_all(ended, SrbStatus::BUS_RESET);
         all_back

@@ -220,9 +220,20 @@ where
         !self.broken && (waiting || batch)
     }
 
-    /// The requests that the device has, in no order.
-    pub fn outstanding(&self) -> impl Iterator<Item = &T> {
-        self.slots.as_ref().iter().filter_map(|slot| slot.token.as_ref())
+    /// Marks those requests that the device has and that are like this, until it gives them back.
+    pub fn mark(&mut self, like: impl Fn(&T) -> bool) {
+        for slot in self.slots.as_mut() {
+            if slot.token.as_ref().is_some_and(&like) {
+                slot.marked = slot.generation;
+            }
+        }
+    }
+
+    /// Whether the device has a request that was marked and is like this.
+    pub fn has_marked(&self, like: impl Fn(&T) -> bool) -> bool {
+        let is_marked =
+            |slot: &Slot<T>| slot.marked == slot.generation && slot.token.as_ref().is_some_and(&like);
+        self.slots.as_ref().iter().any(is_marked)
     }
 
     /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone or
