@@ -2,6 +2,7 @@
 
 use adapter::Event;
 use fake_device::Options;
+use fake_device::Order;
 use fake_device::hba::{Hba, Override, Unit};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
@@ -526,4 +527,38 @@ fn units_that_windows_cannot_address_are_told_of_once_for_each_target() {
     let told = Event::LunsOutOfReach.of_unit(FarUnit { target: 0, lun: 300 });
     assert_eq!(bench.port.log_entries(), [told]);
     bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_unit_that_hangs_costs_the_requests_of_the_others_nothing() {
+    let counts = |hanging: u64| {
+        let bench = bench();
+        bench.device.hold();
+        bench.device.set_order(Order::Reversed);
+        for tag in 0..hanging {
+            bench.submit(reading(&read10(0, 1), &[bench.buffer(512)]).to(0, 0, 0).tagged(tag));
+        }
+        bench.device.run();
+        let before = (bench.device.register_accesses(), bench.device.notifications(2));
+        for tag in 1000..1100 {
+            bench.submit(reading(&read10(0, 1), &[bench.buffer(512)]).to(0, 0, 1).tagged(tag));
+            bench.device.run();
+            // What came last is answered first.
+            bench.device.release(1);
+            bench.deliver_interrupts();
+            let ended = bench.port.take_completed();
+            assert_eq!(ended.iter().map(|done| done.tag).collect::<Vec<_>>(), [tag]);
+        }
+        let after = (bench.device.register_accesses(), bench.device.notifications(2));
+        bench.device.release_all();
+        bench.settle();
+        assert_eq!(bench.port.take_completed().len() as u64, hanging);
+        bench.device.assert_no_violations();
+        (after.0 - before.0, after.1 - before.1)
+    };
+
+    let alone = counts(0);
+
+    assert_eq!(counts(1), alone);
+    assert_eq!(counts(100), alone);
 }
