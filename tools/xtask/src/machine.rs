@@ -296,6 +296,17 @@ fn verify_blocks(
     Ok(())
 }
 
+/// Disks that store nothing ([`Machine::add_empty_units`]).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EmptyUnits {
+    /// Targets, with one unit each.
+    pub targets: u8,
+    /// So many of them have more units:
+    pub full: u8,
+    /// so many more.
+    pub luns: u8,
+}
+
 /// QEMU's arguments for disks and devices, and the PCI functions the driver is for.
 ///
 /// In devices, further arguments and those of the daemon, `{folder}` is the folder of the image files and `{temp}` a short
@@ -370,12 +381,13 @@ impl Machine {
         }
     }
 
-    /// Adds disks that store nothing: `targets` targets from 2 on with one unit each, and `luns` more units of target 2. Unit
-    /// L of target T has the serial number `T<T>L<L>`.
-    pub fn add_empty_units(&mut self, targets: u8, luns: u8) {
-        let first: u8 = 2;
-        let singles = (first..first.saturating_add(targets)).map(|target| (target, 0));
-        for (target, lun) in singles.chain((1..=luns).map(|lun| (first, lun))) {
+    /// Adds disks that store nothing: `targets` targets from 2 on with one unit each, and `luns` more units of each of the
+    /// first `full` of them. Unit L of target T has the serial number `T<T>L<L>`.
+    pub fn add_empty_units(&mut self, EmptyUnits { targets, full, luns }: EmptyUnits) {
+        const FIRST: u8 = 2;
+        let singles = (FIRST..FIRST.saturating_add(targets)).map(|target| (target, 0));
+        let more = (FIRST..FIRST + full).flat_map(|target| (1..=luns).map(move |lun| (target, lun)));
+        for (target, lun) in singles.chain(more) {
             let node = format!("empty-{target}-{lun}");
             self.more.extend([
                 "-blockdev".to_owned(),

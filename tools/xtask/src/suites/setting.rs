@@ -1,7 +1,7 @@
 //! The machine and the words of one trial.
 
 use crate::boot::Options;
-use crate::machine::{Daemon, Drive, Kind, Machine};
+use crate::machine::{Daemon, Drive, EmptyUnits, Kind, Machine};
 
 /// The machine and the options of one boot.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +12,8 @@ pub struct Setting {
     pub kind: Kind,
     /// Properties of the usual controller with its usual disks, each after a comma; `None` when `devices` has another.
     pub controller: Option<&'static str>,
-    /// Disks that store nothing, on the usual SCSI controller: targets with one unit, and more units of the first of them.
-    pub empty_units: (u8, u8),
+    /// Disks that store nothing, on the usual SCSI controller.
+    pub empty_units: EmptyUnits,
     /// Further QEMU `-device` strings.
     pub devices: &'static [&'static str],
     /// Further disks, for `devices` to name: node name and bytes.
@@ -40,7 +40,7 @@ pub(super) const BLK: Setting = Setting {
     name: "modern, 2 CPUs",
     kind: Kind::Blk,
     controller: Some(",disable-legacy=on"),
-    empty_units: (0, 0),
+    empty_units: EmptyUnits { targets: 0, full: 0, luns: 0 },
     devices: &[],
     drives: &[],
     qemu: &[],
@@ -64,7 +64,7 @@ impl Setting {
         if let Some(properties) = self.controller {
             machine.add(self.kind, properties);
         }
-        machine.add_empty_units(self.empty_units.0, self.empty_units.1);
+        machine.add_empty_units(self.empty_units);
         for device in self.devices {
             machine.raw(device);
         }

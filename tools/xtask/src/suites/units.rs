@@ -1,6 +1,7 @@
 //! The units: how many there are, how they come and go, and what they answer to every command and function.
 
 use super::setting::{BLK, SCSI, Setting};
+use crate::machine::EmptyUnits;
 
 /// Suite `hotplug`.
 pub(super) const HOTPLUG: &[Setting] = &[
@@ -12,11 +13,11 @@ pub(super) const HOTPLUG: &[Setting] = &[
 
 /// Suite `many-luns`.
 pub(super) const MANY_LUNS: &[Setting] = &[
-    // The usual three units, 126 targets, 200 more units.
+    // The usual three units on two targets, and 253 targets, of which three have 250 units more: all that there are numbers for.
     Setting {
-        name: "126 targets, 201 units of one",
-        empty_units: (126, 200),
-        words: &["units=329"],
+        name: "255 targets, 1006 units",
+        empty_units: EmptyUnits { targets: 253, full: 3, luns: 250 },
+        words: &["units=1006"],
         smp: 4,
         seconds: (120, 3600),
         ..SCSI
