@@ -69,6 +69,21 @@ fn the_host_bus_adapter_limits_what_the_port_driver_sends() {
 }
 
 #[test]
+fn a_unit_gets_as_many_commands_as_the_device_says_of_what_the_adapter_has_and_one_at_least() {
+    for (cmd_per_lun, commands) in
+        [(0, 1), (1, 1), (2, 2), (128, 128), (256, 256), (257, 256), (u32::MAX, 256)]
+    {
+        let mut hba = Hba::default();
+        hba.cmd_per_lun = cmd_per_lun;
+
+        let bench = HbaBench::with_hba(hba);
+
+        let told = (bench.configuration.max_requests_per_lun, bench.configuration.max_requests);
+        assert_eq!(told, (commands, 256), "{cmd_per_lun}");
+    }
+}
+
+#[test]
 fn a_queue_larger_than_needed_is_used_in_part() {
     let options = Options { queue_size: 1024, ..Options::default() };
 
