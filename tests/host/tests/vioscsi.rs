@@ -1,9 +1,8 @@
 //! vioscsi: commands pass through to the right unit, and what the unit says comes back.
 
 use adapter::Event;
-use fake_device::Options;
-use fake_device::Order;
 use fake_device::hba::{Hba, Override, Unit};
+use fake_device::{Options, Order};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
 use storport::fake::SrbBuilder;
