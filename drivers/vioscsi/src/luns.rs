@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use adapter::{Event, Step};
+use adapter::Step;
 use storport::port::FarUnit;
 use storport::{Completion, SrbStatus};
 
@@ -43,7 +43,7 @@ pub(crate) fn complete(
     let list = &data[..data.len().min(completion.transferred as usize)];
     match first_beyond(list, u16::from(logical_units)) {
         Some(lun) if is_list && told_of.is_news(target) => {
-            Step::Reported(completion, Event::LunsOutOfReach.of_unit(FarUnit { target, lun }))
+            Step::OutOfReach(completion, FarUnit { target, lun })
         }
         _ => Step::Done(completion),
     }

@@ -3,7 +3,8 @@
 //!
 //! Their methods decide and return; the adapter acts. None of them may block.
 
-use storport::{Address, BuildIo, Completion, LogEvent, SrbStatus};
+use storport::port::FarUnit;
+use storport::{Address, BuildIo, Completion, SrbStatus};
 use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
@@ -313,8 +314,8 @@ pub struct Filled<C> {
 pub enum Step<C> {
     /// The request ends.
     Done(Completion),
-    /// The request ends, and this has to be told.
-    Reported(Completion, LogEvent),
+    /// The request ends. It has listed this unit, which Windows cannot address, and that has to be told.
+    OutOfReach(Completion, FarUnit),
     /// The same request goes to the device again, with this command. Its scratch memory stays its own.
     Next(C),
 }

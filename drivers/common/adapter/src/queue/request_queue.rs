@@ -6,7 +6,8 @@
 
 use core::mem;
 
-use storport::{Completion, EndedRequests, LogEvent, Requests, SrbStatus};
+use storport::port::FarUnit;
+use storport::{Completion, EndedRequests, Requests, SrbStatus};
 use virtio::memory::{Region, Segment};
 use virtio::queue::{
     Data, DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Reason, Rejected, Ring,
@@ -69,6 +70,8 @@ struct Rest<D: DeviceType> {
     scratch: ScratchPool,
     /// Most bytes of a segment of scratch memory.
     segment_bytes: u32,
+    /// The last unit out of reach that a list named, until it is told of.
+    out_of_reach: Option<FarUnit>,
 }
 
 /// What the device has to be told, once the lock is dropped. Which queue it is about, whoever sends it knows.
@@ -130,8 +133,8 @@ pub(crate) struct Used<D: Facts> {
     pub(crate) closed: bool,
     /// The device broke a rule, and the queue is closed since.
     pub(crate) fault: Option<DeviceFault>,
-    /// What is to be told of the last request that there was something to tell of.
-    pub(crate) event: Option<LogEvent>,
+    /// There is a unit to tell of ([`Queue::take_out_of_reach`]).
+    pub(crate) out_of_reach: bool,
 }
 
 /// What a look at one used buffer found.
@@ -140,8 +143,6 @@ enum Finished<D: Facts> {
     Nothing,
     /// A request that ends.
     Ended(Ended<D>),
-    /// A request that ends, and what is to be told of it.
-    Reported(Ended<D>, LogEvent),
     /// A request that went into the ring again, or waits for that.
     Again,
 }
@@ -179,6 +180,7 @@ impl<D: DeviceType> Queue<D> {
             starved: Requests::new(),
             scratch,
             segment_bytes,
+            out_of_reach: None,
         };
         Ok(Self { ring, rest })
     }
@@ -240,6 +242,11 @@ impl<D: DeviceType> Queue<D> {
     #[inline]
     pub(crate) fn take_used(&mut self, device_type: &D, rearm: bool) -> Used<D> {
         with_ring!(&mut self.ring, ring => self.rest.take_used(ring, device_type, rearm))
+    }
+
+    /// The unit out of reach to tell of, once.
+    pub(crate) fn take_out_of_reach(&mut self) -> Option<FarUnit> {
+        self.rest.out_of_reach.take()
     }
 
     /// Where the ring goes on, for a notification that was put off.
@@ -398,7 +405,7 @@ impl<D: DeviceType> Rest<D> {
             more: false,
             closed: false,
             fault: None,
-            event: None,
+            out_of_reach: false,
         };
         if self.gate != Gate::Open {
             used.closed = true;
@@ -411,10 +418,6 @@ impl<D: DeviceType> Rest<D> {
             match self.finish_one(ring, device_type) {
                 Ok(Finished::Ended(ended)) => used.ended.push(ended),
                 Ok(Finished::Again) => submitted = true,
-                Ok(Finished::Reported(ended, event)) => {
-                    used.ended.push(ended);
-                    used.event = Some(event);
-                }
                 Ok(Finished::Nothing) => break,
                 Err(fault) => {
                     // The ring says nothing reliable any more; what is in it comes back with the reset.
@@ -433,6 +436,7 @@ impl<D: DeviceType> Rest<D> {
         let stranded = !self.backlog.is_empty() && ring.in_flight() == 0;
         // Re-arming tells whether more came in meanwhile; out of budget, interrupts stay off until the next DPC.
         used.more = !drained || stranded || (rearm && ring.enable_interrupts());
+        used.out_of_reach = self.out_of_reach.is_some();
         used
     }
 
@@ -497,9 +501,10 @@ impl<D: DeviceType> Rest<D> {
                 self.scratch.give_back(scratch);
                 Ok(Finished::Ended(request.end(completion)))
             }
-            Step::Reported(completion, event) => {
+            Step::OutOfReach(completion, unit) => {
                 self.scratch.give_back(scratch);
-                Ok(Finished::Reported(request.end(completion), event))
+                self.out_of_reach = Some(unit);
+                Ok(Finished::Ended(request.end(completion)))
             }
             Step::Next(command) => {
                 request.set_command(Command::Request(command, scratch));

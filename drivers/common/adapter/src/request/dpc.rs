@@ -5,6 +5,8 @@ use storport::{DpcKind, Port};
 
 use crate::Adapter;
 use crate::device_type::DeviceType;
+use crate::log_events::Event;
+use crate::queue::LockedQueue;
 
 /// Most requests one DPC completes before it queues itself again, so that it stays short (Microsoft's guidance is
 /// 100 µs) and other DPCs get their turn.
@@ -30,8 +32,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             while let Some(ended) = batch.ended.pop() {
                 self.port.complete(ended);
             }
-            if let Some(event) = batch.event {
-                self.report(event);
+            if batch.out_of_reach {
+                self.report_out_of_reach(queue);
             }
             if let Some(fault) = batch.fault {
                 // What an earlier batch refilled goes back with the reset.
@@ -56,5 +58,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             self.port.issue_dpc(DpcKind::RequestQueue(number));
         }
         again
+    }
+
+    #[cold]
+    fn report_out_of_reach(&self, queue: &LockedQueue<D>) {
+        let unit = queue.lock().take_out_of_reach();
+        if let Some(unit) = unit {
+            self.report(Event::LunsOutOfReach.of_unit(unit));
+        }
     }
 }
