@@ -13,6 +13,8 @@
 //! Header and response are the slot's own memory; the data is the request's. Every CDB goes to the device as it is:
 //! what a logical unit can do is between it and Windows.
 //!
+//! What programs ask of the adapter through WMI the driver answers itself.
+//!
 //! Virtqueues: 0 control, 1 event, 2 and up requests (virtio 1.3, 5.6.2).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -30,17 +32,18 @@ mod luns;
 mod status;
 mod steps;
 mod tasks;
+mod wmi;
 
 pub use build_io::Command;
 pub use config::Hba;
 pub use steps::Way;
 
 use adapter::{
-    Chain, Change, Facts, Filled, Limits, Probe, ProbeError, Requests, Response, Room, Scope, Scratch,
-    Service, Small, Step,
+    AdapterState, Chain, Change, Facts, Filled, Limits, PciFunction, Probe, ProbeError, Requests, Response,
+    Room, Scope, Scratch, Service, Small, Step,
 };
 use complete::Answer;
-use storport::{BuildIo, Completion};
+use storport::{BuildIo, Completion, SrbStatus};
 use virtio::memory::Region;
 use virtio::queue::Format;
 use virtio::spec::{Features, scsi as wire};
@@ -57,6 +60,8 @@ pub struct Vioscsi {
     hba: Hba,
     /// Targets with units that Windows cannot address.
     told_of: luns::ToldOf,
+    /// What the device is on PCI, if that is known.
+    function: Option<PciFunction>,
 }
 
 impl Format for Vioscsi {
@@ -81,7 +86,7 @@ impl Facts for Vioscsi {
 
     fn probe(probe: &impl Probe) -> Result<(Self, Limits), ProbeError> {
         let (hba, limits) = config::read(probe)?;
-        Ok((Self { hba, told_of: luns::ToldOf::default() }, limits))
+        Ok((Self { hba, told_of: luns::ToldOf::default(), function: probe.function() }, limits))
     }
 
     fn limited(&mut self, room: Room) -> Result<(), ProbeError> {
@@ -144,6 +149,18 @@ impl Service for Vioscsi {
 
     fn task_done(&self, response: &Response<'_>) -> bool {
         tasks::is_done(response)
+    }
+
+    fn wmi(
+        &self,
+        state: &AdapterState,
+        call: storport::wmi::Call<'_>,
+        now: impl FnOnce() -> u64,
+    ) -> Completion {
+        match &self.function {
+            Some(function) => call.answer(&wmi::Management { function, state }, now),
+            None => Completion::failed(SrbStatus::INVALID_REQUEST),
+        }
     }
 }
 

@@ -278,7 +278,9 @@ pub(crate) fn read(probe: &impl Probe) -> Result<(Disk, Limits), ProbeError> {
         write_zeroes: fields.write_zeroes(),
         secure_erase: fields.secure_erase(),
         lifetime: features.contains(Features::BLK_LIFETIME),
-        location: probe.place().map(|(bus, slot)| Location { bus, function: slot as u8 }),
+        location: probe
+            .function()
+            .map(|function| Location { bus: function.bus, function: function.slot as u8 }),
     };
     let limits = Limits {
         targets: 1,

@@ -48,7 +48,12 @@ pub struct Machine<M> {
     pub processors: u16,
     /// Bytes of private memory, when they are not as many as the driver asks for
     pub private_room: Option<usize>,
+    /// Where the device is: bus, and slot with function.
+    pub place: (u32, u32),
 }
+
+/// Where a device is.
+const PLACE: (u32, u32) = (3, 0x1f);
 
 impl<M: Model> Machine<M> {
     /// A machine with this device.
@@ -68,7 +73,7 @@ impl<M: Model> Machine<M> {
     fn around(ram: Ram, device: FakeDevice<M>) -> Self {
         let port = PortOf::<M>::default();
         port.connect(device.config_access());
-        Self { ram, device, port, processors: 1, private_room: None }
+        Self { ram, device, port, processors: 1, private_room: None, place: PLACE }
     }
 
     /// The same with so many processors.
@@ -78,11 +83,18 @@ impl<M: Model> Machine<M> {
         self
     }
 
+    /// The same with its device at another place.
+    #[must_use]
+    pub fn at(mut self, bus: u32, slot: u32) -> Self {
+        self.place = (bus, slot);
+        self
+    }
+
     /// What is left of a machine when its system has crashed or hibernates: the dump port driver.
     pub fn in_dump_mode(ram: Ram, device: FakeDevice<M>) -> Self {
         let port = FakePort::for_dump();
         port.connect(device.config_access());
-        Self { ram, device, port, processors: 1, private_room: None }
+        Self { ram, device, port, processors: 1, private_room: None, place: PLACE }
     }
 
     /// What the port driver offers while the adapter is being found.
@@ -95,6 +107,7 @@ impl<M: Model> Machine<M> {
             configuration: None,
             processors: self.processors,
             private_room: self.private_room.unwrap_or(1 << 30),
+            place: self.place,
             has_memory: false,
         }
     }

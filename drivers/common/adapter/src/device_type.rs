@@ -4,7 +4,7 @@
 //! Their methods decide and return; the adapter acts. None of them may block.
 
 use storport::port::FarUnit;
-use storport::{Address, BuildIo, Completion, SrbStatus};
+use storport::{Address, BuildIo, Completion, SrbStatus, wmi};
 use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
@@ -128,6 +128,30 @@ pub trait Service: Facts {
     fn task_done(&self, _response: &Response<'_>) -> bool {
         false
     }
+
+    /// Answers what programs ask through WMI of an adapter that is like this. `now` is for [`Call::answer`](wmi::Call::answer).
+    /// A device type that has nothing to tell refuses. IRQL: up to DISPATCH_LEVEL. Lock: none.
+    fn wmi(&self, _state: &AdapterState, _call: wmi::Call<'_>, _now: impl FnOnce() -> u64) -> Completion {
+        Completion::failed(SrbStatus::INVALID_REQUEST)
+    }
+}
+
+/// What an adapter is like at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdapterState {
+    /// The device works, and requests go to it.
+    pub running: bool,
+    /// What was negotiated.
+    pub features: Features,
+    /// Request queues in use.
+    pub queues: u16,
+    /// The port driver names a message for each request: it starts requests, and runs the DPCs that end them, on as many
+    /// processors at once as there are queues.
+    pub by_message: bool,
+    /// Requests that a unit has at once, as the port driver was told.
+    pub max_requests_per_lun: u32,
+    /// Segments of one transfer, likewise.
+    pub max_segments: u32,
 }
 
 /// What has changed behind the adapter.
@@ -228,10 +252,25 @@ pub trait Probe {
     /// Reads `N` bytes of the device's configuration; `None` when they lie outside the configuration structure.
     fn config<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// Where the device is, bus and slot, while it is being found.
-    fn place(&self) -> Option<(u32, u32)> {
+    /// The PCI function that the device is, while it is being found.
+    fn function(&self) -> Option<PciFunction> {
         None
     }
+}
+
+/// A PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciFunction {
+    /// `SystemIoBusNumber`, with the segment in its upper part.
+    pub bus: u32,
+    /// `SlotNumber`: device in five bits, function in three above them.
+    pub slot: u32,
+    /// Vendor ID
+    pub vendor: u16,
+    /// Device ID
+    pub device: u16,
+    /// Revision ID
+    pub revision: u8,
 }
 
 /// What a device type may change of a running device.

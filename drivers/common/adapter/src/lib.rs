@@ -5,6 +5,7 @@
 //!   HwStorFindAdapter    life_cycle/find_adapter.rs, plan.rs              Facts::probe: configuration → limits
 //!   HwStorInitialize     life_cycle/start.rs: reset → … → DRIVER_OK
 //!   HwStorBuildIo        request/build_io.rs: SRB functions               Requests::build_io: CDB → command
+//!                        service/without_device.rs: WMI                   Service::wmi: blocks and methods
 //!   HwStorStartIo        request/start_io.rs, queue/request_queue.rs      Requests::chain: command → header
 //!   HwStorInterrupt      request/interrupt.rs: message → which DPC
 //!   HwStorDpcRoutine     request/dpc.rs, queue/request_queue.rs           Requests::complete: response → status
@@ -49,8 +50,8 @@ mod request;
 mod service;
 
 pub use device_type::{
-    Chain, ChainData, Change, Configure, DeviceType, Facts, Filled, Limits, NoTask, Probe, ProbeError,
-    Request, Requests, Response, Room, Scratch, Service, Small, Step,
+    AdapterState, Chain, ChainData, Change, Configure, DeviceType, Facts, Filled, Limits, NoTask,
+    PciFunction, Probe, ProbeError, Request, Requests, Response, Room, Scratch, Service, Small, Step,
 };
 pub use life_cycle::Parameters;
 pub use log_events::Event;
@@ -102,6 +103,9 @@ struct AdapterFacts {
     write_cache: bool,
     /// What another copy of the driver would say for itself in dump mode.
     dump: DumpLimits,
+    /// What the port driver was told: requests of a unit, and segments of a transfer.
+    max_requests_per_lun: u32,
+    max_segments: u32,
 }
 
 impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {

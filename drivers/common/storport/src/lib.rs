@@ -13,6 +13,7 @@
 //! - [`srb`]: the values in it.
 //! - [`capabilities`]: what Plug and Play may do with a device.
 //! - [`io_control`]: what programs ask of a miniport.
+//! - [`wmi`]: what they are told of an adapter through WMI.
 //! - `kernel` (Windows only): the one place that calls StorPort, and that finds its way in an SRB.
 //! - `fake` (feature `fake`): a port driver in memory for host tests.
 //!
@@ -28,6 +29,7 @@ pub mod miniport;
 pub mod port;
 pub mod request;
 pub mod srb;
+pub mod wmi;
 
 #[cfg(feature = "fake")]
 pub mod fake;

@@ -5,6 +5,8 @@
 
 use bitflags::bitflags;
 
+use crate::wmi;
+
 /// What an SRB asks for (`SRB_FUNCTION_*`), as far as a miniport acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SrbFunction {
@@ -32,6 +34,9 @@ pub enum SrbFunction {
     DumpPointers,
     /// That unit will not be written to any more.
     FreeDumpPointers,
+    /// Something of WMI, for the adapter: a [`Call`](wmi::Call), which [`Request::wmi`](crate::Request::wmi) gives. For a logical
+    /// unit it is another function: none has anything to tell.
+    Wmi(wmi::Operation),
     /// Any other function, with its number.
     Other(u32),
 }

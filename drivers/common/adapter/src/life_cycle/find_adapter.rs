@@ -1,13 +1,14 @@
 //! `HwStorFindAdapter`: is this our device, and what can it do? IRQL: PASSIVE_LEVEL, in dump mode HIGH_LEVEL. Lock: none.
 
-use storport::{Declined, DumpLimits, Port, Resources};
+use storport::{Configuration, Declined, DumpLimits, Port, Resources};
 use virtio::queue::RingFormat;
 use virtio::spec::Features;
+use virtio::spec::pci::config_space;
 use virtio::transport::{Bar, ConfigSpace, Device, FeaturesOk, TransportError, is_bus_master};
 
 use super::plan::{Found, Plan};
 use super::{LifeCycle, Parameters, Sizes, plan};
-use crate::device_type::{DeviceType, Limits, Probe, ProbeError};
+use crate::device_type::{DeviceType, Limits, PciFunction, Probe, ProbeError};
 use crate::log_events::Event;
 use crate::queue::{EVENT_BUFFERS, LockedControlQueue, LockedEventQueue, Queues, TASKS};
 use crate::recovery::Recovery;
@@ -40,8 +41,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let device = open(&config_space, resources)?;
         // A device that is declined is told so (virtio 1.3, 2.1.1).
         let wanted_queues = parameters.max_queues.map_or(u16::MAX, |most| most).min(resources.queues());
-        let found = look_at::<P, D>(&device, &port, &sizes, (wanted_queues, resources.place()));
-        let Prepared { features, device_type, limits, queues, control, events, dump } = found
+        let function = function(&config_space, resources.place());
+        let found = look_at::<P, D>(&device, &port, &sizes, (wanted_queues, function));
+        let Prepared { features, device_type, limits, told, queues, control, events, dump } = found
             .and_then(|found| prepare(found, &sizes, &parameters, resources))
             .inspect_err(|_| device.fail())?;
         if limits.leaves_out && !polled {
@@ -52,7 +54,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         Ok(Self {
             port,
             device_type,
-            facts: AdapterFacts { polled, write_cache: limits.write_cache, dump },
+            facts: AdapterFacts {
+                polled,
+                write_cache: limits.write_cache,
+                dump,
+                max_requests_per_lun: told.max_requests_per_lun,
+                max_segments: told.max_segments,
+            },
             life_cycle: LifeCycle::new(device, features, D::CHANGEABLE, is_bus_master(&config_space)),
             queues,
             control,
@@ -69,6 +77,8 @@ struct Prepared<D: DeviceType> {
     features: Features,
     device_type: D,
     limits: Limits,
+    /// What the port driver was told.
+    told: Configuration,
     queues: Queues<D>,
     control: Option<&'static LockedControlQueue<D>>,
     events: Option<&'static LockedEventQueue>,
@@ -92,7 +102,8 @@ fn prepare<P: Port, D: DeviceType>(
         let plan = Plan::<D>::new(&found, sizes, queues)?;
         if Queues::<D>::private_bytes(queues, plan.slots()) + plan.control_bytes() <= room {
             let whole = plan::port_configuration(&found.limits, plan.room(), plan.requests());
-            resources.configure(&parameters.configuration(whole));
+            let told = parameters.configuration(whole);
+            resources.configure(&told);
             if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
                 let Found { features, queue_size, mut device_type, limits, .. } = found;
                 device_type.limited(*plan.room()).map_err(unusable)?;
@@ -103,6 +114,7 @@ fn prepare<P: Port, D: DeviceType>(
                     features,
                     device_type,
                     limits,
+                    told,
                     queues,
                     control,
                     events,
@@ -124,12 +136,22 @@ fn open<P: Port>(
     Device::open(config_space, |bar| resources.map_bar(bar)).map_err(transport)
 }
 
+fn function(config_space: &impl ConfigSpace, (bus, slot): (u32, u32)) -> PciFunction {
+    PciFunction {
+        bus,
+        slot,
+        vendor: config_space.read16(config_space::VENDOR_ID),
+        device: config_space.read16(config_space::DEVICE_ID),
+        revision: config_space.read8(config_space::REVISION),
+    }
+}
+
 /// Negotiates with the device and reads its configuration. It is left without DRIVER_OK; `initialize` starts over.
 fn look_at<P: Port, D: DeviceType>(
     device: &Device<P::Bar>,
     port: &P,
     sizes: &Sizes,
-    (wanted_queues, place): (u16, (u32, u32)),
+    (wanted_queues, function): (u16, PciFunction),
 ) -> Result<Found<D>, Declined> {
     let mut wait = || (0..STALLS).for_each(|_| port.stall(RESET_POLL_MICROSECONDS));
     let negotiating = device.reset(&mut wait).map_err(transport)?;
@@ -144,7 +166,8 @@ fn look_at<P: Port, D: DeviceType>(
         features if features.contains(Features::RING_PACKED) => RingFormat::Packed,
         _ => RingFormat::Split,
     };
-    let (device_type, limits) = D::probe(&DeviceProbe { device, ready: &ready, place }).map_err(unusable)?;
+    let (device_type, limits) =
+        D::probe(&DeviceProbe { device, ready: &ready, function }).map_err(unusable)?;
     let offered = limits.request_queues.min(ready.queue_count() - D::REQUEST_QUEUE);
     let most = offered.min(wanted_queues).min(sizes.queues).max(1);
     // A function has two descriptors where there are no tables.
@@ -175,7 +198,7 @@ fn usable_queue_size(offered: u16, ring: RingFormat, most: u16) -> u16 {
 struct DeviceProbe<'a, B: Bar> {
     device: &'a Device<B>,
     ready: &'a FeaturesOk<'a, B>,
-    place: (u32, u32),
+    function: PciFunction,
 }
 
 impl<B: Bar> Probe for DeviceProbe<'_, B> {
@@ -187,8 +210,8 @@ impl<B: Bar> Probe for DeviceProbe<'_, B> {
         self.device.read_config(offset)
     }
 
-    fn place(&self) -> Option<(u32, u32)> {
-        Some(self.place)
+    fn function(&self) -> Option<PciFunction> {
+        Some(self.function)
     }
 }
 

@@ -51,13 +51,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             SrbFunction::DumpPointers => answer_dump_pointers(request, &self.facts.dump),
             // Nothing is kept for a dump.
             SrbFunction::FreeDumpPointers => done(0),
+            SrbFunction::Wmi(_) => self.answer_wmi(request),
             // Nobody's resources are changed or filtered here. SRB_FUNCTION_ABORT_COMMAND is not sent to an adapter without
             // STOR_ADAPTER_FEATURE_ABORT_COMMAND (ns-storport-_port_configuration_information.md), and LOCK_QUEUE, UNLOCK_QUEUE
             // and QUIESCE_DEVICE stay between class and port driver (ns-storport-_storage_request_block.md). The status for
             // what is not done at all: ABORT_FAILED would say that there was no such request.
-            // SRB_FUNCTION_WMI comes all the same, because WmiDataProvider is StorPort's to set and not to be changed
-            // (ns-storport-_port_configuration_information.md). There is nothing to tell: neither device knows of ports, phys
-            // or world-wide names, and what the HBA API's classes want besides would be made up.
+            // SRB_FUNCTION_WMI comes to everybody, because WmiDataProvider is StorPort's to set and not to be changed
+            // (ns-storport-_port_configuration_information.md); of a logical unit there is nothing to tell.
             // A SCSI command is not rare, and does not come here.
             SrbFunction::ExecuteScsi | SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
                 BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))

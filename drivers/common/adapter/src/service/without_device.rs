@@ -10,7 +10,8 @@ use storport::{
 };
 
 use crate::Adapter;
-use crate::device_type::DeviceType;
+use crate::device_type::{AdapterState, DeviceType, Probe};
+use crate::recovery::Rung;
 
 /// INQUIRY, and the bit in its second byte that asks for something else than INQUIRY data (SPC-4, 6.6.1).
 const INQUIRY: u8 = 0x12;
@@ -58,6 +59,22 @@ fn written(bytes: Option<u32>) -> BuildIo {
 }
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
+    /// SRB_FUNCTION_WMI, for the adapter.
+    pub(crate) fn answer_wmi(&self, request: &mut crate::Request<D>) -> BuildIo {
+        let Some(call) = request.wmi() else { return written(None) };
+        let Self { device_type, facts, life_cycle, queues, recovery, port, .. } = self;
+        let routing = queues.routing();
+        let state = AdapterState {
+            running: matches!(recovery.rung(), Rung::Running | Rung::TaskManagement { .. }),
+            features: life_cycle.running().features(),
+            queues: routing.queues,
+            by_message: routing.by_message,
+            max_requests_per_lun: facts.max_requests_per_lun,
+            max_segments: facts.max_segments,
+        };
+        BuildIo::Complete(device_type.wmi(&state, call, || port.system_time()))
+    }
+
     /// A SCSI command that was answered without the device. StorPort is to hear of attributes with the INQUIRY that finds the
     /// unit (nf-storport-storportsetunitattributes.md).
     #[cold]

@@ -8,6 +8,6 @@ mod resources;
 #[expect(unsafe_code, reason = "the port driver's side of a request")]
 mod srb;
 
-pub use port::{Channels, FakePort, run_on};
+pub use port::{Channels, FakePort, NOW, run_on};
 pub use resources::FakeResources;
 pub use srb::{Completed, SrbBuilder, forget};

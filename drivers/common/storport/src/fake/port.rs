@@ -16,6 +16,9 @@ use crate::port::{ConcurrentChannels, LogEvent, Port, UnitAttributes};
 use crate::request::{Ended, Request};
 use crate::srb::Address;
 
+/// The time, always: noon of 1 January 2026.
+pub const NOW: u64 = 134_117_424_000_000_000;
+
 /// Sets or clears the Bus Master bit of the PCI function.
 struct Function(Box<dyn Fn(bool) -> Result<(), BusMasterError> + Send>);
 
@@ -378,6 +381,10 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
 
     fn processor(&self) -> u32 {
         PROCESSOR.get()
+    }
+
+    fn system_time(&self) -> u64 {
+        NOW
     }
 
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {

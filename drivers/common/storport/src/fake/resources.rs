@@ -27,6 +27,8 @@ pub struct FakeResources<'a, B, S> {
     pub processors: u16,
     /// Bytes of private memory that are left.
     pub private_room: usize,
+    /// Where the function is.
+    pub place: (u32, u32),
     /// Whether there is an uncached extension.
     pub has_memory: bool,
 }
@@ -67,7 +69,7 @@ impl<B: Bar + Send + Sync + 'static, S: ConfigSpace + Clone> Resources for FakeR
     }
 
     fn place(&self) -> (u32, u32) {
-        (3, 0x1f)
+        self.place
     }
 
     fn dump_mode(&self) -> bool {

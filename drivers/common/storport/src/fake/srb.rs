@@ -79,6 +79,13 @@ impl SrbBuilder {
         self
     }
 
+    /// About the data block of this GUID, as it lies in memory ([`SrbFunction::Wmi`]).
+    #[must_use]
+    pub fn about(mut self, guid: &[u8; 16]) -> Self {
+        self.cdb = guid.to_vec();
+        self
+    }
+
     /// To be queued like this.
     #[must_use]
     pub fn queued(mut self, queueing: Queueing) -> Self {
@@ -177,7 +184,7 @@ impl SrbBuilder {
         let fields = Fields {
             srb: srb.cast(),
             scsi_status: if is_scsi { &raw mut this.status.scsi_status } else { ptr::null_mut() },
-            cdb: if is_scsi { this.request.cdb.as_ptr() } else { ptr::null() },
+            cdb: if this.request.cdb.is_empty() { ptr::null() } else { this.request.cdb.as_ptr() },
             sense: if this.sense.is_empty() { ptr::null_mut() } else { this.sense.as_mut_ptr() },
             buffer: if this.data.is_empty() { ptr::null_mut() } else { this.data.as_mut_ptr() },
             function: this.request.function,

@@ -3,9 +3,9 @@
 
 use core::ptr;
 
-use wdk_sys::storage::StorPortStallExecution;
+use wdk_sys::storage::{StorPortQuerySystemTime, StorPortStallExecution};
 use wdk_sys::{
-    PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID, STARTIO_PERFORMANCE_PARAMETERS,
+    LARGE_INTEGER, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID, STARTIO_PERFORMANCE_PARAMETERS,
     STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION,
     STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
 };
@@ -187,6 +187,16 @@ impl Port for KernelPort {
 
     fn processor(&self) -> u32 {
         processors::current()
+    }
+
+    fn system_time(&self) -> u64 {
+        let mut time = LARGE_INTEGER::default();
+        if !self.for_dump {
+            // SAFETY: the number is ours to have filled.
+            unsafe { StorPortQuerySystemTime(&raw mut time) };
+        }
+        // SAFETY: both views of the union are plain integers.
+        unsafe { time.QuadPart as u64 }
     }
 
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {

@@ -2,6 +2,7 @@
 //! the dump port driver may use. All that a driver may know of it goes into its extension, once, in `HwStorBuildIo`. IRQL: up to
 //! DISPATCH_LEVEL, in dump mode HIGH_LEVEL. Lock: none; until it is completed, an SRB is of whoever was handed it.
 
+use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -9,13 +10,14 @@ use core::sync::atomic::Ordering;
 
 use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
-    _SRBEXDATATYPE, _STOR_IO_PRIORITY_HINT, PSCSI_REQUEST_BLOCK, SCSI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN,
-    SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE, SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI,
-    SRB_FUNCTION_FLUSH, SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL, SRB_FUNCTION_PNP,
-    SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
-    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_HEAD_OF_QUEUE_TAG_REQUEST,
-    SRB_ORDERED_QUEUE_TAG_REQUEST, SRB_PNP_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP,
-    SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, STOR_ADDR_BTL8,
+    _SRBEXDATATYPE, _STOR_IO_PRIORITY_HINT, PSCSI_REQUEST_BLOCK, SCSI_REQUEST_BLOCK, SCSI_WMI_REQUEST_BLOCK,
+    SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE, SRB_FUNCTION_DUMP_POINTERS,
+    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL,
+    SRB_FUNCTION_PNP, SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE,
+    SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK,
+    SRB_FUNCTION_WMI, SRB_HEAD_OF_QUEUE_TAG_REQUEST, SRB_ORDERED_QUEUE_TAG_REQUEST,
+    SRB_PNP_FLAGS_ADAPTER_REQUEST, SRB_WMI_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP,
+    SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, SRBEX_DATA_WMI, STOR_ADDR_BTL8,
     STOR_ADDRESS_TYPE_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT,
     STORAGE_REQUEST_BLOCK,
 };
@@ -24,6 +26,7 @@ use super::extension::Header;
 use super::{HwDeviceExtension, calls};
 use crate::request::{Element, Extension, Fields, Request};
 use crate::srb::{Address, DataDirection, PnpAction, Queueing, SrbFunction, SrbStatus};
+use crate::wmi::{Guid, Operation};
 
 // A scatter/gather list's elements are read as ours.
 const _: () = assert!(
@@ -349,6 +352,14 @@ unsafe fn other_function(fields: &mut Fields, srb: NonNull<STORAGE_REQUEST_BLOCK
     fields.function = match block.SrbFunction {
         // SAFETY: the function is SRB_FUNCTION_PNP.
         SRB_FUNCTION_PNP => SrbFunction::Pnp(unsafe { pnp_action(srb) }),
+        SRB_FUNCTION_WMI => {
+            // SAFETY: the function is SRB_FUNCTION_WMI.
+            if let Some(wmi) = unsafe { wmi(srb) } {
+                wmi.put(fields);
+                return;
+            }
+            SrbFunction::Other(SRB_FUNCTION_WMI)
+        }
         other => function(other),
     };
     fields.parameter_length = match (block.SrbFunction, block.DataTransferLength) {
@@ -372,7 +383,7 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
     let length = if is_scsi { block.DataTransferLength } else { 0 };
     let cdb_bytes = if is_scsi { block.CdbLength.min(block.Cdb.len() as u8) } else { 0 };
     let cdb: *const u8 = (&raw const block.Cdb).cast();
-    Fields {
+    let mut fields = Fields {
         srb: NonNull::from(&mut *block).cast(),
         scsi_status: if is_scsi { &raw mut block.ScsiStatus } else { ptr::null_mut() },
         cdb: if is_scsi { cdb } else { ptr::null() },
@@ -391,7 +402,60 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
         transfer_length_at: offset_of!(SCSI_REQUEST_BLOCK, DataTransferLength) as u8,
         sense_length_at: (offset_of!(SCSI_REQUEST_BLOCK, SenseInfoBufferLength)
             - offset_of!(SCSI_REQUEST_BLOCK, ScsiStatus)) as u8,
+    };
+    if code == SRB_FUNCTION_WMI {
+        let length = block.DataTransferLength;
+        // SAFETY: a request of this function is such a structure, which has the same size.
+        let block = unsafe { &*srb.cast::<SCSI_WMI_REQUEST_BLOCK>() };
+        let (sub_function, flags) = (block.WMISubFunction, block.WMIFlags);
+        if let Some(wmi) = Wmi::new(sub_function, flags, block.DataPath, length) {
+            wmi.put(&mut fields);
+        }
     }
+    fields
+}
+
+const _: () = assert!(size_of::<SCSI_REQUEST_BLOCK>() == size_of::<SCSI_WMI_REQUEST_BLOCK>());
+
+/// What a request of WMI for the adapter has besides its buffer.
+struct Wmi {
+    operation: Operation,
+    /// Null where it is not about a data block.
+    guid: *const u8,
+    length: u32,
+}
+
+impl Wmi {
+    /// `None`: it is for a logical unit.
+    fn new(sub_function: u8, flags: u8, data_path: *mut c_void, length: u32) -> Option<Self> {
+        let operation = Operation::from_sub_function(sub_function);
+        // Otherwise it is WMIREGISTER or WMIUPDATE (irp-mn-reginfo-ex.md), or nobody knows what.
+        let guid = if operation.is_about_a_block() { data_path.cast_const().cast() } else { ptr::null() };
+        let of_adapter = u32::from(flags) & SRB_WMI_FLAGS_ADAPTER_REQUEST != 0;
+        of_adapter.then_some(Self { operation, guid, length })
+    }
+
+    fn put(self, fields: &mut Fields) {
+        fields.function = SrbFunction::Wmi(self.operation);
+        fields.cdb = self.guid;
+        fields.cdb_bytes = Guid::BYTES as u8;
+        fields.parameter_length = if fields.buffer.is_null() { 0 } else { self.length };
+    }
+}
+
+/// `None`: it is for a logical unit, or does not say what it is.
+///
+/// # Safety
+/// `srb` must be a STORAGE_REQUEST_BLOCK with the function SRB_FUNCTION_WMI.
+unsafe fn wmi(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Wmi> {
+    // SAFETY: the caller's promise.
+    let mut data = unsafe { extended_data(srb) };
+    let (_, data) = data.find(|(kind, _)| *kind == _SRBEXDATATYPE::SrbExDataTypeWmi)?;
+    // SAFETY: the type field says that it is this structure.
+    let data = unsafe { &*data.as_ptr().cast::<SRBEX_DATA_WMI>() };
+    // SAFETY: the caller's promise.
+    let length = unsafe { srb.as_ref() }.DataTransferLength;
+    Wmi::new(data.WMISubFunction, data.WMIFlags, data.DataPath, length)
 }
 
 /// # Safety

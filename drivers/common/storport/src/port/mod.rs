@@ -66,6 +66,10 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// be another processor the next moment.
     fn processor(&self) -> u32;
 
+    /// The time, in units of 100 nanoseconds since 1601 (nf-storport-storportquerysystemtime.md). Not in dump mode, where it is 0.
+    /// IRQL: any.
+    fn system_time(&self) -> u64;
+
     /// Sets or clears Bus Master Enable in the function's PCI configuration space. `Ok`: the bit reads as it was asked for,
     /// and if that is clear, the device has done its last access to memory. IRQL: any up to the interrupt's.
     ///

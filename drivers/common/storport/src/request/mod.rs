@@ -26,6 +26,7 @@ use core::slice;
 use virtio::memory::Segment;
 
 use crate::srb::{Address, Completion, DataDirection, DumpLimits, Queueing, SrbFunction};
+use crate::wmi;
 
 /// Where `SrbStatus` is in both kinds of SRB.
 const SRB_STATUS_AT: usize = 3;
@@ -58,7 +59,7 @@ pub struct Fields {
     pub srb: NonNull<c_void>,
     /// `ScsiStatus`; null when the function has none.
     pub scsi_status: *mut u8,
-    /// The command descriptor block; null when the function has none.
+    /// The command descriptor block, or the GUID that a request of WMI is about; null when the function has neither.
     pub cdb: *const u8,
     /// `SenseInfoBuffer`; null when there is none.
     pub sense: *mut u8,
@@ -76,7 +77,7 @@ pub struct Fields {
     pub direction: DataDirection,
     /// How the unit is to queue the command.
     pub queueing: Queueing,
-    /// Bytes of the CDB.
+    /// Bytes of the CDB, or of the GUID.
     pub cdb_bytes: u8,
     /// Bytes that there is room for in `sense`.
     pub sense_bytes: u8,
@@ -275,6 +276,13 @@ impl<C: Copy> Request<C> {
         }
         // SAFETY: the port driver's buffer for this request, mapped because it is no read or write, with as many bytes.
         unsafe { slice::from_raw_parts_mut(buffer, parameter_length as usize) }
+    }
+
+    /// What a request of [`SrbFunction::Wmi`] asks for; `None` of another function.
+    pub fn wmi(&mut self) -> Option<wmi::Call<'_>> {
+        let SrbFunction::Wmi(operation) = self.function() else { return None };
+        let path = self.cdb().first_chunk().copied();
+        Some(wmi::Call::new(operation, path, self.parameters()))
     }
 
     /// What `build_io` decoded; `None` before that.
