@@ -225,4 +225,16 @@ pub const HBA_MANNERS: &[Manner<Hba>] = &[
         prepare: |hba, _| hba.num_queues = Some(u32::from(hba.request_queues) + 2),
         used_length: None,
     },
+    Manner {
+        name: "vhost-device-scsi",
+        source: "rust-vmm/vhost-device vhost-device-scsi/src/virtio.rs: VirtioScsiLun::parse takes flat space addressing alone; \
+                 src/vhu_scsi.rs: a ring of 128, the residual is the room for data in that is left, also of a write, and \
+                 handle_event leaves the control and the event queue alone",
+        prepare: |hba, options| {
+            options.queue_size = 128;
+            (hba.seg_max, hba.residual, hba.flat_luns_only) = (126, Residual::Room, true);
+            hba.obedience = Obedience::Silent;
+        },
+        used_length: None,
+    },
 ];

@@ -77,6 +77,8 @@ pub enum Residual {
     NothingOfFailed,
     /// As many bytes as the CDB asks for more than there is room for, where it does
     Cdb,
+    /// The room for data in that is left, whatever was written
+    Room,
 }
 
 /// A logical unit.
@@ -191,6 +193,8 @@ pub struct Hba {
     pub functions: &'static [TaskManagement],
     /// Events name units below 256 in peripheral addressing, not flat (SAM-5, 4.7.7.2)
     pub peripheral_event_luns: bool,
+    /// Commands are taken in flat space addressing alone (SAM-5, 4.7.7.3)
+    pub flat_luns_only: bool,
     units: BTreeMap<(u8, u16), Unit>,
     log: Vec<Entry>,
     commands: Vec<Command>,
@@ -230,6 +234,7 @@ impl Default for Hba {
             obedience: Obedience::Prompt,
             functions: task_management::OF_QEMU,
             peripheral_event_luns: false,
+            flat_luns_only: false,
             units: BTreeMap::new(),
             log: Vec::new(),
             commands: Vec::new(),
@@ -292,6 +297,9 @@ impl Hba {
         let answer = match known {
             Some(Command { ended: Some(response), .. }) => Answer { response, ..Answer::good(Vec::new()) },
             Some(Command { overlapped: true, .. }) => Answer::overlapped(command.tag.get()),
+            _ if self.flat_luns_only && !is_flat(command.lun) => {
+                Answer { response: Response::FAILURE, ..Answer::good(Vec::new()) }
+            }
             _ => self.answer(target, lun, &command.cdb, out, room),
         };
 
@@ -299,7 +307,10 @@ impl Hba {
         let mut response = CmdResponse::read_from_bytes(&[0; size_of::<CmdResponse>()]).expect("of its size");
         let sense_bytes = answer.sense.len().min(response.sense.len());
         response.sense_length.set(sense_bytes as u32);
-        let residual = self.residual(target, lun, &command.cdb, (room + out.len(), moved), answer.status);
+        let residual = match self.residual {
+            Residual::Room => room.saturating_sub(answer.data_in.len()) as u32,
+            _ => self.residual(target, lun, &command.cdb, (room + out.len(), moved), answer.status),
+        };
         response.residual.set(answer.residual.unwrap_or(residual));
         response.status = answer.status;
         response.response = answer.response.0;
@@ -589,10 +600,14 @@ fn place(lun: Lun) -> (u8, u16) {
     (target, u16::from(high & 0x3f) << 8 | u16::from(low))
 }
 
+fn is_flat(lun: Lun) -> bool {
+    lun.0[2] & 0xc0 == 0x40
+}
+
 fn check_lun(request: &mut Request<'_>, lun: Lun) {
     let [first, _, high, _, rest @ ..] = lun.0;
-    let flat = first == 1 && (high & 0xc0 == 0x40 || high == 0) && rest == [0; 4];
-    request.rule(flat, "5.6.6.1: a logical unit is addressed as 1, target, 4000h | unit, 0");
+    let single_level = first == 1 && (is_flat(lun) || high == 0) && rest == [0; 4];
+    request.rule(single_level, "5.6.6.1: a logical unit is addressed as 1, target, one level of a LUN, 0");
 }
 
 fn be16(bytes: &[u8], at: usize) -> u16 {

@@ -35,6 +35,8 @@ pub(super) enum Residual {
     NothingOfFailed,
     /// Where the CDB asks for more than there is room for, how much more
     Cdb,
+    /// The room for data in that is left, whatever was written
+    Room,
 }
 
 /// All that can be different.
@@ -66,6 +68,8 @@ pub(super) struct Habits {
     pub good_sense: Option<u32>,
     /// A command that comes with the tag of one that is there is refused
     pub remembers_tags: bool,
+    /// Units are known by flat space addresses alone (SAM-5, 4.7.7.3)
+    pub flat_luns_only: bool,
 }
 
 impl Habits {
@@ -84,6 +88,7 @@ impl Habits {
         residual: Residual::Buffer,
         good_sense: Some(0),
         remembers_tags: false,
+        flat_luns_only: false,
     };
 }
 
@@ -218,6 +223,18 @@ pub const MANNERS: &[Manner] = &[
         "crosvm",
         "google/crosvm devices/src/virtio/scsi/device.rs: num_queues counts the control and the event queue too, max_target 255",
         Habits { counts_all_queues: true, last_target: 255, ..Habits::NONE },
+    ),
+    scsi(
+        "vhost-device-scsi",
+        "rust-vmm/vhost-device vhost-device-scsi/src/virtio.rs: VirtioScsiLun::parse takes flat space addressing alone; \
+         src/vhu_scsi.rs: seg_max 126, max_target 255, the residual is the room for data in that is left, also of a write",
+        Habits {
+            seg_max: 126,
+            last_target: 255,
+            residual: Residual::Room,
+            flat_luns_only: true,
+            ..Habits::NONE
+        },
     ),
     scsi(
         "limits-of-nothing",

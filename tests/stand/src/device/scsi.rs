@@ -19,6 +19,7 @@ const SENSE: usize = 96;
 /// Response codes (5.6.6.1).
 const BAD_TARGET: u8 = 3;
 const BUSY: u8 = 5;
+const FAILURE: u8 = 9;
 
 /// SCSI status.
 const GOOD: u8 = 0;
@@ -115,7 +116,9 @@ pub(super) fn execute(device: &mut Device, chain: &Chain, memory: &mut impl Memo
     };
     let (target, lun) = (request[1], u16::from_be_bytes([request[2], request[3]]) & 0x3FFF);
     let cdb = &request[19..];
+    let flat = request[2] & 0xC0 == 0x40;
     let mut done = match transfer(cdb) {
+        _ if device.habits.flat_luns_only && !flat => Done::failed(FAILURE),
         _ if target != 0 => Done::failed(BAD_TARGET),
         // TAGGED OVERLAPPED COMMANDS (SAM-5, 5.12).
         _ if overlapped => Done::sense(0x0B, 0x4D),
@@ -131,6 +134,7 @@ pub(super) fn execute(device: &mut Device, chain: &Chain, memory: &mut impl Memo
     let residual = match device.habits.residual {
         Residual::NothingOfFailed if done.status != GOOD => 0,
         Residual::Cdb if asked > in_bytes + out_bytes => asked - in_bytes - out_bytes,
+        Residual::Room => in_bytes - moved,
         _ => missing,
     }
     .min(u64::from(u32::MAX)) as u32;

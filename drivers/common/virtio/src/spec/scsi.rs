@@ -9,12 +9,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct Lun(pub [u8; 8]);
 
 impl Lun {
-    /// The address of unit `lun` (below 16384) on `target`: by the peripheral device addressing method as far as that goes, as
-    /// virtio-win's driver says it, then by the flat space addressing method (SAM-5, 4.7.7.2 and 4.7.7.3).
+    /// The address of unit `lun` (below 16384) on `target`, by the flat space addressing method (SAM-5, 4.7.7.3) whatever the
+    /// number, as Linux has it (drivers/scsi/virtio_scsi.c). Below 256 the peripheral device addressing method would do by the
+    /// specification, and virtio-win's driver uses it, but rust-vmm's vhost-device-scsi does not know that one.
     pub const fn new(target: u8, lun: u16) -> Self {
         const FLAT: u8 = 0x40;
-        let method = if lun < 256 { 0 } else { FLAT };
-        Self([1, target, method | (lun >> 8) as u8 & 0x3f, lun as u8, 0, 0, 0, 0])
+        Self([1, target, FLAT | (lun >> 8) as u8 & 0x3f, lun as u8, 0, 0, 0, 0])
     }
 }
 
@@ -283,9 +283,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_unit_is_addressed_as_5_6_6_1_says() {
-        assert_eq!(Lun::new(3, 5).0, [1, 3, 0, 5, 0, 0, 0, 0]);
-        assert_eq!(Lun::new(3, 255).0, [1, 3, 0, 255, 0, 0, 0, 0]);
+    fn a_unit_is_addressed_as_5_6_6_1_says_and_in_the_form_that_every_device_knows() {
+        assert_eq!(Lun::new(3, 5).0, [1, 3, 0x40, 5, 0, 0, 0, 0]);
+        assert_eq!(Lun::new(3, 255).0, [1, 3, 0x40, 255, 0, 0, 0, 0]);
         assert_eq!(Lun::new(3, 256).0, [1, 3, 0x41, 0, 0, 0, 0, 0]);
         assert_eq!(Lun::new(0, 0x1234).0, [1, 0, 0x52, 0x34, 0, 0, 0, 0]);
     }
@@ -295,7 +295,7 @@ mod tests {
         let request = CmdRequest::new(Lun::new(1, 2), &[0x12, 0, 0, 0, 36, 0]);
 
         let bytes = request.as_bytes();
-        assert_eq!(bytes[..8], [1, 1, 0, 2, 0, 0, 0, 0]);
+        assert_eq!(bytes[..8], [1, 1, 0x40, 2, 0, 0, 0, 0]);
         assert_eq!(bytes[8..19], [0; 11]);
         assert_eq!(bytes[19..25], [0x12, 0, 0, 0, 36, 0]);
         assert_eq!(bytes[25..], [0; 26]);
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_event_is_read_as_5_6_6_3_says() {
-        let bytes = [1, 0, 0, 0x80, 1, 3, 0, 5, 0, 0, 0, 0, 2, 0, 0, 0];
+        let bytes = [1, 0, 0, 0x80, 1, 3, 0x40, 5, 0, 0, 0, 0, 2, 0, 0, 0];
 
         let event = Event::read_from_bytes(&bytes).expect("an event has 16 bytes");
 
