@@ -327,6 +327,27 @@ fn a_second_reset_before_the_first_is_done_waits_for_its_turn_and_leaves_the_oth
 }
 
 #[test]
+fn a_reset_of_a_target_that_waits_is_not_done_with_that_of_one_of_its_units() {
+    let bench = bench();
+    bench.device.hold();
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 3, 0));
+    // The port driver climbs, and names the same unit.
+    bench.submit(reset(SrbFunction::ResetDevice, 3, 0).tagged(100));
+    bench.device.run();
+
+    bench.device.release(1);
+    bench.deliver_interrupts();
+    assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+    bench.device.run();
+    bench.device.release(1);
+    bench.deliver_interrupts();
+
+    assert_eq!(ends(&bench), [(100, SrbStatus::SUCCESS)]);
+    assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 3, 0), (I_T_NEXUS_RESET, 3, 0)]);
+    assert_works(&bench);
+}
+
+#[test]
 fn resets_that_wait_for_their_turn_are_answered_by_a_reset_of_the_device() {
     for function in [Some(SrbFunction::ResetBus), None] {
         let bench = bench();

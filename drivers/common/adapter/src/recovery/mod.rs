@@ -309,13 +309,16 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         all_back
     }
 
-    /// Answers those who asked for a reset of something in this scope. Who has just come is answered when its own is done.
+    /// Answers those who asked for a reset of something in this scope. The others are answered when theirs is done.
     fn answer_in(&self, scope: Scope) {
         let (mut done, mut others) = (Requests::new(), Requests::new());
         {
             let mut held = self.recovery.held.lock();
             while let Some(request) = held.pop_front() {
-                if scope.contains(request.address()) { &mut done } else { &mut others }.push_back(request);
+                // Nothing else is held.
+                let is_done =
+                    matches!(request.command(), Some(Command::Reset(asked)) if scope.includes(asked));
+                if is_done { &mut done } else { &mut others }.push_back(request);
             }
             *held = others;
         }

@@ -58,4 +58,13 @@ impl Scope {
             Self::Device => true,
         }
     }
+
+    /// Whether a reset of that is done with a reset of this. Both resets name a unit: that of a target any one of its units.
+    pub(crate) fn includes(self, other: Self) -> bool {
+        match other {
+            Self::Unit(unit) => self.contains(unit),
+            Self::Target(unit) => !matches!(self, Self::Unit(_)) && self.contains(unit),
+            Self::Device => self == Self::Device,
+        }
+    }
 }
