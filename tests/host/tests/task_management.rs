@@ -76,6 +76,17 @@ fn wait(bench: &HbaBench, times: usize) {
     }
 }
 
+/// The messages that there are, those of the last queue first.
+fn take_control_interrupt_first(bench: &HbaBench) {
+    let mut interrupts = bench.device.take_interrupts();
+    interrupts.reverse();
+    for interrupt in interrupts {
+        if let fake_device::Interrupt::Message(message) = interrupt {
+            bench.port.interrupt(&bench.adapter, Some(u32::from(message)));
+        }
+    }
+}
+
 fn assert_works(bench: &HbaBench) {
     bench.device.release_all();
     bench.settle();
@@ -244,15 +255,9 @@ fn a_request_that_the_device_gave_back_just_before_ends_as_the_device_says() {
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.device.run();
 
-    // Both are there when the control queue's interrupt is taken first.
+    // Both are there.
     bench.device.release(2);
-    let mut interrupts = bench.device.take_interrupts();
-    interrupts.reverse();
-    for interrupt in interrupts {
-        if let fake_device::Interrupt::Message(message) = interrupt {
-            bench.port.interrupt(&bench.adapter, Some(u32::from(message)));
-        }
-    }
+    take_control_interrupt_first(&bench);
 
     assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS), (99, SrbStatus::SUCCESS)]);
     assert_works(&bench);
@@ -324,6 +329,31 @@ fn a_second_reset_before_the_first_is_done_waits_for_its_turn_and_leaves_the_oth
     assert_eq!(ended, [99, 100, 101].map(|tag| (tag, SrbStatus::SUCCESS)));
     assert_eq!((bench.device.resets(), bench.device.in_hand()), (resets, 1));
     assert_works(&bench);
+}
+
+#[test]
+fn an_answer_that_is_looked_into_when_the_next_function_is_sent_is_not_taken_for_that_of_the_next_one() {
+    let bench: &'static HbaBench = Box::leak(Box::new(bench()));
+    let resets = bench.device.resets();
+    bench.device.hold();
+    hold_read(bench, 0, 1, 1);
+    bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+    bench.submit(reset(SrbFunction::ResetDevice, 0, 1).tagged(100));
+    bench.device.run();
+    // Another processor looks for the last time while the first one ends what came back.
+    bench.port.at_next_completion(|| wait(bench, LOOKS));
+    bench.device.release_all();
+
+    take_control_interrupt_first(bench);
+    let before = ends(bench);
+    bench.device.release_all();
+    bench.settle();
+
+    assert_eq!(before, [(1, SrbStatus::BUS_RESET)]);
+    assert_eq!(functions(bench), [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 0, 0)]);
+    assert_eq!(ends(bench), [(99, SrbStatus::SUCCESS), (100, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.device.resets(), resets);
+    assert_works(bench);
 }
 
 #[test]
@@ -488,14 +518,7 @@ fn a_reset_of_a_unit_that_had_more_requests_than_one_dpc_takes_is_not_taken_for_
         bench.device.run();
         bench.device.release_all();
 
-        // The control queue's interrupt is taken first.
-        let mut interrupts = bench.device.take_interrupts();
-        interrupts.reverse();
-        for interrupt in interrupts {
-            if let fake_device::Interrupt::Message(message) = interrupt {
-                bench.port.interrupt(&bench.adapter, Some(u32::from(message)));
-            }
-        }
+        take_control_interrupt_first(&bench);
         bench.settle();
 
         let ended = ends(&bench);

@@ -9,6 +9,7 @@ use virtio::transport::Doorbell;
 use super::ring::{AnyRing, RingOf, Slots, with_ring};
 use super::{Locked, Notification};
 use crate::device_type::{DeviceType, Facts, Service};
+use crate::request::Scope;
 
 /// Functions in the ring at once: one that is waited for, and those before it that were given up and may be answered yet.
 pub(crate) const TASKS: u16 = 8;
@@ -25,8 +26,8 @@ pub(crate) struct ControlQueue<D: Facts> {
     doorbell: Option<Doorbell>,
     /// The last function that was sent.
     last: TaskTag,
-    /// Whether it is still waited for.
-    waiting: bool,
+    /// What it is for, while it is waited for.
+    waiting: Option<Scope>,
 }
 
 impl<D: DeviceType> ControlQueue<D> {
@@ -41,7 +42,7 @@ impl<D: DeviceType> ControlQueue<D> {
         features: Features,
     ) -> Result<Self, LayoutError> {
         let ring = AnyRing::new(memory, slots, layout, features)?;
-        Ok(Self { ring, doorbell: None, last: 0, waiting: false })
+        Ok(Self { ring, doorbell: None, last: 0, waiting: None })
     }
 
     /// Empties the ring for a start of the device, which is in reset; returns its size and where it is.
@@ -49,7 +50,7 @@ impl<D: DeviceType> ControlQueue<D> {
         while self.ring.take_outstanding().is_some() {}
         self.ring.empty();
         self.doorbell = None;
-        self.waiting = false;
+        self.waiting = None;
         (self.ring.size(), self.ring.areas())
     }
 
@@ -66,12 +67,13 @@ impl<D: DeviceType> ControlQueue<D> {
     /// The device is about to be reset.
     pub(crate) fn close(&mut self) {
         self.ring.close();
-        self.waiting = false;
+        self.waiting = None;
     }
 
-    /// Sends a function, which is waited for from now on. `None`: it cannot be sent.
+    /// Sends a function for this scope, which is waited for from now on. `None`: it cannot be sent.
     pub(crate) fn send(
         &mut self,
+        scope: Scope,
         header: impl FnOnce(TaskTag) -> Option<<D::Task as virtio::queue::Format>::Header>,
     ) -> Option<Option<Notification>> {
         let doorbell = self.doorbell?;
@@ -83,25 +85,22 @@ impl<D: DeviceType> ControlQueue<D> {
             ring.submit(tag, &header, Direction::None, NoData).ok().map(|_| ring.publish())
         });
         let notify = sent?;
-        (self.last, self.waiting) = (tag, true);
+        (self.last, self.waiting) = (tag, Some(scope));
         Some(match notify {
             Notify::Device { next } => Some(Notification { doorbell, next }),
             Notify::Suppressed => None,
         })
     }
 
-    /// Takes the answers that there are. Of the function that is waited for: whether the device has done it.
+    /// Takes the answers that there are. Of the function that is waited for: what it was for, and whether the device has done
+    /// it.
     ///
     /// # Errors
     /// The device broke a rule of the ring.
-    pub(crate) fn take_answers(&mut self, device_type: &D) -> Result<Option<bool>, DeviceFault> {
-        with_ring!(&mut self.ring, ring => {
-            let answered = take_answers(ring, device_type, self.waiting.then_some(self.last));
-            if let Ok(Some(_)) = answered {
-                self.waiting = false;
-            }
-            answered
-        })
+    pub(crate) fn take_answers(&mut self, device_type: &D) -> Result<Option<(Scope, bool)>, DeviceFault> {
+        let awaited = self.waiting.map(|_| self.last);
+        let done = with_ring!(&mut self.ring, ring => take_answers(ring, device_type, awaited))?;
+        Ok(done.and_then(|done| Some((self.waiting.take()?, done))))
     }
 }
 

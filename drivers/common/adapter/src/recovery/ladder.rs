@@ -75,10 +75,10 @@ pub(crate) enum Input {
     BusReset,
     /// The device broke a rule, or asks to be reset (DEVICE_NEEDS_RESET).
     Broken,
-    /// Whether the device has done the task management function.
-    Answered(bool),
-    /// Whether the device has given back every request in its scope.
-    Settled(bool),
+    /// Whether the device has done the task management function for this.
+    Answered(Scope, bool),
+    /// Whether the device has given back every request in the scope of that function.
+    Settled(Scope, bool),
     /// Some time has passed.
     Timer,
     /// The device was looked at after it was told to reset itself.
@@ -183,7 +183,8 @@ impl Rung {
     /// cut off from memory too late has lost it, and one that was started too late is not as it was left.
     const fn is_past(self, input: Input) -> bool {
         match input {
-            Input::Settled(_) | Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
+            Input::Answered(..) | Input::Settled(..) => true,
+            Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
             Input::Started(_) => !matches!(self, Self::Stopped | Self::Gone),
             _ => self.waits_for_reset(),
         }
@@ -262,17 +263,23 @@ impl Rung {
             }
             (Self::Running, _) => stay(&[]),
 
-            (Self::TaskManagement { scope, .. }, Input::Answered(true)) => stay(&[Settle(scope)]),
-            (Self::TaskManagement { scope, .. }, Input::Settled(true)) => {
+            // The timer has sent the next function, while another processor looked into the answer to the last one.
+            (Self::TaskManagement { scope, .. }, Input::Answered(other, _) | Input::Settled(other, _))
+                if other != scope =>
+            {
+                stay(&[])
+            }
+            (Self::TaskManagement { scope, .. }, Input::Answered(_, true)) => stay(&[Settle(scope)]),
+            (Self::TaskManagement { .. }, Input::Answered(scope, false)) => climb(scope),
+            (Self::TaskManagement { scope, .. }, Input::Settled(_, true)) => {
                 to(Self::Running, &[AnswerIn(scope), AskNext])
             }
             // What it says it has given up it would still write to.
-            (Self::TaskManagement { .. }, Input::Settled(false)) => climb(Scope::Device),
+            (Self::TaskManagement { .. }, Input::Settled(_, false)) => climb(Scope::Device),
             (Self::TaskManagement { .. }, Input::Asked(Scope::Device)) => climb(Scope::Device),
             // One at a time: it is held until its turn comes. When many units do not answer, each is reset by itself, or one of
             // them climbs to the device, which is a reset of them all.
             (Self::TaskManagement { .. }, Input::Asked(_)) => stay(&[]),
-            (Self::TaskManagement { scope, .. }, Input::Answered(false)) => climb(scope),
             (Self::TaskManagement { scope, looks }, Input::Timer) if looks < TASK_LOOKS_IN_TIME => {
                 to(Self::TaskManagement { scope, looks: looks + 1 }, &[ArmTimer])
             }
@@ -511,14 +518,16 @@ mod tests {
         Rung::Gone,
     ];
 
-    const INPUTS: [Input; 22] = [
+    const INPUTS: [Input; 26] = [
         Input::Asked(UNIT),
         Input::Asked(TARGET),
         Input::Asked(Scope::Device),
         Input::BusReset,
         Input::Broken,
-        Input::Answered(true),
-        Input::Answered(false),
+        Input::Answered(UNIT, true),
+        Input::Answered(UNIT, false),
+        Input::Answered(TARGET, true),
+        Input::Answered(TARGET, false),
         Input::Timer,
         Input::Looked(Seen::Ended),
         Input::Looked(Seen::NotYet),
@@ -531,8 +540,10 @@ mod tests {
         Input::Stop,
         Input::Start,
         Input::Removed,
-        Input::Settled(true),
-        Input::Settled(false),
+        Input::Settled(UNIT, true),
+        Input::Settled(UNIT, false),
+        Input::Settled(TARGET, true),
+        Input::Settled(TARGET, false),
         Input::Busy,
     ];
 
@@ -541,16 +552,20 @@ mod tests {
         let table: &[(Rung, Input, Rung, &[Action])] = &[
             // A reset of a unit climbs as far as it has to.
             (Rung::Running, Input::Asked(UNIT), asked(UNIT, 0), &[TaskManagement(UNIT)]),
-            (asked(UNIT, 7), Input::Answered(true), asked(UNIT, 7), &[Settle(UNIT)]),
-            (asked(UNIT, 7), Input::Settled(true), Rung::Running, &[AnswerIn(UNIT), AskNext]),
+            (asked(UNIT, 7), Input::Answered(UNIT, true), asked(UNIT, 7), &[Settle(UNIT)]),
+            (asked(UNIT, 7), Input::Settled(UNIT, true), Rung::Running, &[AnswerIn(UNIT), AskNext]),
             (starting(After::Stop), Input::Busy, AGAIN, &[ArmTimer]),
-            (asked(UNIT, 7), Input::Settled(false), FRESH, &RESET),
+            (asked(UNIT, 7), Input::Settled(UNIT, false), FRESH, &RESET),
             (asked(UNIT, 7), Input::Asked(TARGET), asked(UNIT, 7), &[]),
             (asked(UNIT, 7), Input::Asked(Scope::Device), FRESH, &RESET),
-            (asked(UNIT, 7), Input::Answered(false), asked(TARGET, 0), &[TaskManagement(TARGET)]),
+            (asked(UNIT, 7), Input::Answered(UNIT, false), asked(TARGET, 0), &[TaskManagement(TARGET)]),
             (asked(UNIT, 7), Input::Timer, asked(UNIT, 8), &[ArmTimer]),
             (asked(UNIT, 200), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
-            (asked(TARGET, 0), Input::Answered(false), FRESH, &RESET),
+            (asked(TARGET, 0), Input::Answered(UNIT, true), asked(TARGET, 0), &[]),
+            (asked(TARGET, 0), Input::Answered(UNIT, false), asked(TARGET, 0), &[]),
+            (asked(TARGET, 0), Input::Settled(UNIT, true), asked(TARGET, 0), &[]),
+            (asked(TARGET, 0), Input::Settled(UNIT, false), asked(TARGET, 0), &[]),
+            (asked(TARGET, 0), Input::Answered(TARGET, false), FRESH, &RESET),
             (asked(TARGET, 200), Input::Timer, FRESH, &RESET),
             (asked(UNIT, 0), Input::Broken, FRESH, &RESET),
             (asked(UNIT, 0), Input::BusReset, IN_TIME, &RESET),

@@ -215,11 +215,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Action::CloseQueues => self.close_queues(at),
             Action::TaskManagement(scope) => {
                 if !self.send_task(scope) {
-                    return Some(Input::Answered(false));
+                    return Some(Input::Answered(scope, false));
                 }
                 self.arm_timer();
             }
-            Action::Settle(scope) => return Some(Input::Settled(self.settle(scope, at))),
+            Action::Settle(scope) => return Some(Input::Settled(scope, self.settle(scope, at))),
             Action::BeginReset => {
                 // Of what an earlier start wrote nothing is left; of one that ends after this line there may be.
                 self.recovery.overtaken.store(false, Ordering::Release);
@@ -282,7 +282,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         });
         self.end_all(ended, SrbStatus::BUS_RESET);
         let mut control = control.lock();
-        let Some(notification) = control.send(|tag| self.device_type.task(scope, tag)) else {
+        let Some(notification) = control.send(scope, |tag| self.device_type.task(scope, tag)) else {
             return false;
         };
         if let Some(notification) = notification {

@@ -56,10 +56,13 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let Some(control) = self.control() else {
             return;
         };
+        let resets = self.recovery.resets();
         let answered = control.lock().take_answers(&self.device_type);
         match answered {
             Ok(None) => {}
-            Ok(Some(done)) => _ = self.recover(Input::Answered(done), At::Dispatch),
+            Ok(Some((scope, done))) => {
+                self.recover_from(Input::Answered(scope, done), Some(resets), At::Dispatch);
+            }
             Err(fault) => self.device_broke_a_rule(fault),
         }
     }
