@@ -4,8 +4,8 @@ use std::sync::mpsc::channel;
 
 use fake_device::hba::{Hba, Obedience, Unit};
 use fake_device::{Lie, Options, Order};
-use host_tests::cdb::read10;
-use host_tests::{HbaBench, reading};
+use host_tests::cdb::{read10, write10};
+use host_tests::{HbaBench, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::{Miniport, SrbFunction, SrbStatus};
 use virtio::spec::Features;
@@ -247,8 +247,9 @@ fn a_request_that_the_device_keeps_although_its_unit_was_reset_ends_with_a_reset
 }
 
 #[test]
-fn a_request_that_the_device_gave_back_just_before_ends_as_the_device_says() {
+fn a_request_that_the_device_gave_back_just_before_is_sent_again_and_not_taken_for_a_lie() {
     let bench = bench();
+    let resets = bench.device.resets();
     bench.device.model(|hba| hba.obedience = Obedience::Waits);
     bench.device.hold();
     hold_read(&bench, 0, 1, 1);
@@ -259,8 +260,46 @@ fn a_request_that_the_device_gave_back_just_before_ends_as_the_device_says() {
     bench.device.release(2);
     take_control_interrupt_first(&bench);
 
-    assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.device.resets(), resets);
     assert_works(&bench);
+}
+
+#[test]
+fn a_write_that_a_unit_says_was_done_while_it_was_reset_is_no_success() {
+    // What is sent as it is; what is sent in steps, or goes through scratch memory.
+    for seg_max in [254, 1] {
+        for function in [SrbFunction::ResetLogicalUnit, SrbFunction::ResetDevice] {
+            let mut hba = hba();
+            hba.seg_max = seg_max;
+            let bench = HbaBench::running(hba, Options::default());
+            bench.device.model(|hba| hba.obedience = Obedience::Pretends);
+            let resets = bench.device.resets();
+            let content = pattern(1, 512);
+            let buffer = bench.filled(&content);
+            let write = |tag| writing(&write10(3, 1), &[buffer]).to(0, 3, 0).tagged(tag);
+            bench.device.hold();
+            bench.submit(write(1));
+            bench.device.run();
+
+            bench.submit(reset(function, 3, 0));
+            bench.device.run();
+            bench.device.release_all();
+            bench.settle();
+            let ended = ends(&bench);
+            bench.submit(write(2));
+            bench.device.run();
+            bench.device.release_all();
+            bench.settle();
+
+            assert_eq!(ended, [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)], "{function:?}");
+            assert_eq!(ends(&bench), [(2, SrbStatus::SUCCESS)], "{function:?}");
+            let written = bench.device.model(|hba| hba.unit(3, 0).content()[3 * 512..4 * 512].to_vec());
+            assert_eq!(written, content, "{function:?}");
+            assert_eq!(bench.device.resets(), resets, "{function:?}");
+            assert_works(&bench);
+        }
+    }
 }
 
 #[test]

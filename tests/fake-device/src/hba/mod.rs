@@ -295,7 +295,9 @@ impl Hba {
         let room = request.writable_bytes() - response_bytes;
         let (target, lun) = place(command.lun);
         let answer = match known {
-            Some(Command { ended: Some(response), .. }) => Answer { response, ..Answer::good(Vec::new()) },
+            Some(Command { ended: Some(response), .. }) => {
+                Answer { response, residual: Some(0), ..Answer::good(Vec::new()) }
+            }
             Some(Command { overlapped: true, .. }) => Answer::overlapped(command.tag.get()),
             _ if self.flat_luns_only && !is_flat(command.lun) => {
                 Answer { response: Response::FAILURE, ..Answer::good(Vec::new()) }

@@ -15,6 +15,11 @@ pub enum Obedience {
     /// It ends none: it does the commands that are meant, and then answers FUNCTION SUCCEEDED, as Linux's vhost-scsi does
     /// (drivers/vhost/scsi.c, `vhost_scsi_handle_tmf` and `vhost_scsi_tmf_resp_work`).
     Waits,
+    /// It does none of the commands that are meant, and says of each that it was done, as Linux's vhost-scsi may: a command
+    /// that is being aborted is not begun any more, or gets no status of what it came to, and is answered with the 0 that
+    /// stands there (drivers/target/target_core_transport.c, `target_cmd_interrupted` before `scsi_status` is set;
+    /// drivers/vhost/scsi.c, `vhost_scsi_release_cmd` and `vhost_scsi_complete_cmd_work`).
+    Pretends,
     /// It answers this, and does nothing.
     Says(Response),
     /// It never answers, and does nothing.
@@ -63,7 +68,11 @@ impl Hba {
                 _ => (false, Response::OK),
             };
             if meant {
-                command.ended = (self.obedience != Obedience::Waits).then_some(response);
+                command.ended = match self.obedience {
+                    Obedience::Waits => None,
+                    Obedience::Pretends => Some(Response::OK),
+                    _ => Some(response),
+                };
                 ended.push(command.request);
             }
         }
@@ -85,8 +94,12 @@ impl Hba {
         let response = match self.obedience {
             Obedience::Silent => return Served::Kept,
             Obedience::Says(response) => response,
-            Obedience::Waits if self.response_to(&asked) == Response::OK => Response::FUNCTION_SUCCEEDED,
-            Obedience::Prompt | Obedience::Late | Obedience::Waits => self.response_to(&asked),
+            Obedience::Waits | Obedience::Pretends if self.response_to(&asked) == Response::OK => {
+                Response::FUNCTION_SUCCEEDED
+            }
+            Obedience::Prompt | Obedience::Late | Obedience::Waits | Obedience::Pretends => {
+                self.response_to(&asked)
+            }
         };
         request.write(0, &[response.0]);
         Served::Done

@@ -17,7 +17,7 @@ use virtio::transport::Doorbell;
 
 use super::ring::{AnyRing, RingOf, Slots, with_ring};
 
-use crate::device_type::{Chain, ChainData, DeviceType, Ended, Facts, Request, Step};
+use crate::device_type::{Chain, ChainData, DeviceType, Ended, Facts, Request, Response, Step};
 use crate::request::{Command, Counted, Part, Repeated, Scope, ScratchId, ScratchPool, blank};
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
@@ -200,15 +200,23 @@ impl<D: DeviceType> Queue<D> {
         !self.rest.backlog.is_empty() || !self.rest.starved.is_empty()
     }
 
-    /// A unit, or all of a target, is about to be reset by a task management function: marks those of its requests that the
-    /// device has.
-    pub(crate) fn mark(&mut self, scope: Scope) {
-        self.ring.mark(|request| scope.contains(request.address()));
+    /// A unit, or all of a target, is about to be reset by a task management function: the device is to give up those of its
+    /// requests that it has.
+    pub(crate) fn recall(&mut self, scope: Scope) {
+        self.ring.each_outstanding(|request| {
+            if let Some(Command::Request(command, scratch)) = request.command()
+                && scope.contains(request.address())
+            {
+                request.set_command(Command::Recalled(command, scratch));
+            }
+        });
     }
 
     /// Whether the device still has some of them, although it says that it has given them up.
-    pub(crate) fn has_marked(&self, scope: Scope) -> bool {
-        self.ring.has_marked(|request| scope.contains(request.address()))
+    pub(crate) fn has_recalled(&self, scope: Scope) -> bool {
+        self.ring.has_outstanding(|request| {
+            matches!(request.command(), Some(Command::Recalled(..))) && scope.contains(request.address())
+        })
     }
 
     /// Takes those of a unit's or a target's requests that wait here.
@@ -311,7 +319,10 @@ impl<D: DeviceType> Queue<D> {
     /// Empties the ring for a start of the device, which is in reset. What is still in it was never answered, because the
     /// device could not be cut off from memory; the device has forgotten it, so it waits to be sent again.
     pub(crate) fn empty(&mut self) {
-        while let Some(request) = self.ring.take_outstanding() {
+        while let Some(mut request) = self.ring.take_outstanding() {
+            if let Some(Command::Recalled(command, scratch)) = request.command() {
+                request.set_command(Command::Request(command, scratch));
+            }
             self.rest.backlog.push_back(request);
         }
         self.ring.empty();
@@ -491,9 +502,13 @@ impl<D: DeviceType> Rest<D> {
         };
         let response = used.response();
         let mut request = used.take();
-        // Only requests are ever submitted.
         let Some(Command::Request(command, scratch)) = request.command() else {
-            return Ok(Finished::Ended(request.end(Completion::failed(SrbStatus::INVALID_REQUEST))));
+            // Without functions nothing is recalled, and then the image has nothing of it.
+            return Ok(Finished::Ended(if D::CONTROL_QUEUE.is_some() {
+                self.end_recalled(device_type, request, &response)
+            } else {
+                request.end(refusal(Reason::Broken))
+            }));
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
         match device_type.complete(&mut request, command, &response, memory) {
@@ -511,6 +526,34 @@ impl<D: DeviceType> Rest<D> {
                 Ok(self.submit_again(ring, device_type, request))
             }
         }
+    }
+
+    /// A request that the device was asked to give up. One that it says it has done, or a step of, is to be sent again.
+    #[cold]
+    #[inline(never)]
+    fn end_recalled(
+        &mut self,
+        device_type: &D,
+        mut request: Request<D>,
+        response: &Response<'_>,
+    ) -> Ended<D> {
+        // Nothing else is ever submitted.
+        let Some(Command::Recalled(command, scratch)) = request.command() else {
+            return request.end(refusal(Reason::Broken));
+        };
+        let memory = scratch.and_then(|id| self.scratch.memory(id));
+        let step = device_type.complete(&mut request, command, response, memory);
+        self.scratch.give_back(scratch);
+        let completion = match step {
+            Step::Done(completion) => completion,
+            Step::OutOfReach(completion, unit) => {
+                self.out_of_reach = Some(unit);
+                completion
+            }
+            Step::Next(_) => Completion::success(0),
+        };
+        let is_done = matches!(completion.status, SrbStatus::SUCCESS | SrbStatus::DATA_OVERRUN);
+        request.end(if is_done { Completion::failed(SrbStatus::BUS_RESET) } else { completion })
     }
 
     /// The next step of a request. Its last one has just left the ring, so there is room, unless its chain is longer.

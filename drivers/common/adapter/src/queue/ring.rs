@@ -79,14 +79,14 @@ impl<F: Format, T> AnyRing<F, T> {
         with_ring!(self, ring => ring.in_flight())
     }
 
-    /// Marks those that the device has and that are like this.
-    pub(super) fn mark(&mut self, like: impl Fn(&T) -> bool) {
-        with_ring!(self, ring => ring.mark(like));
+    /// Does something with each that the device has.
+    pub(super) fn each_outstanding(&mut self, action: impl FnMut(&mut T)) {
+        with_ring!(self, ring => ring.outstanding_mut().for_each(action));
     }
 
-    /// Whether the device still has one that was marked and is like this.
-    pub(super) fn has_marked(&self, like: impl Fn(&T) -> bool) -> bool {
-        with_ring!(self, ring => ring.has_marked(like))
+    /// Whether the device has one that is like this.
+    pub(super) fn has_outstanding(&self, like: impl FnMut(&T) -> bool) -> bool {
+        with_ring!(self, ring => ring.outstanding().any(like))
     }
 
     /// Where the ring goes on, for a notification that was put off.

@@ -16,7 +16,8 @@
 //! - [`Action::End`]: all of them, of a device that has ended its reset or is cut off from memory by its Bus Master bit
 //!   ([`Rung::may_end_requests`]).
 //! - [`Action::TaskManagement`] and [`Action::Settle`]: those in the scope that wait for a place in the ring, so that the device
-//!   has never had them. What it has had it gives back itself, with a response that says what became of it.
+//!   has never had them. What it has had it gives back itself, with a response that says what became of it, and which is
+//!   believed unless it says that all is well ([`Command::Recalled`](crate::request::Command::Recalled)).
 //! - [`Action::GiveUp`]: all of them, and those that come later, of a device that is gone.
 //!
 //! None of the steps waits for anything: what needs time is looked at again when the timer runs. So times are counted in looks,

@@ -277,7 +277,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         };
         // What waits here the device never gets; what it has got it has to give back.
         let ended = self.queues.gather(At::Dispatch, &self.port, |queue| {
-            queue.mark(scope);
+            queue.recall(scope);
             queue.take_waiting(scope)
         });
         self.end_all(ended, SrbStatus::BUS_RESET);
@@ -302,7 +302,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
         let mut all_back = true;
         let ended = self.queues.gather(at, &self.port, |queue| {
-            all_back &= !queue.has_marked(scope);
+            all_back &= !queue.has_recalled(scope);
             queue.take_waiting(scope)
         });
         self.end_all(ended, SrbStatus::BUS_RESET);

@@ -22,6 +22,11 @@ use storport::Address;
 pub enum Command<C> {
     /// Put it into the ring; the scratch buffer is one that it has from an earlier step.
     Request(C, Option<ScratchId>),
+    /// Such a request that is in the ring, when the device was asked to give it up by a task management function. From then on
+    /// nothing that the device says of it is believed but that it failed: Linux's vhost-scsi says of commands that it ended, or
+    /// never began, that they are done (drivers/target/target_core_transport.c, target_cmd_interrupted leaves their status 0;
+    /// drivers/vhost/scsi.c, vhost_scsi_release_cmd answers with it).
+    Recalled(C, Option<ScratchId>),
     /// Write to the device's configuration first ([`Service::configure`](crate::Service::configure)), then put it into the
     /// ring.
     Configure(C),

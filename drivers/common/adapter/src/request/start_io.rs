@@ -29,7 +29,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.port.complete(request.end(Completion::success(0)));
             }
             // The port driver starts what `build_io` let through only.
-            None | Some(Command::Request(..)) => {
+            None | Some(Command::Request(..) | Command::Recalled(..)) => {
                 self.port.complete(request.end(Completion::failed(SrbStatus::INVALID_REQUEST)));
             }
         }

@@ -220,20 +220,14 @@ where
         !self.broken && (waiting || batch)
     }
 
-    /// Marks those requests that the device has and that are like this, until it gives them back.
-    pub fn mark(&mut self, like: impl Fn(&T) -> bool) {
-        for slot in self.slots.as_mut() {
-            if slot.token.as_ref().is_some_and(&like) {
-                slot.marked = slot.generation;
-            }
-        }
+    /// The requests that the device has.
+    pub fn outstanding(&self) -> impl Iterator<Item = &T> {
+        self.slots.as_ref().iter().filter_map(|slot| slot.token.as_ref())
     }
 
-    /// Whether the device has a request that was marked and is like this.
-    pub fn has_marked(&self, like: impl Fn(&T) -> bool) -> bool {
-        let is_marked =
-            |slot: &Slot<T>| slot.marked == slot.generation && slot.token.as_ref().is_some_and(&like);
-        self.slots.as_ref().iter().any(is_marked)
+    /// The same, to note something in them.
+    pub fn outstanding_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.as_mut().iter_mut().filter_map(|slot| slot.token.as_mut())
     }
 
     /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone or

@@ -35,8 +35,6 @@ pub struct Slot<T> {
     pub(crate) writable: u32,
     /// How many requests have had the slot; wraps.
     pub(crate) generation: u32,
-    /// The generation of the request that was marked last, if any was.
-    pub(crate) marked: u32,
     /// Where the descriptors of the request are.
     pub(crate) place: Place,
     /// The next free slot, or `NONE`. In a direct chain of a split ring: the slot whose descriptor comes next.
@@ -53,7 +51,6 @@ impl<T> Default for Slot<T> {
             token: None,
             writable: 0,
             generation: 0,
-            marked: 0,
             place: Place::Inline,
             next_free: NONE,
             next_in_order: NONE,
