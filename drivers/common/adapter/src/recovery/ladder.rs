@@ -38,8 +38,9 @@ pub(crate) enum Rung {
     Stopped,
     /// Requests go to the device.
     Running,
-    /// The device was asked to end what is in this scope, and looked at so often since.
-    TaskManagement { scope: Scope, looks: u16 },
+    /// The device was asked to end what is in this scope, and looked at so often since; or so often since it has answered that it
+    /// has.
+    TaskManagement { scope: Scope, looks: u16, answered: bool },
     /// The device was told to reset itself, and has its requests until that has ended. Looked at so often.
     Resetting { looks: u16 },
     /// As before, for too long, and it may still write to memory: its requests stay.
@@ -162,7 +163,7 @@ pub(crate) type Actions = ArrayVec<Action, 4>;
 const LOOKS_IN_TIME: u16 = 50;
 
 /// Looks at a task management function that is not done before the next rung is climbed: two seconds. A unit may have to
-/// wait for its storage.
+/// wait for its storage. As long again for what the device has not given back when it says that it is done.
 const TASK_LOOKS_IN_TIME: u16 = 200;
 
 /// Looks after which a reset that has not ended is begun anew, ten seconds of them: the device may have missed it.
@@ -211,10 +212,11 @@ impl Rung {
         let stay = |actions: &[Action]| to(self, actions);
         let removed = || to(Self::Gone, &[GiveUp]);
         let start = |after, actions: &[Action]| to(Self::Starting { after, spoilt: false }, actions);
+        let asked = |scope| Self::TaskManagement { scope, looks: 0, answered: false };
         let climb = |scope: Scope| match scope {
             Scope::Unit(unit) => {
                 let scope = Scope::Target(unit);
-                to(Self::TaskManagement { scope, looks: 0 }, &[TaskManagement(scope)])
+                to(asked(scope), &[TaskManagement(scope)])
             }
             Scope::Target(_) | Scope::Device => {
                 to(Self::Resetting { looks: 0 }, &[CloseQueues, BeginReset, Look])
@@ -259,9 +261,7 @@ impl Rung {
             (Self::Running | Self::TaskManagement { .. }, Input::BusReset) => {
                 to(AT_ONCE, &[CloseQueues, BeginReset, Look])
             }
-            (Self::Running, Input::Asked(scope)) => {
-                to(Self::TaskManagement { scope, looks: 0 }, &[TaskManagement(scope)])
-            }
+            (Self::Running, Input::Asked(scope)) => to(asked(scope), &[TaskManagement(scope)]),
             (Self::Running, _) => stay(&[]),
 
             // The timer has sent the next function, while another processor looked into the answer to the last one.
@@ -270,20 +270,26 @@ impl Rung {
             {
                 stay(&[])
             }
-            (Self::TaskManagement { scope, .. }, Input::Answered(_, true)) => stay(&[Settle(scope)]),
+            (Self::TaskManagement { scope, .. }, Input::Answered(_, true)) => {
+                to(Self::TaskManagement { scope, looks: 0, answered: true }, &[Settle(scope)])
+            }
             (Self::TaskManagement { .. }, Input::Answered(scope, false)) => climb(scope),
-            (Self::TaskManagement { scope, .. }, Input::Settled(_, true)) => {
+            (Self::TaskManagement { scope, answered: true, .. }, Input::Settled(_, true)) => {
                 to(Self::Running, &[AnswerIn(scope), AskNext])
             }
-            // What it says it has given up it would still write to.
-            (Self::TaskManagement { .. }, Input::Settled(_, false)) => climb(Scope::Device),
+            // Queues have no order among each other (virtio 1.3, 5.6.6.1): what the device had not yet taken from one when the
+            // function came has not ended with it.
+            (Self::TaskManagement { .. }, Input::Settled(..)) => stay(&[]),
             (Self::TaskManagement { .. }, Input::Asked(Scope::Device)) => climb(Scope::Device),
             // One at a time: it is held until its turn comes. When many units do not answer, each is reset by itself, or one of
             // them climbs to the device, which is a reset of them all.
             (Self::TaskManagement { .. }, Input::Asked(_)) => stay(&[]),
-            (Self::TaskManagement { scope, looks }, Input::Timer) if looks < TASK_LOOKS_IN_TIME => {
-                to(Self::TaskManagement { scope, looks: looks + 1 }, &[ArmTimer])
+            (Self::TaskManagement { scope, looks, answered }, Input::Timer) if looks < TASK_LOOKS_IN_TIME => {
+                let rung = Self::TaskManagement { scope, looks: looks + 1, answered };
+                if answered { to(rung, &[ArmTimer, Settle(scope)]) } else { to(rung, &[ArmTimer]) }
             }
+            // What it says it has given up it would still write to.
+            (Self::TaskManagement { answered: true, .. }, Input::Timer) => climb(Scope::Device),
             (Self::TaskManagement { scope, .. }, Input::Timer) => climb(scope),
             (Self::TaskManagement { .. }, Input::Broken | Input::CutOff(_)) => climb(Scope::Device),
             (Self::TaskManagement { .. }, _) => stay(&[]),
@@ -419,7 +425,8 @@ impl Rung {
         let (kind, looks, more): (u64, u16, u64) = match self {
             Self::Stopped => (0, 0, 0),
             Self::Running => (1, 0, 0),
-            Self::TaskManagement { scope, looks } => (2, looks, scope.encode()),
+            Self::TaskManagement { scope, looks, answered: false } => (2, looks, scope.encode()),
+            Self::TaskManagement { scope, looks, answered: true } => (11, looks, scope.encode()),
             Self::Resetting { looks } => (3, looks, 0),
             Self::Stuck { looks } => (4, looks, 0),
             Self::Away { looks, again } => (5, looks, again as u64),
@@ -438,7 +445,8 @@ impl Rung {
         match word as u8 {
             0 => Self::Stopped,
             1 => Self::Running,
-            2 => Self::TaskManagement { scope: Scope::decode(more), looks },
+            2 => Self::TaskManagement { scope: Scope::decode(more), looks, answered: false },
+            11 => Self::TaskManagement { scope: Scope::decode(more), looks, answered: true },
             3 => Self::Resetting { looks },
             4 => Self::Stuck { looks },
             5 => Self::Away { looks, again: more != 0 },
@@ -494,16 +502,22 @@ mod tests {
     }
 
     const fn asked(scope: Scope, looks: u16) -> Rung {
-        Rung::TaskManagement { scope, looks }
+        Rung::TaskManagement { scope, looks, answered: false }
+    }
+
+    const fn answered(scope: Scope, looks: u16) -> Rung {
+        Rung::TaskManagement { scope, looks, answered: true }
     }
 
     /// Every rung, and some more than once.
-    const RUNGS: [Rung; 18] = [
+    const RUNGS: [Rung; 20] = [
         Rung::Stopped,
         Rung::Running,
         asked(UNIT, 0),
         asked(TARGET, 50),
         asked(Scope::Device, 1),
+        answered(UNIT, 3),
+        answered(TARGET, 200),
         FRESH,
         IN_TIME,
         STUCK,
@@ -553,10 +567,14 @@ mod tests {
         let table: &[(Rung, Input, Rung, &[Action])] = &[
             // A reset of a unit climbs as far as it has to.
             (Rung::Running, Input::Asked(UNIT), asked(UNIT, 0), &[TaskManagement(UNIT)]),
-            (asked(UNIT, 7), Input::Answered(UNIT, true), asked(UNIT, 7), &[Settle(UNIT)]),
-            (asked(UNIT, 7), Input::Settled(UNIT, true), Rung::Running, &[AnswerIn(UNIT), AskNext]),
+            (asked(UNIT, 7), Input::Answered(UNIT, true), answered(UNIT, 0), &[Settle(UNIT)]),
+            (answered(UNIT, 7), Input::Settled(UNIT, true), Rung::Running, &[AnswerIn(UNIT), AskNext]),
+            (answered(UNIT, 7), Input::Settled(UNIT, false), answered(UNIT, 7), &[]),
+            (answered(UNIT, 7), Input::Timer, answered(UNIT, 8), &[ArmTimer, Settle(UNIT)]),
+            (answered(UNIT, 200), Input::Timer, FRESH, &RESET),
+            (answered(UNIT, 7), Input::Asked(TARGET), answered(UNIT, 7), &[]),
+            (asked(UNIT, 7), Input::Settled(UNIT, true), asked(UNIT, 7), &[]),
             (starting(After::Stop), Input::Busy, AGAIN, &[ArmTimer]),
-            (asked(UNIT, 7), Input::Settled(UNIT, false), FRESH, &RESET),
             (asked(UNIT, 7), Input::Asked(TARGET), asked(UNIT, 7), &[]),
             (asked(UNIT, 7), Input::Asked(Scope::Device), FRESH, &RESET),
             (asked(UNIT, 7), Input::Answered(UNIT, false), asked(TARGET, 0), &[TaskManagement(TARGET)]),
@@ -564,8 +582,7 @@ mod tests {
             (asked(UNIT, 200), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
             (asked(TARGET, 0), Input::Answered(UNIT, true), asked(TARGET, 0), &[]),
             (asked(TARGET, 0), Input::Answered(UNIT, false), asked(TARGET, 0), &[]),
-            (asked(TARGET, 0), Input::Settled(UNIT, true), asked(TARGET, 0), &[]),
-            (asked(TARGET, 0), Input::Settled(UNIT, false), asked(TARGET, 0), &[]),
+            (answered(TARGET, 0), Input::Settled(UNIT, true), answered(TARGET, 0), &[]),
             (asked(TARGET, 0), Input::Answered(TARGET, false), FRESH, &RESET),
             (asked(TARGET, 200), Input::Timer, FRESH, &RESET),
             (asked(UNIT, 0), Input::Broken, FRESH, &RESET),

@@ -291,9 +291,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         true
     }
 
-    /// The device says that it has given up all that is in this scope: takes that, and ends what it never had. Whether it has
-    /// told the truth: nothing of this scope that it had when it was asked is in a ring any more. What came since is none of
-    /// that: StorPort holds a unit's queue over its reset, but not those of a target's other units.
+    /// The device says that it has given up all that is in this scope: takes that, and ends what it never had. Whether that is
+    /// all: nothing of this scope that was in a ring when it was asked is there any more. What came since is none of that:
+    /// StorPort holds a unit's queue over its reset, but not those of a target's other units.
     fn settle(&self, scope: Scope, at: At) -> bool {
         for queue in 0..self.queues.count() {
             // As many as there can be in a ring, and those that are in their place by then.
