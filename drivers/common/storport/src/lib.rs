@@ -8,6 +8,7 @@
 //!
 //! - [`miniport`]: what a driver implements, one method per `HwStor*` routine.
 //! - [`port`]: what a driver may ask of the port driver, the adapter's resources while it is being found, and events.
+//! - `adapter_control`: what happens to the adapter besides requests and interrupts.
 //! - `dpc`: the deferred procedures that a port is asked for and a miniport runs.
 //! - [`request`]: a request, as far as a driver may look into it, how it ends, and requests in a row.
 //! - [`srb`]: the values in it.
@@ -22,6 +23,7 @@
 #![cfg_attr(not(any(test, feature = "fake")), no_std)]
 #![deny(missing_docs)]
 
+mod adapter_control;
 pub mod capabilities;
 mod dpc;
 pub mod io_control;
@@ -37,6 +39,7 @@ pub mod fake;
 #[cfg(windows)]
 pub mod kernel;
 
+pub use adapter_control::AdapterControl;
 pub use capabilities::DeviceCapabilities;
 pub use dpc::DpcKind;
 pub use miniport::{BuildIo, Declined, InterruptWork, Interrupts, Miniport};

@@ -4,15 +4,16 @@
 //! what each `unsafe` block below relies on.
 
 use wdk_sys::{
-    _SCSI_ADAPTER_CONTROL_STATUS, _SCSI_ADAPTER_CONTROL_TYPE, BOOLEAN, MESSAGE_INTERRUPT_INFORMATION,
-    PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID,
-    SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST, SHORT,
-    SP_RETURN_ERROR, SP_RETURN_FOUND, STOR_DPC, STOR_STATUS_SUCCESS, ULONG,
+    _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, MESSAGE_INTERRUPT_INFORMATION, PBOOLEAN, PCHAR,
+    PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSI_ADAPTER_CONTROL_STATUS,
+    SCSI_ADAPTER_CONTROL_TYPE, SCSI_SUPPORTED_CONTROL_TYPE_LIST, SHORT, SP_RETURN_ERROR, SP_RETURN_FOUND,
+    STOR_DPC, STOR_STATUS_SUCCESS, ULONG,
 };
 
 use super::extension::{self, DeviceExtension, Header};
 use super::resources::{KernelResources, Mode};
 use super::{HwDeviceExtension, KernelPort, calls, log, srb};
+use crate::adapter_control::AdapterControl;
 use crate::dpc::DpcKind;
 use crate::miniport::{BuildIo, Declined, InterruptWork, Interrupts, Miniport};
 use crate::port::Port;
@@ -220,20 +221,6 @@ pub(super) unsafe extern "C" fn reset_bus<M: Miniport>(extension: PVOID, _path: 
     BOOLEAN::from(adapter.is_some_and(Miniport::reset_bus))
 }
 
-/// What [`adapter_control`] handles (ne-storport-scsi_adapter_control_type.md).
-///
-/// Of the rest, ScsiAdapterPower would take the place of ScsiStopAdapter and SRB_FUNCTION_POWER without saying more than they
-/// do; ScsiAdapterSystemPowerHints is about how long a device may take to wake up, and ours does not sleep;
-/// ScsiPowerSettingNotification comes to who asked for it; ScsiSetBootConfig and ScsiSetRunningConfig are for who has to call
-/// StorPortGetBusData to stop or start, and ours is started from its registers; the PoFx types are for runtime power
-/// management, of which a virtio device has none; ScsiAdapterSerialNumber is for adapters that have one.
-const CONTROLS: [SCSI_ADAPTER_CONTROL_TYPE; 4] = [
-    _SCSI_ADAPTER_CONTROL_TYPE::ScsiQuerySupportedControlTypes,
-    _SCSI_ADAPTER_CONTROL_TYPE::ScsiStopAdapter,
-    _SCSI_ADAPTER_CONTROL_TYPE::ScsiRestartAdapter,
-    _SCSI_ADAPTER_CONTROL_TYPE::ScsiAdapterSurpriseRemoval,
-];
-
 pub(super) unsafe extern "C" fn adapter_control<M: Miniport>(
     extension: PVOID,
     control: SCSI_ADAPTER_CONTROL_TYPE,
@@ -243,22 +230,22 @@ pub(super) unsafe extern "C" fn adapter_control<M: Miniport>(
     let Some(adapter) = (unsafe { DeviceExtension::<M>::adapter(extension) }) else {
         return _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlUnsuccessful;
     };
-    let done = match control {
-        _SCSI_ADAPTER_CONTROL_TYPE::ScsiQuerySupportedControlTypes => {
+    let done = match AdapterControl::of(control as u32) {
+        Some(AdapterControl::QuerySupported) => {
             // SAFETY: the parameters of this control are the list to fill in.
             unsafe { list_controls(parameters.cast()) };
             true
         }
-        _SCSI_ADAPTER_CONTROL_TYPE::ScsiStopAdapter => {
+        Some(AdapterControl::Stop) => {
             adapter.stop();
             true
         }
-        _SCSI_ADAPTER_CONTROL_TYPE::ScsiRestartAdapter => adapter.restart(),
-        _SCSI_ADAPTER_CONTROL_TYPE::ScsiAdapterSurpriseRemoval => {
+        Some(AdapterControl::Restart) => adapter.restart(),
+        Some(AdapterControl::SurpriseRemoval) => {
             adapter.surprise_removal();
             true
         }
-        _ => false,
+        None => false,
     };
     if done {
         _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlSuccess
@@ -274,9 +261,9 @@ unsafe fn list_controls(list: *mut SCSI_SUPPORTED_CONTROL_TYPE_LIST) {
     let entries = unsafe { (*list).MaxControlType };
     // SAFETY: as above.
     let first = unsafe { (&raw mut (*list).SupportedTypeList).cast::<BOOLEAN>() };
-    for control in CONTROLS.into_iter().filter(|control| (*control as ULONG) < entries) {
-        // SAFETY: the index lies below the number of entries.
-        let entry = unsafe { first.add(control as usize) };
+    for place in AdapterControl::listed(entries) {
+        // SAFETY: the place lies below the number of entries.
+        let entry = unsafe { first.add(place) };
         // SAFETY: the entry is one of the list's.
         unsafe { entry.write(TRUE) };
     }

@@ -47,8 +47,18 @@ use wdk_sys::{
 mod sizes {
     use core::mem::offset_of;
 
+    use wdk_sys::_SCSI_ADAPTER_CONTROL_TYPE::{
+        ScsiAdapterSurpriseRemoval, ScsiQuerySupportedControlTypes, ScsiRestartAdapter, ScsiStopAdapter,
+    };
+
     use super::*;
+    use crate::adapter_control::AdapterControl;
     use crate::srb::DumpLimits;
+
+    const_assert_eq!(ScsiQuerySupportedControlTypes as u32, AdapterControl::QuerySupported.number());
+    const_assert_eq!(ScsiStopAdapter as u32, AdapterControl::Stop.number());
+    const_assert_eq!(ScsiRestartAdapter as u32, AdapterControl::Restart.number());
+    const_assert_eq!(ScsiAdapterSurpriseRemoval as u32, AdapterControl::SurpriseRemoval.number());
 
     const_assert_eq!(size_of::<FIRMWARE_REQUEST_BLOCK>(), crate::io_control::firmware::REQUEST_BYTES);
     const_assert_eq!(FIRMWARE_STATUS_ILLEGAL_REQUEST, crate::io_control::firmware::ILLEGAL_REQUEST);
