@@ -71,6 +71,7 @@ fn with_a_line_the_interrupt_status_says_what_it_was_for() {
     bench.device.assert_no_violations();
 }
 
+/// The interrupt status is a mask: bit 0 for a used buffer, bit 1 for the configuration (virtio 1.3, 4.1.4.5).
 #[test]
 fn with_a_line_both_causes_at_once_are_both_served() {
     let bench = with_vectors(0);
@@ -81,6 +82,29 @@ fn with_a_line_both_causes_at_once_are_both_served() {
     assert!(bench.port.interrupt(&bench.adapter, None));
 
     assert_eq!(bench.port.take_completed().len(), 1);
+    assert_eq!(bench.port.take_unit_changes().len(), 1, "the disk has grown");
+    assert!(!bench.device.line_is_up());
+}
+
+#[test]
+fn with_a_line_a_command_an_event_and_the_configuration_at_once_are_all_served() {
+    let mut hba = Hba::default().with(0, 0, Unit::disk(64, 512));
+    hba.features = Features::SCSI_HOTPLUG;
+    let bench = HbaBench::running(hba, Options { vectors: 0, ..Options::default() });
+    bench.port.take_bus_changes();
+    let resets = bench.device.resets();
+    bench.submit(reading(&read10(0, 1), &[bench.buffer(512)]));
+    bench.device.plug(3, 0, Unit::disk(64, 512));
+    bench.device.run();
+    bench.device.need_reset();
+
+    assert!(bench.port.interrupt(&bench.adapter, None));
+
+    let completed = bench.port.take_completed();
+    assert_eq!(completed.len(), 1);
+    assert_eq!(completed[0].completion.status, SrbStatus::SUCCESS);
+    assert_eq!(bench.port.take_bus_changes(), [0]);
+    assert_eq!(bench.device.resets(), resets + 1, "that was said by the configuration's bit alone");
     assert!(!bench.device.line_is_up());
 }
 

@@ -11,6 +11,8 @@ use host_tests::cdb::{read10, write10};
 use host_tests::{Bench, DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Channels, SrbBuilder, run_on};
 use storport::{DpcKind, Interrupts, Miniport, Port, SrbFunction, SrbStatus};
+use vioscsi::Vioscsi;
+use viostor::Viostor;
 use virtio::spec::Features;
 
 const SECTORS: u64 = 1024;
@@ -94,24 +96,47 @@ fn every_layout<D: DeviceType, M: Model>(model: impl Fn(u16) -> M) {
 
 #[test]
 fn viostor_has_as_many_queues_as_device_processors_and_messages_go() {
-    every_layout::<viostor::Viostor, _>(disk);
+    every_layout::<Viostor, _>(disk);
 }
 
 #[test]
 fn vioscsi_has_as_many_queues_as_device_processors_and_messages_go() {
-    every_layout::<vioscsi::Vioscsi, _>(hba);
+    every_layout::<Vioscsi, _>(hba);
 }
 
 #[test]
 fn a_thousand_processors_share_64_queues() {
-    let options = Options { queue_size: 128, ..vectors(300) };
-    let bench = DiskBench::running_on(1000, disk(256), options);
+    fn share<D: DeviceType, M: Model>(model: M) {
+        let options = Options { queue_size: 128, ..vectors(300) };
+        let bench = Bench::<D, M>::running_on(1000, model, options);
 
-    assert_eq!(bench.queues(), 64);
-    let tags = submit_on(&bench, 1000, 1);
-    bench.settle();
-    assert_completed(&bench, &tags, SrbStatus::SUCCESS);
-    bench.device.assert_no_violations();
+        assert_eq!(bench.queues(), 64);
+        let tags = submit_on(&bench, 1000, 1);
+        bench.settle();
+        assert_completed(&bench, &tags, SrbStatus::SUCCESS);
+        bench.device.assert_no_violations();
+    }
+
+    share::<Viostor, _>(disk(256));
+    // One, in eight bits.
+    share::<Vioscsi, _>(hba(257));
+}
+
+/// A division by how many there are would end the system.
+#[test]
+fn a_machine_that_counts_no_processor_has_one_queue() {
+    fn without_processors<D: DeviceType, M: Model>(model: M) {
+        let bench = Bench::<D, M>::running_on(0, model, vectors(9));
+
+        assert_eq!(bench.queues(), 1);
+        let tags = submit_on(&bench, 3, 2);
+        bench.settle();
+        assert_completed(&bench, &tags, SrbStatus::SUCCESS);
+        bench.device.assert_no_violations();
+    }
+
+    without_processors::<Viostor, _>(disk(4));
+    without_processors::<Vioscsi, _>(hba(4));
 }
 
 #[test]
@@ -144,7 +169,7 @@ fn a_device_that_offers_mq_and_no_queue_has_one() {
 fn queues_that_the_device_claims_and_does_not_have_are_not_used() {
     let machine = Machine::new(disk(4), vectors(9)).with_processors(8);
     machine.device.lie(Lie::QueueCount(8));
-    let bench = machine.find::<viostor::Viostor>().expect("the driver takes the device");
+    let bench = machine.find::<Viostor>().expect("the driver takes the device");
     bench.start().expect("the device starts");
 
     assert_eq!(bench.queues(), 4);
@@ -189,28 +214,44 @@ fn requests_go_to_the_queue_of_the_message_that_the_port_driver_names() {
     bench.device.assert_no_violations();
 }
 
-#[test]
-fn where_the_port_driver_names_no_message_of_a_queue_the_processor_decides() {
-    let nonsense =
-        [Channels::Silent, Channels::Message(0), Channels::Message(5), Channels::Message(u32::MAX)];
-    for channels in nonsense {
-        let bench = four();
+/// Each message that the port driver may name, and some that it may not: those of queues go to their queues, and all others
+/// where the processor is. Nothing ever goes into a queue that is none for requests.
+fn every_message<D: DeviceType, M: Model>(model: impl Fn(u16) -> M) {
+    const QUEUES: u16 = 4;
+    let messages = (0..=u32::from(QUEUES) + 4).chain([0xffff, 0x1_0001, u32::MAX]);
+    for channels in messages.map(Channels::Message).chain([Channels::Silent]) {
+        let bench = Bench::<D, M>::running_on(QUEUES, model(QUEUES), vectors(QUEUES + 1));
+        let before: Vec<_> = (0..D::REQUEST_QUEUE).map(|queue| bench.device.notifications(queue)).collect();
         bench.port.set_channels(channels);
 
         let tags = submit_on(&bench, 8, 1);
         bench.settle();
 
         assert_completed(&bench, &tags, SrbStatus::SUCCESS);
-        assert!(notifications(&bench, 4).iter().all(|count| *count > 0), "{channels:?}");
+        let named = match channels {
+            Channels::Message(message @ 1..=4) => Some(message as usize - 1),
+            _ => None,
+        };
+        for (queue, count) in notifications(&bench, QUEUES).into_iter().enumerate() {
+            assert_eq!(count > 0, named.is_none_or(|named| named == queue), "{channels:?}, queue {queue}");
+        }
+        let after: Vec<_> = (0..D::REQUEST_QUEUE).map(|queue| bench.device.notifications(queue)).collect();
+        assert_eq!(after, before, "{channels:?}");
         bench.device.assert_no_violations();
     }
+}
+
+#[test]
+fn where_the_port_driver_names_no_message_of_a_queue_the_processor_decides() {
+    every_message::<Viostor, _>(disk);
+    every_message::<Vioscsi, _>(hba);
 }
 
 #[test]
 fn a_port_driver_that_knows_no_channels_is_not_asked_with_every_request() {
     let machine = Machine::new(disk(4), vectors(5)).with_processors(4);
     machine.port.set_channels(Channels::Unsupported);
-    let bench = machine.find::<viostor::Viostor>().expect("the driver takes the device");
+    let bench = machine.find::<Viostor>().expect("the driver takes the device");
     bench.start().expect("the device starts");
 
     // The fake panics when it is asked.
@@ -535,7 +576,7 @@ fn with_less_memory_there_are_fewer_queues() {
 fn with_less_private_memory_there_are_fewer_queues() {
     let bytes = viostor::Adapter::<host_tests::PortOf<Disk>>::private_bytes;
     let machine = Machine { private_room: Some(bytes(4)), ..Machine::new(disk(8), vectors(9)) };
-    let bench = machine.with_processors(8).find::<viostor::Viostor>().expect("found");
+    let bench = machine.with_processors(8).find::<Viostor>().expect("found");
     bench.start().expect("the device starts");
 
     assert_eq!(bench.queues(), 4);
@@ -563,7 +604,7 @@ fn what_many_queues_cost_is_bounded() {
 fn the_dump_is_written_through_one_queue() {
     let bench = four();
     let before = bench.configuration.max_requests;
-    let dump = bench.crash().find::<viostor::Viostor>().expect("found in dump mode");
+    let dump = bench.crash().find::<Viostor>().expect("found in dump mode");
     dump.start().expect("the device starts");
 
     assert_eq!(dump.queues(), 1);
