@@ -1,9 +1,11 @@
 //! SRB functions besides EXECUTE_SCSI: what is answered, and that everything else is refused and changes nothing.
 
+use adapter::DeviceType;
+use fake_device::Model;
 use fake_device::disk::Disk;
 use fake_device::hba::{Hba, Unit};
-use host_tests::cdb::{inquiry, inquiry_page, read10};
-use host_tests::{DiskBench, HbaBench, reading};
+use host_tests::cdb::{inquiry, inquiry_page};
+use host_tests::{Bench, DiskBench, HbaBench, reading};
 use storport::fake::SrbBuilder;
 use storport::{Address, Configuration, PnpAction, SrbFunction, SrbStatus, UnitAttributes};
 
@@ -208,9 +210,9 @@ fn a_firmware_request_that_is_cut_short_is_an_invalid_parameter() {
     assert_eq!(answer.data[20..24], 3u32.to_le_bytes(), "FIRMWARE_STATUS_INVALID_PARAMETER");
 }
 
-#[test]
-fn news_of_power_and_units_is_taken_and_leaves_the_disk_usable() {
-    let bench = DiskBench::with_disk(Disk::new(64));
+/// Each is taken, also while the device has requests, which it keeps. StorStopDevice comes when the system shares its resources
+/// out anew, as for a processor that is added.
+fn news_is_taken<D: DeviceType, M: Model>(bench: &Bench<D, M>) {
     let news = [
         SrbFunction::Power,
         SrbFunction::Pnp(PnpAction::UnitGone),
@@ -221,10 +223,23 @@ fn news_of_power_and_units_is_taken_and_leaves_the_disk_usable() {
         let answer = bench.execute(SrbBuilder::function(function));
 
         assert_eq!(answer.completion.status, SrbStatus::SUCCESS, "{function:?}");
-        let buffer = bench.buffer(512);
-        let read = bench.execute(reading(&read10(0, 1), &[buffer]));
-        assert_eq!(read.completion.status, SrbStatus::SUCCESS, "after {function:?}");
+        bench.hold_reads(2);
+        bench.submit(SrbBuilder::function(function).tagged(99));
+        let ended: Vec<_> = bench.port.take_completed().iter().map(|done| done.tag).collect();
+        assert_eq!(ended, [99], "{function:?}");
+        bench.device.release_all();
+        bench.settle();
+        let reads = bench.port.take_completed();
+        assert_eq!(reads.len(), 2, "after {function:?}");
+        assert!(reads.iter().all(|read| read.completion.status == SrbStatus::SUCCESS), "after {function:?}");
     }
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn news_of_power_and_units_is_taken_and_leaves_the_disk_usable() {
+    news_is_taken(&DiskBench::with_disk(Disk::new(64)));
+    news_is_taken(&hba());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use fake_device::{Lie, Options, Order};
 use host_tests::cdb::{read10, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
 use storport::fake::SrbBuilder;
-use storport::{Miniport, SrbFunction, SrbStatus};
+use storport::{Miniport, PnpAction, SrbFunction, SrbStatus};
 use virtio::spec::Features;
 use virtio::spec::scsi::Response;
 
@@ -679,4 +679,45 @@ fn who_asks_for_a_reset_while_another_one_is_being_finished_is_answered_when_its
     bench.settle();
     assert_eq!(ends(bench), [(100, SrbStatus::SUCCESS)]);
     assert_works(bench);
+}
+
+#[test]
+fn a_device_that_goes_during_a_reset_of_a_unit_gives_everything_back_once_and_is_not_touched() {
+    for options in options() {
+        for by_request in [false, true] {
+            let bench = HbaBench::running(hba(), options);
+            bench.device.hold();
+            hold_read(&bench, 0, 0, 1);
+            hold_read(&bench, 0, 1, 2);
+            bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
+            bench.submit(reset(SrbFunction::ResetDevice, 3, 0).tagged(100));
+            hold_read(&bench, 3, 0, 3);
+            bench.device.remove();
+            let accesses = bench.device.register_accesses();
+
+            if by_request {
+                let removal = SrbBuilder::function(SrbFunction::Pnp(PnpAction::SurpriseRemoval));
+                bench.submit(removal.tagged(7));
+                bench.port.run_dpcs(&bench.adapter);
+            } else {
+                bench.surprise_removal();
+            }
+
+            let mut ended = ends(&bench);
+            ended.sort_unstable_by_key(|(tag, _)| *tag);
+            let tags: Vec<u64> = ended.iter().map(|(tag, _)| *tag).filter(|tag| *tag != 7).collect();
+            assert_eq!(tags, [1, 2, 3, 99, 100], "{options:?}");
+            let lost = ended.iter().filter(|(tag, status)| *tag < 4 && *status == SrbStatus::NO_DEVICE);
+            assert_eq!(lost.count(), 3, "{ended:?}, {options:?}");
+            let message = (options.vectors > 0).then_some(0);
+            bench.port.interrupt(&bench.adapter, message);
+            while bench.port.run_timer(&bench.adapter).is_some() {}
+            let buffer = bench.buffer(512);
+            bench.submit(reading(&read10(0, 1), &[buffer]).to(0, 0, 1).tagged(4));
+            bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1).tagged(101));
+            let after = ends(&bench);
+            assert_eq!(after, [(4, SrbStatus::NO_DEVICE), (101, SrbStatus::ERROR)], "{options:?}");
+            assert_eq!(bench.device.register_accesses(), accesses, "{options:?}");
+        }
+    }
 }
