@@ -18,10 +18,11 @@ use virtio::spec::pci::NO_VECTOR;
 const SECTORS: u64 = 1024;
 
 /// The machines a crash may happen in.
-fn machines() -> [Options; 6] {
+fn machines() -> [Options; 7] {
     let normal = Options::default();
     [
         normal,
+        Options { features: normal.features.difference(Features::RING_INDIRECT_DESC), ..normal },
         Options { features: normal.features | Features::RING_PACKED, ..normal },
         Options { features: normal.features | Features::NOTIFICATION_DATA, ..normal },
         Options { vectors: 0, ..normal },

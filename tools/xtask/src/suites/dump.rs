@@ -17,6 +17,14 @@ pub(super) const TRIALS: &[Setting] = &[
         ..BLK
     },
     Setting {
+        name: "crash, no tables, 2 CPUs",
+        controller: Some(",disable-legacy=on,indirect_desc=off"),
+        words: &["dump=crash"],
+        smp: 2,
+        long_only: true,
+        ..BLK
+    },
+    Setting {
         name: "crash, line interrupt",
         controller: Some(",disable-legacy=on,vectors=0"),
         long_only: true,
@@ -38,6 +46,13 @@ pub(super) const TRIALS: &[Setting] = &[
         words: &["dump=crash"],
         smp: 4,
         long_only: true,
+        ..SCSI
+    },
+    Setting {
+        name: "crash, no tables, 2 CPUs",
+        controller: Some(",disable-legacy=on,indirect_desc=off"),
+        words: &["dump=crash"],
+        smp: 2,
         ..SCSI
     },
     Setting {

@@ -108,6 +108,11 @@ pub(super) const TRANSPORT: &[Setting] = &[
     Setting { name: "ring of 16", controller: Some(",disable-legacy=on,virtqueue_size=16"), ..SCSI },
     Setting { name: "ring of 1024", controller: Some(",disable-legacy=on,virtqueue_size=1024"), ..SCSI },
     Setting {
+        name: "ring of 16, no tables",
+        controller: Some(",disable-legacy=on,virtqueue_size=16,indirect_desc=off"),
+        ..SCSI
+    },
+    Setting {
         name: "behind an IOMMU, packed ring, I/O thread, 4 CPUs",
         controller: Some(",disable-legacy=on,packed=on,iommu_platform=on,iothread=io0"),
         qemu: IO_THREAD,
