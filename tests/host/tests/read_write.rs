@@ -154,6 +154,20 @@ fn a_bad_sector_is_a_medium_error_of_its_own_request_only() {
 }
 
 #[test]
+fn neither_transfers_nor_errors_of_the_medium_are_logged_or_traced() {
+    let bench = DiskBench::with_disk(Disk::new(64));
+    bench.device.model(|disk| disk.set_bad_sector(9, Some(Status::IOERR)));
+    let buffer = bench.buffer(4096);
+
+    for round in 0..200 {
+        bench.execute(reading(&read10(round % 7 * 8, 8), &[buffer]));
+        bench.execute(writing(&write10(round % 7 * 8, 8), &[buffer]));
+    }
+
+    assert_eq!(bench.port.traces(), []);
+}
+
+#[test]
 fn a_status_the_specification_does_not_have_is_a_hardware_error() {
     let bench = DiskBench::with_disk(Disk::new(64));
     bench.device.model(|disk| disk.set_bad_sector(0, Some(Status(77))));

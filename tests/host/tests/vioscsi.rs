@@ -478,6 +478,28 @@ fn a_reservation_conflict_reaches_windows() {
 }
 
 #[test]
+fn neither_commands_nor_what_units_say_of_them_are_logged_or_traced() {
+    let bench = bench();
+    let at_start = bench.port.traces();
+    let answers = [
+        None,
+        Some(Override::Status(0x28)),
+        Some(Override::Sense(vec![0x70, 0, 0x03, 0, 0, 0, 0, 10])),
+        Some(Override::Response(Response::ABORTED)),
+        Some(Override::Short(100)),
+    ];
+    let buffer = bench.buffer(512);
+    for answer in answers {
+        bench.device.model(|hba| hba.unit(0, 0).instead = answer);
+        for request in [reading(&read10(0, 1), &[buffer]), writing(&write10(0, 1), &[buffer])] {
+            (0..100).for_each(|_| _ = bench.execute(request.clone()));
+        }
+    }
+
+    assert_eq!(bench.port.traces(), at_start);
+}
+
+#[test]
 fn report_luns_and_read_capacity_come_from_the_units() {
     let bench = bench();
     let (luns, capacity) = (bench.buffer(24), bench.buffer(8));
