@@ -1,6 +1,8 @@
 //! Bringing an adapter up, in the order of Microsoft's page "Storport Driver Miniport Initialization": StorPortInitialize,
 //! HwStorFindAdapter, interrupts, HwStorInitialize, HwStorPassiveInitializeRoutine, HwStorAdapterControl's query.
 
+use alloc::vec::Vec;
+
 use stand::device::Outcome;
 use stand::wdk::codes::*;
 use stand::wdk::config::{AccessRange, HwInitializationData, PortConfiguration};
@@ -277,6 +279,45 @@ pub(super) fn check_configuration(before: &PortConfiguration, after: &PortConfig
             after.number_of_physical_breaks
         );
     }
+}
+
+/// Members besides those that [`check_configuration`] looks at which the page says miniports must not modify, and which this
+/// one has: they are Storport's to know, such as how wide its DMA is.
+pub fn changed_members() -> Vec<&'static str> {
+    let (hw, after) = {
+        let port = port();
+        (port.hw, port.config)
+    };
+    let before = configuration(&hw, after.access_ranges);
+    let members = |c: &PortConfiguration| {
+        [
+            ("BusInterruptLevel", c.bus_interrupt_level),
+            ("BusInterruptVector", c.bus_interrupt_vector),
+            ("InterruptMode", c.interrupt_mode),
+            ("DmaChannel", c.dma_channel),
+            ("DmaPort", c.dma_port),
+            ("DmaWidth", c.dma_width),
+            ("DmaSpeed", c.dma_speed),
+            ("Master", c.master.into()),
+            ("AtdiskPrimaryClaimed", c.atdisk_primary_claimed.into()),
+            ("AtdiskSecondaryClaimed", c.atdisk_secondary_claimed.into()),
+            ("Dma32BitAddresses", c.dma32_bit_addresses.into()),
+            ("DemandMode", c.demand_mode.into()),
+            ("ReceiveEvent", c.receive_event.into()),
+            ("RealModeInitialized", c.real_mode_initialized.into()),
+            ("BufferAccessScsiPortControlled", c.buffer_access_scsi_port_controlled.into()),
+            ("BusInterruptLevel2", c.bus_interrupt_level2),
+            ("BusInterruptVector2", c.bus_interrupt_vector2),
+            ("InterruptMode2", c.interrupt_mode2),
+            ("DmaChannel2", c.dma_channel2),
+            ("DmaPort2", c.dma_port2),
+            ("DmaWidth2", c.dma_width2),
+            ("DmaSpeed2", c.dma_speed2),
+            ("WmiDataProvider", c.wmi_data_provider.into()),
+        ]
+    };
+    let pairs = members(&before).into_iter().zip(members(&after));
+    pairs.filter(|(old, new)| old != new).map(|((name, _), _)| name).collect()
 }
 
 /// Interrupts, HwStorInitialize at DIRQL (nc-storport-hw_initialize.md), passive initialisation, control types.

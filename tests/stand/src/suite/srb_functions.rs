@@ -15,7 +15,7 @@ use crate::memory::{PAGE, arena};
 use crate::scan::class::{self, Outcome};
 use crate::scan::{DISK, Unit};
 use crate::storport::request::{Answer, Data, Request};
-use crate::storport::{Address, port, queue};
+use crate::storport::{Address, port, queue, start};
 
 const TIMEOUT: u32 = 8;
 /// IRP_MN_QUERY_ALL_DATA and IRP_MN_REGINFO, the WMI requests a miniport sees first (SRBEX_DATA_WMI's page).
@@ -61,6 +61,7 @@ pub fn run(units: &[Unit], _options: &Options) {
         crate::skip!("srb-functions", "there is no disk");
         return;
     };
+    configuration();
     known(disk.address);
     unknown(disk.address);
     plug_and_play(disk.address);
@@ -73,6 +74,17 @@ pub fn run(units: &[Unit], _options: &Options) {
         matches!(after, Outcome::Good),
         "unit-ready-after-all",
         format_args!("{}: {after}", class::name(disk.address)),
+    );
+}
+
+/// What the functions begin with: the configuration that the port driver handed over is still its own where it says so
+/// (ns-storport-_port_configuration_information.md).
+fn configuration() {
+    let changed = start::changed_members();
+    crate::console::check(
+        changed.is_empty(),
+        "port-drivers-members",
+        format_args!("of the configuration; changed: {}", changed.join(", ")),
     );
 }
 
