@@ -28,6 +28,23 @@ fn both_infs_pass_without_a_warning() {
     }
 }
 
+/// That a driver works behind a remapping IOMMU is claimed when it was run there on Windows. Virtio-win's drivers claimed it
+/// and took it back.
+#[test]
+fn neither_inf_claims_dma_remapping() {
+    for driver in ALL {
+        let inf = stamped(driver, Arch::Amd64);
+        let values: Vec<_> = inf.lines().filter(|line| line.contains("\"DmaRemappingCompatible\"")).collect();
+
+        assert_eq!(
+            values,
+            ["HKR, \"Parameters\", \"DmaRemappingCompatible\", 0x00010001, 0"],
+            "{}",
+            driver.name
+        );
+    }
+}
+
 /// Code, what is replaced in viostor.inf, and by what.
 const MUTATIONS: &[(&str, &str, &str)] = &[
     ("1001", "[Version]", "[Version2]"),
