@@ -281,7 +281,8 @@ fn a_unit_beyond_windows_addresses_is_none_that_changed() {
     let bench = usual();
     let EventType(changed) = EventType::PARAM_CHANGE;
 
-    for (target, lun) in [(255, 0), (0, 255)] {
+    // The last ones are 0, and 1, in eight bits.
+    for (target, lun) in [(255, 0), (0, 255), (0, 256), (0, 257), (0, 0x3f00)] {
         bench.device.send_event(Event { kind: changed.into(), lun: Lun::new(target, lun), reason: 0.into() });
         bench.settle();
 
