@@ -1,6 +1,7 @@
 //! The functions storport.sys exports, except registers and the two variadic ones' inner tables.
 
 use alloc::format;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use stand::wdk::codes::*;
 
@@ -97,15 +98,8 @@ pub const TABLE: &[(&str, Export)] = &[
         );
         0
     }),
-    ("StorPortAllocateRegistryBuffer", |a| {
-        adapter("StorPortAllocateRegistryBuffer", a.get(0));
-        let length = driver::read::<u32>("StorPortAllocateRegistryBuffer", a.get(1));
-        kernel::pool::allocate("StorPortAllocateRegistryBuffer", u64::from(length), 0x6765_5253, false, true)
-    }),
-    ("StorPortFreeRegistryBuffer", |a| {
-        kernel::pool::release(a.get(1));
-        0
-    }),
+    ("StorPortAllocateRegistryBuffer", allocate_registry_buffer),
+    ("StorPortFreeRegistryBuffer", free_registry_buffer),
     ("StorPortRegistryRead", registry_read),
     ("StorPortRegistryWrite", |a| {
         export::at_most("StorPortRegistryWrite", irql::PASSIVE);
@@ -240,6 +234,36 @@ fn complete_request(a: A) -> u64 {
             && (target == 0xFF || address.1 == target)
             && (lun == 0xFF || address.2 == lun)
     });
+    0
+}
+
+/// The registry buffer that the miniport has.
+static REGISTRY_BUFFER: AtomicU64 = AtomicU64::new(0);
+
+/// StorPortAllocateRegistryBuffer(HwDeviceExtension, Length): there can be one at a time, and whoever wants a second one gets none
+/// (nf-storport-storportallocateregistrybuffer.md). One that is never freed is pool that is left after the removal.
+fn allocate_registry_buffer(a: A) -> u64 {
+    const NAME: &str = "StorPortAllocateRegistryBuffer";
+    adapter(NAME, a.get(0));
+    export::at_most(NAME, irql::PASSIVE);
+    let length = driver::read::<u32>(NAME, a.get(1));
+    if REGISTRY_BUFFER.load(Ordering::Relaxed) != 0 {
+        return 0;
+    }
+    let buffer = kernel::pool::allocate(NAME, u64::from(length), 0x6765_5253, false, true);
+    REGISTRY_BUFFER.store(buffer, Ordering::Relaxed);
+    buffer
+}
+
+/// StorPortFreeRegistryBuffer(HwDeviceExtension, Buffer).
+fn free_registry_buffer(a: A) -> u64 {
+    const NAME: &str = "StorPortFreeRegistryBuffer";
+    adapter(NAME, a.get(0));
+    export::at_most(NAME, irql::PASSIVE);
+    if a.get(1) == 0 || REGISTRY_BUFFER.swap(0, Ordering::Relaxed) != a.get(1) {
+        crate::broken!("bad-free", "{NAME} of {:#x}, which is no registry buffer", a.get(1));
+    }
+    kernel::pool::release(a.get(1));
     0
 }
 

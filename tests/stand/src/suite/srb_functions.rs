@@ -80,6 +80,13 @@ pub fn run(units: &[Unit], _options: &Options) {
 /// What the functions begin with: the configuration that the port driver handed over is still its own where it says so
 /// (ns-storport-_port_configuration_information.md).
 fn configuration() {
+    // There is this one only, and a miniport must say so (ns-storport-_hw_initialization_data~r1.md).
+    let address_types = port().hw.address_type_flags;
+    crate::console::check(
+        address_types == ADDRESS_TYPE_FLAG_BTL8,
+        "address-type",
+        format_args!("AddressTypeFlags is {address_types:#x}"),
+    );
     let changed = start::changed_members();
     crate::console::check(
         changed.is_empty(),
