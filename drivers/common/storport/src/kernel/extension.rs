@@ -4,9 +4,11 @@
 //! processor at any IRQL: what still changes is atomic, or guards itself.
 //!
 //! ```text
-//!   Header   Adapter   DPC objects, message targets   private memory of the miniport
-//!   └─── the same size always ──┘└── by how many request queues there may be ───┘
+//!   Header   Adapter   DPC objects   private memory of the miniport   message targets
+//!   └── the same size always ──┘└─── by how many request queues there may be ────┘
 //! ```
+//!
+//! The targets come last: StorPort writes them, and what it would write behind them is nobody's.
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -124,21 +126,25 @@ impl Header {
 pub(super) struct DeviceExtension<M> {
     header: Header,
     adapter: MaybeUninit<M>,
-    // Behind it: DPC objects and targets, and the miniport's private memory.
+    // Behind it: DPC objects, the miniport's private memory, and targets.
 }
 
-/// Bytes of DPC objects and message targets for so many request queues; with 0 there are no DPCs.
-const fn port_bytes(queues: u16) -> usize {
-    let dpcs = if queues == 0 { 0 } else { DpcKind::count(queues) * size_of::<Dpc>() };
-    let targets = if queues > 1 { size_of::<Targets>() } else { 0 };
-    (dpcs + targets).next_multiple_of(align_of::<Targets>())
+/// Bytes of DPC objects for so many request queues; with 0 there are none.
+const fn dpc_bytes(queues: u16) -> usize {
+    if queues == 0 { 0 } else { DpcKind::count(queues) * size_of::<Dpc>() }
+}
+
+/// Bytes of message targets.
+const fn target_bytes(queues: u16) -> usize {
+    if queues > 1 { size_of::<Targets>() } else { 0 }
 }
 
 impl<M: Miniport> DeviceExtension<M> {
     /// `DeviceExtensionSize` for so many request queues and this much private memory.
     pub(super) const fn bytes(queues: u16, private: usize) -> usize {
         // StorPort aligns for any type, which is less than the private memory wants.
-        size_of::<Self>() + port_bytes(queues) + PRIVATE_ALIGNMENT + private
+        let before = size_of::<Self>() + dpc_bytes(queues) + PRIVATE_ALIGNMENT + private;
+        before.next_multiple_of(align_of::<Targets>()) + target_bytes(queues)
     }
 
     /// Shares out what lies behind the adapter: returns the miniport's private memory, of this many bytes.
@@ -149,12 +155,13 @@ impl<M: Miniport> DeviceExtension<M> {
     pub(super) unsafe fn share_out(extension: PVOID, queues: u16, private: usize) -> *mut [u8] {
         // SAFETY: the caller's promise.
         let header = unsafe { Header::of(HwDeviceExtension(extension)) };
-        let dpcs = extension.cast::<u8>().wrapping_add(size_of::<Self>());
-        let targets = dpcs.wrapping_add(port_bytes(queues).saturating_sub(size_of::<Targets>()));
+        let extension = extension.cast::<u8>();
+        let dpcs = extension.wrapping_add(size_of::<Self>());
+        let targets = extension.wrapping_add(Self::bytes(queues, private) - target_bytes(queues));
         header.dpcs.store(dpcs.cast(), Ordering::Relaxed);
         header.targets.store(if queues > 1 { targets.cast() } else { ptr::null_mut() }, Ordering::Relaxed);
         header.queues.store(queues.into(), Ordering::Relaxed);
-        let start = dpcs.wrapping_add(port_bytes(queues));
+        let start = dpcs.wrapping_add(dpc_bytes(queues));
         let start = start.map_addr(|address| address.next_multiple_of(PRIVATE_ALIGNMENT));
         ptr::slice_from_raw_parts_mut(start, private)
     }
