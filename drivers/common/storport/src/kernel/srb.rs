@@ -10,16 +10,16 @@ use core::sync::atomic::Ordering;
 
 use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
-    _SRBEXDATATYPE, _STOR_IO_PRIORITY_HINT, PSCSI_REQUEST_BLOCK, SCSI_REQUEST_BLOCK, SCSI_WMI_REQUEST_BLOCK,
-    SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE, SRB_FUNCTION_DUMP_POINTERS,
-    SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL,
-    SRB_FUNCTION_PNP, SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE,
-    SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK,
-    SRB_FUNCTION_WMI, SRB_HEAD_OF_QUEUE_TAG_REQUEST, SRB_ORDERED_QUEUE_TAG_REQUEST,
-    SRB_PNP_FLAGS_ADAPTER_REQUEST, SRB_WMI_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP,
-    SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, SRBEX_DATA_WMI, STOR_ADDR_BTL8,
-    STOR_ADDRESS_TYPE_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT,
-    STORAGE_REQUEST_BLOCK,
+    _SRBEXDATATYPE, _STOR_IO_PRIORITY_HINT, PSCSI_REQUEST_BLOCK, SCSI_PNP_REQUEST_BLOCK, SCSI_REQUEST_BLOCK,
+    SCSI_WMI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE,
+    SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
+    SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
+    SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
+    SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_FUNCTION_WMI,
+    SRB_HEAD_OF_QUEUE_TAG_REQUEST, SRB_ORDERED_QUEUE_TAG_REQUEST, SRB_PNP_FLAGS_ADAPTER_REQUEST,
+    SRB_WMI_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR,
+    SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, SRBEX_DATA_WMI, STOR_ADDR_BTL8, STOR_ADDRESS_TYPE_BTL8,
+    STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK,
 };
 
 use super::extension::Header;
@@ -332,45 +332,59 @@ unsafe fn fields_of_new_kind(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Fields {
     };
     if code == SRB_FUNCTION_EXECUTE_SCSI {
         fields.direction = direction(fields.data_length, block.SrbFlags, parts.cdb, parts.cdb_bytes);
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { other_function(&mut fields, srb) };
+        return fields;
     }
+    let special = match code {
+        // SAFETY: the function is SRB_FUNCTION_PNP.
+        SRB_FUNCTION_PNP => Special::Pnp(unsafe { pnp_action(srb) }),
+        // SAFETY: the function is SRB_FUNCTION_WMI.
+        SRB_FUNCTION_WMI => unsafe { wmi(srb) },
+        _ => Special::Nothing,
+    };
+    // SAFETY: what is special and the buffer are this request's.
+    unsafe { other_function(&mut fields, code, block.DataTransferLength, special) };
     fields
+}
+
+/// What requests of some functions have in a structure of their own.
+enum Special {
+    Nothing,
+    Pnp(PnpAction),
+    /// For the adapter; null where it is not about a data block.
+    Wmi(Operation, *const u8),
 }
 
 /// Of a reset, length and buffer are invalid (nc-storport-hw_buildio.md); other functions have no data for the device, but
 /// some come with a structure for the miniport.
 ///
 /// # Safety
-/// `srb` must be a STORAGE_REQUEST_BLOCK of another function than SRB_FUNCTION_EXECUTE_SCSI.
+/// `special` must be the request's, and `fields.buffer` its buffer.
 #[cold]
-unsafe fn other_function(fields: &mut Fields, srb: NonNull<STORAGE_REQUEST_BLOCK>) {
-    // SAFETY: the caller's promise.
-    let block = unsafe { srb.as_ref() };
+unsafe fn other_function(fields: &mut Fields, code: u32, length: u32, special: Special) {
     fields.data_length = 0;
-    fields.function = match block.SrbFunction {
-        // SAFETY: the function is SRB_FUNCTION_PNP.
-        SRB_FUNCTION_PNP => SrbFunction::Pnp(unsafe { pnp_action(srb) }),
-        SRB_FUNCTION_WMI => {
-            // SAFETY: the function is SRB_FUNCTION_WMI.
-            if let Some(wmi) = unsafe { wmi(srb) } {
-                wmi.put(fields);
-                return;
+    let takes_structure = matches!(
+        code,
+        SRB_FUNCTION_PNP | SRB_FUNCTION_IO_CONTROL | SRB_FUNCTION_DUMP_POINTERS | SRB_FUNCTION_WMI
+    );
+    fields.parameter_length = if takes_structure && !fields.buffer.is_null() { length } else { 0 };
+    fields.function = function(code);
+    match special {
+        Special::Nothing => {}
+        Special::Pnp(action) => {
+            fields.function = SrbFunction::Pnp(action);
+            // The length is not for the miniport to look at (ns-storport-_scsi_pnp_request_block.md), but when it says
+            // something, nothing is written beyond it.
+            if length == 0 && !fields.buffer.is_null() {
+                // SAFETY: the buffer is this action's, and not null.
+                fields.parameter_length = unsafe { capabilities_length(action, fields.buffer) };
             }
-            SrbFunction::Other(SRB_FUNCTION_WMI)
         }
-        other => function(other),
-    };
-    fields.parameter_length = match (block.SrbFunction, block.DataTransferLength) {
-        _ if fields.buffer.is_null() => 0,
-        // The length is not for the miniport to look at (ns-storport-_scsi_pnp_request_block.md), but when it says
-        // something, nothing is written beyond it.
-        // SAFETY: the function is SRB_FUNCTION_PNP, and the buffer is not null.
-        (SRB_FUNCTION_PNP, 0) => unsafe { capabilities_length(srb, fields.buffer) },
-        (SRB_FUNCTION_PNP | SRB_FUNCTION_IO_CONTROL | SRB_FUNCTION_DUMP_POINTERS, length) => length,
-        _ => 0,
-    };
+        Special::Wmi(operation, guid) => {
+            fields.function = SrbFunction::Wmi(operation);
+            fields.cdb = guid;
+            fields.cdb_bytes = Guid::BYTES as u8;
+        }
+    }
 }
 
 /// # Safety
@@ -391,7 +405,6 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
         buffer: block.DataBuffer.cast(),
         function: function(code),
         data_length: length,
-        // Nobody asks the copy that writes the dump for anything but data.
         parameter_length: 0,
         address: Address { path: block.PathId, target: block.TargetId, lun: block.Lun },
         direction: direction(length, block.SrbFlags, cdb, cdb_bytes),
@@ -403,59 +416,55 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
         sense_length_at: (offset_of!(SCSI_REQUEST_BLOCK, SenseInfoBufferLength)
             - offset_of!(SCSI_REQUEST_BLOCK, ScsiStatus)) as u8,
     };
-    if code == SRB_FUNCTION_WMI {
-        let length = block.DataTransferLength;
-        // SAFETY: a request of this function is such a structure, which has the same size.
-        let block = unsafe { &*srb.cast::<SCSI_WMI_REQUEST_BLOCK>() };
-        let (sub_function, flags) = (block.WMISubFunction, block.WMIFlags);
-        if let Some(wmi) = Wmi::new(sub_function, flags, block.DataPath, length) {
-            wmi.put(&mut fields);
-        }
+    if is_scsi {
+        return fields;
     }
+    let length = block.DataTransferLength;
+    let special = match code {
+        SRB_FUNCTION_PNP => {
+            // SAFETY: a request of this function is such a structure, which has the same size.
+            let block = unsafe { &*srb.cast::<SCSI_PNP_REQUEST_BLOCK>() };
+            Special::Pnp(pnp(block.PnPAction, block.SrbPnPFlags))
+        }
+        SRB_FUNCTION_WMI => {
+            // SAFETY: as above.
+            let block = unsafe { &*srb.cast::<SCSI_WMI_REQUEST_BLOCK>() };
+            special_of_wmi(block.WMISubFunction, block.WMIFlags, block.DataPath)
+        }
+        _ => Special::Nothing,
+    };
+    // SAFETY: what is special and the buffer are this request's.
+    unsafe { other_function(&mut fields, code, length, special) };
     fields
 }
 
-const _: () = assert!(size_of::<SCSI_REQUEST_BLOCK>() == size_of::<SCSI_WMI_REQUEST_BLOCK>());
+const _: () = assert!(
+    size_of::<SCSI_REQUEST_BLOCK>() == size_of::<SCSI_WMI_REQUEST_BLOCK>()
+        && size_of::<SCSI_REQUEST_BLOCK>() == size_of::<SCSI_PNP_REQUEST_BLOCK>()
+);
 
-/// What a request of WMI for the adapter has besides its buffer.
-struct Wmi {
-    operation: Operation,
-    /// Null where it is not about a data block.
-    guid: *const u8,
-    length: u32,
+/// A request of WMI for a logical unit is nothing special.
+fn special_of_wmi(sub_function: u8, flags: u8, data_path: *mut c_void) -> Special {
+    if u32::from(flags) & SRB_WMI_FLAGS_ADAPTER_REQUEST == 0 {
+        return Special::Nothing;
+    }
+    let operation = Operation::from_sub_function(sub_function);
+    // Otherwise it is WMIREGISTER or WMIUPDATE (irp-mn-reginfo-ex.md), or nobody knows what.
+    let guid = if operation.is_about_a_block() { data_path.cast_const().cast() } else { ptr::null() };
+    Special::Wmi(operation, guid)
 }
 
-impl Wmi {
-    /// `None`: it is for a logical unit.
-    fn new(sub_function: u8, flags: u8, data_path: *mut c_void, length: u32) -> Option<Self> {
-        let operation = Operation::from_sub_function(sub_function);
-        // Otherwise it is WMIREGISTER or WMIUPDATE (irp-mn-reginfo-ex.md), or nobody knows what.
-        let guid = if operation.is_about_a_block() { data_path.cast_const().cast() } else { ptr::null() };
-        let of_adapter = u32::from(flags) & SRB_WMI_FLAGS_ADAPTER_REQUEST != 0;
-        of_adapter.then_some(Self { operation, guid, length })
-    }
-
-    fn put(self, fields: &mut Fields) {
-        fields.function = SrbFunction::Wmi(self.operation);
-        fields.cdb = self.guid;
-        fields.cdb_bytes = Guid::BYTES as u8;
-        fields.parameter_length = if fields.buffer.is_null() { 0 } else { self.length };
-    }
-}
-
-/// `None`: it is for a logical unit, or does not say what it is.
-///
 /// # Safety
 /// `srb` must be a STORAGE_REQUEST_BLOCK with the function SRB_FUNCTION_WMI.
-unsafe fn wmi(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Wmi> {
+unsafe fn wmi(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Special {
     // SAFETY: the caller's promise.
     let mut data = unsafe { extended_data(srb) };
-    let (_, data) = data.find(|(kind, _)| *kind == _SRBEXDATATYPE::SrbExDataTypeWmi)?;
+    let Some((_, data)) = data.find(|(kind, _)| *kind == _SRBEXDATATYPE::SrbExDataTypeWmi) else {
+        return Special::Nothing;
+    };
     // SAFETY: the type field says that it is this structure.
     let data = unsafe { &*data.as_ptr().cast::<SRBEX_DATA_WMI>() };
-    // SAFETY: the caller's promise.
-    let length = unsafe { srb.as_ref() }.DataTransferLength;
-    Wmi::new(data.WMISubFunction, data.WMIFlags, data.DataPath, length)
+    special_of_wmi(data.WMISubFunction, data.WMIFlags, data.DataPath)
 }
 
 /// # Safety
@@ -468,9 +477,13 @@ unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
     };
     // SAFETY: the type field says that it is this structure.
     let data = unsafe { &*data.as_ptr().cast::<SRBEX_DATA_PNP>() };
+    pnp(data.PnPAction, data.SrbPnPFlags)
+}
+
+fn pnp(action: STOR_PNP_ACTION::Type, flags: u32) -> PnpAction {
     // Without this flag the request is for the unit that it addresses, and the other units live on.
-    let adapter = data.SrbPnPFlags & SRB_PNP_FLAGS_ADAPTER_REQUEST != 0;
-    match data.PnPAction {
+    let adapter = flags & SRB_PNP_FLAGS_ADAPTER_REQUEST != 0;
+    match action {
         STOR_PNP_ACTION::StorStopDevice if adapter => PnpAction::Stop,
         STOR_PNP_ACTION::StorRemoveDevice if adapter => PnpAction::Remove,
         STOR_PNP_ACTION::StorSurpriseRemoval if adapter => PnpAction::SurpriseRemoval,
@@ -487,10 +500,8 @@ unsafe fn pnp_action(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> PnpAction {
 /// for this structure (STOR_FEATURE_FULL_PNP_DEVICE_CAPABILITIES).
 ///
 /// # Safety
-/// `srb` must be a STORAGE_REQUEST_BLOCK with the function SRB_FUNCTION_PNP, and `buffer` its buffer, which is not null.
-unsafe fn capabilities_length(srb: NonNull<STORAGE_REQUEST_BLOCK>, buffer: *const u8) -> u32 {
-    // SAFETY: the caller's promise.
-    let action = unsafe { pnp_action(srb) };
+/// `buffer` must be the buffer of a request of SRB_FUNCTION_PNP with this action, and not null.
+unsafe fn capabilities_length(action: PnpAction, buffer: *const u8) -> u32 {
     if !matches!(action, PnpAction::QueryAdapterCapabilities | PnpAction::QueryUnitCapabilities) {
         return 0;
     }
