@@ -85,6 +85,8 @@ pub struct Options {
     pub trace: bool,
     /// Where Storport starts the next request when one is completed.
     pub starts: Starts,
+    /// Whether SRBs are SCSI_REQUEST_BLOCKs, whatever the miniport asked for.
+    pub old_srbs: bool,
     /// Whether the first processor serves all messages and runs the DPCs.
     pub gather: bool,
     /// Name of the driver's service: the last part of the registry path that DriverEntry gets.
@@ -129,6 +131,7 @@ impl Default for Options {
             resets: 0,
             trace: false,
             starts: Starts::Dpc,
+            old_srbs: false,
             gather: false,
             service: "stand".to_owned(),
             faults: Faults::None,
@@ -204,6 +207,12 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     _ => return Err(bad()),
                 }
             }
+            "srb" => {
+                if value != "old" {
+                    return Err(bad());
+                }
+                options.old_srbs = true;
+            }
             "service" => options.service = value.to_owned(),
             "faults" => {
                 options.faults = match value {
@@ -257,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside service=x faults=hang dump=hiber cache=off units=3 far=0x10012c limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber cache=off units=3 far=0x10012c limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -274,7 +283,7 @@ mod tests {
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!(options.far, 0x10_012c);
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
-        assert!(options.go_on && options.no_cache && options.gather);
+        assert!(options.go_on && options.no_cache && options.gather && options.old_srbs);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
     }
 
@@ -300,6 +309,7 @@ mod tests {
             "inflight=0",
             "cache=on",
             "starts=soon",
+            "srb=new",
             "param.X=y",
             "novalue",
         ] {

@@ -76,6 +76,7 @@ pub fn run(boot: BootInfo) -> ! {
     );
     storport::port().parameters.clone_from(&options.parameters);
     storport::port().starts = options.starts;
+    storport::port().old_srbs = options.old_srbs;
     if options.gather {
         msix::gather();
     }

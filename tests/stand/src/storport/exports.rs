@@ -13,6 +13,12 @@ use crate::kernel::export::Export;
 use crate::kernel::{self, export};
 use crate::memory::driver;
 
+/// What StorPortQuerySystemTime says, in units of 100 nanoseconds.
+pub fn system_time() -> u64 {
+    const START: u64 = 0x01DA_0000_0000_0000;
+    START + clock::ticks() * 10_000
+}
+
 /// The exports of this file.
 pub const TABLE: &[(&str, Export)] = &[
     ("StorPortInitialize", start::initialize),
@@ -91,11 +97,7 @@ pub const TABLE: &[(&str, Export)] = &[
     ("StorPortConvertUlong64ToPhysicalAddress", |a| a.get(0)),
     ("StorPortConvertPhysicalAddressToUlong64", |a| a.get(0)),
     ("StorPortQuerySystemTime", |a| {
-        driver::write(
-            "StorPortQuerySystemTime",
-            a.get(0),
-            0x01DA_0000_0000_0000u64 + clock::ticks() * 10_000,
-        );
+        driver::write("StorPortQuerySystemTime", a.get(0), system_time());
         0
     }),
     ("StorPortAllocateRegistryBuffer", allocate_registry_buffer),

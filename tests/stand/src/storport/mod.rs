@@ -170,6 +170,8 @@ pub struct Port {
     pub ladder: ladder::Ladder,
     /// Where the next request starts after a completion.
     pub starts: Starts,
+    /// SRBs are SCSI_REQUEST_BLOCKs, as before there were others, whatever SrbTypeFlags ask for.
+    pub old_srbs: bool,
     /// Most requests given to the miniport at once; 0 is no limit.
     pub limit: usize,
     /// The miniport asked for a new bus scan.

@@ -116,7 +116,7 @@ pub fn assign(function: Function, bars: &[Bar], table: Option<msix::Table>) {
 
 /// PORT_CONFIGURATION_INFORMATION as Storport hands it to HwStorFindAdapter.
 pub(super) fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfiguration {
-    let extended = hw.srb_type_flags & SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK != 0;
+    let extended = hw.srb_type_flags & SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK != 0 && !port().old_srbs;
     let bus = port().function.map_or(0, |function| u32::from(function.bus));
     let slot = port().function.map_or(0, |f| u32::from(f.device) | u32::from(f.function) << 5);
     let mut initiator = [0xFF; 8];
@@ -259,6 +259,7 @@ pub(super) fn check_configuration(before: &PortConfiguration, after: &PortConfig
         ("ScatterGather", u32::from(before.scatter_gather), u32::from(after.scatter_gather)),
         ("NeedPhysicalAddresses", 1, u32::from(after.need_physical_addresses)),
         ("TaggedQueuing", 1, u32::from(after.tagged_queuing)),
+        ("WmiDataProvider", 1, u32::from(after.wmi_data_provider)),
         ("AutoRequestSense", 1, u32::from(after.auto_request_sense)),
         ("MultipleRequestPerLu", 1, u32::from(after.multiple_request_per_lu)),
         ("SlotNumber", before.slot_number, after.slot_number),

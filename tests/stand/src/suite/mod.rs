@@ -16,6 +16,7 @@ mod pass;
 mod power;
 mod srb_functions;
 mod surprise_removal;
+mod wmi;
 
 use stand::cmdline::Options;
 

@@ -18,26 +18,23 @@ use crate::storport::request::{Answer, Data, Request};
 use crate::storport::{Address, port, queue, start};
 
 const TIMEOUT: u32 = 8;
-/// IRP_MN_QUERY_ALL_DATA and IRP_MN_REGINFO, the WMI requests a miniport sees first (SRBEX_DATA_WMI's page).
-const WMI_QUERY_ALL_DATA: u8 = 0x00;
-const WMI_REGISTRATION: u8 = 0x08;
 /// STOR_DEVICE_CAPABILITIES is two words, the second full of flags.
 const CAPABILITIES_BYTES: u32 = 8;
 /// STOR_DEVICE_CAPABILITIES_EX goes on behind them. Version and size are Storport's to fill in.
 const FULL_CAPABILITIES_BYTES: u32 = 24;
 const FULL_CAPABILITIES_HEAD: u32 = FULL_CAPABILITIES_BYTES << 16 | 1;
 
-fn status(answer: &Answer) -> u8 {
+pub(super) fn status(answer: &Answer) -> u8 {
     answer.srb_status & 0x3F
 }
 
-fn send(address: Address, function: u8, extra: Extra, data: Data) -> Answer {
+pub(super) fn send(address: Address, function: u8, extra: Extra, data: Data) -> Answer {
     queue::execute(Request::other(address, function, extra, data, TIMEOUT)).answer
 }
 
 /// Statuses that mean "I do not do this", as far as they are documented for a request that is not supported
 /// (ns-srb-_storage_request_block.md).
-fn is_refusal(status: u8) -> bool {
+pub(super) fn is_refusal(status: u8) -> bool {
     const BAD_FUNCTION: u8 = 0x22;
     matches!(status, SRB_STATUS_INVALID_REQUEST | BAD_FUNCTION | SRB_STATUS_ERROR)
 }
@@ -55,7 +52,7 @@ fn is_absence(status: u8) -> bool {
 }
 
 /// All functions, then commands to addresses without a unit.
-pub fn run(units: &[Unit], _options: &Options) {
+pub fn run(units: &[Unit], options: &Options) {
     let Some(disk) = units.iter().find(|unit| unit.inquiry.device_type == DISK && unit.capacity.is_some())
     else {
         crate::skip!("srb-functions", "there is no disk");
@@ -67,7 +64,7 @@ pub fn run(units: &[Unit], _options: &Options) {
     plug_and_play(disk.address);
     io_control(disk.address);
     firmware(disk.address);
-    wmi(disk.address);
+    super::wmi::run(disk.address, options);
     absent(units);
     let after = class::ready(disk.address);
     crate::console::check(
@@ -280,27 +277,6 @@ fn firmware(address: Address) {
         "io-control-firmware",
         format_args!("9 requests; {}", wrong.join("; ")),
     );
-}
-
-/// WMI: refused, or answered within the buffer.
-fn wmi(address: Address) {
-    const LENGTH: u32 = 512;
-    let Some(range) = arena::scattered(u64::from(LENGTH)) else { return };
-    let mut wrong: Vec<String> = Vec::new();
-    for (sub_function, adapter) in
-        [(WMI_REGISTRATION, true), (WMI_QUERY_ALL_DATA, true), (WMI_QUERY_ALL_DATA, false), (0x7F, true)]
-    {
-        // The data path is a GUID that nobody registered.
-        driver::fill("class", range.address, 0x11, LENGTH as usize);
-        let extra = Extra::Wmi { sub_function, adapter, path: range.address };
-        let data = Data { address: range.address, length: LENGTH };
-        let answer = send(address, SRB_FUNCTION_WMI, extra, data);
-        if status(&answer) != SRB_STATUS_SUCCESS && !is_refusal(status(&answer)) {
-            wrong.push(format!("{sub_function:#x}: {}", answer.text()));
-        }
-    }
-    arena::release(range);
-    crate::console::check(wrong.is_empty(), "wmi", format_args!("4 requests; {}", wrong.join("; ")));
 }
 
 /// Commands and resets to addresses where nothing is.

@@ -6,8 +6,10 @@
 pub mod calls;
 pub mod codes;
 pub mod config;
+pub mod hba_api;
 pub mod names;
 pub mod srb;
+pub mod wmi;
 
 /// Asserts size and field offsets of a structure at compile time.
 #[macro_export]

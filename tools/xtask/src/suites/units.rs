@@ -62,4 +62,9 @@ pub(super) const COMPLIANCE: &[Setting] = &[
 ];
 
 /// Suite `srb-functions`.
-pub(super) const SRB_FUNCTIONS: &[Setting] = &[BLK, SCSI];
+pub(super) const SRB_FUNCTIONS: &[Setting] = &[
+    BLK,
+    Setting { name: "SCSI_REQUEST_BLOCKs", words: &["srb=old"], ..BLK },
+    SCSI,
+    Setting { name: "SCSI_REQUEST_BLOCKs", words: &["srb=old"], ..SCSI },
+];
