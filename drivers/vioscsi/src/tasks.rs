@@ -45,10 +45,10 @@ mod tests {
         let of_unit = task(Scope::Unit(unit), 7).expect("a unit can be reset");
         let of_target = task(Scope::Target(unit), 8).expect("a target can be reset");
 
-        // Type 0, function 5; the LUN in its single-level form; the tag.
-        let expected = [0, 0, 0, 0, 5, 0, 0, 0, 1, 3, 0, 5, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        // Type 0, function 5; the LUN in the flat form; the tag.
+        let expected = [0, 0, 0, 0, 5, 0, 0, 0, 1, 3, 0x40, 5, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(of_unit.as_bytes(), expected);
-        assert_eq!(of_target.as_bytes()[4..12], [4, 0, 0, 0, 1, 3, 0, 0]);
+        assert_eq!(of_target.as_bytes()[4..12], [4, 0, 0, 0, 1, 3, 0x40, 0]);
         assert!(task(Scope::Device, 9).is_none());
     }
 }
