@@ -5,6 +5,7 @@
 //! data of any other command goes through scratch memory, where it is one segment.
 
 use adapter::Part;
+use storport::DataDirection;
 
 use crate::Request;
 use crate::config::Hba;
@@ -87,7 +88,7 @@ pub(crate) fn way(hba: &Hba, srb: &Request) -> Way {
     const REPORT_LUNS: u8 = 0xa0;
     if hba.in_steps {
         way_in_steps(hba, srb)
-    } else if srb.cdb().first() == Some(&REPORT_LUNS) {
+    } else if srb.cdb().first() == Some(&REPORT_LUNS) && srb.direction() == DataDirection::In {
         Way::Listed
     } else {
         Way::Whole

@@ -1,7 +1,7 @@
 //! vioscsi: commands pass through to the right unit, and what the unit says comes back.
 
 use adapter::Event;
-use fake_device::hba::{Hba, Override, Unit};
+use fake_device::hba::{Hba, Override, Residual, Unit};
 use fake_device::{Options, Order};
 use host_tests::cdb::{inquiry, inquiry_page, read10, read16, write10};
 use host_tests::{HbaBench, pattern, reading, writing};
@@ -551,6 +551,23 @@ fn units_that_windows_cannot_address_are_told_of_once_for_each_target() {
     let told = Event::LunsOutOfReach.of_unit(FarUnit { target: 0, lun: 300 });
     assert_eq!(bench.port.log_entries(), [told]);
     bench.device.assert_no_violations();
+}
+
+#[test]
+fn what_a_program_sends_with_report_luns_is_not_taken_for_a_list() {
+    let mut hba = Hba::default().with(0, 0, Unit::disk(64, 512));
+    hba.residual = Residual::Room;
+    let bench = HbaBench::with_hba(hba);
+    let list = bench.buffer(24);
+    let sent = [&[0, 0, 0, 16, 0, 0, 0, 0], &[0; 8][..], &[0x41, 44, 0, 0, 0, 0, 0, 0]].concat();
+    for direction in [DataDirection::Out, DataDirection::None] {
+        let request = SrbBuilder::execute(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0]).with_data_out(&sent);
+
+        let done = bench.execute(request.with_segments(direction, &[list]).to(0, 0, 0));
+
+        assert_eq!(done.completion.status, SrbStatus::SUCCESS, "{direction:?}");
+        assert_eq!(bench.port.log_entries(), [], "{direction:?}");
+    }
 }
 
 #[test]
