@@ -26,10 +26,17 @@ pub(crate) fn task(scope: Scope, tag: u32) -> Option<TaskManagementRequest> {
     Some(TaskManagementRequest::new(function, lun, u64::from(tag)))
 }
 
-/// Whether the function was done: commands that are still with the device afterwards are a lie.
+/// Whether the function was done: commands that are still with the device some time later are a lie. Nothing is left to be done
+/// about a unit that is not there (any more), and a wider reset would end what is none of its commands.
 pub(crate) fn is_done(response: &Response<'_>) -> bool {
     let [code] = response.read(0);
-    matches!(scsi::Response(code), scsi::Response::OK | scsi::Response::FUNCTION_SUCCEEDED)
+    matches!(
+        scsi::Response(code),
+        scsi::Response::OK
+            | scsi::Response::FUNCTION_SUCCEEDED
+            | scsi::Response::BAD_TARGET
+            | scsi::Response::INCORRECT_LUN
+    )
 }
 
 #[cfg(test)]

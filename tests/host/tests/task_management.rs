@@ -335,6 +335,30 @@ fn a_write_that_a_unit_says_was_done_while_it_was_reset_is_no_success() {
 }
 
 #[test]
+fn a_reset_of_a_unit_that_is_gone_leaves_the_others_alone() {
+    for (target, lun) in [(0, 1), (0, 2), (3, 0), (7, 0)] {
+        let bench = bench();
+        bench.device.model(|hba| hba.remove_unit(target, lun.into()));
+        let resets = bench.device.resets();
+        bench.device.hold();
+        hold_read(&bench, 0, 0, 1);
+        bench.submit(reset(SrbFunction::ResetLogicalUnit, target, lun));
+        bench.device.set_order(Order::Reversed);
+        bench.device.run();
+        bench.device.release(1);
+        bench.deliver_interrupts();
+
+        assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)], "{target}:{lun}");
+        assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, target, lun)]);
+        bench.device.release_all();
+        bench.settle();
+        assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS)], "{target}:{lun}");
+        assert_eq!(bench.device.resets(), resets, "{target}:{lun}");
+        bench.device.assert_no_violations();
+    }
+}
+
+#[test]
 fn a_function_that_is_not_answered_is_followed_by_the_next_one_and_then_by_a_reset_of_the_device() {
     let bench = bench();
     let resets = bench.device.resets();
