@@ -140,7 +140,8 @@ pub(super) fn configuration(hw: &HwInitializationData, ranges: u64) -> PortConfi
         dma32_bit_addresses: 1,
         map_buffers: hw.map_buffers,
         need_physical_addresses: 1,
-        // Every miniport is asked for WMI, and is not to change this (ns-storport-_port_configuration_information.md).
+        // Every miniport is asked for WMI, and is not to change this (ns-storport-_port_configuration_information.md). Microsoft's
+        // own storahci does (Windows-driver-samples, storage/miniports/storahci), so one that does is not asked.
         wmi_data_provider: 1,
         tagged_queuing: 1,
         auto_request_sense: 1,
@@ -259,7 +260,6 @@ pub(super) fn check_configuration(before: &PortConfiguration, after: &PortConfig
         ("ScatterGather", u32::from(before.scatter_gather), u32::from(after.scatter_gather)),
         ("NeedPhysicalAddresses", 1, u32::from(after.need_physical_addresses)),
         ("TaggedQueuing", 1, u32::from(after.tagged_queuing)),
-        ("WmiDataProvider", 1, u32::from(after.wmi_data_provider)),
         ("AutoRequestSense", 1, u32::from(after.auto_request_sense)),
         ("MultipleRequestPerLu", 1, u32::from(after.multiple_request_per_lu)),
         ("SlotNumber", before.slot_number, after.slot_number),

@@ -22,7 +22,7 @@ use stand::wdk::wmi::{self, Block, Said, minor};
 use super::srb_functions::{is_refusal, send, status};
 use crate::memory::{PAGE, arena, driver};
 use crate::storport::request::Data;
-use crate::storport::{Address, control, exports};
+use crate::storport::{self, Address, control, exports};
 
 /// What WMI offers at first; more when it is asked for.
 const FIRST: usize = 512;
@@ -35,6 +35,10 @@ const ROUNDS: u32 = 400;
 
 /// Asks for everything, of the adapter and of a unit.
 pub fn run(unit: Address, options: &Options) {
+    if storport::port().config.wmi_data_provider == 0 {
+        crate::skip!("wmi", "the miniport wants to be asked nothing");
+        return;
+    }
     let Some(provider) = Provider::new(unit) else { return };
     let blocks = match provider.registration() {
         Ok(blocks) => blocks,
