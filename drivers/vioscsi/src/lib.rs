@@ -39,8 +39,8 @@ pub use config::Hba;
 pub use steps::Way;
 
 use adapter::{
-    AdapterState, Chain, Change, Facts, Filled, Limits, PciFunction, Probe, ProbeError, Requests, Response,
-    Room, Scope, Scratch, Service, Small, Step,
+    AdapterState, Chain, Change, Facts, Filled, Function, Limits, PciFunction, Probe, ProbeError, Requests,
+    Response, Room, Scratch, Service, Small, Step,
 };
 use complete::Answer;
 use storport::{BuildIo, Completion, SrbStatus};
@@ -143,8 +143,8 @@ impl Service for Vioscsi {
         events::change(&self.hba, event)
     }
 
-    fn task(&self, scope: Scope, tag: u32) -> Option<wire::TaskManagementRequest> {
-        tasks::task(scope, tag)
+    fn task(&self, function: Function, tag: u32) -> Option<wire::TaskManagementRequest> {
+        Some(tasks::task(function, tag))
     }
 
     fn task_done(&self, response: &Response<'_>) -> bool {

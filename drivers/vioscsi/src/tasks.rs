@@ -1,6 +1,7 @@
 //! Task management functions in the control queue (virtio 1.3, 5.6.6.2): what resets one unit, or one target.
 
-use adapter::{Response, Scope};
+use adapter::{Function, Response};
+use storport::Address;
 use virtio::queue::Format;
 use virtio::spec::scsi::{self, Lun, TaskManagement, TaskManagementRequest};
 
@@ -15,15 +16,20 @@ impl Format for Task {
     const INLINE_SEGMENTS: u16 = 1;
 }
 
-/// The function that has the device give up every command in this scope; there is none for the whole device.
-pub(crate) fn task(scope: Scope, tag: u32) -> Option<TaskManagementRequest> {
-    let (function, lun) = match scope {
-        Scope::Unit(unit) => (TaskManagement::LOGICAL_UNIT_RESET, Lun::new(unit.target, u16::from(unit.lun))),
+/// A function as it goes to the device.
+pub(crate) fn task(function: Function, tag: u32) -> TaskManagementRequest {
+    let (function, lun, tag) = match function {
+        // It bears the tag of the command that it is about; of the others nobody looks at theirs.
+        Function::AbortTask { unit, command, .. } => (TaskManagement::ABORT_TASK, lun_of(unit), command),
+        Function::ResetUnit(unit) => (TaskManagement::LOGICAL_UNIT_RESET, lun_of(unit), tag),
         // Of the address only the target counts.
-        Scope::Target(unit) => (TaskManagement::I_T_NEXUS_RESET, Lun::new(unit.target, 0)),
-        Scope::Device => return None,
+        Function::ResetTarget(unit) => (TaskManagement::I_T_NEXUS_RESET, Lun::new(unit.target, 0), tag),
     };
-    Some(TaskManagementRequest::new(function, lun, u64::from(tag)))
+    TaskManagementRequest::new(function, lun, u64::from(tag))
+}
+
+fn lun_of(unit: Address) -> Lun {
+    Lun::new(unit.target, u16::from(unit.lun))
 }
 
 /// Whether the function was done: commands that are still with the device some time later are a lie. Nothing is left to be done
@@ -42,20 +48,18 @@ pub(crate) fn is_done(response: &Response<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storport::Address;
     use zerocopy::IntoBytes;
 
     #[test]
-    fn a_unit_and_a_target_are_reset_and_the_whole_device_is_not() {
+    fn a_unit_and_a_target_are_addressed_as_the_specification_has_them() {
         let unit = Address { path: 0, target: 3, lun: 5 };
 
-        let of_unit = task(Scope::Unit(unit), 7).expect("a unit can be reset");
-        let of_target = task(Scope::Target(unit), 8).expect("a target can be reset");
+        let of_unit = task(Function::ResetUnit(unit), 7);
+        let of_target = task(Function::ResetTarget(unit), 8);
 
         // Type 0, function 5; the LUN in the flat form; the tag.
         let expected = [0, 0, 0, 0, 5, 0, 0, 0, 1, 3, 0x40, 5, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(of_unit.as_bytes(), expected);
         assert_eq!(of_target.as_bytes()[4..12], [4, 0, 0, 0, 1, 3, 0x40, 0]);
-        assert!(task(Scope::Device, 9).is_none());
     }
 }

@@ -19,7 +19,7 @@ use fake_device::disk::Disk;
 use fake_device::hba::Hba;
 use fake_device::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Manner, Model, Options, Ram};
 use storport::fake::{Completed, FakePort, FakeResources, SrbBuilder};
-use storport::{Configuration, DataDirection, Declined, Interrupts, LogEvent, Miniport};
+use storport::{Configuration, DataDirection, Declined, Interrupts, LogEvent, Miniport, SrbId};
 use vioscsi::Vioscsi;
 use viostor::Viostor;
 use virtio::memory::{Segment, SharedMemory};
@@ -211,8 +211,8 @@ impl<D: DeviceType, M: Model> Bench<D, M> {
     }
 
     /// Hands a request to the driver.
-    pub fn submit(&self, request: SrbBuilder) {
-        self.port.submit(&self.adapter, request);
+    pub fn submit(&self, request: SrbBuilder) -> SrbId {
+        self.port.submit(&self.adapter, request)
     }
 
     /// Reads of block 0, tagged from 0 on, that the device takes and does not answer.

@@ -194,7 +194,7 @@ fn a_request_that_comes_between_a_fault_and_its_reset_ends_with_the_reset() {
     bench.device.release(1);
     bench.device.be_honest();
     let buffer = bench.buffer(512);
-    bench.port.at_next_completion(move || bench.submit(writing(&write10(0, 1), &[buffer]).tagged(9)));
+    bench.port.at_next_completion(move || _ = bench.submit(writing(&write10(0, 1), &[buffer]).tagged(9)));
 
     bench.deliver_interrupts();
 

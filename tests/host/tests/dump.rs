@@ -281,7 +281,7 @@ fn a_reset_ends_the_request_that_does_not_come_back_and_the_dump_goes_on() {
 
         match request {
             None => assert!(bench.adapter.reset_bus()),
-            Some(function) => bench.submit(SrbBuilder::function(function).tagged(8)),
+            Some(function) => _ = bench.submit(SrbBuilder::function(function).tagged(8)),
         }
 
         let ended = bench.port.take_completed();

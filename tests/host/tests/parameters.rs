@@ -7,7 +7,7 @@ use fake_device::disk::Disk;
 use fake_device::hba::{Hba, Unit};
 use host_tests::{Bench, DiskBench, Machine, reading};
 use storport::fake::SrbBuilder;
-use storport::{Configuration, LogEvent, SrbFunction, TraceLevel};
+use storport::{Configuration, LogEvent, Miniport, SrbFunction, SrbStatus, TraceLevel};
 use vioscsi::Vioscsi;
 use viostor::Viostor;
 
@@ -95,12 +95,13 @@ fn values_out_of_range_are_logged_and_do_not_count() {
         ("PhysicalBreaks", 0, 0x0500_0001),
         ("PhysicalBreaks", 513, 0x0500_0001),
         ("PhysicalBreaks", u32::MAX, 0x0500_0001),
-        ("VioscsiActionOnReset", 1, 0x0500_0002),
-        ("VioscsiActionOnReset", 0xdead_dead, 0x0500_0002),
+        ("VioscsiActionOnReset", 2, 0x0500_0002),
+        ("VioscsiActionOnReset", 0xdead_beef, 0x0500_0002),
         ("MaxRequests", 0, 0x0500_0003),
         ("MaxRequests", 0x1_0000, 0x0500_0003),
         ("MaxQueues", 0, 0x0500_0004),
         ("MaxQueues", u32::MAX, 0x0500_0004),
+        ("AbortCommands", 2, 0x0500_0005),
     ];
     for (name, value, code) in table {
         assert_eq!(logged_with(&[(name, value)]), [code], "{name} = {value:#x}");
@@ -108,9 +109,76 @@ fn values_out_of_range_are_logged_and_do_not_count() {
     }
 }
 
+/// A disk with this action on reset, and a read that it does not answer; and how often it has been reset.
+fn hung_disk(action: u32) -> (DiskBench, u32) {
+    let bench = disk_with(&[("VioscsiActionOnReset", action)]);
+    bench.hold_reads(1);
+    assert_eq!(bench.port.log_entries(), []);
+    let resets = bench.device.resets();
+    (bench, resets)
+}
+
+const RESETS: [SrbFunction; 3] =
+    [SrbFunction::ResetLogicalUnit, SrbFunction::ResetDevice, SrbFunction::ResetBus];
+
 #[test]
-fn a_reset_is_the_action_on_reset_that_is_done() {
-    assert_eq!(logged_with(&[("VioscsiActionOnReset", 0)]), []);
+fn a_reset_is_the_usual_action_on_reset() {
+    for function in RESETS {
+        let (bench, resets) = hung_disk(0);
+
+        bench.submit(SrbBuilder::function(function).tagged(9));
+
+        let ended: Vec<_> =
+            bench.port.take_completed().iter().map(|one| (one.tag, one.completion.status)).collect();
+        assert_eq!(ended, [(0, SrbStatus::BUS_RESET), (9, SrbStatus::SUCCESS)], "{function:?}");
+        assert_eq!(bench.device.resets(), resets + 1, "{function:?}");
+    }
+}
+
+#[test]
+fn with_the_action_1_requests_go_on_over_a_reset_and_only_the_bus_reset_routine_ends_them() {
+    for function in RESETS {
+        let (bench, resets) = hung_disk(1);
+
+        bench.submit(SrbBuilder::function(function).tagged(9));
+
+        assert_eq!(bench.port.take_completed()[0].completion.status, SrbStatus::SUCCESS, "{function:?}");
+        assert_eq!((bench.device.resets(), bench.device.in_hand()), (resets, 1), "{function:?}");
+        bench.device.release_all();
+        bench.settle();
+        assert_eq!(bench.port.take_completed()[0].completion.status, SrbStatus::SUCCESS, "{function:?}");
+    }
+    let (bench, resets) = hung_disk(1);
+
+    assert!(bench.adapter.reset_bus());
+
+    assert_eq!(bench.port.take_completed()[0].completion.status, SrbStatus::BUS_RESET);
+    assert_eq!(bench.device.resets(), resets + 1);
+}
+
+#[test]
+#[should_panic(expected = "the system was stopped with 0xdeaddead because of ResetLogicalUnit")]
+fn with_the_action_0xdeaddead_a_reset_stops_the_system() {
+    let (bench, _) = hung_disk(0xdead_dead);
+
+    bench.submit(SrbBuilder::function(SrbFunction::ResetLogicalUnit));
+}
+
+#[test]
+fn storport_is_told_of_aborts_where_they_are_wanted_and_the_device_has_a_function() {
+    let configuration = |values: &[(&str, u32)]| {
+        let machine = Machine::new(Hba::default().with(0, 0, Unit::disk(64, 512)), Options::default());
+        for (name, value) in values {
+            machine.port.set_parameter(name, *value);
+        }
+        let bench: Bench<Vioscsi, Hba> = machine.find().expect("the driver takes the device");
+        bench.configuration
+    };
+
+    assert!(!configuration(&[]).aborts_commands);
+    assert!(!configuration(&[("AbortCommands", 0)]).aborts_commands);
+    assert!(configuration(&[("AbortCommands", 1)]).aborts_commands);
+    assert!(!configuration_with(&[("AbortCommands", 1)]).aborts_commands, "viostor has none");
 }
 
 #[test]

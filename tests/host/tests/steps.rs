@@ -326,12 +326,12 @@ fn a_reset_frees_the_scratch_memory_of_all_requests() {
     let bench = disk(|disk| disk.discard = Some(LIMITS));
     let (cdb, list) = unmap(&[(0, 1)]);
     bench.device.hold();
-    (0..12).for_each(|_| bench.submit(sending(&cdb, &list)));
+    (0..12).for_each(|_| _ = bench.submit(sending(&cdb, &list)));
     bench.settle();
 
     assert!(bench.adapter.reset_bus());
     assert_eq!(bench.port.take_completed().len(), 12);
-    (0..12).for_each(|_| bench.submit(sending(&cdb, &list)));
+    (0..12).for_each(|_| _ = bench.submit(sending(&cdb, &list)));
     bench.settle();
     assert_eq!(bench.device.in_hand(), 8);
     bench.device.release_all();

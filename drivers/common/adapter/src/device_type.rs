@@ -9,7 +9,7 @@ use virtio::memory::Region;
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
-use crate::request::{Command, Part, Scope};
+use crate::request::{Command, Function, Part};
 
 /// A virtio device type, as a whole.
 pub trait DeviceType: Requests + Service {}
@@ -113,9 +113,9 @@ pub trait Service: Facts {
     /// Writes to the device's configuration what has to stand there before a `Command::Configure` goes to the device.
     fn configure(&self, _command: Self::Command, _device: &impl Configure) {}
 
-    /// The task management function that has the device give up everything in this scope; `None`: it has none, so the whole
-    /// device is reset. IRQL: DISPATCH_LEVEL. Lock: the control queue's.
-    fn task(&self, _scope: Scope, _tag: u32) -> Option<<Self::Task as Format>::Header> {
+    /// A task management function as it goes to the device; `None` of a device type that has none. IRQL: DISPATCH_LEVEL.
+    /// Lock: the control queue's.
+    fn task(&self, _function: Function, _tag: u32) -> Option<<Self::Task as Format>::Header> {
         None
     }
 

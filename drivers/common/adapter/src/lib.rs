@@ -53,9 +53,9 @@ pub use device_type::{
     AdapterState, Chain, ChainData, Change, Configure, DeviceType, Facts, Filled, Limits, NoTask,
     PciFunction, Probe, ProbeError, Request, Requests, Response, Room, Scratch, Service, Small, Step,
 };
-pub use life_cycle::Parameters;
+pub use life_cycle::{OnReset, Parameters};
 pub use log_events::Event;
-pub use request::{Command, Part, Scope, ScratchId};
+pub use request::{Command, Function, Part, Scope, ScratchId};
 
 use storport::{
     BuildIo, Declined, DpcKind, DumpLimits, InterruptWork, Interrupts, LogEvent, Miniport, Port, Resources,
@@ -106,6 +106,8 @@ struct AdapterFacts {
     /// What the port driver was told: requests of a unit, and segments of a transfer.
     max_requests_per_lun: u32,
     max_segments: u32,
+    /// What is done when the port driver asks for a reset.
+    on_reset: OnReset,
 }
 
 impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {

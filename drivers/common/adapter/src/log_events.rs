@@ -177,6 +177,8 @@ events! {
             "The registry value MaxRequests is out of range and counts as not set.";
         MaxQueues = 4, Warning, LOGGED, NOTHING,
             "The registry value MaxQueues is out of range and counts as not set.";
+        AbortCommands = 5, Warning, LOGGED, NOTHING,
+            "The registry value AbortCommands is out of range and counts as not set.";
     }
 }
 

@@ -44,5 +44,5 @@ pub use capabilities::DeviceCapabilities;
 pub use dpc::DpcKind;
 pub use miniport::{BuildIo, Declined, InterruptWork, Interrupts, Miniport};
 pub use port::{ConcurrentChannels, Configuration, LogEvent, Port, Resources, TraceLevel, UnitAttributes};
-pub use request::{Ended, EndedRequests, Request, Requests};
+pub use request::{Ended, EndedRequests, Request, Requests, SrbId};
 pub use srb::{Address, Completion, DataDirection, DumpLimits, PnpAction, SrbFunction, SrbStatus};

@@ -22,6 +22,9 @@ pub enum SrbFunction {
     ResetDevice,
     /// Reset the bus.
     ResetBus,
+    /// Abort another request, [`Request::aborted`](crate::Request::aborted). Sent only to an adapter that says it can
+    /// ([`Configuration::aborts_commands`](crate::Configuration::aborts_commands)).
+    AbortCommand,
     /// Plug and Play.
     Pnp(PnpAction),
     /// A power transition of the adapter or a unit.
@@ -266,6 +269,8 @@ impl SrbStatus {
     pub const SUCCESS: Self = Self(0x01);
     /// Ended by an abort.
     pub const ABORTED: Self = Self(0x02);
+    /// `SRB_STATUS_ABORT_FAILED`: of a request to abort another one, which was not found or has not ended.
+    pub const ABORT_FAILED: Self = Self(0x03);
     /// Ended with an error; SCSI status and sense data say which.
     pub const ERROR: Self = Self(0x04);
     /// The request cannot be taken now.

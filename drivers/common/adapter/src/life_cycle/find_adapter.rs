@@ -60,6 +60,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 dump,
                 max_requests_per_lun: told.max_requests_per_lun,
                 max_segments: told.max_segments,
+                on_reset: parameters.on_reset,
             },
             life_cycle: LifeCycle::new(device, features, D::CHANGEABLE, is_bus_master(&config_space)),
             queues,
@@ -101,8 +102,7 @@ fn prepare<P: Port, D: DeviceType>(
     loop {
         let plan = Plan::<D>::new(&found, sizes, queues)?;
         if Queues::<D>::private_bytes(queues, plan.slots()) + plan.control_bytes() <= room {
-            let whole = plan::port_configuration(&found.limits, plan.room(), plan.requests());
-            let told = parameters.configuration(whole);
+            let told = parameters.configuration(plan.configuration(&found.limits));
             resources.configure(&told);
             if let Some(mut shared) = resources.uncached_extension(plan.shared_bytes()) {
                 let Found { features, queue_size, mut device_type, limits, .. } = found;

@@ -9,7 +9,7 @@ mod plan;
 mod sizes;
 mod start;
 
-pub use parameters::Parameters;
+pub use parameters::{OnReset, Parameters};
 pub(crate) use plan::control_bytes;
 pub(crate) use sizes::Sizes;
 

@@ -5,6 +5,7 @@
 //! drivers. What is out of range is logged and counts as not set.
 
 use core::ffi::CStr;
+use core::ops::RangeInclusive;
 
 use storport::{Configuration, Port, Resources};
 
@@ -21,50 +22,88 @@ pub struct Parameters {
     pub max_requests: Option<u32>,
     /// Most request queues.
     pub max_queues: Option<u16>,
+    /// What is done when the port driver asks for a reset.
+    pub on_reset: OnReset,
+    /// The port driver is told that single commands can be aborted, if the device has a function for that.
+    pub abort_commands: bool,
+}
+
+/// What is done when the port driver asks for a reset of a unit, a target or the bus (SRB_FUNCTION_RESET_*). HwStorResetBus,
+/// which comes when that was of no use, resets the device whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnReset {
+    /// 0: what was asked for.
+    #[default]
+    Reset,
+    /// 1: nothing, and that is called a success. The requests go on.
+    Nothing,
+    /// 0xDEADDEAD: Windows is stopped, so that there is a dump of what had come before.
+    StopSystem,
 }
 
 /// One value.
 struct Value {
     name: &'static CStr,
-    least: u32,
-    most: u32,
-    /// It is out of range.
+    allowed: Allowed,
+    /// It is not one of those.
     event: Event,
     /// Where it goes.
     set: fn(&mut Parameters, u32),
 }
 
+/// What a value may be.
+enum Allowed {
+    From(RangeInclusive<u32>),
+    OneOf(&'static [u32]),
+}
+
+impl Allowed {
+    fn contains(&self, value: u32) -> bool {
+        match self {
+            Self::From(range) => range.contains(&value),
+            Self::OneOf(values) => values.contains(&value),
+        }
+    }
+}
+
 /// All there are.
-const VALUES: [Value; 4] = [
+const VALUES: [Value; 5] = [
     Value {
         name: c"PhysicalBreaks",
-        least: 1,
         // What vioscsi takes; a longer transfer than our own longest is not to be had by it.
-        most: 512,
+        allowed: Allowed::From(1..=512),
         event: Event::PhysicalBreaks,
         set: |parameters, value| parameters.physical_breaks = u16::try_from(value).ok(),
     },
-    // 0 is a reset, which is all that is done here: 1 says that it was done and does nothing, and 0xDEADDEAD stops the system.
     Value {
         name: c"VioscsiActionOnReset",
-        least: 0,
-        most: 0,
+        allowed: Allowed::OneOf(&[0, 1, 0xdead_dead]),
         event: Event::VioscsiActionOnReset,
-        set: |_, _| {},
+        set: |parameters, value| {
+            parameters.on_reset = match value {
+                0 => OnReset::Reset,
+                1 => OnReset::Nothing,
+                _ => OnReset::StopSystem,
+            }
+        },
     },
     Value {
         name: c"MaxRequests",
-        least: 1,
-        most: u16::MAX as u32,
+        allowed: Allowed::From(1..=u16::MAX as u32),
         event: Event::MaxRequests,
         set: |parameters, value| parameters.max_requests = Some(value),
     },
     Value {
         name: c"MaxQueues",
-        least: 1,
-        most: u16::MAX as u32,
+        allowed: Allowed::From(1..=u16::MAX as u32),
         event: Event::MaxQueues,
         set: |parameters, value| parameters.max_queues = u16::try_from(value).ok(),
+    },
+    Value {
+        name: c"AbortCommands",
+        allowed: Allowed::From(0..=1),
+        event: Event::AbortCommands,
+        set: |parameters, value| parameters.abort_commands = value == 1,
     },
 ];
 
@@ -75,7 +114,7 @@ impl Parameters {
         for value in &VALUES {
             match resources.parameter(value.name) {
                 None => {}
-                Some(given) if (value.least..=value.most).contains(&given) => {
+                Some(given) if value.allowed.contains(given) => {
                     (value.set)(&mut parameters, given);
                 }
                 Some(_) => resources.port().report(value.event.into()),
@@ -100,6 +139,7 @@ impl Parameters {
         Configuration {
             max_requests: configuration.max_requests.min(most),
             max_requests_per_lun: configuration.max_requests_per_lun.min(most),
+            aborts_commands: configuration.aborts_commands && self.abort_commands,
             ..configuration
         }
     }

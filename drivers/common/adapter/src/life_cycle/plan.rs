@@ -105,6 +105,12 @@ impl<D: DeviceType> Plan<D> {
         &self.room
     }
 
+    /// What StorPort is told of the adapter.
+    pub(super) fn configuration(&self, limits: &Limits) -> Configuration {
+        let aborts_commands = self.control.is_some();
+        Configuration { aborts_commands, ..port_configuration(limits, &self.room, self.requests()) }
+    }
+
     /// Requests that a queue takes at once.
     pub(super) fn slots(&self) -> u16 {
         self.layout.slots() as u16
@@ -269,6 +275,7 @@ pub(super) fn port_configuration(limits: &Limits, room: &Room, requests: u32) ->
         alignment_mask: if room.in_steps { BLOCK_ALIGNMENT } else { 3 },
         caches_data: limits.caches_data,
         maps_all: room.bounce_bytes.is_some(),
+        aborts_commands: false,
     }
 }
 

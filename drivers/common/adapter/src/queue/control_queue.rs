@@ -1,18 +1,21 @@
-//! The control queue: task management functions, one after the other, and their answers. It has a ring as request queues do;
+//! The control queue: task management functions and their answers. It has a ring as request queues do;
 //! what goes through it is the driver's own, so nothing waits for a place in it. Lock: its own.
 
+use arrayvec::ArrayVec;
 use virtio::memory::Region;
-use virtio::queue::{DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Ring};
+use virtio::queue::{
+    DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Reason, Rejected, Ring,
+};
 use virtio::spec::Features;
 use virtio::transport::Doorbell;
 
 use super::ring::{AnyRing, RingOf, Slots, with_ring};
 use super::{Locked, Notification};
 use crate::device_type::{DeviceType, Facts, Service};
-use crate::request::Scope;
+use crate::recovery::AT_ONCE;
 
-/// Functions in the ring at once: one that is waited for, and those before it that were given up and may be answered yet.
-pub(crate) const TASKS: u16 = 8;
+/// Functions in the ring at once: those that are waited for, and those before them that were given up and may be answered yet.
+pub(crate) const TASKS: u16 = 2 * AT_ONCE as u16;
 
 /// Which function it is.
 pub(crate) type TaskTag = u32;
@@ -20,14 +23,22 @@ pub(crate) type TaskTag = u32;
 /// The control queue behind its lock.
 pub(crate) type LockedControlQueue<D> = Locked<ControlQueue<D>>;
 
+/// Functions that were answered, and whether the device has done them.
+pub(crate) type Answers = ArrayVec<(TaskTag, bool), { TASKS as usize }>;
+
+/// Why a function was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSent {
+    /// There is no place for it before another one was answered.
+    Full,
+    /// The queue is closed, or the device type has no such function.
+    Never,
+}
+
 /// The control queue.
 pub(crate) struct ControlQueue<D: Facts> {
     ring: AnyRing<D::Task, TaskTag>,
     doorbell: Option<Doorbell>,
-    /// The last function that was sent.
-    last: TaskTag,
-    /// What it is for, while it is waited for.
-    waiting: Option<Scope>,
 }
 
 impl<D: DeviceType> ControlQueue<D> {
@@ -42,7 +53,7 @@ impl<D: DeviceType> ControlQueue<D> {
         features: Features,
     ) -> Result<Self, LayoutError> {
         let ring = AnyRing::new(memory, slots, layout, features)?;
-        Ok(Self { ring, doorbell: None, last: 0, waiting: None })
+        Ok(Self { ring, doorbell: None })
     }
 
     /// Empties the ring for a start of the device, which is in reset; returns its size and where it is.
@@ -50,7 +61,6 @@ impl<D: DeviceType> ControlQueue<D> {
         while self.ring.take_outstanding().is_some() {}
         self.ring.empty();
         self.doorbell = None;
-        self.waiting = None;
         (self.ring.size(), self.ring.areas())
     }
 
@@ -67,61 +77,55 @@ impl<D: DeviceType> ControlQueue<D> {
     /// The device is about to be reset.
     pub(crate) fn close(&mut self) {
         self.ring.close();
-        self.waiting = None;
     }
 
-    /// Sends a function for this scope, which is waited for from now on. `None`: it cannot be sent.
+    /// Sends a function. Its answer bears the tag.
+    ///
+    /// # Errors
+    /// It could not be sent.
     pub(crate) fn send(
         &mut self,
-        scope: Scope,
-        header: impl FnOnce(TaskTag) -> Option<<D::Task as virtio::queue::Format>::Header>,
-    ) -> Option<Option<Notification>> {
-        let doorbell = self.doorbell?;
-        let tag = self.last.wrapping_add(1);
-        let header = header(tag)?;
+        tag: TaskTag,
+        header: &<D::Task as virtio::queue::Format>::Header,
+    ) -> Result<Option<Notification>, NotSent> {
+        let doorbell = self.doorbell.ok_or(NotSent::Never)?;
         let sent = with_ring!(&mut self.ring, ring => {
             // Its own answer comes by an interrupt, whatever a look before has asked for.
             let _there_is_one = ring.enable_interrupts();
-            ring.submit(tag, &header, Direction::None, NoData).ok().map(|_| ring.publish())
+            ring.submit(tag, header, Direction::None, NoData).map(|_| ring.publish())
         });
-        let notify = sent?;
-        (self.last, self.waiting) = (tag, Some(scope));
-        Some(match notify {
-            Notify::Device { next } => Some(Notification { doorbell, next }),
-            Notify::Suppressed => None,
-        })
+        match sent {
+            Ok(Notify::Device { next }) => Ok(Some(Notification { doorbell, next })),
+            Ok(Notify::Suppressed) => Ok(None),
+            Err(Rejected { reason: Reason::Full, .. }) => Err(NotSent::Full),
+            Err(_) => Err(NotSent::Never),
+        }
     }
 
-    /// Takes the answers that there are. Of the function that is waited for: what it was for, and whether the device has done
-    /// it.
+    /// Takes the answers that there are.
     ///
     /// # Errors
     /// The device broke a rule of the ring.
-    pub(crate) fn take_answers(&mut self, device_type: &D) -> Result<Option<(Scope, bool)>, DeviceFault> {
-        let awaited = self.waiting.map(|_| self.last);
-        let done = with_ring!(&mut self.ring, ring => take_answers(ring, device_type, awaited))?;
-        Ok(done.and_then(|done| Some((self.waiting.take()?, done))))
+    pub(crate) fn take_answers(&mut self, device_type: &D) -> Result<Answers, DeviceFault> {
+        with_ring!(&mut self.ring, ring => take_answers(ring, device_type))
     }
 }
 
 fn take_answers<D: DeviceType, R: Ring<Memory = Region>>(
     ring: &mut RingOf<D::Task, R, TaskTag>,
     device_type: &D,
-    awaited: Option<TaskTag>,
-) -> Result<Option<bool>, DeviceFault> {
-    let mut answered = None;
+) -> Result<Answers, DeviceFault> {
+    let mut answers = Answers::new();
     loop {
         while let Some(used) = ring.pop_used()? {
             let response = used.response();
             let done = Service::task_done(device_type, &response);
             response.spoil(usize::from(<D::Task as virtio::queue::Format>::RESPONSE_BYTES));
-            // One that was given up is late.
-            if Some(used.take()) == awaited {
-                answered = Some(done);
-            }
+            // While the lock is held nothing is sent: there are no more than fit.
+            let _full = answers.try_push((used.take(), done));
         }
         if !ring.enable_interrupts() {
-            return Ok(answered);
+            return Ok(answers);
         }
     }
 }

@@ -16,7 +16,7 @@ mod ring;
 mod routing;
 
 pub(crate) use all::{At, Locked, LockedQueue, MAX_QUEUES, NotFree, Queues};
-pub(crate) use control_queue::{ControlQueue, LockedControlQueue, TASKS, TaskTag};
+pub(crate) use control_queue::{ControlQueue, LockedControlQueue, NotSent, TASKS, TaskTag};
 pub(crate) use event_queue::{EVENT_BUFFERS, EventQueue, LockedEventQueue};
 pub(crate) use request_queue::{Notification, Queue, SLOT_BITS, Started, Waiting};
 pub(crate) use ring::Slots;

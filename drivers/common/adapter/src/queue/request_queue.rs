@@ -11,6 +11,7 @@ use storport::{Completion, EndedRequests, Requests, SrbStatus};
 use virtio::memory::{Region, Segment};
 use virtio::queue::{
     Data, DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Reason, Rejected, Ring,
+    Ticket,
 };
 use virtio::spec::Features;
 use virtio::transport::Doorbell;
@@ -18,7 +19,7 @@ use virtio::transport::Doorbell;
 use super::ring::{AnyRing, RingOf, Slots, with_ring};
 
 use crate::device_type::{Chain, ChainData, DeviceType, Ended, Facts, Request, Response, Step};
-use crate::request::{Command, Counted, Part, Repeated, Scope, ScratchId, ScratchPool, blank};
+use crate::request::{Command, Counted, Function, Part, Repeated, ScratchId, ScratchPool, blank};
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
 const BATCH: usize = 32;
@@ -200,32 +201,47 @@ impl<D: DeviceType> Queue<D> {
         !self.rest.backlog.is_empty() || !self.rest.starved.is_empty()
     }
 
-    /// A unit, or all of a target, is about to be reset by a task management function: the device is to give up those of its
-    /// requests that it has.
-    pub(crate) fn recall(&mut self, scope: Scope) {
+    /// The device is about to be asked to give up what a task management function is for.
+    pub(crate) fn recall(&mut self, function: Function) {
         self.ring.each_outstanding(|request| {
             if let Some(Command::Request(command, scratch)) = request.command()
-                && scope.contains(request.address())
+                && function.concerns(request)
             {
                 request.set_command(Command::Recalled(command, scratch));
             }
         });
     }
 
-    /// Whether the device still has some of them, although it says that it has given them up.
-    pub(crate) fn has_recalled(&self, scope: Scope) -> bool {
+    /// The device has not done it, and says so: what becomes of its requests is believed as that of any other.
+    pub(crate) fn leave(&mut self, function: Function) {
+        self.ring.each_outstanding(|request| {
+            if let Some(Command::Recalled(command, scratch)) = request.command()
+                && function.concerns(request)
+            {
+                request.set_command(Command::Request(command, scratch));
+            }
+        });
+    }
+
+    /// Whether the device still has some of them.
+    pub(crate) fn has_recalled(&self, function: Function) -> bool {
         self.ring.has_outstanding(|request| {
-            matches!(request.command(), Some(Command::Recalled(..))) && scope.contains(request.address())
+            matches!(request.command(), Some(Command::Recalled(..))) && function.concerns(request)
         })
     }
 
-    /// Takes those of a unit's or a target's requests that wait here.
-    pub(crate) fn take_waiting(&mut self, scope: Scope) -> Waiting<D> {
+    /// The tag of a request that the device has and that is like this.
+    pub(crate) fn find(&self, like: impl Fn(&Request<D>) -> bool) -> Option<u32> {
+        self.ring.find(like).map(|ticket| self.rest.tag(ticket))
+    }
+
+    /// Takes those requests that wait here and are like this.
+    pub(crate) fn take_waiting(&mut self, like: impl Fn(&Request<D>) -> bool) -> Waiting<D> {
         let mut taken = Requests::new();
         for waiting in [&mut self.rest.backlog, &mut self.rest.starved] {
             let mut others = Requests::new();
             while let Some(request) = waiting.pop_front() {
-                if scope.contains(request.address()) {
+                if like(&request) {
                     if let Some(Command::Request(_, scratch)) = request.command() {
                         self.rest.scratch.give_back(scratch);
                     }
@@ -627,10 +643,13 @@ impl<D: DeviceType> Rest<D> {
     #[inline]
     fn next_tag<R: Ring<Memory = Region>>(&self, ring: &RequestRing<D, R>) -> u32 {
         // Without a place it is not sent.
-        ring.next_ticket().map_or(0, |ticket| {
-            let place = u32::from(self.number) << SLOT_BITS | u32::from(ticket.slot());
-            ticket.generation() << (SLOT_BITS + QUEUE_BITS) | place
-        })
+        ring.next_ticket().map_or(0, |ticket| self.tag(ticket))
+    }
+
+    #[inline]
+    fn tag(&self, ticket: Ticket) -> u32 {
+        let place = u32::from(self.number) << SLOT_BITS | u32::from(ticket.slot());
+        ticket.generation() << (SLOT_BITS + QUEUE_BITS) | place
     }
 
     /// A request whose data, in this step, is scratch memory.

@@ -3,7 +3,7 @@
 
 use virtio::memory::Region;
 use virtio::queue::{
-    Format, Layout, LayoutError, PackedRing, QueueAreas, RequestQueue, RingFormat, Slot, SplitRing,
+    Format, Layout, LayoutError, PackedRing, QueueAreas, RequestQueue, RingFormat, Slot, SplitRing, Ticket,
 };
 use virtio::spec::Features;
 
@@ -87,6 +87,11 @@ impl<F: Format, T> AnyRing<F, T> {
     /// Whether the device has one that is like this.
     pub(super) fn has_outstanding(&self, like: impl FnMut(&T) -> bool) -> bool {
         with_ring!(self, ring => ring.outstanding().any(like))
+    }
+
+    /// The first one that the device has and that is like this.
+    pub(super) fn find(&self, like: impl Fn(&T) -> bool) -> Option<Ticket> {
+        with_ring!(self, ring => ring.find(like))
     }
 
     /// Where the ring goes on, for a notification that was put off.

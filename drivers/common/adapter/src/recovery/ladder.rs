@@ -2,12 +2,12 @@
 //! where it stands then and which steps to take.
 //!
 //! ```text
-//!              Asked, a unit or target                    Broken, BusReset, Asked
-//!   Running ───────────────────────────► TaskManagement ─────────────────────────► Resetting
-//!      ▲  ◄───────── Answered ───────────────┘  climbs: unit, target, device        │      │ not in time
-//!      │                                                                     ended │      ▼
-//!      └────── Started ────── Starting ◄────────────────────────────────────────────┘    Away, or Stuck where the device
-//!                                 ▲─────────────── ended at last, started again ─────────┘   cannot be cut off from memory
+//!              Broken, BusReset, Asked, NotDone
+//!   Running ─────────────────────────────────────► Resetting
+//!      ▲                                            │      │ not in time
+//!      │                                     ended │      ▼
+//!      └── Started ── Starting ◄────────────────────┘    Away, or Stuck where the device cannot be
+//!                        ▲──── ended at last, started again ──┘   cut off from memory
 //! ```
 //!
 //! This decides which requests may end that the device has had and not answered, and which end with them. There are no others
@@ -15,9 +15,9 @@
 //!
 //! - [`Action::End`]: all of them, of a device that has ended its reset or is cut off from memory by its Bus Master bit
 //!   ([`Rung::may_end_requests`]).
-//! - [`Action::TaskManagement`] and [`Action::Settle`]: those in the scope that wait for a place in the ring, so that the device
-//!   has never had them. What it has had it gives back itself, with a response that says what became of it, and which is
-//!   believed unless it says that all is well ([`Command::Recalled`](crate::request::Command::Recalled)).
+//! - [`Action::AskForFunctions`]: those of a unit or target that wait for a place in the ring, so that the device has never had
+//!   them. What it has had it gives back itself, with a response that says what became of it. What is asked of single units
+//!   and targets, and how that climbs to here, is `task_management`'s.
 //! - [`Action::GiveUp`]: all of them, and those that come later, of a device that is gone.
 //!
 //! None of the steps waits for anything: what needs time is looked at again when the timer runs. So times are counted in looks,
@@ -26,7 +26,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
-use storport::{Address, SrbStatus};
+use storport::SrbStatus;
 
 use crate::request::Scope;
 
@@ -38,9 +38,6 @@ pub(crate) enum Rung {
     Stopped,
     /// Requests go to the device.
     Running,
-    /// The device was asked to end what is in this scope, and looked at so often since; or so often since it has answered that it
-    /// has.
-    TaskManagement { scope: Scope, looks: u16, answered: bool },
     /// The device was told to reset itself, and has its requests until that has ended. Looked at so often.
     Resetting { looks: u16 },
     /// As before, for too long, and it may still write to memory: its requests stay.
@@ -77,10 +74,8 @@ pub(crate) enum Input {
     BusReset,
     /// The device broke a rule, or asks to be reset (DEVICE_NEEDS_RESET).
     Broken,
-    /// Whether the device has done the task management function for this.
-    Answered(Scope, bool),
-    /// Whether the device has given back every request in the scope of that function.
-    Settled(Scope, bool),
+    /// What the device was asked for with task management functions it has not done.
+    NotDone,
     /// Some time has passed.
     Timer,
     /// The device was looked at after it was told to reset itself.
@@ -126,10 +121,9 @@ pub(crate) enum Kept {
 pub(crate) enum Action {
     /// Requests wait from now on.
     CloseQueues,
-    /// Asks for a task management function; leads to [`Input::Answered`], at once where there is none.
-    TaskManagement(Scope),
-    /// Takes what the device has given back, and ends what still waits in this scope; leads to [`Input::Settled`].
-    Settle(Scope),
+    /// Asks the device for the task management functions that those wait for who asked for a reset; may lead to
+    /// [`Input::NotDone`].
+    AskForFunctions,
     /// Tells the device to reset itself.
     BeginReset,
     /// Looks whether it has; leads to [`Input::Looked`].
@@ -146,10 +140,6 @@ pub(crate) enum Action {
     TellThatItIsBack,
     /// Answers those who asked for a reset.
     Answer(SrbStatus),
-    /// Answers those who asked for a reset of something in this scope, which was done.
-    AnswerIn(Scope),
-    /// Asks again for the reset that has waited longest, if any has; leads to [`Input::Asked`].
-    AskNext,
     /// Has the timer run, and [`Input::Timer`] come.
     ArmTimer,
     /// The device is gone: ends everything, for ever.
@@ -161,10 +151,6 @@ pub(crate) type Actions = ArrayVec<Action, 4>;
 
 /// Looks at a reset that has not ended before the device is cut off from memory: half a second.
 const LOOKS_IN_TIME: u16 = 50;
-
-/// Looks at a task management function that is not done before the next rung is climbed: two seconds. A unit may have to
-/// wait for its storage. As long again for what the device has not given back when it says that it is done.
-const TASK_LOOKS_IN_TIME: u16 = 200;
 
 /// Looks after which a reset that has not ended is begun anew, ten seconds of them: the device may have missed it.
 const LOOKS_AT_ONE_RESET: u16 = 100;
@@ -185,8 +171,7 @@ impl Rung {
     /// cut off from memory too late has lost it, and one that was started too late is not as it was left.
     const fn is_past(self, input: Input) -> bool {
         match input {
-            Input::Answered(..) | Input::Settled(..) => true,
-            Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
+            Input::NotDone | Input::Looked(_) | Input::CutOff(Kept::Gone) | Input::Removed => true,
             Input::Started(_) => !matches!(self, Self::Stopped | Self::Gone),
             _ => self.waits_for_reset(),
         }
@@ -194,7 +179,7 @@ impl Rung {
 
     /// The device runs, as far as is known: requests may go to it.
     pub(crate) const fn is_running(self) -> bool {
-        matches!(self, Self::Running | Self::TaskManagement { .. })
+        matches!(self, Self::Running)
     }
 
     /// What follows from what happened.
@@ -212,16 +197,6 @@ impl Rung {
         let stay = |actions: &[Action]| to(self, actions);
         let removed = || to(Self::Gone, &[GiveUp]);
         let start = |after, actions: &[Action]| to(Self::Starting { after, spoilt: false }, actions);
-        let asked = |scope| Self::TaskManagement { scope, looks: 0, answered: false };
-        let climb = |scope: Scope| match scope {
-            Scope::Unit(unit) => {
-                let scope = Scope::Target(unit);
-                to(asked(scope), &[TaskManagement(scope)])
-            }
-            Scope::Target(_) | Scope::Device => {
-                to(Self::Resetting { looks: 0 }, &[CloseQueues, BeginReset, Look])
-            }
-        };
         match (self, input) {
             // Whoever finds out once more has the rest ended, of what came meanwhile.
             (_, Input::Removed) => removed(),
@@ -255,44 +230,13 @@ impl Rung {
             (Self::Restarting, _) => stay(&[]),
 
             // Who cut it off was late.
-            (Self::Running, Input::Asked(Scope::Device) | Input::Broken | Input::CutOff(_)) => {
-                climb(Scope::Device)
-            }
-            (Self::Running | Self::TaskManagement { .. }, Input::BusReset) => {
-                to(AT_ONCE, &[CloseQueues, BeginReset, Look])
-            }
-            (Self::Running, Input::Asked(scope)) => to(asked(scope), &[TaskManagement(scope)]),
+            (
+                Self::Running,
+                Input::Asked(Scope::Device) | Input::NotDone | Input::Broken | Input::CutOff(_),
+            ) => to(Self::Resetting { looks: 0 }, &[CloseQueues, BeginReset, Look]),
+            (Self::Running, Input::BusReset) => to(AT_ONCE, &[CloseQueues, BeginReset, Look]),
+            (Self::Running, Input::Asked(_)) => stay(&[AskForFunctions]),
             (Self::Running, _) => stay(&[]),
-
-            // The timer has sent the next function, while another processor looked into the answer to the last one.
-            (Self::TaskManagement { scope, .. }, Input::Answered(other, _) | Input::Settled(other, _))
-                if other != scope =>
-            {
-                stay(&[])
-            }
-            (Self::TaskManagement { scope, .. }, Input::Answered(_, true)) => {
-                to(Self::TaskManagement { scope, looks: 0, answered: true }, &[Settle(scope)])
-            }
-            (Self::TaskManagement { .. }, Input::Answered(scope, false)) => climb(scope),
-            (Self::TaskManagement { scope, answered: true, .. }, Input::Settled(_, true)) => {
-                to(Self::Running, &[AnswerIn(scope), AskNext])
-            }
-            // Queues have no order among each other (virtio 1.3, 5.6.6.1): what the device had not yet taken from one when the
-            // function came has not ended with it.
-            (Self::TaskManagement { .. }, Input::Settled(..)) => stay(&[]),
-            (Self::TaskManagement { .. }, Input::Asked(Scope::Device)) => climb(Scope::Device),
-            // One at a time: it is held until its turn comes. When many units do not answer, each is reset by itself, or one of
-            // them climbs to the device, which is a reset of them all.
-            (Self::TaskManagement { .. }, Input::Asked(_)) => stay(&[]),
-            (Self::TaskManagement { scope, looks, answered }, Input::Timer) if looks < TASK_LOOKS_IN_TIME => {
-                let rung = Self::TaskManagement { scope, looks: looks + 1, answered };
-                if answered { to(rung, &[ArmTimer, Settle(scope)]) } else { to(rung, &[ArmTimer]) }
-            }
-            // What it says it has given up it would still write to.
-            (Self::TaskManagement { answered: true, .. }, Input::Timer) => climb(Scope::Device),
-            (Self::TaskManagement { scope, .. }, Input::Timer) => climb(scope),
-            (Self::TaskManagement { .. }, Input::Broken | Input::CutOff(_)) => climb(Scope::Device),
-            (Self::TaskManagement { .. }, _) => stay(&[]),
 
             (Self::Resetting { .. }, Input::Looked(Seen::Ended)) => start(After::Reset, &[END, Start]),
             (Self::Stuck { .. }, Input::Looked(Seen::Ended)) => start(After::Absence, &[END, Start]),
@@ -414,7 +358,7 @@ impl RungCell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resets(u8);
 
-/// A rung as a word: which one in the lowest byte, looks above it, flags or the scope above those; the highest byte counts
+/// A rung as a word: which one in the lowest byte, looks above it, a flag above those; the highest byte counts
 /// resets ([`Resets`]).
 impl Rung {
     const LOOKS: u32 = 8;
@@ -425,16 +369,14 @@ impl Rung {
         let (kind, looks, more): (u64, u16, u64) = match self {
             Self::Stopped => (0, 0, 0),
             Self::Running => (1, 0, 0),
-            Self::TaskManagement { scope, looks, answered: false } => (2, looks, scope.encode()),
-            Self::TaskManagement { scope, looks, answered: true } => (11, looks, scope.encode()),
-            Self::Resetting { looks } => (3, looks, 0),
-            Self::Stuck { looks } => (4, looks, 0),
-            Self::Away { looks, again } => (5, looks, again as u64),
-            Self::Restarting => (6, 0, 0),
-            Self::Starting { after: After::Stop, spoilt } => (7, 0, spoilt as u64),
-            Self::Starting { after: After::Reset, spoilt } => (8, 0, spoilt as u64),
-            Self::Starting { after: After::Absence, spoilt } => (9, 0, spoilt as u64),
-            Self::Gone => (10, 0, 0),
+            Self::Resetting { looks } => (2, looks, 0),
+            Self::Stuck { looks } => (3, looks, 0),
+            Self::Away { looks, again } => (4, looks, again as u64),
+            Self::Restarting => (5, 0, 0),
+            Self::Starting { after: After::Stop, spoilt } => (6, 0, spoilt as u64),
+            Self::Starting { after: After::Reset, spoilt } => (7, 0, spoilt as u64),
+            Self::Starting { after: After::Absence, spoilt } => (8, 0, spoilt as u64),
+            Self::Gone => (9, 0, 0),
         };
         kind | (looks as u64) << Self::LOOKS | more << Self::MORE
     }
@@ -445,43 +387,22 @@ impl Rung {
         match word as u8 {
             0 => Self::Stopped,
             1 => Self::Running,
-            2 => Self::TaskManagement { scope: Scope::decode(more), looks, answered: false },
-            11 => Self::TaskManagement { scope: Scope::decode(more), looks, answered: true },
-            3 => Self::Resetting { looks },
-            4 => Self::Stuck { looks },
-            5 => Self::Away { looks, again: more != 0 },
-            6 => Self::Restarting,
-            7 => Self::Starting { after: After::Stop, spoilt: more != 0 },
-            8 => Self::Starting { after: After::Reset, spoilt: more != 0 },
-            9 => Self::Starting { after: After::Absence, spoilt: more != 0 },
+            2 => Self::Resetting { looks },
+            3 => Self::Stuck { looks },
+            4 => Self::Away { looks, again: more != 0 },
+            5 => Self::Restarting,
+            6 => Self::Starting { after: After::Stop, spoilt: more != 0 },
+            7 => Self::Starting { after: After::Reset, spoilt: more != 0 },
+            8 => Self::Starting { after: After::Absence, spoilt: more != 0 },
             _ => Self::Gone,
-        }
-    }
-}
-
-impl Scope {
-    const fn encode(self) -> u64 {
-        let (kind, Address { path, target, lun }) = match self {
-            Self::Device => return 0,
-            Self::Unit(address) => (1, address),
-            Self::Target(address) => (2, address),
-        };
-        kind | (path as u64) << 8 | (target as u64) << 16 | (lun as u64) << 24
-    }
-
-    const fn decode(word: u64) -> Self {
-        let address =
-            Address { path: (word >> 8) as u8, target: (word >> 16) as u8, lun: (word >> 24) as u8 };
-        match word as u8 {
-            0 => Self::Device,
-            1 => Self::Unit(address),
-            _ => Self::Target(address),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use storport::Address;
+
     use super::Action::*;
     use super::*;
 
@@ -501,23 +422,10 @@ mod tests {
         Rung::Starting { after, spoilt: false }
     }
 
-    const fn asked(scope: Scope, looks: u16) -> Rung {
-        Rung::TaskManagement { scope, looks, answered: false }
-    }
-
-    const fn answered(scope: Scope, looks: u16) -> Rung {
-        Rung::TaskManagement { scope, looks, answered: true }
-    }
-
     /// Every rung, and some more than once.
-    const RUNGS: [Rung; 20] = [
+    const RUNGS: [Rung; 15] = [
         Rung::Stopped,
         Rung::Running,
-        asked(UNIT, 0),
-        asked(TARGET, 50),
-        asked(Scope::Device, 1),
-        answered(UNIT, 3),
-        answered(TARGET, 200),
         FRESH,
         IN_TIME,
         STUCK,
@@ -533,16 +441,13 @@ mod tests {
         Rung::Gone,
     ];
 
-    const INPUTS: [Input; 26] = [
+    const INPUTS: [Input; 19] = [
         Input::Asked(UNIT),
         Input::Asked(TARGET),
         Input::Asked(Scope::Device),
         Input::BusReset,
         Input::Broken,
-        Input::Answered(UNIT, true),
-        Input::Answered(UNIT, false),
-        Input::Answered(TARGET, true),
-        Input::Answered(TARGET, false),
+        Input::NotDone,
         Input::Timer,
         Input::Looked(Seen::Ended),
         Input::Looked(Seen::NotYet),
@@ -555,38 +460,18 @@ mod tests {
         Input::Stop,
         Input::Start,
         Input::Removed,
-        Input::Settled(UNIT, true),
-        Input::Settled(UNIT, false),
-        Input::Settled(TARGET, true),
-        Input::Settled(TARGET, false),
         Input::Busy,
     ];
 
     #[test]
     fn each_rung_leads_where_the_table_says() {
         let table: &[(Rung, Input, Rung, &[Action])] = &[
-            // A reset of a unit climbs as far as it has to.
-            (Rung::Running, Input::Asked(UNIT), asked(UNIT, 0), &[TaskManagement(UNIT)]),
-            (asked(UNIT, 7), Input::Answered(UNIT, true), answered(UNIT, 0), &[Settle(UNIT)]),
-            (answered(UNIT, 7), Input::Settled(UNIT, true), Rung::Running, &[AnswerIn(UNIT), AskNext]),
-            (answered(UNIT, 7), Input::Settled(UNIT, false), answered(UNIT, 7), &[]),
-            (answered(UNIT, 7), Input::Timer, answered(UNIT, 8), &[ArmTimer, Settle(UNIT)]),
-            (answered(UNIT, 200), Input::Timer, FRESH, &RESET),
-            (answered(UNIT, 7), Input::Asked(TARGET), answered(UNIT, 7), &[]),
-            (asked(UNIT, 7), Input::Settled(UNIT, true), asked(UNIT, 7), &[]),
+            // A unit or a target is reset by a function of the device, which goes on; when that is not done, all of it is reset.
+            (Rung::Running, Input::Asked(UNIT), Rung::Running, &[AskForFunctions]),
+            (Rung::Running, Input::Asked(TARGET), Rung::Running, &[AskForFunctions]),
+            (Rung::Running, Input::NotDone, FRESH, &RESET),
+            (FRESH, Input::NotDone, FRESH, &[]),
             (starting(After::Stop), Input::Busy, AGAIN, &[ArmTimer]),
-            (asked(UNIT, 7), Input::Asked(TARGET), asked(UNIT, 7), &[]),
-            (asked(UNIT, 7), Input::Asked(Scope::Device), FRESH, &RESET),
-            (asked(UNIT, 7), Input::Answered(UNIT, false), asked(TARGET, 0), &[TaskManagement(TARGET)]),
-            (asked(UNIT, 7), Input::Timer, asked(UNIT, 8), &[ArmTimer]),
-            (asked(UNIT, 200), Input::Timer, asked(TARGET, 0), &[TaskManagement(TARGET)]),
-            (asked(TARGET, 0), Input::Answered(UNIT, true), asked(TARGET, 0), &[]),
-            (asked(TARGET, 0), Input::Answered(UNIT, false), asked(TARGET, 0), &[]),
-            (answered(TARGET, 0), Input::Settled(UNIT, true), answered(TARGET, 0), &[]),
-            (asked(TARGET, 0), Input::Answered(TARGET, false), FRESH, &RESET),
-            (asked(TARGET, 200), Input::Timer, FRESH, &RESET),
-            (asked(UNIT, 0), Input::Broken, FRESH, &RESET),
-            (asked(UNIT, 0), Input::BusReset, IN_TIME, &RESET),
             // The whole device.
             (Rung::Running, Input::Asked(Scope::Device), FRESH, &RESET),
             (Rung::Running, Input::Broken, FRESH, &RESET),
@@ -688,9 +573,7 @@ mod tests {
     #[test]
     fn what_leads_on_comes_last() {
         each_step(|rung, input, _, actions| {
-            let leads_on = |action: &Action| {
-                matches!(action, Look | CutOff | Start | TaskManagement(_) | Settle(_) | AskNext)
-            };
+            let leads_on = |action: &Action| matches!(action, Look | CutOff | Start | AskForFunctions);
             let first = actions.iter().position(leads_on).unwrap_or(actions.len());
             assert!(first + 1 >= actions.len(), "{rung:?}, {input:?}: {actions:?}");
         });
@@ -702,7 +585,7 @@ mod tests {
         each_step(|rung, input, then, actions| {
             let works_on_it = |rung| !matches!(rung, Rung::Running | Rung::Stopped | Rung::Gone);
             if works_on_it(rung) && then == Rung::Running {
-                let answers = |action: &Action| matches!(action, Answer(_) | AnswerIn(_));
+                let answers = |action: &Action| matches!(action, Answer(_));
                 assert!(actions.iter().any(answers), "{rung:?}, {input:?}");
             }
             if then == Rung::Gone && rung != Rung::Gone {

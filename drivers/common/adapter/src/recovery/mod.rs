@@ -1,6 +1,6 @@
 //! Resets: what is done about an adapter that does not work, and what becomes of its requests.
 //!
-//! [`ladder`] decides; this file does what it says. First the device, then the requests: until the device has ended its reset
+//! [`ladder`] decides about the device, [`task_management`] about single units; this file does what they say. First the device, then the requests: until the device has ended its reset
 //! it may still write to their memory. A device that does not end it in time is cut off from memory by other means: with Bus
 //! Master off, its PCI function issues no memory request, whatever its virtio side is doing. Then the requests end as well,
 //! which is what StorPort expects of HwStorResetBus (nc-storport-hw_reset_bus.md). That the device still believes to have
@@ -14,12 +14,14 @@
 //! that come to an adapter without a device are not sent back again: they wait here until the device runs, or until their own
 //! time is over and the port driver resets the bus. That way a device may take minutes.
 //!
-//! Locks: the list of those who wait for a reset has one of its own, at up to DISPATCH_LEVEL, held for a moment. Where the
-//! adapter stands is one word, which DIRQL may change.
+//! Locks: those who wait for a reset, and what the device was asked for because of them, have one of their own, at up to
+//! DISPATCH_LEVEL, held for a moment. Where the adapter stands is one word, which DIRQL may change.
 
 mod ladder;
+mod task_management;
 
 pub(crate) use ladder::{Input, Resets, Rung};
+pub(crate) use task_management::AT_ONCE;
 
 use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -27,14 +29,16 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use ladder::{Action, After, Kept, RungCell, Seen};
 use spin::mutex::SpinMutex;
 use storport::{Completion, DpcKind, LogEvent, Port, Requests, SrbStatus};
+use task_management::{Next, TaskManagement, ToSend};
 use virtio::queue::DeviceFault;
 use virtio::transport::{BusMasterError, TransportError};
 
 use crate::Adapter;
 use crate::device_type::{DeviceType, Request};
+use crate::life_cycle::OnReset;
 use crate::log_events::Event;
-use crate::queue::{At, ControlQueue, EventQueue, NotFree, Queue, Waiting};
-use crate::request::{Command, Scope};
+use crate::queue::{At, ControlQueue, EventQueue, NotFree, NotSent, Queue, TaskTag, Waiting};
+use crate::request::{Command, Function, Scope};
 
 /// Time between two looks at a reset or a function that may still end in time, in microseconds.
 /// There is one timer, and what else needs it waits for a reset.
@@ -46,6 +50,9 @@ const LOOK_AGAIN_MICROSECONDS: u32 = 100_000;
 /// In dump mode each poll is a look, and there are thousands in a second: so many count as one that the timer brings.
 const POLLS_AT_A_TIME: u32 = 1000;
 
+/// The code with which Windows stops instead of a reset, that of virtio-win's vioscsi ([`OnReset::StopSystem`]).
+const STOPPED_ON_RESET: u32 = 0xdead_dead;
+
 /// Looks at a reset at DIRQL, and the time between two, in microseconds.
 const MOMENT_LOOKS: u32 = 18;
 const MOMENT_MICROSECONDS: u32 = 50;
@@ -53,8 +60,8 @@ const MOMENT_MICROSECONDS: u32 = 50;
 /// What there is to a recovery besides the device.
 pub(crate) struct Recovery<D: DeviceType> {
     rung: RungCell,
-    /// Requests for a reset that has not been answered yet.
-    held: SpinMutex<Waiting<D>>,
+    /// Requests for a reset that has not been answered yet, and what the device was asked for because of them.
+    tasks: SpinMutex<TaskManagement<D>>,
     /// How often the adapter was polled without a device that works.
     polls: AtomicU32,
     /// The device is being started.
@@ -73,7 +80,7 @@ impl<D: DeviceType> Recovery<D> {
     pub(crate) const fn new() -> Self {
         Self {
             rung: RungCell::new(Rung::Stopped),
-            held: SpinMutex::new(Requests::new()),
+            tasks: SpinMutex::new(TaskManagement::new()),
             polls: AtomicU32::new(0),
             starting: AtomicBool::new(false),
             overtaken: AtomicBool::new(false),
@@ -113,11 +120,45 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// A request for a reset, which is answered when that is done. IRQL: DISPATCH_LEVEL.
     pub(crate) fn reset_asked_for(&self, scope: Scope, request: Request<D>) {
         self.report(Event::ResetByPortDriver.into());
-        self.recovery.held.lock().push_back(request);
+        match self.facts.on_reset {
+            OnReset::Reset => {}
+            OnReset::Nothing => {
+                self.port.complete(request.end(Completion::success(0)));
+                return;
+            }
+            OnReset::StopSystem => self.port.stop_system(STOPPED_ON_RESET, &request),
+        }
+        self.recovery.tasks.lock().hold(request);
+        self.recover(Input::Asked(scope), At::Dispatch);
+    }
+
+    /// A request for another one to be aborted, which is answered when that has ended, or has not. IRQL: DISPATCH_LEVEL.
+    pub(crate) fn abort_asked_for(&self, mut request: Request<D>) {
+        let aborted = request.aborted();
+        let is_meant = |other: &Request<D>| Some(other.id()) == aborted;
+        let waiting = self.queues.gather(At::Dispatch, &self.port, |queue| queue.take_waiting(is_meant));
+        if !waiting.is_empty() {
+            // The device has never had it.
+            self.end_all(waiting, SrbStatus::ABORTED);
+            self.port.complete(request.end(Completion::success(0)));
+            return;
+        }
+        let mut command = None;
+        let _never_at_dispatch = self.queues.each(At::Dispatch, &self.port, |_, queue| {
+            command = command.or_else(|| queue.find(is_meant));
+        });
+        if command.is_none() {
+            self.port.complete(request.end(Completion::failed(SrbStatus::ABORT_FAILED)));
+            return;
+        }
+        let scope = Scope::Unit(request.address());
+        request.set_command(Command::Abort(command));
+        self.recovery.tasks.lock().hold(request);
         self.recover(Input::Asked(scope), At::Dispatch);
     }
 
     /// The ring says nothing reliable any more.
+    #[cold]
     pub(crate) fn device_broke_a_rule(&self, fault: DeviceFault) {
         self.report(Event::of_fault(fault));
         self.report(Event::ResetAfterFault.into());
@@ -134,7 +175,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         self.report(Event::ResetByPortDriver.into());
         self.recover(Input::BusReset, At::Dispatch);
         match self.recovery.rung() {
-            Rung::Running | Rung::TaskManagement { .. } | Rung::Starting { .. } => true,
+            Rung::Running | Rung::Starting { .. } => true,
             Rung::Away { again, .. } => !again,
             Rung::Stopped | Rung::Restarting | Rung::Resetting { .. } | Rung::Stuck { .. } | Rung::Gone => {
                 false
@@ -188,8 +229,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 }
                 starts |= action == Action::Start;
                 if let Some(input) = self.act(action, resets, at, &mut failure) {
-                    let is_found =
-                        matches!(action, Action::Settle(_) | Action::Look | Action::CutOff | Action::Start);
+                    let is_found = matches!(
+                        action,
+                        Action::AskForFunctions | Action::Look | Action::CutOff | Action::Start
+                    );
                     next = Some((input, is_found.then_some(resets)));
                     break;
                 }
@@ -213,13 +256,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.port.issue_dpc(DpcKind::Service);
             }
             Action::CloseQueues => self.close_queues(at),
-            Action::TaskManagement(scope) => {
-                if !self.send_task(scope) {
-                    return Some(Input::Answered(scope, false));
-                }
-                self.arm_timer();
-            }
-            Action::Settle(scope) => return Some(Input::Settled(scope, self.settle(scope, at))),
+            Action::AskForFunctions => return self.ask_for_functions(resets),
             Action::BeginReset => {
                 // Of what an earlier start wrote nothing is left; of one that ends after this line there may be.
                 self.recovery.overtaken.store(false, Ordering::Release);
@@ -254,80 +291,162 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Action::OpenQueues => self.open_queues(at),
             Action::TellThatItIsBack => self.note(Event::DeviceIsBack.into()),
             Action::Answer(status) => self.answer(status),
-            Action::AnswerIn(scope) => self.answer_in(scope),
-            Action::AskNext => {
-                let mut held = self.recovery.held.lock();
-                let first = held.pop_front()?;
-                let command = first.command();
-                held.push_front(first);
-                // Nothing else is held.
-                let Some(Command::Reset(scope)) = command else { return None };
-                return Some(Input::Asked(scope));
-            }
             Action::ArmTimer => self.arm_timer(),
             Action::GiveUp => self.give_up(at),
         }
         None
     }
 
-    /// Asks the device for a task management function; `false`: there is none, or no place for it.
-    fn send_task(&self, scope: Scope) -> bool {
-        let Some(control) = self.control() else {
-            return false;
-        };
-        // What waits here the device never gets; what it has got it has to give back.
-        let ended = self.queues.gather(At::Dispatch, &self.port, |queue| {
-            queue.recall(scope);
-            queue.take_waiting(scope)
-        });
-        self.end_all(ended, SrbStatus::BUS_RESET);
-        let mut control = control.lock();
-        let Some(notification) = control.send(scope, |tag| self.device_type.task(scope, tag)) else {
-            return false;
-        };
-        if let Some(notification) = notification {
-            self.life_cycle.notify(control, notification);
+    /// Asks the device for the functions that those wait for who are held, as far as it is their turn.
+    fn ask_for_functions(&self, resets: Resets) -> Option<Input> {
+        // Not even in the image.
+        if D::CONTROL_QUEUE.is_none() {
+            return Some(Input::NotDone);
         }
-        true
+        let to_send = self.recovery.tasks.lock().next_to_send(resets);
+        self.send_functions(to_send, resets)
     }
 
-    /// The device says that it has given up all that is in this scope: takes that, and ends what it never had. Whether that is
-    /// all: nothing of this scope that was in a ring when it was asked is there any more. What came since is none of that:
-    /// StorPort holds a unit's queue over its reset, but not those of a target's other units.
-    fn settle(&self, scope: Scope, at: At) -> bool {
+    /// Sends functions, and those that follow when one cannot be sent.
+    fn send_functions(&self, mut to_send: ToSend, resets: Resets) -> Option<Input> {
+        while let Some((function, tag)) = to_send.pop_at(0) {
+            match self.send_function(function, tag) {
+                Ok(()) => continue,
+                Err(NotSent::Full) if self.recovery.tasks.lock().put_off(tag, resets) => continue,
+                Err(_) => {}
+            }
+            // As long as it is, it is there for one more.
+            match self.not_done(tag, resets, true) {
+                Ok(next) => next.into_iter().for_each(|next| to_send.push(next)),
+                Err(reset) => return Some(reset),
+            }
+        }
+        if self.recovery.tasks.lock().is_waiting(resets) {
+            self.arm_timer();
+        }
+        None
+    }
+
+    /// A function was not done: what is to be sent instead. `refused`: nothing of it.
+    ///
+    /// # Errors
+    /// The whole device has to be reset.
+    fn not_done(
+        &self,
+        tag: TaskTag,
+        resets: Resets,
+        refused: bool,
+    ) -> Result<Option<(Function, TaskTag)>, Input> {
+        let next = self.recovery.tasks.lock().not_done(tag, resets);
+        match next {
+            Next::Nothing => Ok(None),
+            Next::Send(function, tag) => Ok(Some((function, tag))),
+            Next::ResetDevice => Err(Input::NotDone),
+            Next::Fail(function) => {
+                if refused {
+                    let _never_at_dispatch =
+                        self.queues.each(At::Dispatch, &self.port, |_, queue| queue.leave(function));
+                }
+                self.answer_for(function, SrbStatus::ABORT_FAILED);
+                Ok(None)
+            }
+        }
+    }
+
+    fn send_function(&self, function: Function, tag: TaskTag) -> Result<(), NotSent> {
+        let control = self.control().ok_or(NotSent::Never)?;
+        let header = self.device_type.task(function, tag).ok_or(NotSent::Never)?;
+        // What waits here the device never gets; what it has got it has to give back.
+        let ended = self.queues.gather(At::Dispatch, &self.port, |queue| {
+            queue.recall(function);
+            queue.take_waiting(|request| function.concerns(request))
+        });
+        self.end_all(ended, function.status());
+        let mut control = control.lock();
+        if let Some(notification) = control.send(tag, &header)? {
+            self.life_cycle.notify(control, notification);
+        }
+        Ok(())
+    }
+
+    /// The device has answered a function, after so many resets.
+    pub(crate) fn function_answered(&self, tag: TaskTag, done: bool, resets: Resets) {
+        let failed = if done {
+            self.settle(tag, resets);
+            None
+        } else {
+            self.not_done(tag, resets, true)
+                .map_or_else(Some, |next| self.send_functions(next.into_iter().collect(), resets))
+        };
+        // Others may have waited for it.
+        if let Some(failed) = failed.or_else(|| self.ask_for_functions(resets)) {
+            self.recover_from(failed, Some(resets), At::Dispatch);
+        }
+    }
+
+    /// Some time has passed: goes on with the functions that are not done in time.
+    pub(crate) fn look_at_functions(&self) {
+        if D::CONTROL_QUEUE.is_none() {
+            return;
+        }
+        let resets = self.recovery.resets();
+        let looked = self.recovery.tasks.lock().look(resets);
+        for tag in looked.answered {
+            self.settle(tag, resets);
+        }
+        let mut failed = None;
+        let mut to_send = ToSend::new();
+        for tag in looked.over {
+            match self.not_done(tag, resets, false) {
+                // One that takes the place of two is sent once: the other one's is gone.
+                Ok(next) => to_send.extend(next),
+                Err(reset) => failed = Some(reset),
+            }
+        }
+        let failed = failed.or_else(|| self.send_functions(to_send, resets));
+        if let Some(failed) = failed.or_else(|| self.ask_for_functions(resets)) {
+            self.recover_from(failed, Some(resets), At::Dispatch);
+        }
+    }
+
+    /// Whether a function is waited for, with the timer running.
+    pub(crate) fn is_waiting_for_functions(&self) -> bool {
+        D::CONTROL_QUEUE.is_some() && self.recovery.tasks.lock().is_waiting(self.recovery.resets())
+    }
+
+    /// The device says that it has done a function: takes what it has given up, and ends what it never had. Then whoever asked
+    /// for it is answered, if that is all: nothing that was in a ring when it was asked is there any more. What came since is
+    /// none of that: StorPort holds a unit's queue over its reset, but not those of a target's other units.
+    fn settle(&self, tag: TaskTag, resets: Resets) {
+        let function = self.recovery.tasks.lock().settle(tag, resets);
+        let Some(function) = function else {
+            return;
+        };
         for queue in 0..self.queues.count() {
             // As many as there can be in a ring, and those that are in their place by then.
             let mut rounds = 0..4;
             while self.complete_used(queue, true) && rounds.next().is_some() {}
         }
         let mut all_back = true;
-        let ended = self.queues.gather(at, &self.port, |queue| {
-            all_back &= !queue.has_recalled(scope);
-            queue.take_waiting(scope)
+        let ended = self.queues.gather(At::Dispatch, &self.port, |queue| {
+            all_back &= !queue.has_recalled(function);
+            queue.take_waiting(|request| function.concerns(request))
         });
-        self.end_all(ended, SrbStatus::BUS_RESET);
-        all_back
+        self.end_all(ended, function.status());
+        if self.recovery.tasks.lock().settled(tag, resets, all_back) && all_back {
+            self.answer_for(function, SrbStatus::SUCCESS);
+        }
     }
 
-    /// Answers those who asked for a reset of something in this scope. The others are answered when theirs is done.
-    fn answer_in(&self, scope: Scope) {
-        let (mut done, mut others) = (Requests::new(), Requests::new());
-        {
-            let mut held = self.recovery.held.lock();
-            while let Some(request) = held.pop_front() {
-                // Nothing else is held.
-                let is_done =
-                    matches!(request.command(), Some(Command::Reset(asked)) if scope.includes(asked));
-                if is_done { &mut done } else { &mut others }.push_back(request);
-            }
-            *held = others;
-        }
-        self.end_all(done, SrbStatus::SUCCESS);
+    /// Answers those who asked for what this function was to do.
+    fn answer_for(&self, function: Function, status: SrbStatus) {
+        let answered = self.recovery.tasks.lock().take(function);
+        self.end_all(answered, status);
     }
 
     /// Answers those who asked for a reset. IRQL: up to DISPATCH_LEVEL.
     pub(crate) fn answer(&self, status: SrbStatus) {
-        let answered = mem::take(&mut *self.recovery.held.lock());
+        let answered = self.recovery.tasks.lock().take_all();
         self.end_all(answered, status);
     }
 
@@ -357,7 +476,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
 
     fn arm_timer(&self) {
         let microseconds = match self.recovery.rung() {
-            Rung::Resetting { .. } | Rung::TaskManagement { .. } => LOOK_MICROSECONDS,
+            Rung::Running | Rung::Resetting { .. } => LOOK_MICROSECONDS,
             _ => LOOK_AGAIN_MICROSECONDS,
         };
         if !self.facts.polled {

@@ -38,6 +38,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 start(request, Command::Reset(Scope::Target(unit)))
             }
             SrbFunction::ResetBus => start(request, Command::Reset(Scope::Device)),
+            SrbFunction::AbortCommand if D::CONTROL_QUEUE.is_some() => start(request, Command::Abort(None)),
             SrbFunction::Pnp(PnpAction::SurpriseRemoval) => start(request, Command::SurpriseRemoval),
             // Stopping the device itself comes as ScsiStopAdapter; what happens to a single unit, and power transitions,
             // need nothing from us.
@@ -52,16 +53,16 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             // Nothing is kept for a dump.
             SrbFunction::FreeDumpPointers => done(0),
             SrbFunction::Wmi(_) => self.answer_wmi(request),
-            // Nobody's resources are changed or filtered here. SRB_FUNCTION_ABORT_COMMAND is not sent to an adapter without
-            // STOR_ADAPTER_FEATURE_ABORT_COMMAND (ns-storport-_port_configuration_information.md), and LOCK_QUEUE, UNLOCK_QUEUE
-            // and QUIESCE_DEVICE stay between class and port driver (ns-storport-_storage_request_block.md). The status for
-            // what is not done at all: ABORT_FAILED would say that there was no such request.
+            // Nobody's resources are changed or filtered here. LOCK_QUEUE, UNLOCK_QUEUE and QUIESCE_DEVICE stay between class and
+            // port driver (ns-storport-_storage_request_block.md). The status for what is not done at all: of an abort that the
+            // device has no function for, ABORT_FAILED would say that there was no such request.
             // SRB_FUNCTION_WMI comes to everybody, because WmiDataProvider is StorPort's to set and not to be changed
             // (ns-storport-_port_configuration_information.md); of a logical unit there is nothing to tell.
             // A SCSI command is not rare, and does not come here.
-            SrbFunction::ExecuteScsi | SrbFunction::Pnp(PnpAction::Other(_)) | SrbFunction::Other(_) => {
-                BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST))
-            }
+            SrbFunction::ExecuteScsi
+            | SrbFunction::AbortCommand
+            | SrbFunction::Pnp(PnpAction::Other(_))
+            | SrbFunction::Other(_) => BuildIo::Complete(Completion::failed(SrbStatus::INVALID_REQUEST)),
         }
     }
 }

@@ -15,7 +15,7 @@ pub use part::Part;
 pub use scratch::ScratchId;
 pub(crate) use scratch::{COUNT as SCRATCH_COUNT, Repeated, ScratchPool, blank};
 
-use storport::Address;
+use storport::{Address, SrbId, SrbStatus};
 
 /// What `start_io` has to do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Command<C> {
     Configure(C),
     /// Reset what is in this scope.
     Reset(Scope),
+    /// Abort another request; with the tag of the command that the device has for it, once that is known.
+    Abort(Option<u32>),
     /// The device is gone.
     SurpriseRemoval,
 }
@@ -54,22 +56,60 @@ pub enum Scope {
     Device,
 }
 
-impl Scope {
-    /// Whether a request for this unit is in it.
-    pub(crate) fn contains(self, unit: Address) -> bool {
+/// A task management function (SAM-5, 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// ABORT TASK.
+    AbortTask {
+        /// The unit that has the command.
+        unit: Address,
+        /// The tag with which the command was sent.
+        command: u32,
+        /// The request that it belongs to.
+        request: SrbId,
+    },
+    /// LOGICAL UNIT RESET.
+    ResetUnit(Address),
+    /// I_T NEXUS RESET of this unit's target.
+    ResetTarget(Address),
+}
+
+impl Function {
+    /// Whether it resets something.
+    pub(crate) const fn is_reset(self) -> bool {
+        !matches!(self, Self::AbortTask { .. })
+    }
+
+    /// Whether the device is to give up this request because of it.
+    pub(crate) fn concerns<C: Copy>(self, other: &storport::Request<C>) -> bool {
         match self {
-            Self::Unit(address) => unit == address,
-            Self::Target(address) => (unit.path, unit.target) == (address.path, address.target),
-            Self::Device => true,
+            Self::AbortTask { request, .. } => other.id() == request,
+            _ => self.resets(other.address()),
         }
     }
 
-    /// Whether a reset of that is done with a reset of this. Both resets name a unit: that of a target any one of its units.
+    /// How a request ends because of it that the device has never had.
+    pub(crate) const fn status(self) -> SrbStatus {
+        match self {
+            Self::AbortTask { .. } => SrbStatus::ABORTED,
+            Self::ResetUnit(_) | Self::ResetTarget(_) => SrbStatus::BUS_RESET,
+        }
+    }
+
+    /// Whether the other one is done with it. A reset of a target names any one of its units.
     pub(crate) fn includes(self, other: Self) -> bool {
         match other {
-            Self::Unit(unit) => self.contains(unit),
-            Self::Target(unit) => !matches!(self, Self::Unit(_)) && self.contains(unit),
-            Self::Device => self == Self::Device,
+            _ if self == other => true,
+            Self::AbortTask { unit, .. } | Self::ResetUnit(unit) => self.resets(unit),
+            Self::ResetTarget(unit) => matches!(self, Self::ResetTarget(_)) && self.resets(unit),
+        }
+    }
+
+    fn resets(self, unit: Address) -> bool {
+        match self {
+            Self::AbortTask { .. } => false,
+            Self::ResetUnit(address) => unit == address,
+            Self::ResetTarget(address) => (unit.path, unit.target) == (address.path, address.target),
         }
     }
 }

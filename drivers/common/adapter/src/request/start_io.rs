@@ -24,6 +24,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         match command {
             Some(Command::Configure(command)) => self.configure(request, command),
             Some(Command::Reset(scope)) => self.reset_asked_for(scope, request),
+            Some(Command::Abort(_)) => self.abort_asked_for(request),
             Some(Command::SurpriseRemoval) => {
                 self.recover(Input::Removed, At::Dispatch);
                 self.port.complete(request.end(Completion::success(0)));

@@ -13,6 +13,8 @@ use crate::recovery::{Input, Rung};
 impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// `HwStorDpcRoutine` of the service DPC: the configuration or the device status changed, a function was
     /// answered, or something is left to do of what happened at DIRQL.
+    // Apart: a request queue's DPC would save registers for it.
+    #[inline(never)]
     pub(crate) fn service_dpc(&self) {
         self.report_noted();
         match self.recovery.rung() {
@@ -24,7 +26,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.close_queues(At::Dispatch);
                 self.answer(SrbStatus::ERROR);
             }
-            Rung::Running | Rung::TaskManagement { .. } => {
+            Rung::Running => {
                 self.finish_start();
                 self.tell_what_was_not_taken();
                 self.take_answers();
@@ -39,10 +41,14 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     }
 
     /// `HwStorDpcRoutine` of the timer's DPC.
+    #[inline(never)]
     pub(crate) fn timer_dpc(&self) {
         match self.recovery.rung() {
             Rung::Stopped | Rung::Gone => {}
-            Rung::Running => self.tell_what_was_not_taken(),
+            Rung::Running => {
+                self.look_at_functions();
+                self.tell_what_was_not_taken();
+            }
             _ => {
                 self.recover(Input::Timer, At::Dispatch);
                 // Afterwards: what is not taken now has the timer that was armed there, or is told with the start.
@@ -59,9 +65,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let resets = self.recovery.resets();
         let answered = control.lock().take_answers(&self.device_type);
         match answered {
-            Ok(None) => {}
-            Ok(Some((scope, done))) => {
-                self.recover_from(Input::Answered(scope, done), Some(resets), At::Dispatch);
+            Ok(answers) => {
+                for (tag, done) in answers {
+                    self.function_answered(tag, done, resets);
+                }
             }
             Err(fault) => self.device_broke_a_rule(fault),
         }

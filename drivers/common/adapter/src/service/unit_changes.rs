@@ -38,7 +38,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             // The earlier one may have ended before that line; then no callback comes any more that would see it. A timer that
             // a reset waits for is not put off: changes may come faster than it runs.
-            if self.recovery.rung() == Rung::Running {
+            if self.recovery.rung() == Rung::Running && !self.is_waiting_for_functions() {
                 self.port.request_timer(TELL_AGAIN_MICROSECONDS);
             }
         }

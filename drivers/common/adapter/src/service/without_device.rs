@@ -11,7 +11,6 @@ use storport::{
 
 use crate::Adapter;
 use crate::device_type::{AdapterState, DeviceType, Probe};
-use crate::recovery::Rung;
 
 /// INQUIRY, and the bit in its second byte that asks for something else than INQUIRY data (SPC-4, 6.6.1).
 const INQUIRY: u8 = 0x12;
@@ -65,7 +64,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         let Self { device_type, facts, life_cycle, queues, recovery, port, .. } = self;
         let routing = queues.routing();
         let state = AdapterState {
-            running: matches!(recovery.rung(), Rung::Running | Rung::TaskManagement { .. }),
+            running: recovery.rung().is_running(),
             features: life_cycle.running().features(),
             queues: routing.queues,
             by_message: routing.by_message,

@@ -13,7 +13,7 @@ use super::srb::{Completed, SrbBuilder, finish, prepare};
 use crate::dpc::DpcKind;
 use crate::miniport::{BuildIo, Miniport};
 use crate::port::{ConcurrentChannels, LogEvent, Port, UnitAttributes};
-use crate::request::{Ended, Request};
+use crate::request::{Ended, Request, SrbId};
 use crate::srb::Address;
 
 /// The time, always: noon of 1 January 2026.
@@ -163,8 +163,9 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
     }
 
     /// Hands a request to the miniport the way StorPort does: BuildIo, then StartIo unless it is complete already.
-    pub fn submit<M: Miniport<Port = Self>>(&self, adapter: &M, request: SrbBuilder) {
+    pub fn submit<M: Miniport<Port = Self>>(&self, adapter: &M, request: SrbBuilder) -> SrbId {
         let mut request: Request<M::Command> = request.mapped_in(self.record().mapped.clone());
+        let id = request.id();
         match adapter.build_io(&mut request) {
             BuildIo::Complete(completion) => self.complete(request.end(completion)),
             BuildIo::Start => {
@@ -172,6 +173,7 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
                 adapter.start_io(request);
             }
         }
+        id
     }
 
     /// Delivers an interrupt, and runs the DPCs that it leads to.
@@ -402,6 +404,10 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         if !record.dump_mode {
             record.reports.push(event);
         }
+    }
+
+    fn stop_system<C: Copy>(&self, code: u32, because_of: &Request<C>) -> ! {
+        panic!("the system was stopped with {code:#x} because of {:?}", because_of.function())
     }
 
     fn set_unit_attributes(&self, unit: Address, attributes: UnitAttributes) {

@@ -8,7 +8,7 @@ use std::ptr::{self, NonNull};
 use fake_device::Ram;
 use virtio::memory::Segment;
 
-use crate::request::{Element, Ended, Extension, Fields, Request};
+use crate::request::{Element, Ended, Extension, Fields, Request, SrbId};
 use crate::srb::{
     Address, Completion, DataDirection, DumpLimits, Queueing, ScsiStatus, SrbFunction, SrbStatus,
 };
@@ -43,6 +43,7 @@ pub struct SrbBuilder {
     data_length: u32,
     sense_room: usize,
     tag: u64,
+    aborted: Option<SrbId>,
 }
 
 impl SrbBuilder {
@@ -64,7 +65,13 @@ impl SrbBuilder {
             data_length: 0,
             sense_room: 18,
             tag: 0,
+            aborted: None,
         }
+    }
+
+    /// A request for this one to be aborted (`NextSrb`).
+    pub fn abort(request: SrbId) -> Self {
+        Self { aborted: Some(request), ..Self::function(SrbFunction::AbortCommand) }
     }
 
     fn with_cdb(mut self, cdb: &[u8]) -> Self {
@@ -186,7 +193,11 @@ impl SrbBuilder {
             scsi_status: if is_scsi { &raw mut this.status.scsi_status } else { ptr::null_mut() },
             cdb: if this.request.cdb.is_empty() { ptr::null() } else { this.request.cdb.as_ptr() },
             sense: if this.sense.is_empty() { ptr::null_mut() } else { this.sense.as_mut_ptr() },
-            buffer: if this.data.is_empty() { ptr::null_mut() } else { this.data.as_mut_ptr() },
+            buffer: match this.request.aborted {
+                Some(SrbId(address)) => ptr::without_provenance_mut(address),
+                None if this.data.is_empty() => ptr::null_mut(),
+                None => this.data.as_mut_ptr(),
+            },
             function: this.request.function,
             data_length: if is_scsi { this.request.data_length } else { 0 },
             parameter_length: if is_scsi { 0 } else { this.data.len() as u32 },

@@ -3,6 +3,7 @@
 
 use core::ptr;
 
+use wdk_sys::ntddk::KeBugCheckEx;
 use wdk_sys::storage::{StorPortQuerySystemTime, StorPortStallExecution};
 use wdk_sys::{
     LARGE_INTEGER, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID, STARTIO_PERFORMANCE_PARAMETERS,
@@ -202,6 +203,13 @@ impl Port for KernelPort {
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {
         let (config_space, identity) = self.function.ok_or(BusMasterError::Elsewhere)?;
         set_bus_master(&config_space, &identity, enabled)
+    }
+
+    fn stop_system<C: Copy>(&self, code: u32, because_of: &Request<C>) -> ! {
+        let Address { path, target, lun } = because_of.address();
+        let srb = because_of.srb().addr().get() as u64;
+        // SAFETY: it may be called anywhere, and does not return.
+        unsafe { KeBugCheckEx(code, srb, path.into(), target.into(), lun.into()) }
     }
 
     fn report(&self, event: LogEvent) {

@@ -10,8 +10,8 @@ use wdk_sys::storage::{StorPortGetDeviceBase, StorPortGetPhysicalAddress, StorPo
 use wdk_sys::{
     _INTERRUPT_SYNCHRONIZATION_MODE, _STOR_SYNCHRONIZATION_MODEL, ACCESS_RANGE, BOOLEAN, PHW_STATE_CHANGE,
     PORT_CONFIGURATION_INFORMATION, PPORT_CONFIGURATION_INFORMATION, PVOID,
-    SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE,
-    STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG, ULONG_PTR,
+    SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED, STOR_ADAPTER_FEATURE_ABORT_COMMAND,
+    STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE, STOR_MAP_NON_READ_WRITE_BUFFERS, ULONG, ULONG_PTR,
 };
 
 use virtio::memory::Region;
@@ -217,6 +217,9 @@ impl Resources for KernelResources<'_> {
         configuration.NumberOfPhysicalBreaks = limits.max_segments;
         // A reset has ended when it is told to have: nothing has to be waited for after it.
         configuration.BusResetHoldTime = 0;
+        if limits.aborts_commands {
+            configuration.FeatureSupport |= STOR_ADAPTER_FEATURE_ABORT_COMMAND;
+        }
         configuration.MaxNumberOfIO = limits.max_requests;
         configuration.MaxIOsPerLun = limits.max_requests_per_lun;
         configuration.InitialLunQueueDepth = limits.max_requests_per_lun;

@@ -12,7 +12,7 @@ use wdk_sys::storage::StorPortGetScatterGatherList;
 use wdk_sys::{
     _SRBEXDATATYPE, _STOR_IO_PRIORITY_HINT, PSCSI_REQUEST_BLOCK, SCSI_PNP_REQUEST_BLOCK, SCSI_REQUEST_BLOCK,
     SCSI_WMI_REQUEST_BLOCK, SRB_FLAGS_DATA_IN, SRB_FLAGS_DATA_OUT, SRB_FLAGS_QUEUE_ACTION_ENABLE,
-    SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
+    SRB_FUNCTION_ABORT_COMMAND, SRB_FUNCTION_DUMP_POINTERS, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
     SRB_FUNCTION_FREE_DUMP_POINTERS, SRB_FUNCTION_IO_CONTROL, SRB_FUNCTION_PNP, SRB_FUNCTION_POWER,
     SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
     SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_FUNCTION_WMI,
@@ -334,6 +334,9 @@ unsafe fn fields_of_new_kind(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Fields {
         fields.direction = direction(fields.data_length, block.SrbFlags, parts.cdb, parts.cdb_bytes);
         return fields;
     }
+    if code == SRB_FUNCTION_ABORT_COMMAND {
+        fields.buffer = block.NextSrb.cast();
+    }
     let special = match code {
         // SAFETY: the function is SRB_FUNCTION_PNP.
         SRB_FUNCTION_PNP => Special::Pnp(unsafe { pnp_action(srb) }),
@@ -418,6 +421,9 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
     };
     if is_scsi {
         return fields;
+    }
+    if code == SRB_FUNCTION_ABORT_COMMAND {
+        fields.buffer = block.NextSrb.cast();
     }
     let length = block.DataTransferLength;
     let special = match code {
@@ -520,6 +526,7 @@ const fn function(code: u32) -> SrbFunction {
         SRB_FUNCTION_RESET_LOGICAL_UNIT => SrbFunction::ResetLogicalUnit,
         SRB_FUNCTION_RESET_DEVICE => SrbFunction::ResetDevice,
         SRB_FUNCTION_RESET_BUS => SrbFunction::ResetBus,
+        SRB_FUNCTION_ABORT_COMMAND => SrbFunction::AbortCommand,
         SRB_FUNCTION_POWER => SrbFunction::Power,
         SRB_FUNCTION_IO_CONTROL => SrbFunction::IoControl,
         SRB_FUNCTION_DUMP_POINTERS => SrbFunction::DumpPointers,

@@ -85,6 +85,10 @@ pub trait Port: Clone + Send + Sync + 'static {
     /// so, writes an entry to the system event log. IRQL: up to DISPATCH_LEVEL (nf-storport-storportetwevent2.md,
     /// nf-storport-storportlogsystemevent.md).
     fn report(&self, event: LogEvent);
+
+    /// Stops Windows with this code, and the SRB and its address as the parameters (KeBugCheckEx), for those who want a dump of
+    /// the moment at which something was asked for. IRQL: any.
+    fn stop_system<C: Copy>(&self, code: u32, because_of: &Request<C>) -> !;
 }
 
 bitflags! {

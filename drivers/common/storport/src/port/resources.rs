@@ -92,4 +92,6 @@ pub struct Configuration {
     pub caches_data: bool,
     /// The driver looks at the data of reads and writes too ([`Request::data`](crate::Request::data)); that costs a mapping for each.
     pub maps_all: bool,
+    /// The driver aborts single commands ([`SrbFunction::AbortCommand`](crate::SrbFunction::AbortCommand)).
+    pub aborts_commands: bool,
 }

@@ -63,7 +63,7 @@ pub struct Fields {
     pub cdb: *const u8,
     /// `SenseInfoBuffer`; null when there is none.
     pub sense: *mut u8,
-    /// `DataBuffer`; null when there is none.
+    /// `DataBuffer`; null when there is none. Of an abort `NextSrb`, which is compared and not followed.
     pub buffer: *mut u8,
     /// What is asked for.
     pub function: SrbFunction,
@@ -104,6 +104,10 @@ pub struct Extension<C> {
 
 // Performance target: at most 128 bytes for the request's own bookkeeping.
 const _: () = assert!(size_of::<Extension<[u64; 3]>>() <= 128);
+
+/// Which SRB it is, among those that have not ended: the port driver uses their memory again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SrbId(pub(crate) usize);
 
 /// An SRB that the port driver has handed over and that has not ended yet.
 ///
@@ -191,6 +195,19 @@ impl<C: Copy> Request<C> {
     #[inline]
     pub fn srb(&self) -> NonNull<c_void> {
         self.extension().fields.srb
+    }
+
+    /// Which request this is.
+    #[inline]
+    pub fn id(&self) -> SrbId {
+        SrbId(self.srb().addr().get())
+    }
+
+    /// Which request is to be aborted; `None` when that is not what this one asks for.
+    pub fn aborted(&self) -> Option<SrbId> {
+        let Fields { function, buffer, .. } = self.extension().fields;
+        let aborts = function == SrbFunction::AbortCommand && !buffer.is_null();
+        aborts.then(|| SrbId(buffer.addr()))
     }
 
     /// What is asked for.

@@ -230,6 +230,13 @@ where
         self.slots.as_mut().iter_mut().filter_map(|slot| slot.token.as_mut())
     }
 
+    /// The ticket of a request that the device has and that is like this; of several, any.
+    pub fn find(&self, like: impl Fn(&T) -> bool) -> Option<Ticket> {
+        let slot = self.slots.as_ref().iter().position(|slot| slot.token.as_ref().is_some_and(&like))?;
+        let generation = self.slots.as_ref().get(slot)?.generation;
+        Some(Ticket { slot: slot as u16, generation })
+    }
+
     /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone or
     /// cannot reach memory; in that last case the next to be done with the queue is [`reset`](Self::reset), as its slots
     /// still say that the device has them.
