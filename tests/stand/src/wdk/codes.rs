@@ -15,6 +15,7 @@ pub const SRB_FUNCTION_STORAGE_REQUEST_BLOCK: u8 = 0x28;
 pub const SRB_STATUS_PENDING: u8 = 0x0;
 pub const SRB_STATUS_SUCCESS: u8 = 0x1;
 pub const SRB_STATUS_ABORTED: u8 = 0x2;
+pub const SRB_STATUS_ABORT_FAILED: u8 = 0x3;
 pub const SRB_STATUS_ERROR: u8 = 0x4;
 pub const SRB_STATUS_BUSY: u8 = 0x5;
 pub const SRB_STATUS_INVALID_REQUEST: u8 = 0x6;
