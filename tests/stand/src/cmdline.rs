@@ -32,6 +32,8 @@ pub enum Faults {
     Hang,
     /// What is behind the disk can be taken away.
     Gone,
+    /// Task management functions are not answered.
+    Deaf,
 }
 
 /// What happens in the suite `dump`.
@@ -101,6 +103,8 @@ pub struct Options {
     pub units: u32,
     /// `many-luns`: a unit that StorPort cannot address: target in the upper, LUN in the lower 16 bits; 0: there is none.
     pub far: u32,
+    /// Whether the disks' target knows neither READ(16), WRITE(16) nor START STOP UNIT.
+    pub few_commands: bool,
     /// Longest run in seconds.
     pub limit: u32,
     /// Processor groups that drivers see.
@@ -139,6 +143,7 @@ impl Default for Options {
             no_cache: false,
             units: 0,
             far: 0,
+            few_commands: false,
             limit: 50,
             groups: 1,
             suite: None,
@@ -220,6 +225,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     "stop" => Faults::Stop,
                     "hang" => Faults::Hang,
                     "gone" => Faults::Gone,
+                    "deaf" => Faults::Deaf,
                     _ => return Err(bad()),
                 }
             }
@@ -239,6 +245,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
             }
             "units" => options.units = number(value).ok_or_else(bad)?,
             "far" => options.far = number(value).ok_or_else(bad)?,
+            "few-commands" => options.few_commands = number(value).ok_or_else(bad)? != 0,
             "limit" => options.limit = number(value).filter(|n| *n > 0).ok_or_else(bad)?,
             "groups" => {
                 options.groups = number(value).filter(|n| (1..=4).contains(n)).ok_or_else(bad)?;
@@ -266,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber cache=off units=3 far=0x10012c limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber cache=off units=3 far=0x10012c few-commands=1 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -283,15 +290,17 @@ mod tests {
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!(options.far, 0x10_012c);
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
-        assert!(options.go_on && options.no_cache && options.gather && options.old_srbs);
+        assert!(
+            options.go_on && options.no_cache && options.gather && options.old_srbs && options.few_commands
+        );
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
     }
 
     #[test]
     fn every_kind_of_fault_has_a_word() {
-        let words = ["errors", "stop", "hang", "gone"];
+        let words = ["errors", "stop", "hang", "gone", "deaf"];
         let read = words.map(|word| parse(&format!("faults={word}")).unwrap().faults);
-        assert_eq!(read, [Faults::Errors, Faults::Stop, Faults::Hang, Faults::Gone]);
+        assert_eq!(read, [Faults::Errors, Faults::Stop, Faults::Hang, Faults::Gone, Faults::Deaf]);
     }
 
     #[test]

@@ -248,6 +248,13 @@ pub struct Sense {
     pub ascq: u8,
 }
 
+impl Sense {
+    /// ILLEGAL REQUEST, INVALID COMMAND OPERATION CODE (SPC-4, table 41 and annex F.2).
+    pub fn is_unknown_command(&self) -> bool {
+        (self.key, self.asc, self.ascq) == (5, 0x20, 0)
+    }
+}
+
 impl fmt::Display for Sense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const KEYS: [&str; 16] = [

@@ -235,7 +235,8 @@ pub fn attempt(
     let qmp_log = folder.join("qmp.log");
     let host = Host::start(&qmp_log)?;
     let places = Places { folder: &folder, temp: host.folder() };
-    let daemon = trial.machine.daemon.as_ref().map(|daemon| daemon::start(daemon, places)).transpose()?;
+    let daemon =
+        trial.machine.daemon.as_ref().map(|daemon| daemon::start(workspace, daemon, places)).transpose()?;
     let mut words = vec![
         format!("image={name}"),
         format!("pci={}", trial.pci),

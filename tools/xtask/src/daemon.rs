@@ -1,13 +1,14 @@
-//! A qemu-storage-daemon beside QEMU: the other implementation of virtio's devices.
+//! A device in a process of its own beside QEMU: other implementations of virtio's devices.
 
-use crate::machine::{Daemon, Places};
+use crate::machine::{Daemon, Places, Program};
+use crate::vhost_device_scsi;
+use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, bail};
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PROGRAM: &str = "qemu-storage-daemon";
 /// Longest wait for its socket.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,11 +27,14 @@ impl Drop for Running {
 ///
 /// # Errors
 /// When it is not installed, ends at once, or never makes its socket.
-pub fn start(daemon: &Daemon, places: Places<'_>) -> Result<Running> {
-    start_program(PROGRAM, daemon, places)
+pub fn start(workspace: &Workspace, daemon: &Daemon, places: Places<'_>) -> Result<Running> {
+    match daemon.program {
+        Program::Storage => start_program(Path::new("qemu-storage-daemon"), daemon, places),
+        Program::VhostDeviceScsi => start_program(&vhost_device_scsi::program(workspace), daemon, places),
+    }
 }
 
-fn start_program(program: &str, daemon: &Daemon, places: Places<'_>) -> Result<Running> {
+fn start_program(program: &Path, daemon: &Daemon, places: Places<'_>) -> Result<Running> {
     let arguments = daemon.arguments.iter().map(|word| places.fill(word));
     let log = places.folder.join("daemon.log");
     let script = r#"
@@ -43,7 +47,7 @@ fn start_program(program: &str, daemon: &Daemon, places: Places<'_>) -> Result<R
         exit $status"#;
     let file = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
     let mut shell = Command::new("sh");
-    shell.args(["-c", script, "sh", program]).args(arguments);
+    shell.args(["-c", script, "sh"]).arg(program).args(arguments);
     shell.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file);
     let mut running = Running(shell.spawn().context("sh could not be started")?);
 
@@ -52,10 +56,12 @@ fn start_program(program: &str, daemon: &Daemon, places: Places<'_>) -> Result<R
     while !Path::new(&socket).exists() {
         let said = || std::fs::read_to_string(&log).unwrap_or_default().trim().replace('\n', "; ");
         if let Some(status) = running.0.try_wait()? {
-            bail!("{program} ended at once ({status}): {}; on Debian it comes with qemu-utils", said());
+            let from =
+                if daemon.program == Program::Storage { "; on Debian it comes with qemu-utils" } else { "" };
+            bail!("{} ended at once ({status}): {}{from}", program.display(), said());
         }
         if Instant::now() >= end {
-            bail!("{program} has no socket after {} s: {}", PATIENCE.as_secs(), said());
+            bail!("{} has no socket after {} s: {}", program.display(), PATIENCE.as_secs(), said());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -68,8 +74,8 @@ mod tests {
 
     fn fake(folder: &Path, script: &str) -> Result<Running> {
         let arguments = vec!["-c".to_owned(), script.to_owned()];
-        let daemon = Daemon { arguments, socket: "{temp}/socket".to_owned() };
-        start_program("sh", &daemon, Places { folder, temp: folder })
+        let daemon = Daemon { program: Program::Storage, arguments, socket: "{temp}/socket".to_owned() };
+        start_program(Path::new("sh"), &daemon, Places { folder, temp: folder })
     }
 
     #[test]

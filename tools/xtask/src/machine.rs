@@ -318,13 +318,26 @@ pub struct Machine {
     pub drives: Vec<Drive>,
     /// Further arguments, before the devices.
     pub more: Vec<String>,
-    /// A qemu-storage-daemon that must run first.
+    /// A daemon that must run first: it has the device, over vhost-user.
     pub daemon: Option<Daemon>,
 }
 
-/// A qemu-storage-daemon.
+/// The programs that there are for [`Daemon`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// qemu-storage-daemon.
+    #[default]
+    Storage,
+    /// vhost-device-scsi.
+    VhostDeviceScsi,
+}
+
+/// A device in a process of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemon {
+    /// Which.
+    #[serde(default)]
+    pub program: Program,
     /// Its arguments.
     pub arguments: Vec<String>,
     /// The socket that is there when it is ready.

@@ -6,7 +6,7 @@
 //!                 drivers    fresh    └─► boot ─► qemu ─► command      (QEMU, always with a time limit), current_qemu
 //!                                          │ └──► protocol             (what the stand prints)
 //!           stand ─► suites ─► failed       ├────► machine              (disk images, devices, stamps)
-//!                                          └────► host ─► qmp          (what the stand asks for), daemon
+//!                                          └────► host ─► qmp          (what the stand asks for), daemon, vhost_device_scsi
 //! ```
 //!
 //! `x` asks `needs` what a verb lacks before it starts it; the verb `fresh` is `newcomer`, which does that on a bare Debian.
@@ -52,6 +52,7 @@ mod suites;
 mod symbols;
 mod test;
 mod tmf;
+mod vhost_device_scsi;
 mod workspace;
 
 use anyhow::Result;

@@ -43,6 +43,8 @@ pub struct Qemu {
     pub program: PathBuf,
     /// What `--version` says, as it stands there: `10.0.2`.
     pub name: String,
+    /// The same as numbers.
+    pub version: Version,
     /// Whether [`FIRMWARE`] comes with it.
     has_firmware: bool,
 }
@@ -77,7 +79,7 @@ impl Qemu {
         // The folders it takes firmware from, one per line.
         let folders = ask(&program, &["-L", "help"]).unwrap_or_default();
         let has_firmware = folders.lines().any(|folder| Path::new(folder.trim()).join(FIRMWARE).is_file());
-        Ok(Self { program, name, has_firmware })
+        Ok(Self { program, name, version, has_firmware })
     }
 
     /// QEMU's command line for this boot, word by word.

@@ -71,7 +71,7 @@ impl Flights {
         }
     }
 
-    /// Starts a transfer in a free slot. `wide` asks for 16-byte commands.
+    /// Starts a transfer in a free slot. `wide` asks for 16-byte commands, where the target knows them.
     pub fn start(&mut self, slot: usize, lba: u64, write: bool, buffer: Buffer, wide: bool) {
         let Some(pieces) = split::pieces(buffer.offset(), buffer.length, self.block, self.limits) else {
             crate::broken!(
@@ -82,6 +82,7 @@ impl Flights {
                 self.block
             );
         };
+        let wide = wide && !port().few_commands;
         let mut left = 0;
         let mut requests: Vec<Box<Request>> = Vec::new();
         for piece in pieces {

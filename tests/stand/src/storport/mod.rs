@@ -146,6 +146,8 @@ pub struct Port {
     pub units: BTreeMap<Address, Unit>,
     /// Units that the last bus scan found to be disks.
     pub disks: Vec<Address>,
+    /// Their target knows neither READ(16), WRITE(16) nor START STOP UNIT.
+    pub few_commands: bool,
     /// Adapter paused until this tick; 0 when it is not.
     pub paused_until: u64,
     /// Adapter paused after a reset of the bus until this tick.

@@ -1,7 +1,9 @@
 //! Disks and devices that fail. The stand's suite knows the sectors.
 
 use super::setting::{BLK, SCSI, Setting};
-use super::vhost_user::{STORAGE_DAEMON, VHOST_USER};
+use super::vhost_user::{STORAGE_DAEMON, VHOST_SCSI, VHOST_USER};
+use crate::machine::Program;
+use crate::qemu::Version;
 use crate::tmf;
 
 /// Suite `faults`.
@@ -44,7 +46,7 @@ pub(super) const TRIALS: &[Setting] = &[
         controller: None,
         devices: &["vhost-user-blk-pci,chardev=vub,num-queues=2,disable-legacy=on"],
         qemu: VHOST_USER,
-        daemon: Some((STORAGE_DAEMON, "{temp}/vub")),
+        daemon: Some((Program::Storage, STORAGE_DAEMON, "{temp}/vub")),
         words: &["faults=gone"],
         ..BLK
     },
@@ -91,6 +93,14 @@ pub(super) const TRIALS: &[Setting] = &[
         words: &["faults=gone"],
         ..SCSI
     },
+    Setting {
+        name: "daemon gone",
+        words: &["few-commands=1", "faults=gone"],
+        // Until then it ends itself when the guest starts a device whose daemon is gone (hw/scsi/vhost-user-scsi.c, set_status).
+        oldest_qemu: Some(Version(8, 2)),
+        ..VHOST_SCSI
+    },
+    Setting { name: "resets, vhost-device-scsi", words: &["few-commands=1", "faults=deaf"], ..VHOST_SCSI },
     Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI_RESETS },
     Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI_RESETS },
     Setting {

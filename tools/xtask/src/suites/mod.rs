@@ -119,7 +119,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "vhost-user",
-        about: "the same on the device of another implementation, qemu-storage-daemon",
+        about: "the same on devices of other implementations: qemu-storage-daemon, vhost-device-scsi",
         trials: vhost_user::TRIALS,
     },
 ];

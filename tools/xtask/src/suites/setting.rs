@@ -1,7 +1,8 @@
 //! The machine and the words of one trial.
 
 use crate::boot::Options;
-use crate::machine::{Daemon, Drive, EmptyUnits, Kind, Machine};
+use crate::machine::{Daemon, Drive, EmptyUnits, Kind, Machine, Program};
+use crate::qemu::Version;
 
 /// The machine and the options of one boot.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +21,8 @@ pub struct Setting {
     pub drives: &'static [(&'static str, u64)],
     /// Further arguments of QEMU.
     pub qemu: &'static [&'static str],
-    /// Arguments of a qemu-storage-daemon to start first, and its socket.
-    pub daemon: Option<(&'static [&'static str], &'static str)>,
+    /// A daemon to start first, its arguments, and its socket.
+    pub daemon: Option<(Program, &'static [&'static str], &'static str)>,
     /// Number of processors.
     pub smp: u32,
     /// Further `KEY=VALUE` words for the stand.
@@ -32,6 +33,8 @@ pub struct Setting {
     pub manner: Option<&'static str>,
     /// Only with `--long`.
     pub long_only: bool,
+    /// The oldest QEMU that can do it, if not every one can.
+    pub oldest_qemu: Option<Version>,
     /// Seconds after which it is given up, short and long. The caller's limit holds when it is longer.
     pub seconds: (u64, u64),
 }
@@ -50,6 +53,7 @@ pub(super) const BLK: Setting = Setting {
     lie: None,
     manner: None,
     long_only: false,
+    oldest_qemu: None,
     seconds: (60, 3600),
 };
 /// virtio-scsi with two disks and a CD-ROM, to be changed by struct update.
@@ -72,9 +76,11 @@ impl Setting {
         machine.drives =
             self.drives.iter().map(|(node, size)| Drive { node: (*node).to_owned(), size: *size }).collect();
         machine.more.extend(words(self.qemu));
-        machine.daemon = self
-            .daemon
-            .map(|(arguments, socket)| Daemon { arguments: words(arguments), socket: socket.to_owned() });
+        machine.daemon = self.daemon.map(|(program, arguments, socket)| Daemon {
+            program,
+            arguments: words(arguments),
+            socket: socket.to_owned(),
+        });
         machine
     }
 
@@ -103,7 +109,7 @@ mod tests {
             devices: &["virtio-blk-pci,drive=more"],
             drives: &[("more", 1 << 20)],
             qemu: &["-object", "memory-backend-memfd,id=mem"],
-            daemon: Some((&["--export", "x={temp}/s"], "{temp}/s")),
+            daemon: Some((Program::Storage, &["--export", "x={temp}/s"], "{temp}/s")),
             ..BLK
         };
         let machine = setting.machine();

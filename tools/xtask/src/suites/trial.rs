@@ -3,10 +3,11 @@
 use super::Suite;
 use crate::boot::{self, Options, Show, Trial};
 use crate::failed;
-use crate::machine::Kind;
+use crate::machine::{Kind, Program};
 use crate::protocol::Report;
 use crate::qemu::Qemu;
 use crate::screen::Screen;
+use crate::vhost_device_scsi;
 use crate::workspace::Workspace;
 use anyhow::Result;
 use std::path::Path;
@@ -72,6 +73,19 @@ pub fn run(
         let what = format!("{}, {stem}, {}", suite.name, setting.name);
         if show == Show::All {
             screen.line(&format!("{what} on QEMU {}", qemu.name));
+        }
+        if let Some(oldest) = setting.oldest_qemu.filter(|oldest| qemu.version < *oldest) {
+            let name = setting.name;
+            outcome
+                .skipped
+                .push(format!("{stem}, {name}: QEMU {oldest} or later can do it, not {}", qemu.name));
+            continue;
+        }
+        if setting.daemon.is_some_and(|(program, ..)| program == Program::VhostDeviceScsi)
+            && let Err(reason) = vhost_device_scsi::get(workspace, screen)
+        {
+            outcome.skipped.push(format!("{stem}, {}: the daemon was not to be had: {reason}", setting.name));
+            continue;
         }
         let machine = setting.machine();
         let trial = Trial {

@@ -1,6 +1,7 @@
-//! A device of another implementation than QEMU's.
+//! Devices of other implementations than QEMU's.
 
-use super::setting::{BLK, Setting};
+use super::setting::{BLK, SCSI, Setting};
+use crate::machine::Program;
 
 /// Suite `vhost-user`.
 pub(super) const TRIALS: &[Setting] = &[
@@ -10,7 +11,7 @@ pub(super) const TRIALS: &[Setting] = &[
         devices: &["vhost-user-blk-pci,chardev=vub,num-queues=2,disable-legacy=on"],
         drives: &[],
         qemu: VHOST_USER,
-        daemon: Some((STORAGE_DAEMON, "{temp}/vub")),
+        daemon: Some((Program::Storage, STORAGE_DAEMON, "{temp}/vub")),
         ..BLK
     },
     Setting {
@@ -18,10 +19,27 @@ pub(super) const TRIALS: &[Setting] = &[
         controller: None,
         devices: &["vhost-user-blk-pci,chardev=vub,num-queues=2,disable-legacy=on,packed=on"],
         qemu: VHOST_USER,
-        daemon: Some((STORAGE_DAEMON, "{temp}/vub")),
+        daemon: Some((Program::Storage, STORAGE_DAEMON, "{temp}/vub")),
         ..BLK
     },
+    Setting { name: "vhost-device-scsi", ..VHOST_SCSI },
+    Setting { name: "vhost-device-scsi, 4 CPUs", smp: 4, ..VHOST_SCSI },
 ];
+
+/// rust-vmm's vhost-device-scsi with two disks. Its one request queue and that it does not know CHANGE have to be said to QEMU
+/// (its README.md), and packed rings are nothing that it offers.
+pub(super) const VHOST_SCSI: Setting = Setting {
+    controller: None,
+    devices: &["vhost-user-scsi-pci,chardev=vub,num_queues=1,param_change=off,disable-legacy=on"],
+    qemu: VHOST_USER,
+    daemon: Some((
+        Program::VhostDeviceScsi,
+        &["--socket-path", "{temp}/vub", "{folder}/disk1.img", "{folder}/disk2.img"],
+        "{temp}/vub",
+    )),
+    words: &["few-commands=1"],
+    ..SCSI
+};
 
 /// Guest memory that another process can map, and the socket of the device.
 pub(super) const VHOST_USER: &[&str] = &[
