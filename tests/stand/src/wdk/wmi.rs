@@ -2,8 +2,8 @@
 //!
 //! The structures are wmistr.h's, one page each in the documentation; what is asked for when is on the pages of the IRPs
 //! (irp-mn-query-all-data.md and its sisters). Storport hands an IRP on as SRB_FUNCTION_WMI
-//! (how-the-port-driver-processes-wmi-requests.md), and sets the flags of a registration that have to do with instance names
-//! itself (ns-scsiwmi-scsiwmiguidreginfo.md), so all names are static.
+//! (how-the-port-driver-processes-wmi-requests.md), and has instances named after the adapter's PDO, which only it knows, whether
+//! the miniport's registration says so or leaves that flag to it (ns-scsiwmi-scsiwmiguidreginfo.md). So all names are static.
 
 use alloc::format;
 use alloc::string::String;
@@ -57,6 +57,8 @@ const METHOD_ITEM: u32 = 0x8000;
 const REG_EXPENSIVE: u32 = 0x1;
 /// WMIREG_FLAG_EVENT_ONLY_GUID
 const REG_EVENT_ONLY: u32 = 0x40;
+/// WMIREG_FLAG_INSTANCE_PDO
+const REG_INSTANCE_PDO: u32 = 0x20;
 /// WMIREG_FLAG_REMOVE_GUID
 const REG_REMOVE: u32 = 0x1_0000;
 
@@ -171,8 +173,8 @@ pub fn registration(answer: &[u8], path: u64) -> Result<Vec<Block>, String> {
         guid.copy_from_slice(&block[..16]);
         let text = guid_text(&guid);
         let remove = if path == UPDATE { REG_REMOVE } else { 0 };
-        if flags & !(REG_EXPENSIVE | REG_EVENT_ONLY | remove) != 0 {
-            return Err(format!("{text}: flags {flags:#x}, of which some are Storport's to set"));
+        if flags & !(REG_EXPENSIVE | REG_EVENT_ONLY | REG_INSTANCE_PDO | remove) != 0 {
+            return Err(format!("{text}: flags {flags:#x}, of which some are not a miniport's"));
         }
         if instances == 0 || long(block, 24) != 0 {
             return Err(format!(
@@ -426,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_registration_is_taken_apart() {
-        let blocks = registration(&registered(0x41, 3), REGISTER).unwrap();
+        let blocks = registration(&registered(0x61, 3), REGISTER).unwrap();
 
         assert_eq!(blocks, [Block { guid: BLOCK, event: true, instances: 3 }]);
         assert_eq!(guid_text(&BLOCK), "{5b6a8b86-708d-4ec6-82a6-39adcf6f6433}");
@@ -445,8 +447,8 @@ mod tests {
             (with(12, 55), REGISTER, "a string"),
             (with(12, 24), UPDATE, "belong to WMIREGISTER"),
             (with(16, 2), REGISTER, "2 blocks"),
-            (registered(0x20, 1), REGISTER, "Storport's"),
-            (registered(0x1_0000, 1), REGISTER, "Storport's"),
+            (registered(0x08, 1), REGISTER, "not a miniport's"),
+            (registered(0x1_0000, 1), REGISTER, "not a miniport's"),
             (registered(0, 0), REGISTER, "0 instances"),
             (with(48, 1), REGISTER, "instance information 0x1"),
         ];

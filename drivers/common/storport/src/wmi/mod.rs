@@ -11,8 +11,8 @@
 //!                                     wnode: where everything lies in a WNODE_XXX
 //! ```
 //!
-//! - Every block has one instance, with a static name, which the port driver and WMI make from the adapter's PDO: a miniport
-//!   knows nothing of such objects, and the flags that say so are the port driver's to set (ns-scsiwmi-scsiwmiguidreginfo.md).
+//! - Every block has one instance, with a static name that WMI makes from the adapter's PDO. Which object that is only the port
+//!   driver knows.
 //! - Nothing can be changed, no event is sent, and no block is expensive to collect.
 //! - Where a page speaks of an NTSTATUS, the SRB's status is the one that the pages of the library give, as far as they do
 //!   (`Refusal`).

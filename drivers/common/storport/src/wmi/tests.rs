@@ -187,7 +187,8 @@ fn a_registration_names_each_block_with_one_instance_and_leaves_the_rest_to_the_
         assert_eq!([0, 4, 8, 12, 16].map(|at| word(&buffer, at)), expected);
         for (at, guid) in [(24, SECRETS), (56, METHODS)] {
             assert_eq!(buffer[at..at + 16], *guid.as_bytes());
-            assert_eq!((word(&buffer, at + 16), word(&buffer, at + 20)), (0, 1), "flags, instances");
+            // WMIREG_FLAG_INSTANCE_PDO
+            assert_eq!((word(&buffer, at + 16), word(&buffer, at + 20)), (0x20, 1), "flags, instances");
             assert_eq!(buffer[at + 24..at + 32], [0; 8], "Pdo");
         }
         assert_eq!(buffer[88..], [0xee; 12]);

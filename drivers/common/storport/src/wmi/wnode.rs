@@ -195,12 +195,18 @@ impl Registration {
     const BLOCKS: usize = 24;
 
     const BLOCK_GUID: usize = 0;
+    const BLOCK_FLAGS: usize = 16;
     const BLOCK_INSTANCE_COUNT: usize = 20;
     const BLOCK_BYTES: usize = 32;
 
-    /// IRP_MN_REGINFO and IRP_MN_REGINFO_EX (irp-mn-reginfo-ex.md). RegistryPath, flags and Pdo are the port driver's to fill in
-    /// (nc-scsiwmi-pscsiwmi_query_reginfo.md, ns-scsiwmi-scsiwmiguidreginfo.md); there is no MOF resource. It is the same for
-    /// WMIREGISTER and WMIUPDATE: nothing ever changes.
+    /// `WMIREG_FLAG_INSTANCE_PDO`: one of the flags without which names are dynamic.
+    const INSTANCE_PDO: usize = 1 << 5;
+
+    /// IRP_MN_REGINFO and IRP_MN_REGINFO_EX (irp-mn-reginfo-ex.md). RegistryPath and Pdo are the port driver's to fill in: a
+    /// miniport is told neither. A miniport that uses the library does not say either how its instances are named
+    /// (ns-scsiwmi-scsiwmiguidreginfo.md: the port driver sets that flag, as what the library does is called on those pages);
+    /// here it is said, which the port driver can only agree with. There is no MOF resource. It is the same for WMIREGISTER and
+    /// WMIUPDATE: nothing ever changes.
     pub(super) fn answer(buffer: &mut [u8], blocks: &[Guid]) -> Completion {
         let bytes = Self::BLOCKS + blocks.len() * Self::BLOCK_BYTES;
         let Some(registration) = buffer.get_mut(..bytes) else { return Self::too_small(buffer, bytes) };
@@ -210,6 +216,7 @@ impl Registration {
         let places = registration.get_mut(Self::BLOCKS..).unwrap_or_default();
         for (place, guid) in places.chunks_exact_mut(Self::BLOCK_BYTES).zip(blocks) {
             put(place, Self::BLOCK_GUID, guid.as_bytes());
+            put_word(place, Self::BLOCK_FLAGS, Self::INSTANCE_PDO);
             put_word(place, Self::BLOCK_INSTANCE_COUNT, 1);
         }
         Completion::success(bytes as u32)
