@@ -233,3 +233,29 @@ fn what_is_logged_of_a_setting_is_traced_as_a_warning() {
     assert_eq!(bench.port.traces(), [event]);
     assert_eq!(event.level, TraceLevel::Warning);
 }
+
+#[test]
+fn more_physical_breaks_than_usual_make_the_rings_larger_where_the_device_has_them_so() {
+    // A chain is as long as its ring at most (virtio 1.3, 2.7.5.3.1). A block of 1 MiB that starts inside a page is 257 segments.
+    for (breaks, ring, segments) in [
+        (None, 1024, 254),
+        (Some(253), 1024, 254),
+        (Some(256), 1024, 257),
+        (Some(512), 1024, 513),
+        (Some(512), 512, 510),
+        (Some(512), 256, 254),
+    ] {
+        let mut hba = Hba::default().with(0, 0, Unit::disk(8, 512));
+        hba.seg_max = 1022;
+        let machine = Machine::new(hba, Options { queue_size: ring, ..Options::default() });
+        if let Some(breaks) = breaks {
+            machine.port.set_parameter("PhysicalBreaks", breaks);
+        }
+
+        let bench: Bench<Vioscsi, Hba> = machine.find().expect("the driver takes the device");
+
+        let configuration = bench.configuration;
+        let told = (configuration.max_segments, configuration.max_transfer_bytes);
+        assert_eq!(told, (segments, (segments - 1) * 4096), "{breaks:?} of a ring of {ring}");
+    }
+}

@@ -113,6 +113,18 @@ pub(super) const TRANSPORT: &[Setting] = &[
         ..SCSI
     },
     Setting {
+        name: "ring of 1024, 512 breaks",
+        controller: Some(",disable-legacy=on,virtqueue_size=1024"),
+        words: &["param.PhysicalBreaks=512"],
+        ..SCSI
+    },
+    Setting {
+        name: "packed ring of 1024, 512 breaks",
+        controller: Some(",disable-legacy=on,virtqueue_size=1024,packed=on"),
+        words: &["param.PhysicalBreaks=512"],
+        ..SCSI
+    },
+    Setting {
         name: "behind an IOMMU, packed ring, I/O thread, 4 CPUs",
         controller: Some(",disable-legacy=on,packed=on,iommu_platform=on,iothread=io0"),
         qemu: IO_THREAD,

@@ -42,7 +42,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         // A device that is declined is told so (virtio 1.3, 2.1.1).
         let wanted_queues = parameters.max_queues.map_or(u16::MAX, |most| most).min(resources.queues());
         let function = function(&config_space, resources.place());
-        let found = look_at::<P, D>(&device, &port, &sizes, (wanted_queues, function));
+        let wanted = sizes.with_entries(parameters.entries(sizes.entries));
+        let found = look_at::<P, D>(&device, &port, &wanted, (wanted_queues, function));
         let Prepared { features, device_type, limits, told, queues, control, events, dump } = found
             .and_then(|found| prepare(found, &sizes, &parameters, resources))
             .inspect_err(|_| device.fail())?;

@@ -123,6 +123,15 @@ impl Parameters {
         parameters
     }
 
+    /// Entries of a ring in which such a transfer has a place: it, header and response are a chain, which may be as long as the
+    /// ring (virtio 1.3, 2.7.5.3.1). Without the value there are `usual` ones.
+    pub(crate) fn entries(&self, usual: u16) -> u16 {
+        let Some(breaks) = self.physical_breaks else {
+            return usual;
+        };
+        breaks.saturating_add(3).next_power_of_two().max(usual)
+    }
+
     /// What of the device's limits is left.
     pub(crate) fn limits(&self, limits: Limits) -> Limits {
         let Some(breaks) = self.physical_breaks else {

@@ -74,6 +74,11 @@ pub(crate) struct Share {
 }
 
 impl Sizes {
+    /// The same with rings of so many entries at most.
+    pub(crate) const fn with_entries(self, entries: u16) -> Self {
+        Self { entries, ..self }
+    }
+
     /// While Windows runs. The device may offer more requests; a storage back-end does not serve more at once, and the
     /// memory is ours to spare. With many queues it is not: 64 of full size would have 4 MiB of headers and responses alone.
     pub(crate) const NORMAL: Self = Self {
