@@ -11,7 +11,7 @@ use crate::Request;
 use crate::build_io::Command;
 use crate::config::Hba;
 use crate::status::{Verdict, srb_status};
-use crate::steps;
+use crate::{steps, tape};
 
 /// Bytes of the response before the sense data.
 const HEAD_BYTES: usize = size_of::<CmdResponse>() - config::DEFAULT_SENSE_SIZE as usize;
@@ -126,8 +126,9 @@ pub(crate) fn complete(request: &mut Request, answer: &Answer<'_>, asked: u32) -
     let sense = if with_sense { answer.sense(&mut room) } else { &[] };
     let transferred = match asked.checked_sub(answer.residual) {
         Some(moved) if answer.residual > 0 => moved,
-        _ if may_have_moved_all(verdict, sense) => asked,
-        _ => 0,
+        _ if !may_have_moved_all(verdict, sense) => 0,
+        _ if with_sense => asked - tape::missing(request.cdb(), sense, asked).unwrap_or(0),
+        _ => asked,
     };
     let autosense = with_sense && request.write_sense(sense) > 0;
     let status = match verdict {

@@ -31,6 +31,7 @@ mod events;
 mod luns;
 mod status;
 mod steps;
+mod tape;
 mod tasks;
 mod wmi;
 

@@ -2,7 +2,9 @@
 //! (FreeBSD, usr.sbin/bhyve/pci_virtio_scsi.c).
 //!
 //! A READ or WRITE is sent as several of the same, one after the other, each for as many whole blocks as the device takes. The
-//! data of any other command goes through scratch memory, where it is one segment.
+//! data of any other command goes through scratch memory, where it is one segment. So does that of READ(6) and WRITE(6), which
+//! are a tape's as well, and there mean records and not blocks (SSC-3, 6.4 and 6.7): a part of a record is another record. Windows'
+//! classes for disks and CDs send the longer forms.
 
 use adapter::Part;
 use storport::DataDirection;
@@ -29,12 +31,9 @@ const CDB_BYTES: usize = 16;
 /// Bytes of scratch memory: what StorPort asks for at most in one request to such a device.
 pub(crate) const SCRATCH_BYTES: usize = 4096;
 
-/// Where a READ or WRITE has its first block and its number of blocks: offset and bytes of each. These are the commands whose
-/// data StorPort does not map.
+/// Where a READ or WRITE has its first block and its number of blocks: offset and bytes of each.
 const fn fields(code: u8) -> Option<((usize, usize), (usize, usize))> {
     match code {
-        // The upper three bits of byte 1 are something else, or nothing.
-        0x08 | 0x0a => Some(((1, 3), (4, 1))),
         0x28 | 0x2a => Some(((2, 4), (7, 2))),
         0xa8 | 0xaa => Some(((2, 4), (6, 4))),
         0x88 | 0x8a => Some(((2, 8), (10, 4))),
@@ -50,17 +49,14 @@ fn number(cdb: &[u8], (offset, bytes): (usize, usize)) -> Option<u64> {
 /// How many blocks a READ or WRITE is for.
 fn blocks(cdb: &[u8]) -> Option<u32> {
     let (_, count) = fields(*cdb.first()?)?;
-    let blocks = number(cdb, count)? as u32;
-    // In the short form 0 stands for 256 (SBC-3, 5.7).
-    Some(if blocks == 0 && count.1 == 1 { 256 } else { blocks })
+    Some(number(cdb, count)? as u32)
 }
 
 /// The last of so many blocks has a number that there is room for. A step further on would start over at block 0.
 fn fits(cdb: &[u8], blocks: u32) -> bool {
     let Some((start, _)) = cdb.first().and_then(|code| fields(*code)) else { return false };
-    // The short form has 21 bits.
-    let most = if start.1 == 3 { 0x001f_ffff } else { u64::MAX >> (64 - 8 * start.1) };
-    let first = number(cdb, start).unwrap_or(most) & most;
+    let most = u64::MAX >> (64 - 8 * start.1);
+    let first = number(cdb, start).unwrap_or(most);
     most - first >= u64::from(blocks).saturating_sub(1)
 }
 
@@ -128,8 +124,7 @@ mod tests {
 
     #[test]
     fn a_command_is_cut_where_its_form_has_block_and_number() {
-        let table: [(&[u8], &[u8]); 4] = [
-            (&[0x0a, 0xe0, 0xff, 0xfe, 0, 0], &[0x0a, 0xe1, 0, 1, 2, 0]),
+        let table: [(&[u8], &[u8]); 3] = [
             (&[0x28, 0x08, 0, 0, 0xff, 0xff, 0x1f, 0, 8, 0], &[0x28, 0x08, 0, 1, 0, 2, 0x1f, 0, 2, 0]),
             (&[0xaa, 0x08, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0], &[0xaa, 0x08, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0]),
             (
@@ -146,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn zero_blocks_are_256_in_the_short_form_only() {
-        assert_eq!(blocks(&[0x08, 0, 0, 0, 0, 0]), Some(256));
+    fn only_the_long_forms_count_blocks() {
+        assert_eq!(blocks(&[0x08, 0, 0, 0, 2, 0]), None);
         assert_eq!(blocks(&[0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Some(0));
         assert_eq!(blocks(&[0x12, 0, 0, 0, 36, 0]), None);
         assert_eq!(blocks(&[0x28, 0]), None);

@@ -343,12 +343,8 @@ fn a_step_of_which_bytes_are_missing_is_the_last_one() {
 /// READ and WRITE of each form, for four blocks of which so many are beyond the last one that the form can name.
 fn at_the_end_of_the_form(beyond: u64) -> Vec<Vec<u8>> {
     let first = |last: u64| (last - 3 + beyond).to_be_bytes();
-    let [.., a, b, c] = first(0x001f_ffff);
     let long = &first(u64::from(u32::MAX))[4..];
     [
-        // The upper three bits are not the block's (SBC-3, 5.7).
-        [&[0x08, 0xe0 | a, b, c, 4, 0][..]].concat(),
-        [&[0x0a, a, b, c, 4, 0][..]].concat(),
         [&[0x28, 0], long, &[0, 0, 4, 0]].concat(),
         [&[0x2a, 0], long, &[0, 0, 4, 0]].concat(),
         [&[0xa8, 0], long, &[0, 0, 0, 4, 0, 0]].concat(),

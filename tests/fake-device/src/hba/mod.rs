@@ -66,6 +66,21 @@ pub enum Override {
     Residual(u32),
     /// The command is done, and this is what it returns, as far as there is room.
     Data(Vec<u8>),
+    /// With all that this says.
+    Reply(Reply),
+}
+
+/// An answer of a unit of any kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// What it returns, as far as there is room
+    pub data: Vec<u8>,
+    /// Bytes that it takes of what it is sent, as far as there are so many
+    pub taken: usize,
+    /// SCSI status
+    pub status: u8,
+    /// Sense data
+    pub sense: Vec<u8>,
 }
 
 /// What a device says of the bytes that are missing.
@@ -92,6 +107,8 @@ pub struct Unit {
     pub serial: String,
     /// What the unit does instead of what it is asked
     pub instead: Option<Override>,
+    /// What was sent with the last command that got an [`Override::Reply`]
+    pub sent: Vec<u8>,
     content: Vec<u8>,
     caches: bool,
 }
@@ -104,6 +121,7 @@ impl Unit {
             device_type: 0,
             serial: "UNIT".to_owned(),
             instead: None,
+            sent: Vec::new(),
             content: vec![0; blocks as usize * block_bytes as usize],
             caches: true,
         }
@@ -368,7 +386,9 @@ impl Hba {
             .rule(segments <= self.seg_max.max(1) as usize, "5.6.4: a command has at most seg_max segments");
         let bytes = (data_in + out) as u64;
         let most = if self.max_sectors == 0 { u64::MAX } else { u64::from(self.max_sectors) * 512 };
-        request.rule(bytes <= most, "5.6.4: a command moves at most max_sectors sectors");
+        // Elsewhere it is no more than a hint; there is no shorter MODE SENSE or tape record.
+        let is_split = matches!(command.cdb[0], 0x28 | 0x2a | 0x88 | 0x8a | 0xa8 | 0xaa);
+        request.rule(!is_split || bytes <= most, "5.6.4: a READ or WRITE moves at most max_sectors sectors");
     }
 
     fn answer(&mut self, target: u8, lun: u16, cdb: &[u8; 32], out: &[u8], room: usize) -> Answer {
@@ -394,6 +414,10 @@ impl Hba {
             }
             Some(Override::Status(status)) => Answer { status, ..Answer::good(Vec::new()) },
             Some(Override::Data(data)) => Answer::good(data),
+            Some(Override::Reply(Reply { data, taken, status, sense })) => {
+                unit.sent = out.to_vec();
+                Answer { status, sense, taken: taken.min(out.len()), ..Answer::good(data) }
+            }
             Some(Override::Response(response)) => Answer { response, ..Answer::good(Vec::new()) },
             Some(Override::Residual(claimed)) => {
                 Answer { residual: Some(claimed), ..unit.execute(cdb, out, room) }

@@ -274,7 +274,7 @@ pub(super) fn port_configuration(limits: &Limits, room: &Room, requests: u32) ->
         max_requests_per_lun: limits.max_requests_per_lun.min(requests).max(1),
         alignment_mask: if room.in_steps { BLOCK_ALIGNMENT } else { 3 },
         caches_data: limits.caches_data,
-        maps_all: room.bounce_bytes.is_some(),
+        maps_all: room.bounce_bytes.is_some() || room.in_steps && room.max_segments == 1,
         aborts_commands: false,
     }
 }
