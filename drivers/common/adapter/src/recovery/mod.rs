@@ -578,7 +578,8 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             self.open_queues(At::Dispatch);
         }
         // Who asks now is answered when its own reset is done.
-        if self.recovery.rung() == Rung::Running && self.recovery.unanswered.swap(false, Ordering::AcqRel) {
+        let may_answer = self.recovery.rung() == Rung::Running && !self.is_waiting_for_functions();
+        if may_answer && self.recovery.unanswered.swap(false, Ordering::AcqRel) {
             self.answer(SrbStatus::SUCCESS);
         }
     }

@@ -35,8 +35,11 @@ pub(super) type ToSend = ArrayVec<(Function, TaskTag), AT_ONCE>;
 
 /// Who asked for something, and what the device was asked for because of that.
 pub(super) struct TaskManagement<D: Facts> {
-    /// Those who asked for a reset or an abort and have not been answered.
+    /// Those who asked for a reset or an abort and whose turn has not come.
     held: Waiting<D>,
+    /// Those whose function was sent, or one that it is part of, after they had come. Who comes later may be about requests that
+    /// it does not end.
+    begun: Waiting<D>,
     asked: ArrayVec<Asked, AT_ONCE>,
     last: TaskTag,
 }
@@ -80,7 +83,7 @@ pub(super) enum Next {
 
 impl<D: Facts> TaskManagement<D> {
     pub(super) const fn new() -> Self {
-        Self { held: Requests::new(), asked: ArrayVec::new_const(), last: 0 }
+        Self { held: Requests::new(), begun: Requests::new(), asked: ArrayVec::new_const(), last: 0 }
     }
 
     /// Holds a request until it is known what became of what it asks for.
@@ -90,19 +93,19 @@ impl<D: Facts> TaskManagement<D> {
 
     /// Takes all those who are held: a reset of the device has done what they asked for, or nobody will.
     pub(super) fn take_all(&mut self) -> Waiting<D> {
-        mem::take(&mut self.held)
+        let mut all = mem::take(&mut self.begun);
+        all.append(mem::take(&mut self.held));
+        all
     }
 
     /// Takes those who asked for what this function has done, or has failed to do.
     pub(super) fn take(&mut self, function: Function) -> Waiting<D> {
-        let (mut done, mut others) = (Requests::new(), Requests::new());
-        while let Some(request) = self.held.pop_front() {
-            let wanted = wanted::<D>(&request);
-            let is_part = wanted.is_some_and(|wanted| function.includes(wanted));
-            if is_part { &mut done } else { &mut others }.push_back(request);
-        }
-        self.held = others;
-        done
+        take_part::<D>(&mut self.begun, function)
+    }
+
+    /// The function is about to be sent.
+    fn begin(&mut self, function: Function) {
+        self.begun.append(take_part::<D>(&mut self.held, function));
     }
 
     /// What is to be asked for now, of all that is wanted. It counts as asked for from here on.
@@ -119,6 +122,7 @@ impl<D: Facts> TaskManagement<D> {
             }
             self.held.push_back(request);
         }
+        to_send.iter().for_each(|(function, _)| self.begin(*function));
         to_send
     }
 
@@ -145,6 +149,20 @@ impl<D: Facts> TaskManagement<D> {
 
     fn forget_before(&mut self, resets: Resets) {
         self.asked.retain(|asked| asked.resets == resets);
+        self.begin_anew();
+    }
+
+    /// Those whose function is not waited for any more have their turn before the others.
+    fn begin_anew(&mut self) {
+        let (mut first, mut begun) = (Requests::new(), Requests::new());
+        while let Some(request) = self.begun.pop_front() {
+            let is_begun = wanted::<D>(&request)
+                .is_some_and(|wanted| self.asked.iter().any(|asked| asked.function.includes(wanted)));
+            if is_begun { &mut begun } else { &mut first }.push_back(request);
+        }
+        self.begun = begun;
+        first.append(mem::take(&mut self.held));
+        self.held = first;
     }
 
     fn find(&mut self, tag: TaskTag, resets: Resets) -> Option<&mut Asked> {
@@ -195,6 +213,7 @@ impl<D: Facts> TaskManagement<D> {
             Function::ResetUnit(_) if answered => Next::ResetDevice,
             Function::ResetUnit(unit) => {
                 let wider = Function::ResetTarget(unit);
+                self.begin(wider);
                 Next::Send(wider, self.ask(wider, resets))
             }
             Function::ResetTarget(_) => Next::ResetDevice,
@@ -206,6 +225,7 @@ impl<D: Facts> TaskManagement<D> {
         let others = self.asked.iter().any(|asked| asked.tag != tag);
         if others && self.find(tag, resets).is_some() {
             self.forget(tag);
+            self.begin_anew();
         }
         others
     }
@@ -229,6 +249,17 @@ impl<D: Facts> TaskManagement<D> {
     pub(super) fn is_waiting(&self, resets: Resets) -> bool {
         self.asked.iter().any(|asked| asked.resets == resets)
     }
+}
+
+/// Takes those who asked for something that is part of this.
+fn take_part<D: Facts>(from: &mut Waiting<D>, function: Function) -> Waiting<D> {
+    let (mut part, mut others) = (Requests::new(), Requests::new());
+    while let Some(request) = from.pop_front() {
+        let is_part = wanted::<D>(&request).is_some_and(|wanted| function.includes(wanted));
+        if is_part { &mut part } else { &mut others }.push_back(request);
+    }
+    *from = others;
+    part
 }
 
 /// The function that a request asks for; none for the whole device.
