@@ -102,6 +102,7 @@ fn values_out_of_range_are_logged_and_do_not_count() {
         ("MaxQueues", 0, 0x0500_0004),
         ("MaxQueues", u32::MAX, 0x0500_0004),
         ("AbortCommands", 2, 0x0500_0005),
+        ("TraceResponseTime", 3_600_001, 0x0500_0006),
     ];
     for (name, value, code) in table {
         assert_eq!(logged_with(&[(name, value)]), [code], "{name} = {value:#x}");

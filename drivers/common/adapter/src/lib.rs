@@ -108,6 +108,8 @@ struct AdapterFacts {
     max_segments: u32,
     /// What is done when the port driver asks for a reset.
     on_reset: OnReset,
+    /// Milliseconds after which a request is traced; 0: never.
+    trace_response_time: u32,
 }
 
 impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {

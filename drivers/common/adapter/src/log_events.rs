@@ -179,6 +179,12 @@ events! {
             "The registry value MaxQueues is out of range and counts as not set.";
         AbortCommands = 5, Warning, LOGGED, NOTHING,
             "The registry value AbortCommands is out of range and counts as not set.";
+        TraceResponseTime = 6, Warning, LOGGED, NOTHING,
+            "The registry value TraceResponseTime is out of range and counts as not set.";
+    }
+    Request {
+        SlowRequest = 1, Information, TRACED, NOTHING,
+            "A request of this unit has taken longer than TraceResponseTime says, and has not ended yet.";
     }
 }
 

@@ -345,7 +345,14 @@ fn etw(code: u64, a: Arguments) -> u32 {
     let id = argument!(a, "MiniportEtwEvent2", "EventId");
     let level = argument!(a, "MiniportEtwEvent2", "EventLevel");
     let description = argument!(a, "MiniportEtwEvent2", "EventDescription");
+    let address = argument!(a, "MiniportEtwEvent2", "Address");
     const FIRST: usize = calls::place("MiniportEtwEvent2", "Parameter1Name").index;
+    if address != 0 {
+        let unit: Btl8 = driver::read(EVENT, address);
+        if unit.kind != STOR_ADDRESS_TYPE_BTL8 || unit.address_length != 4 {
+            crate::not_ok!("etw-address", "{EVENT} with an address of type {}", unit.kind);
+        }
+    }
     if description == 0 {
         return STOR_STATUS_INVALID_PARAMETER;
     }

@@ -62,6 +62,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 max_requests_per_lun: told.max_requests_per_lun,
                 max_segments: told.max_segments,
                 on_reset: parameters.on_reset,
+                trace_response_time: if polled { 0 } else { parameters.trace_response_time },
             },
             life_cycle: LifeCycle::new(device, features, D::CHANGEABLE, is_bus_master(&config_space)),
             queues,

@@ -26,6 +26,8 @@ pub struct Parameters {
     pub on_reset: OnReset,
     /// The port driver is told that single commands can be aborted, if the device has a function for that.
     pub abort_commands: bool,
+    /// Milliseconds after which a request is traced that has not ended; 0: never.
+    pub trace_response_time: u32,
 }
 
 /// What is done when the port driver asks for a reset of a unit, a target or the bus (SRB_FUNCTION_RESET_*). HwStorResetBus,
@@ -67,7 +69,7 @@ impl Allowed {
 }
 
 /// All there are.
-const VALUES: [Value; 5] = [
+const VALUES: [Value; 6] = [
     Value {
         name: c"PhysicalBreaks",
         // What vioscsi takes; a longer transfer than our own longest is not to be had by it.
@@ -104,6 +106,13 @@ const VALUES: [Value; 5] = [
         allowed: Allowed::From(0..=1),
         event: Event::AbortCommands,
         set: |parameters, value| parameters.abort_commands = value == 1,
+    },
+    Value {
+        name: c"TraceResponseTime",
+        // An hour: what is wanted then is a time-out.
+        allowed: Allowed::From(0..=3_600_000),
+        event: Event::TraceResponseTime,
+        set: |parameters, value| parameters.trace_response_time = value,
     },
 ];
 

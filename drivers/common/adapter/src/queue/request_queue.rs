@@ -7,7 +7,7 @@
 use core::mem;
 
 use storport::port::FarUnit;
-use storport::{Completion, EndedRequests, Requests, SrbStatus};
+use storport::{Address, Completion, EndedRequests, Requests, SrbStatus};
 use virtio::memory::{Region, Segment};
 use virtio::queue::{
     Data, DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Reason, Rejected, Ring,
@@ -228,6 +228,11 @@ impl<D: DeviceType> Queue<D> {
         self.ring.has_outstanding(|request| {
             matches!(request.command(), Some(Command::Recalled(..))) && function.concerns(request)
         })
+    }
+
+    /// Counts a look at each request that the device has, and tells the units of those that were looked at so often, once.
+    pub(crate) fn look(&mut self, looks: u8, mut tell: impl FnMut(Address)) {
+        self.ring.look(looks, |request| tell(request.address()));
     }
 
     /// The tag of a request that the device has and that is like this.

@@ -89,6 +89,11 @@ impl<F: Format, T> AnyRing<F, T> {
         with_ring!(self, ring => ring.outstanding().any(like))
     }
 
+    /// Counts a look at each that the device has, and tells of those that were looked at so often, once.
+    pub(super) fn look(&mut self, looks: u8, tell: impl FnMut(&T)) {
+        with_ring!(self, ring => ring.look(looks, tell));
+    }
+
     /// The first one that the device has and that is like this.
     pub(super) fn find(&self, like: impl Fn(&T) -> bool) -> Option<Ticket> {
         with_ring!(self, ring => ring.find(like))

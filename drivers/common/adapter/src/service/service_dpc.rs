@@ -31,6 +31,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
                 self.tell_what_was_not_taken();
                 self.take_answers();
                 self.take_events();
+                self.look_for_slow_requests();
                 self.look_at_device();
             }
             _ => {
@@ -48,6 +49,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Rung::Running => {
                 self.look_at_functions();
                 self.tell_what_was_not_taken();
+                self.look_for_slow_requests();
             }
             _ => {
                 self.recover(Input::Timer, At::Dispatch);

@@ -51,6 +51,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
+    /// The time for a timer that is to run after so many microseconds, if nothing has to be told again before.
+    pub(super) fn until_told_again(&self, microseconds: u32) -> u32 {
+        if self.service.untold.is_any() { microseconds.min(TELL_AGAIN_MICROSECONDS) } else { microseconds }
+    }
+
     /// `HwStorStateChange`. Windows is done with a change, as good as: the callback runs with the StartIo lock held
     /// (nc-storport-hw_state_change.md), where StorPort may still count that change as open. So the next one is told by the DPC.
     pub(crate) fn state_change(&self) {

@@ -38,6 +38,8 @@ struct Record {
     unit_attributes: Vec<(Address, UnitAttributes)>,
     stalls: u64,
     timer: Option<u32>,
+    /// Time that has passed, in units of 100 ns.
+    elapsed: u64,
     bus_changes: Vec<u8>,
     unit_changes: Vec<Address>,
     slow_unit_changes: bool,
@@ -273,7 +275,12 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
     /// Lets the time pass for which the miniport requested the timer, and runs the DPCs that follow; returns the time, if it was
     /// waiting for any.
     pub fn run_timer<M: Miniport<Port = Self>>(&self, adapter: &M) -> Option<u32> {
-        let microseconds = self.record().timer.take()?;
+        let microseconds = {
+            let mut record = self.record();
+            let microseconds = record.timer.take()?;
+            record.elapsed += u64::from(microseconds) * 10;
+            microseconds
+        };
         self.issue_dpc(DpcKind::Timer);
         self.run_dpcs(adapter);
         Some(microseconds)
@@ -386,7 +393,7 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
     }
 
     fn system_time(&self) -> u64 {
-        NOW
+        NOW + self.record().elapsed
     }
 
     fn bus_master(&self, enabled: bool) -> Result<(), BusMasterError> {

@@ -8,11 +8,12 @@ use wdk_sys::{
     _STOR_EVENT_ASSOCIATION_ENUM, _STORPORT_ETW_EVENT_OPCODE, BOOLEAN, SP_INTERNAL_ADAPTER_ERROR,
     SP_PROTOCOL_ERROR, STOR_CURRENT_LOG_INTERFACE_REVISION, STOR_LOG_EVENT_DETAILS,
     STORPORT_ETW_EVENT_KEYWORD_ENUMERATION, STORPORT_ETW_EVENT_KEYWORD_IO,
-    STORPORT_ETW_MAX_DESCRIPTION_LENGTH, ULONG, ULONGLONG,
+    STORPORT_ETW_EVENT_KEYWORD_PERFORMANCE, STORPORT_ETW_MAX_DESCRIPTION_LENGTH, ULONG, ULONGLONG,
 };
 
-use super::{HwDeviceExtension, calls, size_of_ulong};
+use super::{HwDeviceExtension, calls, size_of_ulong, units};
 use crate::port::{FarUnit, LogEvent, LogPart};
+use crate::srb::Address;
 
 /// Traces an event, and logs it if it says so.
 #[cold]
@@ -60,7 +61,8 @@ const fn error_code(part: LogPart) -> (bool, ULONG) {
     match part {
         LogPart::Transport | LogPart::Reset => (true, SP_INTERNAL_ADAPTER_ERROR),
         LogPart::Queue => (true, SP_PROTOCOL_ERROR),
-        LogPart::Configuration | LogPart::Parameter => (false, CONFIGURATION_ERROR),
+        // Nothing about requests is logged.
+        LogPart::Configuration | LogPart::Parameter | LogPart::Request => (false, CONFIGURATION_ERROR),
     }
 }
 
@@ -94,12 +96,19 @@ fn trace(hw: HwDeviceExtension, event: LogEvent) {
             STORPORT_ETW_EVENT_KEYWORD_ENUMERATION
         }
         LogPart::Queue | LogPart::Reset => STORPORT_ETW_EVENT_KEYWORD_IO,
+        LogPart::Request => STORPORT_ETW_EVENT_KEYWORD_PERFORMANCE,
     };
-    // SAFETY: an adapter has no unit's address and there is no request. The texts end with zeros; StorPort reads them only.
+    let mut unit = event.unit.and_then(|FarUnit { target, lun }| {
+        let lun = u8::try_from(lun).ok()?;
+        Some(units::btl8(Address { path: 0, target, lun }))
+    });
+    let address = unit.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    // SAFETY: the address is a unit's, or there is none, and there is no request. The texts end with zeros; StorPort reads all of
+    // them only.
     unsafe {
         calls::etw_event2(
             hw,
-            ptr::null_mut(),
+            address.cast(),
             event.code() as ULONG,
             description.as_mut_ptr(),
             ULONGLONG::from(keywords),

@@ -14,7 +14,7 @@ use crate::port::UnitAttributes;
 use crate::srb::Address;
 
 /// The address as StorPort writes it.
-fn btl8(unit: Address) -> STOR_ADDR_BTL8 {
+pub(super) fn btl8(unit: Address) -> STOR_ADDR_BTL8 {
     STOR_ADDR_BTL8 {
         Type: STOR_ADDRESS_TYPE_BTL8 as u16,
         AddressLength: STOR_ADDR_BTL8_ADDRESS_LENGTH,

@@ -50,6 +50,8 @@ pub enum LogPart {
     Reset = 4,
     /// An administrator's setting is out of range and does not count.
     Parameter = 5,
+    /// Something about a request that an administrator has asked for.
+    Request = 6,
 }
 
 impl LogPart {
@@ -62,6 +64,7 @@ impl LogPart {
             Self::Configuration => "virtio device configuration",
             Self::Reset => "virtio device reset",
             Self::Parameter => "registry value out of range",
+            Self::Request => "request is slow",
         }
     }
 }
@@ -84,8 +87,8 @@ mod tests {
 
     #[test]
     fn the_descriptions_are_short_enough_for_a_trace() {
-        use LogPart::{Configuration, Parameter, Queue, Reset, Transport};
-        for part in [Transport, Queue, Configuration, Reset, Parameter] {
+        use LogPart::{Configuration, Parameter, Queue, Request, Reset, Transport};
+        for part in [Transport, Queue, Configuration, Reset, Parameter, Request] {
             assert!(part.description().is_ascii());
             assert!(part.description().len() < 32, "{}", part.description());
         }

@@ -237,6 +237,22 @@ where
         Some(Ticket { slot: slot as u16, generation })
     }
 
+    /// Counts a look at each request that the device has, and tells of those that were looked at so often, once.
+    pub fn look(&mut self, looks: u8, mut tell: impl FnMut(&T)) {
+        for slot in self.slots.as_mut() {
+            let Some(token) = &slot.token else { continue };
+            if slot.looked_at != slot.generation {
+                (slot.looked_at, slot.looks) = (slot.generation, 0);
+            }
+            if slot.looks < looks {
+                slot.looks += 1;
+                if slot.looks == looks {
+                    tell(token);
+                }
+            }
+        }
+    }
+
     /// Takes back a request that the device has. Only when the device or the queue was reset, or the device is gone or
     /// cannot reach memory; in that last case the next to be done with the queue is [`reset`](Self::reset), as its slots
     /// still say that the device has them.

@@ -43,6 +43,9 @@ pub struct Slot<T> {
     pub(crate) next_in_order: u16,
     /// The slot's descriptor does not point at its own table and has to be turned back.
     pub(crate) redirected: bool,
+    /// How often the request was looked at that has this generation.
+    pub(crate) looks: u8,
+    pub(crate) looked_at: u32,
 }
 
 impl<T> Default for Slot<T> {
@@ -55,6 +58,8 @@ impl<T> Default for Slot<T> {
             next_free: NONE,
             next_in_order: NONE,
             redirected: false,
+            looks: 0,
+            looked_at: 0,
         }
     }
 }
