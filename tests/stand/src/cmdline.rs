@@ -97,6 +97,8 @@ pub struct Options {
     pub faults: Faults,
     /// What happens in the suite `dump`.
     pub dump: DumpTrial,
+    /// `dump`: to the disk with the highest address, not to the first.
+    pub last_disk: bool,
     /// Whether the disks have no write cache, for the suite `flush`.
     pub no_cache: bool,
     /// Units that the machine has, for suites that count them; 0 is unknown.
@@ -105,6 +107,8 @@ pub struct Options {
     pub far: u32,
     /// Whether the disks' target knows neither READ(16), WRITE(16) nor START STOP UNIT.
     pub few_commands: bool,
+    /// `hotplug`: how often a unit comes, goes or changes under load, in place of the parts that look at one change; 0: not.
+    pub churn: u32,
     /// Longest run in seconds.
     pub limit: u32,
     /// Processor groups that drivers see.
@@ -140,10 +144,12 @@ impl Default for Options {
             service: "stand".to_owned(),
             faults: Faults::None,
             dump: DumpTrial::Crash,
+            last_disk: false,
             no_cache: false,
             units: 0,
             far: 0,
             few_commands: false,
+            churn: 0,
             limit: 50,
             groups: 1,
             suite: None,
@@ -237,6 +243,12 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     _ => return Err(bad()),
                 }
             }
+            "disk" => {
+                if value != "last" {
+                    return Err(bad());
+                }
+                options.last_disk = true;
+            }
             "cache" => {
                 if value != "off" {
                     return Err(bad());
@@ -246,6 +258,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
             "units" => options.units = number(value).ok_or_else(bad)?,
             "far" => options.far = number(value).ok_or_else(bad)?,
             "few-commands" => options.few_commands = number(value).ok_or_else(bad)? != 0,
+            "churn" => options.churn = number(value).ok_or_else(bad)?,
             "limit" => options.limit = number(value).filter(|n| *n > 0).ok_or_else(bad)?,
             "groups" => {
                 options.groups = number(value).filter(|n| (1..=4).contains(n)).ok_or_else(bad)?;
@@ -273,7 +286,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber cache=off units=3 far=0x10012c few-commands=1 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber disk=last cache=off units=3 far=0x10012c few-commands=1 churn=7 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -288,11 +301,10 @@ mod tests {
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!((options.dump, options.starts), (DumpTrial::Hiber, Starts::Inside));
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
-        assert_eq!(options.far, 0x10_012c);
+        assert_eq!((options.far, options.churn), (0x10_012c, 7));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
-        assert!(
-            options.go_on && options.no_cache && options.gather && options.old_srbs && options.few_commands
-        );
+        assert!(options.go_on && options.no_cache && options.gather && options.old_srbs);
+        assert!(options.few_commands && options.last_disk);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
     }
 
@@ -317,6 +329,7 @@ mod tests {
             "seed=xyz",
             "inflight=0",
             "cache=on",
+            "disk=first",
             "starts=soon",
             "srb=new",
             "param.X=y",

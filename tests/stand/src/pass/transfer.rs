@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use stand::class::{Next, Packet, RETRIES};
+use stand::class::{Next, Packet, RETRIES, Status};
 use stand::scsi::{self, Capacity};
 use stand::split::{self, Limits};
 
@@ -27,6 +27,8 @@ pub struct Transfer {
     pub buffer: Buffer,
     /// Why it failed, if it did.
     pub error: Option<String>,
+    /// What the application is told.
+    pub status: Status,
     left: usize,
 }
 
@@ -43,6 +45,8 @@ pub struct Flights {
     pub processor: Option<u32>,
     /// Times a request is sent again at most; the class driver's [`RETRIES`] unless a suite wants fewer.
     pub retries: u8,
+    /// Most seconds before one is sent again, whatever the class driver would wait.
+    pub longest_pause: u32,
     /// What the unit said of its size.
     pub capacity: Option<Capacity>,
     slots: Vec<Option<Transfer>>,
@@ -66,6 +70,7 @@ impl Flights {
             timeout: TIMEOUT,
             processor: None,
             retries: RETRIES,
+            longest_pause: u32::MAX,
             capacity: None,
             slots: (0..slots).map(|_| None).collect(),
         }
@@ -96,10 +101,15 @@ impl Flights {
             requests.push(request);
             left += 1;
         }
-        self.slots[slot] = Some(Transfer { lba, write, buffer, error: None, left });
+        self.slots[slot] = Some(Transfer { lba, write, buffer, error: None, status: Status::SUCCESS, left });
         for request in requests {
             queue::submit(request);
         }
+    }
+
+    /// The unit is at another address now. No transfer may be under way.
+    pub fn move_to(&mut self, address: Address) {
+        self.address = address;
     }
 
     /// Whether no transfer is under way in a slot.
@@ -137,7 +147,8 @@ impl Flights {
             };
             let status = match next {
                 Next::Again(seconds) => {
-                    request.not_before = clock::ticks() + u64::from(seconds) * 1000;
+                    let pause = seconds.min(self.longest_pause);
+                    request.not_before = clock::ticks() + u64::from(pause) * 1000;
                     queue::submit(request);
                     continue;
                 }
@@ -146,6 +157,9 @@ impl Flights {
             transfer.left -= 1;
             let text = || alloc::format!("{}: {}", request.text(), request.answer.text());
             if !status.is_success() {
+                if transfer.error.is_none() {
+                    transfer.status = status;
+                }
                 transfer.error.get_or_insert_with(|| {
                     alloc::format!("the class driver fails it with {:#010x}: {}", status.0, text())
                 });

@@ -8,8 +8,9 @@
 //! | LUNs | `device_add`, `device_del` of a scsi-hd | BusChangeDetected; the re-scan finds the unit, or no longer |
 //! | tray | `blockdev-open-tray`, `blockdev-close-tray` | NOT READY 3A, then UNIT ATTENTION 28/00, then ready |
 //!
-//! Not here: adapters that come and go.
+//! With `churn=N` all of it N times in any order, under load ([`churn`]). Not here: adapters that come and go.
 
+mod churn;
 mod load;
 
 use alloc::format;
@@ -47,6 +48,10 @@ pub fn run(units: &[Unit], options: &Options) {
     if let Err(error) = host::qmp(r#"{"execute":"query-status"}"#) {
         // Without a runner nothing of this can be tried: neither the driver's fault nor its merit.
         crate::skip!("hotplug", "no runner answers: {error}");
+        return;
+    }
+    if options.churn > 0 {
+        churn::run(units, options);
         return;
     }
     let disk = units.iter().find(|unit| unit.inquiry.device_type == DISK && unit.capacity.is_some());
@@ -235,7 +240,7 @@ fn resize_while_busy(disk: &Unit, node: &str, bytes: u64) {
 fn luns(other: Option<&Unit>, id: &str, address: Address, busy: bool) {
     let name = class::name(address);
     let (_, target, lun) = address;
-    let follows = follows_hotplug();
+    let follows = negotiated(HOTPLUG);
     let beside = |what: &str| {
         crate::progress!("{what} {name}");
         port().rescan = false;
@@ -307,15 +312,20 @@ fn is_any_news(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Sense(Sense { key: scsi::UNIT_ATTENTION, .. }))
 }
 
-/// Whether the driver wants to hear of LUNs that come and go: VIRTIO_SCSI_F_HOTPLUG (virtio 1.3 §5.6.3).
-fn follows_hotplug() -> bool {
+/// VIRTIO_SCSI_F_HOTPLUG: the driver wants to hear of LUNs that come and go (virtio 1.3 §5.6.3).
+const HOTPLUG: u64 = 1 << 1;
+/// VIRTIO_SCSI_F_CHANGE: and of those that change.
+const CHANGE: u64 = 1 << 2;
+
+/// Whether driver and device have agreed on a feature.
+fn negotiated(feature: u64) -> bool {
     let (function, bars) = {
         let port = port();
         (port.function, port.bars.clone())
     };
     function
         .and_then(|function| virtio::read(function, &bars))
-        .is_some_and(|agreement| agreement.driver & 1 << 1 != 0)
+        .is_some_and(|agreement| agreement.driver & feature != 0)
 }
 
 /// nf-storport-storportnotification.md, BusChangeDetected: for a target that was added or removed.

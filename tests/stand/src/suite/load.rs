@@ -1,10 +1,12 @@
 //! Work for the adapter while something else happens to it: stamped writes and their read-back on every disk, from all
 //! processors. Each slot owns a part of its disk, so that what a block must hold is always known.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use stand::class::Status;
 use stand::cmdline::Options;
 use stand::stamp::{self, SplitMix64, Stamp};
 
@@ -12,7 +14,7 @@ use crate::pass::buffer::Buffer;
 use crate::pass::disk::describe;
 use crate::pass::transfer::{Flights, Transfer};
 use crate::scan::{DISK, Unit, class};
-use crate::storport::port;
+use crate::storport::{Address, port};
 
 /// Blocks a slot owns at most.
 const SHARE: u64 = 2048;
@@ -26,6 +28,8 @@ struct Slot {
     generations: Vec<u32>,
     /// Written last and not read back yet.
     last: Option<(u64, u32)>,
+    /// First block and number of what is to be read back before anything new is written.
+    due: Vec<(u64, u32)>,
 }
 
 /// The load on one disk.
@@ -53,22 +57,36 @@ pub struct Load {
     pub failures: u64,
     /// How much of that was data that was not what had been written.
     pub wrong: u64,
+    /// Blocks that were read and held what had been written.
+    pub verified: u64,
+    /// What the application was told of transfers that failed, and how often.
+    pub statuses: BTreeMap<u32, u64>,
 }
 
 impl Load {
     /// Prepares work with `depth` transfers at once on each disk.
     pub fn new(units: &[Unit], options: &Options, depth: usize) -> Self {
+        Self::on_part(units, options, depth, SHARE)
+    }
+
+    /// The same, where each of them owns so many blocks at most.
+    pub fn on_part(units: &[Unit], options: &Options, depth: usize, most: u64) -> Self {
         let mut random = SplitMix64(options.seed ^ 0x10AD);
         let mut lanes = Vec::new();
         for unit in units.iter().filter(|unit| unit.inquiry.device_type == DISK) {
             let Some(capacity) = unit.capacity else { continue };
-            let share = (capacity.blocks / depth as u64).min(SHARE);
+            let share = (capacity.blocks / depth as u64).min(most);
             if share < 8 {
                 crate::note!("{}: too small for {depth} at once", class::name(unit.address));
                 continue;
             }
             let slots = (0..depth as u64)
-                .map(|slot| Slot { first: slot * share, generations: vec![0; share as usize], last: None })
+                .map(|slot| Slot {
+                    first: slot * share,
+                    generations: vec![0; share as usize],
+                    last: None,
+                    due: Vec::new(),
+                })
                 .collect();
             let (path, target, lun) = unit.address;
             let mut flights = Flights::new(unit.address, capacity.block_size, depth);
@@ -85,7 +103,17 @@ impl Load {
             });
         }
         let alignment = u64::from(port().config.alignment_mask) + 1;
-        Load { lanes, alignment, stopping: false, done: 0, faults: Vec::new(), failures: 0, wrong: 0 }
+        Load {
+            lanes,
+            alignment,
+            stopping: false,
+            done: 0,
+            faults: Vec::new(),
+            failures: 0,
+            wrong: 0,
+            verified: 0,
+            statuses: BTreeMap::new(),
+        }
     }
 
     /// Gives each request so many seconds.
@@ -97,9 +125,54 @@ impl Load {
 
     /// Sends no request a second time.
     pub fn try_once(&mut self) {
+        self.retry(0);
+    }
+
+    /// Sends a request again so often at most.
+    pub fn retry(&mut self, retries: u8) {
         for lane in &mut self.lanes {
-            lane.flights.retries = 0;
+            lane.flights.retries = retries;
         }
+    }
+
+    /// Sends it again at once.
+    pub fn retry_at_once(&mut self) {
+        for lane in &mut self.lanes {
+            lane.flights.longest_pause = 0;
+        }
+    }
+
+    /// The disk, which must be the only one and idle, is at another address now.
+    pub fn move_to(&mut self, address: Address) {
+        for lane in &mut self.lanes {
+            lane.flights.move_to(address);
+            lane.name = class::name(address);
+        }
+    }
+
+    /// Begins no more transfers; those under way go on.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether no transfer is under way.
+    pub fn is_idle(&self) -> bool {
+        self.lanes.iter().all(|lane| (0..lane.slots.len()).all(|slot| lane.flights.is_free(slot)))
+    }
+
+    /// Has everything that was ever written read back before anything new is written.
+    pub fn recheck(&mut self) {
+        for slot in self.lanes.iter_mut().flat_map(|lane| &mut lane.slots) {
+            slot.last = None;
+            let end = slot.first + slot.generations.len() as u64;
+            let piece = |lba: u64| (lba, MOST.min(end - lba) as u32);
+            slot.due = (slot.first..end).step_by(MOST as usize).map(piece).collect();
+        }
+    }
+
+    /// Whether it has been.
+    pub fn is_rechecked(&self) -> bool {
+        self.lanes.iter().flat_map(|lane| &lane.slots).all(|slot| slot.due.is_empty())
     }
 
     /// Whether there is no disk to work on.
@@ -207,6 +280,9 @@ impl Load {
         let start = (transfer.lba - slot.first) as usize;
         let blocks = (transfer.buffer.length / block) as usize;
         let mut fault = transfer.error.take();
+        if fault.is_some() && transfer.status != Status::SUCCESS {
+            *self.statuses.entry(transfer.status.0).or_default() += 1;
+        }
         if transfer.write {
             // The stamp in the buffer says which generation went out. After a failure either may be there.
             let bytes = transfer.buffer.bytes();
@@ -229,6 +305,7 @@ impl Load {
                     self.wrong += 1;
                     break;
                 }
+                self.verified += 1;
             }
         }
         match fault {
@@ -251,6 +328,10 @@ impl Load {
         } else {
             (lane.random.below(4096 / alignment) * alignment) as u32
         };
+        if let Some((lba, blocks)) = lane.slots[slot].due.pop() {
+            lane.flights.start(slot, lba, false, Buffer::new(blocks * lane.block, offset), wide);
+            return;
+        }
         if let Some((lba, length)) = lane.slots[slot].last.take() {
             lane.flights.start(slot, lba, false, Buffer::new(length, offset), wide);
             return;

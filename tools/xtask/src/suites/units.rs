@@ -9,7 +9,24 @@ pub(super) const HOTPLUG: &[Setting] = &[
     Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..BLK },
     SCSI,
     Setting { name: "packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI },
+    Setting { name: "200 changes under load", words: &["churn=200"], ..CHURN },
+    Setting {
+        name: "1000 changes under load, 4 CPUs, packed ring",
+        controller: Some(",disable-legacy=on,packed=on,num_queues=4"),
+        words: &["churn=1000"],
+        smp: 4,
+        long_only: true,
+        ..CHURN
+    },
 ];
+
+/// The disks that come and go (tests/stand/src/suite/hotplug/churn.rs), and a second medium.
+const CHURN: Setting = Setting {
+    drives: &[("hot0", 16 << 20), ("hot1", 16 << 20), ("hot2", 16 << 20), ("hot3", 16 << 20)],
+    qemu: &["-blockdev", "driver=null-co,node-name=cd1,size=4194304,read-zeroes=on,read-only=on"],
+    seconds: (400, 3600),
+    ..SCSI
+};
 
 /// Suite `many-luns`.
 pub(super) const MANY_LUNS: &[Setting] = &[
