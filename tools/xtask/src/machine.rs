@@ -72,15 +72,15 @@ impl Kind {
 
 /// A disk of the machine.
 #[derive(Clone, Copy, Debug)]
-struct Disk {
-    node: &'static str,
+struct Disk<'a> {
+    node: &'a str,
     size: u64,
     /// Who sees it under which owner number.
     kind: Kind,
     owner: u32,
 }
 
-const DISKS: [Disk; 3] = [
+const DISKS: [Disk<'_>; 3] = [
     Disk { node: "disk0", size: 128 * MIB, kind: Kind::Blk, owner: 0 },
     Disk { node: "disk1", size: 64 * MIB, kind: Kind::Scsi, owner: 0 },
     Disk { node: "disk2", size: 64 * MIB, kind: Kind::Scsi, owner: 1 },
@@ -100,10 +100,20 @@ pub struct Images {
 /// A disk besides the usual ones: empty, under a node name of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drive {
-    /// Node name, which is also the name of the image file.
+    /// Node name, which is also the name of the image file. Behind unit L of target T it is `unit-T-L`, where the stand says
+    /// what it leaves there.
     pub node: String,
     /// Bytes.
     pub size: u64,
+}
+
+impl Drive {
+    /// The disk that it is, if its name says so.
+    fn unit(&self) -> Option<Disk<'_>> {
+        let (target, lun) = self.node.strip_prefix("unit-")?.split_once('-')?;
+        let owner = stamp::owner(0, target.parse().ok()?, lun.parse().ok()?);
+        Some(Disk { node: &self.node, size: self.size, kind: Kind::Scsi, owner })
+    }
 }
 
 impl Images {
@@ -207,21 +217,22 @@ impl Images {
 
     /// The same for only those disks that the stand says something of: a suite leaves stamps where it has use for them.
     pub fn verify_said(&self, kind: Kind, stamps: &[FinalStamp]) -> Vec<HostCheck> {
-        let disks = DISKS.iter().filter(|disk| disk.kind == kind);
-        disks
+        let usual = DISKS.iter().filter(|disk| disk.kind == kind).copied();
+        usual
+            .chain(self.more.iter().filter_map(Drive::unit))
             .flat_map(|disk| {
                 // What is said last of a place holds.
                 let mine = stamps.iter().filter(|stamp| stamp.owner == disk.owner);
                 let places: BTreeMap<u64, &FinalStamp> = mine.map(|said| (said.first, said)).collect();
                 places
                     .into_values()
-                    .map(|said| HostCheck::new(disk.node, self.verify_disk(disk, said)))
+                    .map(|said| HostCheck::new(disk.node, self.verify_disk(&disk, said)))
                     .collect::<Vec<_>>()
             })
             .collect()
     }
 
-    fn verify_disk(&self, disk: &Disk, said: &FinalStamp) -> Result<String> {
+    fn verify_disk(&self, disk: &Disk<'_>, said: &FinalStamp) -> Result<String> {
         let bytes = said.blocks * said.block_size as u64;
         // The region at the start has a size that is known; elsewhere it is as large as the stand says.
         let expected = if said.first == 0 { FINAL_BYTES.min(disk.size) } else { 1 };
@@ -440,7 +451,7 @@ mod tests {
 
     const SEED: u64 = 0x5EED;
 
-    fn stamped(images: &Images, disk: &Disk, block_size: usize) -> FinalStamp {
+    fn stamped(images: &Images, disk: &Disk<'_>, block_size: usize) -> FinalStamp {
         let blocks = FINAL_BYTES / block_size as u64;
         let mut file = File::options().write(true).open(images.path(disk.node)).unwrap();
         for lba in 0..blocks {
@@ -513,6 +524,25 @@ mod tests {
 
         assert_eq!(missing.iter().map(|check| check.passed).collect::<Vec<_>>(), [true, false]);
         assert!(there.iter().all(|check| check.passed) && there.len() == 2, "{there:?}");
+    }
+
+    #[test]
+    fn a_further_disk_that_is_named_after_its_unit_is_looked_at_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut images = Images::make(folder.path(), SEED).unwrap();
+        let drives = ["unit-254-7", "other"].map(|node| Drive { node: node.to_owned(), size: MIB });
+        images.add(&drives).unwrap();
+        let disk = drives[0].unit().unwrap();
+        let generation = stamp::DUMP_GENERATION;
+        let said = FinalStamp { owner: 0xFE07, blocks: 1, block_size: 512, seed: SEED, first: 9, generation };
+
+        let checks = images.verify_said(Kind::Scsi, &[said]);
+
+        assert_eq!((disk.owner, drives[1].unit().is_none()), (0xFE07, true));
+        assert!(
+            checks.len() == 1 && !checks[0].passed && checks[0].text.contains("unit-254-7"),
+            "{checks:?}"
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The first copy writes stamps that must survive, then works under load until the crash, which comes at a random moment
 //! inside the driver. The second copy finds the disk, writes pages that hold stamps of a generation of their own to a place
-//! that nobody else writes, makes them durable and reads a part of them back. The host looks for both in the image file.
+//! that nobody else writes, makes them durable and reads a part of them back. The host looks for both in the image file. Other
+//! disks are read meanwhile, so that their requests are under way at the crash as well.
 //! For hibernation (DUMP_MODE_HIBER) no request is under way. A miniport that declines is skipped.
 
 use alloc::string::String;
@@ -36,6 +37,8 @@ const PIECE: u32 = 64 << 10;
 const TIMEOUT: u32 = 10;
 /// Transfers under way at the crash.
 const DEPTH: usize = 24;
+/// Other disks that are read until then, at most.
+const OTHERS: usize = 64;
 /// A disk of fewer bytes only gets commands without data of its own.
 const SMALL: u64 = 16 << 20;
 
@@ -58,7 +61,8 @@ static PLAN: Lock<Option<Plan>> = Lock::new(None);
 pub fn run(units: &[Unit], options: &Options) {
     let mut disks = units.iter().filter(|unit| unit.inquiry.device_type == DISK && unit.capacity.is_some());
     // Another disk for a change: behind a SCSI controller one with blocks of another size.
-    let disk = if options.dump == DumpTrial::Extended { disks.next_back() } else { disks.next() };
+    let last = options.dump == DumpTrial::Extended || options.last_disk;
+    let disk = if last { disks.next_back() } else { disks.next() };
     let Some((disk, capacity)) = disk.and_then(|disk| Some((disk, disk.capacity?))) else {
         crate::not_ok!("dump", "there is no disk to dump to");
         return;
@@ -96,6 +100,13 @@ pub fn run(units: &[Unit], options: &Options) {
     if crash {
         dump::crash_at(clock::ticks() + 20 + random.below(100), go_on);
     }
+    let mut others: Vec<(Flights, u32)> = units
+        .iter()
+        .filter(|unit| unit.inquiry.device_type == DISK && unit.address != disk.address)
+        .filter_map(|unit| Some((unit.address, unit.capacity?.block_size)))
+        .take(OTHERS)
+        .map(|(address, block)| (Flights::new(address, block, 1), block))
+        .collect();
     let area = first / 4;
     let started = clock::ticks();
     let mut generation = 0;
@@ -116,9 +127,22 @@ pub fn run(units: &[Unit], options: &Options) {
                 crate::not_ok!("load", "{error}");
             }
         }
+        for (flights, block) in &mut others {
+            for (_, read) in flights.ended() {
+                if let Some(error) = read.error {
+                    crate::not_ok!("load", "{error}");
+                }
+            }
+            if flights.is_free(0) {
+                flights.start(0, random.below(16), false, Buffer::new(*block, 0), false);
+            }
+        }
         queue::turn();
         if !crash && clock::ticks() > started + 100 {
             while !load.finished().is_empty() {}
+            for (flights, _) in &mut others {
+                while !flights.finished().is_empty() {}
+            }
             dump::crash(go_on);
         }
     }

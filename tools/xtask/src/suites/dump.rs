@@ -1,6 +1,7 @@
 //! Crashes and hibernation.
 
 use super::setting::{BLK, SCSI, Setting};
+use crate::machine::EmptyUnits;
 
 /// Suite `dump`.
 pub(super) const TRIALS: &[Setting] = &[
@@ -67,4 +68,30 @@ pub(super) const TRIALS: &[Setting] = &[
         long_only: true,
         ..SCSI
     },
+    Setting {
+        name: "crash, unit 254 of target 254 among 200, 2 CPUs",
+        words: &["dump=crash", "disk=last"],
+        ..MANY
+    },
+    Setting {
+        name: "crash, the SRB type asked for, unit 254 of target 254 among 200, 2 CPUs",
+        words: &["dump=extended"],
+        long_only: true,
+        ..MANY
+    },
+    Setting {
+        name: "hibernation, unit 254 of target 254 among 200, 2 CPUs",
+        words: &["dump=hiber", "disk=last"],
+        long_only: true,
+        ..MANY
+    },
 ];
+
+/// The dump goes to the last unit that StorPort can name, and nearly two hundred others are in front of it.
+const MANY: Setting = Setting {
+    empty_units: EmptyUnits { targets: 150, full: 1, luns: 46 },
+    drives: &[("unit-254-254", 64 << 20)],
+    devices: &["scsi-hd,bus=scsi0.0,channel=0,scsi-id=254,lun=254,drive=unit-254-254,serial=RUST-SCSI-LAST"],
+    seconds: (120, 600),
+    ..SCSI
+};
