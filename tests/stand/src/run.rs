@@ -55,8 +55,13 @@ pub fn run(boot: BootInfo) -> ! {
     let mut mine = None;
     for (function, bars) in all {
         function.set_command(pci::command::NO_LINE, 0);
-        if mine.is_none() && options.pci.contains(&function.id()) {
+        if !options.pci.contains(&function.id()) {
+            continue;
+        }
+        if mine.is_none() {
             mine = Some((function, bars));
+        } else {
+            storport::port().others.push((function, bars));
         }
     }
     let Some((function, bars)) = model::start(&options).or(mine) else {

@@ -79,6 +79,16 @@ pub fn mode_sense_10(page: u8) -> Command {
     command("MODE SENSE(10)", Direction::In, [0x5A, 8, page, 0, 0, 0, 0, 0, 192, 0])
 }
 
+/// REPORT TARGET PORT GROUPS.
+pub fn report_target_port_groups(allocation: u8) -> Command {
+    command("REPORT TARGET PORT GROUPS", Direction::In, [0xA3, 0x0A, 0, 0, 0, 0, 0, 0, 0, allocation, 0, 0])
+}
+
+/// PERSISTENT RESERVE IN.
+pub fn persistent_reserve_in(action: u8, allocation: u8) -> Command {
+    command("PERSISTENT RESERVE IN", Direction::In, [0x5E, action, 0, 0, 0, 0, 0, 0, allocation, 0])
+}
+
 /// SYNCHRONIZE CACHE (10) of everything.
 pub fn synchronize_cache() -> Command {
     command("SYNCHRONIZE CACHE", Direction::None, [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0])

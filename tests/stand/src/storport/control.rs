@@ -1,5 +1,7 @@
 //! Stopping, restarting and resetting the adapter, and work for a passive moment.
 
+use alloc::vec::Vec;
+
 use stand::scsi;
 use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
@@ -11,7 +13,8 @@ use crate::cpu::percpu::Stack;
 use crate::cpu::{call, clock, smp};
 use crate::kernel;
 use crate::memory::{PAGE, arena, driver};
-use crate::pci::{command, virtio};
+use crate::pci::bars::Bar;
+use crate::pci::{Function, command, msix, virtio};
 use crate::scan::class;
 
 const TYPES: u32 = 20;
@@ -84,7 +87,7 @@ fn flush_units() {
     if port().config.caches_data == 0 {
         return;
     }
-    let addresses: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    let addresses: Vec<Address> = port().units.keys().copied().collect();
     for address in addresses {
         let timeout = if port().ladder.lenient { 2 } else { 30 };
         let mut request = Request::other(address, SRB_FUNCTION_FLUSH, Extra::None, Data::default(), timeout);
@@ -145,7 +148,7 @@ pub fn power_down() -> bool {
 
 /// Tells units and adapter of their power: units lose it first and get it last. Storport goes on whatever comes back.
 fn tell_power(state: u32, action: u32) {
-    let units: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    let units: Vec<Address> = port().units.keys().copied().collect();
     let on = state == STOR_POWER_DEVICE_D0;
     if on {
         unit::power(state, action, None);
@@ -200,7 +203,7 @@ pub fn rebalance(messages: u16) {
     hold();
     flush_units();
     // The device tree's stop, children first (ns-srb-_scsi_pnp_request_block.md).
-    let units: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    let units: Vec<Address> = port().units.keys().copied().collect();
     for address in units {
         unit::pnp(STOR_STOP_DEVICE, Some(address));
     }
@@ -304,7 +307,7 @@ pub fn shut_down() {
 /// do it (nf-storport-storportallocatepool.md).
 pub fn remove() {
     flush_units();
-    let addresses: alloc::vec::Vec<Address> = port().units.keys().copied().collect();
+    let addresses: Vec<Address> = port().units.keys().copied().collect();
     for address in addresses {
         unit::tell(SCSI_UNIT_REMOVE, address);
         unit::pnp(STOR_REMOVE_DEVICE, Some(address));
@@ -325,6 +328,29 @@ pub fn remove() {
         );
     }
     port().phase = Phase::Removed;
+}
+
+/// The adapter is removed and another one is found: another function, and a device extension that was never used. Answers with
+/// the function that the driver served until now, and its address ranges.
+pub fn replace(function: Function, bars: &[Bar]) -> Option<(Function, Vec<Bar>)> {
+    shut_down();
+    cut_power();
+    start::release();
+    let (before, extension, size) = {
+        let mut port = port();
+        let bars = core::mem::take(&mut port.bars);
+        port.objects.clear();
+        port.work.clear();
+        port.disks.clear();
+        let before = port.function.take().map(|function| (function, bars));
+        (before, core::mem::take(&mut port.extension), u64::from(port.hw.device_extension_size))
+    };
+    start::free_device_extension(extension, size);
+    start::assign(function, bars, msix::find(function, bars));
+    start::find_adapter();
+    start::bring_up();
+    let_go();
+    before
 }
 
 /// Looks at the memory of the last requests.

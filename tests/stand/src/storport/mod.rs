@@ -118,6 +118,8 @@ pub struct Port {
     pub function: Option<Function>,
     /// Its address ranges.
     pub bars: Vec<Bar>,
+    /// Other functions that the driver is for, with theirs; they are not started.
+    pub others: Vec<(Function, Vec<Bar>)>,
     /// Where the miniport sees them: address, bytes, bus address.
     pub registers: Vec<(u64, u64, u64)>,
     /// Its message table.

@@ -172,10 +172,21 @@ fn device_extension(hw: &HwInitializationData) -> u64 {
     if kept != 0 {
         return kept;
     }
-    let size = u64::from(hw.device_extension_size).next_multiple_of(16).max(16);
+    let size = extension_bytes(hw.device_extension_size.into());
     let Some(range) = arena::scattered(size) else { crate::stop!("no memory for the device extension") };
     // It ends where its pages end, so that the byte after it faults.
     range.address + range.pages * PAGE - size
+}
+
+fn extension_bytes(asked_for: u64) -> u64 {
+    asked_for.next_multiple_of(16).max(16)
+}
+
+/// Takes away the device extension of an adapter that was removed.
+pub fn free_device_extension(extension: u64, asked_for: u64) {
+    let size = extension_bytes(asked_for);
+    let pages = size.div_ceil(PAGE);
+    arena::release(arena::Range { address: extension + size - pages * PAGE, pages });
 }
 
 /// HwStorFindAdapter at PASSIVE_LEVEL (nc-storport-hw_find_adapter.md).

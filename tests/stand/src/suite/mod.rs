@@ -12,6 +12,7 @@ mod hotplug;
 mod load;
 mod many_luns;
 mod multi_queue;
+mod multipath;
 mod pass;
 mod power;
 mod srb_functions;
@@ -38,6 +39,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("manners", hostile::run_honest),
     ("many-luns", many_luns::run),
     ("multi-queue", multi_queue::run),
+    ("multipath", multipath::run),
     ("power", power::run),
     ("scsi-compliance", compliance::run),
     ("srb-functions", srb_functions::run),

@@ -88,6 +88,11 @@ pub const SUITES: &[Suite] = &[
         trials: queues::MULTI_QUEUE,
     },
     Suite {
+        name: "multipath",
+        about: "one disk behind two adapters: the same identity, the same data, through one and the other and the first again",
+        trials: units::MULTIPATH,
+    },
+    Suite {
         name: "power",
         about: "the adapter stopped, unpowered and restarted 100 times under load; rebalances to fewer messages",
         trials: power::POWER,

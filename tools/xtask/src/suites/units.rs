@@ -54,6 +54,33 @@ pub(super) const MANY_LUNS: &[Setting] = &[
     },
 ];
 
+/// Suite `multipath`.
+pub(super) const MULTIPATH: &[Setting] = &[
+    Setting { controller: None, devices: TWO_PATHS, ..SCSI },
+    Setting {
+        name: "4 CPUs, packed ring and line interrupt",
+        controller: None,
+        devices: TWO_OTHER_PATHS,
+        smp: 4,
+        ..SCSI
+    },
+];
+
+const TWO_PATHS: &[&str] = &[
+    "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+    "virtio-scsi-pci,id=scsi1,disable-legacy=on",
+    "scsi-hd,bus=scsi0.0,channel=0,scsi-id=0,lun=0,drive=disk1,share-rw=on,serial=RUST-PATHS,device_id=RUST-PATHS,\
+     wwn=0x5000c500123456ab,port_wwn=0x5000c50000000001,port_index=1",
+    "scsi-hd,bus=scsi1.0,channel=0,scsi-id=3,lun=5,drive=disk1,share-rw=on,serial=RUST-PATHS,device_id=RUST-PATHS,\
+     wwn=0x5000c500123456ab,port_wwn=0x5000c50000000002,port_index=2",
+];
+const TWO_OTHER_PATHS: &[&str] = &[
+    "virtio-scsi-pci,id=scsi0,disable-legacy=on,packed=on,num_queues=4",
+    "virtio-scsi-pci,id=scsi1,disable-legacy=on,vectors=0,num_queues=2",
+    TWO_PATHS[2],
+    TWO_PATHS[3],
+];
+
 /// Suite `scsi-compliance`.
 pub(super) const COMPLIANCE: &[Setting] = &[
     BLK,
