@@ -210,6 +210,12 @@ pub fn boot(
     attempt(workspace, screen, with, (&workspace.stand(), trial), show).map(|attempt| attempt.report)
 }
 
+/// A TCP port that nobody has now.
+fn free_port() -> Result<u16> {
+    let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no TCP port")?;
+    Ok(socket.local_addr()?.port())
+}
+
 /// The same with a stand of the caller's choice, and with everything that a person needs to understand a failure.
 ///
 /// # Errors
@@ -234,7 +240,7 @@ pub fn attempt(
     }
     let qmp_log = folder.join("qmp.log");
     let host = Host::start(&qmp_log)?;
-    let places = Places { folder: &folder, temp: host.folder() };
+    let places = Places { folder: &folder, temp: host.folder(), port: free_port()? };
     let daemon =
         trial.machine.daemon.as_ref().map(|daemon| daemon::start(workspace, daemon, places)).transpose()?;
     let mut words = vec![
@@ -259,7 +265,7 @@ pub fn attempt(
         stand,
         driver: trial.driver,
         options: words,
-        machine: [trial.machine.arguments(&images, host.folder()), host.arguments()].concat(),
+        machine: [trial.machine.arguments(&images, places), host.arguments()].concat(),
         smp: options.smp,
         limit: Duration::from_secs(options.timeout),
     };

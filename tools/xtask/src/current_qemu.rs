@@ -10,6 +10,7 @@
 //! neither root nor a change of the machine's sources. The storage daemon stays the machine's own.
 
 use crate::command::{Ended, Event, Stream, status_text, stream};
+use crate::iscsi;
 use crate::qemu::Qemu;
 use crate::screen::Screen;
 use crate::workspace::Workspace;
@@ -118,8 +119,9 @@ fn unpack(folder: &Path, debian: &Debian, apt_get: &str) -> Result<()> {
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }
     fs::write(apt.join("sources.list"), debian.sources())?;
-    let apt_get = |words: &[&str]| {
+    let apt_get = |words: &[&str], there: &Path| {
         let mut command = Command::new(apt_get);
+        command.current_dir(there);
         for (option, path) in [
             ("Dir::Etc::sourcelist", "sources.list"),
             ("Dir::State::lists", "lists"),
@@ -142,12 +144,13 @@ fn unpack(folder: &Path, debian: &Debian, apt_get: &str) -> Result<()> {
         }
         run(command.args(words).env("LC_ALL", "C"))
     };
-    apt_get(&["update"])?;
+    apt_get(&["update"], &apt)?;
     let from = format!("{}-backports", debian.release);
     let install = ["install", "-y", "--download-only", "--no-install-recommends", "-t", &from, PACKAGE];
-    apt_get(&install)?;
-    let packages = packages(&apt.join("archives"))?;
+    apt_get(&install, &apt)?;
+    let mut packages = packages(&apt.join("archives"))?;
     ensure!(!packages.is_empty(), "the machine's own is as new as that of {from}");
+    packages.extend(drivers(&apt, &from, &apt_get));
     for package in packages {
         run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&root))?;
     }
@@ -157,6 +160,16 @@ fn unpack(folder: &Path, debian: &Debian, apt_get: &str) -> Result<()> {
     fs::write(&script, SCRIPT).with_context(|| format!("{} cannot be written", script.display()))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     Ok(())
+}
+
+/// The package with its iSCSI driver, without all that other drivers of that package need. Without it it is a QEMU all the same.
+fn drivers(apt: &Path, from: &str, apt_get: &impl Fn(&[&str], &Path) -> Result<Ended>) -> Vec<PathBuf> {
+    let folder = apt.join("drivers");
+    let got = fs::create_dir_all(&folder).is_ok_and(|()| {
+        let words = [&["-t", from, "download"], iscsi::DRIVER].concat();
+        apt_get(&words, &folder).is_ok()
+    });
+    if got { packages(&folder).unwrap_or_default() } else { Vec::new() }
 }
 
 fn packages(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -172,7 +185,7 @@ fn packages(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Runs it with a limit; what it says of an error is the error.
-fn run(command: &mut Command) -> Result<Ended> {
+pub fn run(command: &mut Command) -> Result<Ended> {
     let ended = stream(command, Some(PATIENCE), |_: Event<'_>| ())?;
     if !ended.success() {
         let said = ended.of(Stream::Err).find(|line| line.starts_with("E: ")).map(ToOwned::to_owned);

@@ -1,5 +1,6 @@
-//! A device in a process of its own beside QEMU: other implementations of virtio's devices.
+//! A device in a process of its own beside QEMU: other implementations of virtio's devices, and a SCSI target.
 
+use crate::iscsi;
 use crate::machine::{Daemon, Places, Program};
 use crate::vhost_device_scsi;
 use crate::workspace::Workspace;
@@ -31,6 +32,7 @@ pub fn start(workspace: &Workspace, daemon: &Daemon, places: Places<'_>) -> Resu
     match daemon.program {
         Program::Storage => start_program(Path::new("qemu-storage-daemon"), daemon, places),
         Program::VhostDeviceScsi => start_program(&vhost_device_scsi::program(workspace), daemon, places),
+        Program::ScsiTarget => start_program(&iscsi::target(workspace), daemon, places),
     }
 }
 
@@ -75,7 +77,7 @@ mod tests {
     fn fake(folder: &Path, script: &str) -> Result<Running> {
         let arguments = vec!["-c".to_owned(), script.to_owned()];
         let daemon = Daemon { program: Program::Storage, arguments, socket: "{temp}/socket".to_owned() };
-        start_program(Path::new("sh"), &daemon, Places { folder, temp: folder })
+        start_program(Path::new("sh"), &daemon, Places { folder, temp: folder, port: 0 })
     }
 
     #[test]

@@ -321,7 +321,7 @@ pub struct EmptyUnits {
 /// QEMU's arguments for disks and devices, and the PCI functions the driver is for.
 ///
 /// In devices, further arguments and those of the daemon, `{folder}` is the folder of the image files and `{temp}` a short
-/// path for sockets; both are there when QEMU starts.
+/// path for sockets; both are there when QEMU starts. `{port}` is a free TCP port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     devices: Vec<String>,
@@ -329,7 +329,7 @@ pub struct Machine {
     pub drives: Vec<Drive>,
     /// Further arguments, before the devices.
     pub more: Vec<String>,
-    /// A daemon that must run first: it has the device, over vhost-user.
+    /// A daemon that must run first: it has the device, over vhost-user, or what is behind it.
     pub daemon: Option<Daemon>,
 }
 
@@ -341,6 +341,8 @@ pub enum Program {
     Storage,
     /// vhost-device-scsi.
     VhostDeviceScsi,
+    /// tgtd, which QEMU's iSCSI driver reaches.
+    ScsiTarget,
 }
 
 /// A device in a process of its own.
@@ -351,24 +353,27 @@ pub struct Daemon {
     pub program: Program,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// The socket that is there when it is ready.
+    /// The socket or file that is there when it is ready.
     pub socket: String,
 }
 
-/// What `{folder}` and `{temp}` stand for.
+/// What `{folder}`, `{temp}` and `{port}` stand for.
 #[derive(Clone, Copy, Debug)]
 pub struct Places<'a> {
     /// The folder of the image files.
     pub folder: &'a Path,
     /// A short path.
     pub temp: &'a Path,
+    /// A TCP port of this machine's that was free.
+    pub port: u16,
 }
 
 impl Places<'_> {
     /// Puts the paths in.
     pub fn fill(&self, text: &str) -> String {
         let path = |path: &Path| path.display().to_string().replace(',', ",,");
-        text.replace("{folder}", &path(self.folder)).replace("{temp}", &path(self.temp))
+        let text = text.replace("{folder}", &path(self.folder)).replace("{temp}", &path(self.temp));
+        text.replace("{port}", &self.port.to_string())
     }
 }
 
@@ -434,8 +439,7 @@ impl Machine {
     }
 
     /// All arguments.
-    pub fn arguments(&self, images: &Images, temp: &Path) -> Vec<String> {
-        let places = Places { folder: &images.folder, temp };
+    pub fn arguments(&self, images: &Images, places: Places<'_>) -> Vec<String> {
         let more = self.more.iter().map(|word| places.fill(word));
         let devices = self.devices.iter().flat_map(|device| ["-device".to_owned(), places.fill(device)]);
         let behind = self.devices.iter().any(|device| device.split(',').any(|word| word == BEHIND_IOMMU));

@@ -33,6 +33,7 @@ mod fresh;
 mod fuzz;
 mod host;
 mod hygiene;
+mod iscsi;
 mod machine;
 mod misdeeds;
 mod needs;

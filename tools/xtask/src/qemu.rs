@@ -82,6 +82,11 @@ impl Qemu {
         Ok(Self { program, name, version, has_firmware })
     }
 
+    /// The same QEMU, started by a script.
+    pub fn started_by(&self, script: PathBuf) -> Self {
+        Self { program: script, ..self.clone() }
+    }
+
     /// QEMU's command line for this boot, word by word.
     pub fn words(&self, boot: &Boot<'_>) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![self.program.clone().into()];

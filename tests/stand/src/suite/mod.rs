@@ -14,6 +14,7 @@ mod many_luns;
 mod multi_queue;
 mod multipath;
 mod pass;
+mod pass_through;
 mod power;
 mod srb_functions;
 mod surprise_removal;
@@ -40,6 +41,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("many-luns", many_luns::run),
     ("multi-queue", multi_queue::run),
     ("multipath", multipath::run),
+    ("pass-through", pass_through::run),
     ("power", power::run),
     ("scsi-compliance", compliance::run),
     ("srb-functions", srb_functions::run),

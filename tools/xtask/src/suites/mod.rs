@@ -93,6 +93,11 @@ pub const SUITES: &[Suite] = &[
         trials: units::MULTIPATH,
     },
     Suite {
+        name: "pass-through",
+        about: "a tape, a changer and a disk with persistent reservations that are not QEMU's: an iSCSI target behind scsi-generic",
+        trials: units::PASS_THROUGH,
+    },
+    Suite {
         name: "power",
         about: "the adapter stopped, unpowered and restarted 100 times under load; rebalances to fewer messages",
         trials: power::POWER,

@@ -117,7 +117,8 @@ mod tests {
         let mut images = crate::machine::Images::make(folder.path(), 1).unwrap();
         images.add(&machine.drives).unwrap();
 
-        let words = machine.arguments(&images, Path::new("/t"));
+        let places = crate::machine::Places { folder: folder.path(), temp: Path::new("/t"), port: 7 };
+        let words = machine.arguments(&images, places);
 
         assert_eq!(words[..2], ["-object", "memory-backend-memfd,id=mem"]);
         assert!(words.iter().any(|word| word.contains("node-name=more,")), "{words:?}");

@@ -3,6 +3,7 @@
 use super::Suite;
 use crate::boot::{self, Options, Show, Trial};
 use crate::failed;
+use crate::iscsi;
 use crate::machine::{Kind, Program};
 use crate::protocol::Report;
 use crate::qemu::Qemu;
@@ -87,6 +88,18 @@ pub fn run(
             outcome.skipped.push(format!("{stem}, {}: the daemon was not to be had: {reason}", setting.name));
             continue;
         }
+        let with_driver = setting
+            .daemon
+            .filter(|(program, ..)| *program == Program::ScsiTarget)
+            .map(|_| iscsi::get(workspace, screen, qemu))
+            .transpose();
+        let qemu = match &with_driver {
+            Ok(other) => other.as_ref().unwrap_or(qemu),
+            Err(why) => {
+                outcome.skipped.push(format!("{stem}, {}: no SCSI target: {why:#}", setting.name));
+                continue;
+            }
+        };
         let machine = setting.machine();
         let trial = Trial {
             suite: Some(suite.name.to_owned()),

@@ -1,7 +1,7 @@
 //! The units: how many there are, how they come and go, and what they answer to every command and function.
 
 use super::setting::{BLK, SCSI, Setting};
-use crate::machine::EmptyUnits;
+use crate::machine::{EmptyUnits, Program};
 
 /// Suite `hotplug`.
 pub(super) const HOTPLUG: &[Setting] = &[
@@ -79,6 +79,41 @@ const TWO_OTHER_PATHS: &[&str] = &[
     "virtio-scsi-pci,id=scsi1,disable-legacy=on,vectors=0,num_queues=2",
     TWO_PATHS[2],
     TWO_PATHS[3],
+];
+
+/// Suite `pass-through`: the disk by two sessions, each another initiator to the target.
+pub(super) const PASS_THROUGH: &[Setting] = &[Setting {
+    name: "iSCSI target",
+    controller: None,
+    qemu: SESSIONS,
+    devices: PASSED_THROUGH,
+    daemon: Some((Program::ScsiTarget, &["{temp}", "{folder}", "{port}"], "{temp}/ready")),
+    // Records of 1 MiB.
+    words: &["param.PhysicalBreaks=512"],
+    ..SCSI
+}];
+
+const SESSIONS: &[&str] = &[
+    "-blockdev",
+    "driver=iscsi,node-name=one,transport=tcp,portal=127.0.0.1:{port},target=iqn.2000-01.stand:target,lun=1,\
+     initiator-name=iqn.2000-01.stand:one",
+    "-blockdev",
+    "driver=iscsi,node-name=other,transport=tcp,portal=127.0.0.1:{port},target=iqn.2000-01.stand:target,lun=1,\
+     initiator-name=iqn.2000-01.stand:other",
+    "-blockdev",
+    "driver=iscsi,node-name=tape,transport=tcp,portal=127.0.0.1:{port},target=iqn.2000-01.stand:target,lun=2,\
+     initiator-name=iqn.2000-01.stand:one",
+    "-blockdev",
+    "driver=iscsi,node-name=changer,transport=tcp,portal=127.0.0.1:{port},target=iqn.2000-01.stand:target,lun=3,\
+     initiator-name=iqn.2000-01.stand:one",
+];
+const PASSED_THROUGH: &[&str] = &[
+    "virtio-scsi-pci,id=scsi0,disable-legacy=on,virtqueue_size=1024",
+    "virtio-scsi-pci,id=scsi1,disable-legacy=on",
+    "scsi-block,bus=scsi0.0,channel=0,scsi-id=0,lun=0,drive=one,share-rw=on",
+    "scsi-generic,bus=scsi0.0,channel=0,scsi-id=1,lun=0,drive=tape",
+    "scsi-generic,bus=scsi0.0,channel=0,scsi-id=1,lun=1,drive=changer",
+    "scsi-block,bus=scsi1.0,channel=0,scsi-id=4,lun=1,drive=other,share-rw=on",
 ];
 
 /// Suite `scsi-compliance`.
