@@ -113,6 +113,7 @@ fn values_out_of_range_are_logged_and_do_not_count() {
 /// A disk with this action on reset, and a read that it does not answer; and how often it has been reset.
 fn hung_disk(action: u32) -> (DiskBench, u32) {
     let bench = disk_with(&[("VioscsiActionOnReset", action)]);
+    bench.settle();
     bench.hold_reads(1);
     assert_eq!(bench.port.log_entries(), []);
     let resets = bench.device.resets();

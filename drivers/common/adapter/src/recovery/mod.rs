@@ -38,7 +38,7 @@ use crate::device_type::{DeviceType, Request};
 use crate::life_cycle::OnReset;
 use crate::log_events::Event;
 use crate::queue::{At, ControlQueue, EventQueue, NotFree, NotSent, Queue, TaskTag, Waiting};
-use crate::request::{Command, Function, Scope};
+use crate::request::{Command, Function};
 
 /// Time between two looks at a reset or a function that may still end in time, in microseconds.
 /// There is one timer, and what else needs it waits for a reset.
@@ -74,6 +74,8 @@ pub(crate) struct Recovery<D: DeviceType> {
     unanswered: AtomicBool,
     /// At DIRQL no timer can be armed: the service DPC looks instead.
     unarmed: AtomicBool,
+    /// Somebody asked for a reset or an abort, which the service DPC begins.
+    asked: AtomicBool,
 }
 
 impl<D: DeviceType> Recovery<D> {
@@ -87,6 +89,7 @@ impl<D: DeviceType> Recovery<D> {
             not_opened: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
             unarmed: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
         }
     }
 
@@ -117,8 +120,10 @@ impl<D: DeviceType> Recovery<D> {
 }
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
-    /// A request for a reset, which is answered when that is done. IRQL: DISPATCH_LEVEL.
-    pub(crate) fn reset_asked_for(&self, scope: Scope, request: Request<D>) {
+    /// A request for a reset, which is answered when that is done. IRQL: DISPATCH_LEVEL. It is begun by the service DPC: here
+    /// StorPort may hold the StartIo lock, for which other processors wait at DISPATCH_LEVEL, and the write that resets a device
+    /// may take as long as its host takes to end what it has (QEMU, hw/block/virtio-blk.c, virtio_blk_reset).
+    pub(crate) fn reset_asked_for(&self, request: Request<D>) {
         self.report(Event::ResetByPortDriver.into());
         match self.facts.on_reset {
             OnReset::Reset => {}
@@ -128,8 +133,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             OnReset::StopSystem => self.port.stop_system(STOPPED_ON_RESET, &request),
         }
-        self.recovery.tasks.lock().hold(request);
-        self.recover(Input::Asked(scope), At::Dispatch);
+        self.hold(request);
     }
 
     /// A request for another one to be aborted, which is answered when that has ended, or has not. IRQL: DISPATCH_LEVEL.
@@ -151,10 +155,30 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             self.port.complete(request.end(Completion::failed(SrbStatus::ABORT_FAILED)));
             return;
         }
-        let scope = Scope::Unit(request.address());
         request.set_command(Command::Abort(command));
+        self.hold(request);
+    }
+
+    /// Keeps a request for a reset or an abort, and has it begun.
+    fn hold(&self, request: Request<D>) {
         self.recovery.tasks.lock().hold(request);
-        self.recover(Input::Asked(scope), At::Dispatch);
+        self.recovery.asked.store(true, Ordering::Release);
+        if self.facts.polled {
+            self.begin_what_was_asked_for();
+        } else {
+            self.port.issue_dpc(DpcKind::Service);
+        }
+    }
+
+    /// Begins what somebody has asked for.
+    pub(crate) fn begin_what_was_asked_for(&self) {
+        if self.recovery.asked.swap(false, Ordering::AcqRel) {
+            // A reset may have answered all of them by now.
+            let scope = self.recovery.tasks.lock().asked_for();
+            if let Some(scope) = scope {
+                self.recover(Input::Asked(scope), At::Dispatch);
+            }
+        }
     }
 
     /// The ring says nothing reliable any more.
@@ -165,7 +189,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         self.recover(Input::Broken, At::Dispatch);
     }
 
-    /// `HwStorResetBus`. To fail would have the port driver try harder means, which are the same here, and each would cost the
+    /// `HwStorResetBus`. The device is told to reset itself with StorPort's StartIo lock held, as long as that may take: every request
+    /// has to end in here (nc-storport-hw_reset_bus.md), and nothing less keeps all devices from their memory. StorPort has stopped
+    /// all queues before, so nobody who has a request waits for that lock.
+    ///
+    /// To fail would have the port driver try harder means, which are the same here, and each would cost the
     /// requests one of the few times that they come again.
     pub(crate) fn reset_bus(&self) -> bool {
         // In dump mode it is to be disregarded; but when the device owes an answer, or does not work, nothing else could help.

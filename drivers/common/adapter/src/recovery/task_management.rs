@@ -91,6 +91,23 @@ impl<D: Facts> TaskManagement<D> {
         self.held.push_back(request);
     }
 
+    /// What those want who are held: the whole device's reset, if anybody does; else that of whoever has waited longest. An
+    /// abort is about its unit.
+    pub(super) fn asked_for(&mut self) -> Option<Scope> {
+        let (mut all, mut asked_for) = (mem::take(&mut self.held), None);
+        while let Some(request) = all.pop_front() {
+            let scope = match request.command() {
+                Some(Command::Reset(scope)) => scope,
+                _ => Scope::Unit(request.address()),
+            };
+            if asked_for.is_none() || scope == Scope::Device {
+                asked_for = Some(scope);
+            }
+            self.held.push_back(request);
+        }
+        asked_for
+    }
+
     /// Takes all those who are held: a reset of the device has done what they asked for, or nobody will.
     pub(super) fn take_all(&mut self) -> Waiting<D> {
         let mut all = mem::take(&mut self.begun);

@@ -23,7 +23,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     fn start_other(&self, request: Request<D>, command: Option<Command<D::Command>>) {
         match command {
             Some(Command::Configure(command)) => self.configure(request, command),
-            Some(Command::Reset(scope)) => self.reset_asked_for(scope, request),
+            Some(Command::Reset(_)) => self.reset_asked_for(request),
             Some(Command::Abort(_)) => self.abort_asked_for(request),
             Some(Command::SurpriseRemoval) => {
                 self.recover(Input::Removed, At::Dispatch);

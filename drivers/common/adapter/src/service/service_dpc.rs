@@ -11,12 +11,13 @@ use crate::queue::{At, EVENT_BUFFERS};
 use crate::recovery::{Input, Rung};
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
-    /// `HwStorDpcRoutine` of the service DPC: the configuration or the device status changed, a function was
-    /// answered, or something is left to do of what happened at DIRQL.
+    /// `HwStorDpcRoutine` of the service DPC: somebody asked for a reset, the configuration or the device status changed, a
+    /// function was answered, or something is left to do of what happened at DIRQL.
     // Apart: a request queue's DPC would save registers for it.
     #[inline(never)]
     pub(crate) fn service_dpc(&self) {
         self.report_noted();
+        self.begin_what_was_asked_for();
         match self.recovery.rung() {
             Rung::Gone => {
                 self.recover(Input::Removed, At::Dispatch);
