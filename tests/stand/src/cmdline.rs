@@ -36,6 +36,15 @@ pub enum Faults {
     Deaf,
 }
 
+/// What lies are about that are told in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Task management functions.
+    Tasks,
+    /// Events.
+    Events,
+}
+
 /// What happens in the suite `dump`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DumpTrial {
@@ -77,6 +86,8 @@ pub struct Options {
     pub packed: bool,
     /// The lie that it tells.
     pub lie: Option<String>,
+    /// The lies that it tells one after the other.
+    pub lies: Option<Subject>,
     /// The manner that it has.
     pub manner: Option<String>,
     /// The request with which the lie begins, counted from 1.
@@ -134,6 +145,7 @@ impl Default for Options {
             model: None,
             packed: false,
             lie: None,
+            lies: None,
             manner: None,
             moment: MOMENT as u32,
             resets: 0,
@@ -208,6 +220,13 @@ pub fn parse(line: &str) -> Result<Options, String> {
             "resets" => options.resets = number(value).ok_or_else(bad)?,
             "moment" => options.moment = number(value).ok_or_else(bad)?,
             "lie" => options.lie = Some(value.to_owned()),
+            "lies" => {
+                options.lies = match value {
+                    "tasks" => Some(Subject::Tasks),
+                    "events" => Some(Subject::Events),
+                    _ => return Err(bad()),
+                }
+            }
             "manner" => options.manner = Some(value.to_owned()),
             "trace" => options.trace = number(value).ok_or_else(bad)? != 0,
             "gather" => options.gather = number(value).ok_or_else(bad)? != 0,
@@ -286,7 +305,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber disk=last cache=off units=3 far=0x10012c few-commands=1 churn=7 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone lies=events manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber disk=last cache=off units=3 far=0x10012c few-commands=1 churn=7 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -296,7 +315,7 @@ mod tests {
             (options.model, options.packed, options.lie.as_deref()),
             (Some(Kind::Scsi), true, Some("gone"))
         );
-        assert_eq!(options.manner.as_deref(), Some("bhyve"));
+        assert_eq!((options.manner.as_deref(), options.lies), (Some("bhyve"), Some(Subject::Events)));
         assert_eq!((options.moment, options.resets), (9, 3));
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!((options.dump, options.starts), (DumpTrial::Hiber, Starts::Inside));
@@ -332,6 +351,7 @@ mod tests {
             "disk=first",
             "starts=soon",
             "srb=new",
+            "lies=all",
             "param.X=y",
             "novalue",
         ] {

@@ -1,13 +1,16 @@
 //! The device model on the machine: a PCI function that is none of QEMU's, its registers behind page faults, its messages as
 //! interrupts. What it is and which lie it tells is [`stand::device`].
 //!
-//! `model=blk` or `model=scsi`, with `lie=NAME`, `manner=NAME`, `moment=N`, `resets=N` and `packed=1`, puts it in place of the adapter.
+//! `model=blk` or `model=scsi`, with `lie=NAME`, `manner=NAME`, `moment=N`, `resets=N`, `units=N` and `packed=1`, puts it in place of
+//! the adapter. How long a register write holds up a processor is in [`hold_up`].
+
+mod hold_up;
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use stand::cmdline::Options;
-use stand::device::{self, Device, Lie, Memory, Outcome, bar};
+use stand::device::{self, Device, Lie, Memory, Outcome, Task, Unit, bar};
 use stand::emulate::{self, Bus, Registers};
 
 use crate::cpu::frame::Frame;
@@ -18,6 +21,7 @@ use crate::memory::{self, PAGE, dma, frames, paging};
 use crate::pci::Function;
 use crate::pci::bars::Bar;
 use crate::pci::msix::processor_of;
+pub use hold_up::take as take_hold_ups;
 
 /// Resets within HwStorFindAdapter and HwStorInitialize, at least: our drivers reset the device once in each.
 const START_RESETS: u32 = 2;
@@ -79,7 +83,8 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
                 // A device that was honest when the adapter was started must have been taken.
                 *OUTCOME.lock() = if options.resets > START_RESETS { Outcome::Up } else { told.outcome };
                 crate::note!("the device lies: {}", told.what);
-                told.lie
+                // What is not about requests has rounds of its own, which begin with the truth.
+                if told.is_about_tasks() || told.is_about_events() { Lie::None } else { told.lie }
             }
             None => crate::stop!("there is no lie {name}"),
         },
@@ -102,6 +107,7 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
     *DEVICE.lock() = Some(
         Device::new(kind, options.packed, lie)
             .with_manner(manner)
+            .with_units(options.units as usize)
             .lies_from(u64::from(options.moment))
             .lies_after_resets(options.resets),
     );
@@ -167,6 +173,38 @@ pub fn be_silent() {
     with(Device::be_silent);
 }
 
+/// From now on it answers nothing that this unit is asked for, until the unit is reset.
+pub fn be_silent_for(unit: Unit) {
+    with(|device| device.be_silent_for(unit));
+}
+
+/// The end of that, for all units.
+pub fn speak() {
+    with(Device::speak);
+}
+
+/// From now on it tells this lie.
+pub fn tell(lie: Lie) {
+    with(|device| device.tell(lie));
+}
+
+/// Resets that the driver asked for since the last time.
+pub fn take_tasks() -> Vec<Task> {
+    with(Device::take_tasks)
+}
+
+/// How many events of its lie it has told, and whether those are all.
+pub fn events_told() -> (u64, bool) {
+    with(|device| (device.told, device.has_told_its_events()))
+}
+
+/// The device tells the truth of a unit, that its capacity has changed; `false`: it has no buffer for that.
+pub fn say_that_it_changed(unit: Unit) -> bool {
+    let (told, messages) = with(|device| device.say_that_it_changed(unit, &mut Ram));
+    interrupt(&messages);
+    told
+}
+
 /// The device says of a request that it has that it was another one, which there is not.
 pub fn break_ring() {
     let messages = with(|device| device.break_ring(&mut Ram));
@@ -192,6 +230,7 @@ pub fn access(frame: &mut Frame, address: u64) -> bool {
         (frame.rip, frame.flags) = (registers.rip, registers.flags);
     }
     interrupt(&bus.messages);
+    hold_up::after_write();
     for what in with(Device::complaints) {
         crate::not_ok!("virtio-conduct", "the driver did what virtio 1.3 forbids: {what}");
     }

@@ -118,6 +118,13 @@ pub fn stalls(function: &str, microseconds: u64) {
     }
 }
 
+/// A register write of the driver's takes so long, which is no stall that it asked for, and yet one of its processor.
+pub fn is_held_up(microseconds: u64) {
+    if irql::current() >= irql::DISPATCH {
+        watch_waits(microseconds);
+    }
+}
+
 /// The rules about all stalls of one call. A call that this one interrupted is not to blame, one that it was called back from is.
 fn watch_stalls(function: &str, microseconds: u64) {
     let cpu = percpu::current();

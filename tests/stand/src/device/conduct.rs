@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::events::EVENT;
 use super::queue::{Chain, Fault, Queue};
-use super::{Device, Kind, Lie, Memory, blk, feature, scsi, status};
+use super::{Device, Kind, Lie, Memory, blk, feature, scsi, status, tasks};
 
 /// What a driver did wrong, each once.
 #[derive(Default)]
@@ -82,6 +83,24 @@ impl Device {
         // It is a hint; what other commands ask for is not the driver's to choose.
         if self.lie() == Lie::None && scsi::transfer_bytes(&chain.parts, memory) > most {
             self.conduct.note("a READ or WRITE of more than max_sectors (5.6.4)");
+        }
+    }
+
+    /// A task management function that has just come (5.6.6.2), and the unit that it is for, if its LUN field names one.
+    pub(super) fn check_function(&mut self, function: u32, unit: Option<tasks::Unit>) {
+        if function > 7 {
+            self.conduct.note("a task management function that there is not (5.6.6.2)");
+        }
+        if unit.is_none() {
+            self.conduct.note("a task management function for no unit (5.6.6.1)");
+        }
+    }
+
+    /// A buffer for events that has just come (5.6.6.3).
+    pub(super) fn check_buffer(&mut self, chain: &Chain) {
+        let room: u64 = chain.parts.iter().map(|part| u64::from(part.length)).sum();
+        if chain.parts.iter().any(|part| !part.device_writes) || room < EVENT as u64 {
+            self.conduct.note("a buffer for events that is too short or not the device's to write (5.6.6.3)");
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::registers::NOTIFY_STEP;
-use super::{Device, Kind, Lie, Memory, SECTORS, bar, feature, get16};
+use super::{Device, Kind, Lie, Memory, SECTORS, bar, feature, get, get16};
 
 /// What lies outside reads as zeros and swallows what is written.
 impl Memory for Vec<u8> {
@@ -117,6 +117,108 @@ pub(super) fn request(
     memory.write(AVAILABLE + 2, &(number + 1).to_le_bytes());
     let queue = u64::from(device.kind.request_queue());
     device.write(bar::NOTIFY + NOTIFY_STEP * queue, 2, queue, memory)
+}
+
+/// Where the control and the event queue are: descriptors, and 100h further each what is available and what is used; behind
+/// those, requests and buffers.
+const CONTROL: u64 = 0x7800;
+const EVENTS: u64 = 0x7C00;
+const AREA: u64 = 0x100;
+
+/// A read of a block from a unit, with memory of its own but for the data; notifies. The driver's requests are numbered from 0
+/// on, eight at most.
+pub(super) fn scsi_request(device: &mut Device, memory: &mut Vec<u8>, (target, lun): (u8, u16), number: u16) {
+    let apart = 0x100 * u64::from(number);
+    let (header, response, table) = (HEADER + apart, RESPONSE + apart, TABLE + apart);
+    let [high, low] = lun.to_be_bytes();
+    memory.write(header, &[1, target, 0x40 | high, low, 0, 0, 0, 0]);
+    memory.write(header + 8, &u64::from(number).to_le_bytes());
+    memory.write(header + 19, &[0x28, 0, 0, 0, 0, 3, 0, 0, 1, 0]);
+    let parts = [(header, 51u32, 1u16), (response, 108, 3), (DATA, 512, 2)];
+    for (index, (address, length, flags)) in parts.into_iter().enumerate() {
+        let at = table + 16 * index as u64;
+        memory.write(at, &address.to_le_bytes());
+        memory.write(at + 8, &length.to_le_bytes());
+        memory.write(at + 12, &flags.to_le_bytes());
+        memory.write(at + 14, &(index as u16 + 1).to_le_bytes());
+    }
+    let at = DESCRIPTORS + 16 * u64::from(number);
+    memory.write(at, &table.to_le_bytes());
+    memory.write(at + 8, &48u32.to_le_bytes());
+    memory.write(at + 12, &4u16.to_le_bytes());
+    offer(memory, AVAILABLE, number);
+    notify(device, memory, 2);
+}
+
+/// Makes a descriptor chain available.
+fn offer(memory: &mut Vec<u8>, available: u64, head: u16) {
+    let index = get16(memory, available + 2);
+    memory.write(available + 4 + 2 * u64::from(index % SIZE), &head.to_le_bytes());
+    memory.write(available + 2, &(index + 1).to_le_bytes());
+}
+
+fn notify(device: &mut Device, memory: &mut Vec<u8>, queue: u64) {
+    device.write(bar::NOTIFY + NOTIFY_STEP * queue, 2, queue, memory);
+}
+
+/// Enables a queue that lies there, if it is not.
+fn enable(device: &mut Device, index: usize, at: u64) {
+    let queue = &mut device.queues[index];
+    (queue.size, queue.enabled) = (SIZE, true);
+    (queue.descriptors, queue.available, queue.used) = (at, at + AREA, at + 2 * AREA);
+}
+
+/// A task management function for a unit; answers with the response, if there is one at once.
+pub(super) fn task(
+    device: &mut Device,
+    memory: &mut Vec<u8>,
+    function: u32,
+    (target, lun): (u8, u16),
+) -> Option<u8> {
+    enable(device, 0, CONTROL);
+    let before = answers(memory);
+    let number = get16(memory, CONTROL + AREA + 2) % 4;
+    let (request, response) = (CONTROL + 3 * AREA, CONTROL + 3 * AREA + 0x40 + u64::from(number));
+    let [high, low] = lun.to_be_bytes();
+    memory.write(request, &0u32.to_le_bytes());
+    memory.write(request + 4, &function.to_le_bytes());
+    memory.write(request + 8, &[1, target, 0x40 | high, low, 0, 0, 0, 0]);
+    memory.write(response, &[0xEE]);
+    for (index, address, length, flags) in
+        [(2 * number, request, 24u32, 1u16), (2 * number + 1, response, 1, 2)]
+    {
+        let at = CONTROL + 16 * u64::from(index);
+        memory.write(at, &address.to_le_bytes());
+        memory.write(at + 8, &length.to_le_bytes());
+        memory.write(at + 12, &flags.to_le_bytes());
+        memory.write(at + 14, &(index + 1).to_le_bytes());
+    }
+    offer(memory, CONTROL + AREA, 2 * number);
+    notify(device, memory, 0);
+    (answers(memory) != before).then(|| memory[response as usize])
+}
+
+/// Functions that were answered.
+pub(super) fn answers(memory: &mut Vec<u8>) -> u16 {
+    get16(memory, CONTROL + 2 * AREA + 2)
+}
+
+/// A buffer for an event.
+pub(super) fn buffer(device: &mut Device, memory: &mut Vec<u8>, number: u16) {
+    enable(device, 1, EVENTS);
+    let slot = u64::from(number % SIZE);
+    let at = EVENTS + 16 * slot;
+    memory.write(at, &(EVENTS + 3 * AREA + 16 * slot).to_le_bytes());
+    memory.write(at + 8, &16u32.to_le_bytes());
+    memory.write(at + 12, &2u16.to_le_bytes());
+    offer(memory, EVENTS + AREA, number % SIZE);
+    notify(device, memory, 1);
+}
+
+/// The events that were told, eight at most.
+pub(super) fn events(memory: &mut Vec<u8>) -> Vec<[u8; 16]> {
+    let count = get16(memory, EVENTS + 2 * AREA + 2);
+    (0..u64::from(count.min(SIZE))).map(|slot| get(memory, EVENTS + 3 * AREA + 16 * slot)).collect()
 }
 
 /// Everything a driver could see of a device's life.

@@ -3,6 +3,9 @@
 use super::{Device, Kind, Lie};
 
 pub(super) const SEG_MAX: u64 = 1 << 2;
+/// Of a SCSI host: units that come and go, and that change, are told of.
+pub(super) const HOTPLUG: u64 = 1 << 1;
+pub(super) const CHANGE: u64 = 1 << 2;
 pub(super) const BLK_SIZE: u64 = 1 << 6;
 pub(super) const FLUSH: u64 = 1 << 9;
 pub(super) const INDIRECT: u64 = 1 << 28;
@@ -20,7 +23,7 @@ impl Device {
     pub(super) fn features(&self) -> u64 {
         let own = match self.kind {
             Kind::Blk => SEG_MAX | BLK_SIZE | FLUSH,
-            Kind::Scsi => 0,
+            Kind::Scsi => HOTPLUG | CHANGE,
         };
         let packed = if self.packed { PACKED } else { 0 };
         let all = own | INDIRECT | EVENT_IDX | VERSION_1 | packed;

@@ -94,6 +94,59 @@ pub enum Lie {
     TargetsHuge,
     LunsHuge,
     AllOnes,
+    ResetBlocks,
+    TaskIgnored,
+    TaskLate,
+    TaskTwice,
+    TaskIdFree,
+    TaskIdOutOfRange,
+    TaskOtherUnit,
+    TaskSays(u8),
+    TaskKeeps(u8),
+    TaskAhead(u8),
+    TaskThenResetNeverEnds(u8),
+    TaskLengthZero,
+    TaskLengthHuge,
+    EventFlood,
+    EventsMissed,
+    EventUnknown,
+    EventReasonUnknown,
+    EventNowhere,
+    EventOfNoUnit,
+    EventHardReset,
+    EventParameters,
+    EventNotification,
+    EventStorm,
+    EventLengthZero,
+    EventLengthHuge,
+    EventTwice,
+    EventOtherBuffer,
+    EventIdOutOfRange,
+    EventIdOutOfRangeForEver,
+}
+
+/// How far a driver has to climb whose reset of a unit meets a device that lies about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Climb {
+    /// The unit's reset is enough: the requests of all others are left alone.
+    Unit,
+    /// That of its target; the requests of other targets are left alone.
+    Target,
+    /// Nothing less than the device's will do.
+    Device,
+}
+
+/// What a driver has to tell Windows of the events of a lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// Nothing: the driver cannot know what they are.
+    Nothing,
+    /// To look at the bus.
+    Bus,
+    /// To look at the unit, or at the bus.
+    Unit,
+    /// Anything that is no unit which there is not.
+    Any,
 }
 
 /// Whether the adapter must come up in spite of the lie.
@@ -126,12 +179,33 @@ pub struct Told {
     pub spoils: bool,
     /// No request need fail: a driver that waits for its device has them come again.
     pub spares: bool,
+    /// It is about task management functions.
+    pub climb: Option<Climb>,
+    /// It is about events.
+    pub hears: Option<Hears>,
+    /// It breaks the rules of the event queue's ring.
+    pub breaks: bool,
 }
 
 impl Told {
     /// Whether it is about nothing but resets of a device that is at work.
     pub fn is_about_resets(&self) -> bool {
-        matches!(self.lie, Lie::ResetNeverCompletes | Lie::ResetTakesASecond)
+        matches!(self.lie, Lie::ResetNeverCompletes | Lie::ResetTakesASecond | Lie::ResetBlocks)
+    }
+
+    /// Whether it is about task management functions.
+    pub fn is_about_tasks(&self) -> bool {
+        self.climb.is_some()
+    }
+
+    /// Whether it is about events.
+    pub fn is_about_events(&self) -> bool {
+        self.hears.is_some()
+    }
+
+    /// Whether it is told with others of its subject in one run: the device is honest again in between, and the driver as it was.
+    pub fn is_one_of_many(&self) -> bool {
+        self.is_about_tasks() && !self.lasts || self.is_about_events() && !self.breaks
     }
 
     /// Whether a device of this kind can tell it.
@@ -158,10 +232,36 @@ impl Told {
     const fn spares(self) -> Self {
         Told { spares: true, ..self }
     }
+
+    const fn breaks(self) -> Self {
+        Told { breaks: true, ..self }
+    }
 }
 
 const fn told(name: &'static str, lie: Lie, what: &'static str, outcome: Outcome) -> Told {
-    Told { name, lie, what, outcome, only: None, lasts: false, spoils: false, spares: false }
+    Told {
+        name,
+        lie,
+        what,
+        outcome,
+        only: None,
+        lasts: false,
+        spoils: false,
+        spares: false,
+        climb: None,
+        hears: None,
+        breaks: false,
+    }
+}
+
+/// A lie about task management functions.
+const fn task(name: &'static str, lie: Lie, what: &'static str, climb: Climb) -> Told {
+    Told { climb: Some(climb), ..told(name, lie, what, Outcome::Up).scsi() }
+}
+
+/// A lie about events.
+const fn event(name: &'static str, lie: Lie, what: &'static str, hears: Hears) -> Told {
+    Told { hears: Some(hears), ..told(name, lie, what, Outcome::Up).scsi() }
 }
 
 /// All lies.
@@ -415,6 +515,113 @@ pub const LIES: &[Told] = &[
     told("targets-huge", Lie::TargetsHuge, "65536 targets on 65536 channels", Outcome::Up).scsi(),
     told("luns-huge", Lie::LunsHuge, "2^32 units of a target", Outcome::Up).scsi(),
     told("all-ones", Lie::AllOnes, "all registers read as ones", Outcome::Down),
+    // QEMU waits in the write for all that its storage has not done (hw/block/virtio-blk.c, virtio_blk_reset).
+    told(
+        "reset-blocks",
+        Lie::ResetBlocks,
+        "the write that begins a reset of the running device returns after five seconds, when it has ended",
+        Outcome::Up,
+    ),
+    task("task-ignored", Lie::TaskIgnored, "no function is ever answered", Climb::Device),
+    task(
+        "task-late",
+        Lie::TaskLate,
+        "the first function is done at once, and answered when another one was, which is its target's",
+        Climb::Target,
+    ),
+    task("task-twice", Lie::TaskTwice, "each function is answered twice", Climb::Device),
+    task("task-id-free", Lie::TaskIdFree, "an answer to a function that there was not", Climb::Device),
+    task("task-id-out-of-range", Lie::TaskIdOutOfRange, "an answer past the queue's size", Climb::Device),
+    task(
+        "task-other-unit",
+        Lie::TaskOtherUnit,
+        "each function is done to another unit of the target",
+        Climb::Device,
+    ),
+    // vhost-scsi rejects all but LOGICAL UNIT RESET (Linux, drivers/vhost/scsi.c, vhost_scsi_handle_tmf).
+    task("task-rejected", Lie::TaskSays(11), "FUNCTION REJECTED", Climb::Device),
+    // QEMU says so of a unit that has just gone (hw/scsi/virtio-scsi.c, virtio_scsi_do_tmf), the next one of one that is another.
+    task("task-bad-target", Lie::TaskSays(3), "BAD TARGET", Climb::Device),
+    task("task-incorrect-lun", Lie::TaskSays(12), "INCORRECT LUN", Climb::Device),
+    task("task-aborted", Lie::TaskSays(2), "ABORTED, of a function", Climb::Device),
+    task("task-reset", Lie::TaskSays(4), "RESET, of a function", Climb::Device),
+    task("task-busy", Lie::TaskSays(5), "BUSY", Climb::Device),
+    task("task-transport-failure", Lie::TaskSays(6), "TRANSPORT FAILURE", Climb::Device),
+    task("task-target-failure", Lie::TaskSays(7), "TARGET FAILURE", Climb::Device),
+    task("task-nexus-failure", Lie::TaskSays(8), "NEXUS FAILURE", Climb::Device),
+    task("task-failure", Lie::TaskSays(9), "FAILURE", Climb::Device),
+    task("task-answer-unknown", Lie::TaskSays(0xFF), "a response that does not exist", Climb::Device),
+    task(
+        "task-keeps",
+        Lie::TaskKeeps(0),
+        "a function is said to be complete, and the commands are kept: their memory is written to again and again",
+        Climb::Device,
+    ),
+    task(
+        "task-keeps-and-succeeds",
+        Lie::TaskKeeps(10),
+        "the same of a function that has SUCCEEDED",
+        Climb::Device,
+    ),
+    // vhost-scsi with several threads, before it learned to flush the other queues first (Linux, drivers/vhost/scsi.c,
+    // vhost_scsi_tmf_resp_work).
+    task(
+        "task-ahead",
+        Lie::TaskAhead(10),
+        "a function is answered before the commands that it ended come back",
+        Climb::Unit,
+    ),
+    task("task-length-zero", Lie::TaskLengthZero, "answers of no byte", Climb::Unit),
+    task("task-length-huge", Lie::TaskLengthHuge, "answers of 4 GiB", Climb::Unit),
+    task(
+        "task-then-endless-reset",
+        Lie::TaskThenResetNeverEnds(11),
+        "functions are rejected, and the reset that follows never ends",
+        Climb::Device,
+    )
+    .lasts(),
+    event("event-flood", Lie::EventFlood, "400 events, as fast as there are buffers", Hears::Unit),
+    // QEMU loses an event for which it has no buffer (hw/scsi/virtio-scsi.c, virtio_scsi_push_event).
+    event("events-missed", Lie::EventsMissed, "events were lost, with every type besides", Hears::Bus),
+    event("event-unknown", Lie::EventUnknown, "types that there are not", Hears::Nothing),
+    event("event-reason-unknown", Lie::EventReasonUnknown, "resets for no known reason", Hears::Any),
+    event("event-nowhere", Lie::EventNowhere, "LUN fields that name no unit", Hears::Any),
+    event("event-of-no-unit", Lie::EventOfNoUnit, "changes of units that are not there", Hears::Any),
+    event("event-hard-reset", Lie::EventHardReset, "resets of units that nobody asked for", Hears::Any),
+    event("event-parameters", Lie::EventParameters, "changes of all kinds, of one unit", Hears::Unit),
+    event(
+        "event-notification",
+        Lie::EventNotification,
+        "asynchronous notifications that nobody subscribed to",
+        Hears::Nothing,
+    ),
+    event("event-storm", Lie::EventStorm, "a unit that goes and comes forty times", Hears::Bus),
+    // vhost-scsi (Linux, drivers/vhost/scsi.c, vhost_scsi_do_evt_work).
+    event("event-length-zero", Lie::EventLengthZero, "used lengths of events are zero", Hears::Unit),
+    event("event-length-huge", Lie::EventLengthHuge, "used lengths of events are 0xffffffff", Hears::Unit),
+    event("event-twice", Lie::EventTwice, "the same buffer twice, once", Hears::Any).breaks(),
+    event(
+        "event-other-buffer",
+        Lie::EventOtherBuffer,
+        "another buffer than the one that it wrote, once",
+        Hears::Any,
+    )
+    .breaks(),
+    event(
+        "event-id-out-of-range",
+        Lie::EventIdOutOfRange,
+        "a buffer past the queue's size, once",
+        Hears::Any,
+    )
+    .breaks(),
+    event(
+        "event-id-out-of-range-for-ever",
+        Lie::EventIdOutOfRangeForEver,
+        "all buffers are past the queue's size",
+        Hears::Any,
+    )
+    .breaks()
+    .lasts(),
 ];
 
 /// The lie of a name.
@@ -434,6 +641,10 @@ mod tests {
             assert!(truth == life(kind, Lie::None), "the truth is always the same");
             // A shorter base address register is the machine's lie.
             for told in LIES.iter().filter(|told| told.is_for(kind) && told.lie != Lie::BarTooSmall) {
+                if told.is_about_tasks() || told.is_about_events() {
+                    // Seen in the queues that they are about, by the tests of `tasks` and `events`.
+                    continue;
+                }
                 assert!(life(kind, told.lie) != truth, "{} tells the truth as {kind:?}", told.name);
             }
         }

@@ -195,7 +195,13 @@ pub const MANNERS: &[Manner] = &[
         "vhost-scsi",
         "torvalds/linux drivers/vhost/scsi.c: vhost_add_used(.., 0) for every command, the residual is the target's; \
          drivers/target/target_core_transport.c, target_cmd_size_check: what the CDB asks for beyond the buffer",
-        Habits { seg_max: 126, residual: Residual::Cdb, used: Used::Always(0), ..Habits::NONE },
+        Habits {
+            withheld: feature::CHANGE,
+            seg_max: 126,
+            residual: Residual::Cdb,
+            used: Used::Always(0),
+            ..Habits::NONE
+        },
     ),
     scsi(
         "bhyve",
@@ -203,7 +209,7 @@ pub const MANNERS: &[Manner] = &[
          0, 32 bits of the tag, a sense length of 96 with a good status; sys/cam/ctl/ctl.c refuses a tag that it has already",
         Habits {
             queue_size: 64,
-            withheld: feature::EVENT_IDX,
+            withheld: feature::EVENT_IDX | feature::HOTPLUG | feature::CHANGE,
             seg_max: 64,
             max_sectors: 2,
             commands_per_lun: 1,

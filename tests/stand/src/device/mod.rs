@@ -6,7 +6,8 @@
 //! It is as unpredictable as a device may be: some requests are answered at once, others with the clock, and in any order.
 //!
 //! This file says what a device is and when it lies. What a driver reaches is beside it, from outside to inside:
-//! `config_space`, `registers`, `feature` and `status`; `requests` moves what lies in a `queue` to `blk` or `scsi` and back.
+//! `config_space`, `registers`, `feature` and `status`; `requests` moves what lies in a `queue` to `blk` or `scsi` and back, or to
+//! `tasks` and `events`, the other two queues of a SCSI host.
 //! Whoever adds a lie or a manner starts with the tables in `lies` and `manners`; what a driver must not do is in `conduct`.
 //! `driver` is the one of the tests.
 
@@ -16,6 +17,7 @@ mod conduct;
 mod config_space;
 #[cfg(test)]
 mod driver;
+mod events;
 mod feature;
 mod lies;
 mod manners;
@@ -24,19 +26,22 @@ mod registers;
 mod requests;
 mod scsi;
 mod status;
+mod tasks;
 
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use conduct::Conduct;
-pub use lies::{LIES, Lie, Outcome, Told, find};
+pub use events::{CHANGES, COMES_AND_GOES};
+pub use lies::{Climb, Hears, LIES, Lie, Outcome, Told, find};
 use manners::Habits;
 pub use manners::{MANNERS, Manner, find_manner};
 use queue::{Chain, Queue};
 use registers::NO_VECTOR;
 pub use registers::{MESSAGES, bar};
 pub use status::SLOW_RESET_TICKS;
+pub use tasks::{Task, Unit};
 
 use crate::stamp::SplitMix64;
 
@@ -45,7 +50,7 @@ use crate::stamp::SplitMix64;
 pub enum Kind {
     /// A block device.
     Blk,
-    /// A SCSI host with one disk.
+    /// A SCSI host with one disk, or three.
     Scsi,
 }
 
@@ -71,7 +76,7 @@ impl Kind {
     }
 }
 
-/// Sectors of the disk.
+/// Sectors of a disk.
 pub const SECTORS: u64 = 4096;
 const SECTOR: usize = 512;
 /// The request with which a lie begins when nothing else is said, and how many requests a while is.
@@ -107,6 +112,11 @@ pub struct Device {
     prompt: bool,
     /// Nothing is answered.
     silent: bool,
+    /// Nothing that these units of a SCSI host are asked for is answered.
+    silent_units: Vec<Unit>,
+    /// Units of a SCSI host, of those that there can be, and the one that is gone for now.
+    units: usize,
+    removed: Option<Unit>,
     random: SplitMix64,
     conduct: Conduct,
     /// The request at which the lie begins, counted from 1.
@@ -140,6 +150,13 @@ pub struct Device {
     held: Vec<(u16, u64, Chain)>,
     /// The commands that a SCSI host has: id in the queue, unit and tag, and whether another one had them then.
     commands: Vec<(u16, scsi::Name, bool)>,
+    /// Buffers for events that it has.
+    buffers: Vec<Chain>,
+    /// Resets that the driver asked for.
+    tasks: Vec<Task>,
+    late: tasks::Late,
+    /// Milliseconds that the last register write holds up the processor that does it.
+    holds_up: u64,
     ticks: u64,
     config: [u8; 256],
 }
@@ -154,6 +171,9 @@ impl Device {
             habits: Habits::NONE,
             prompt: false,
             silent: false,
+            silent_units: Vec::new(),
+            units: 1,
+            removed: None,
             random: SplitMix64(0x11A2),
             conduct: Conduct::default(),
             moment: MOMENT,
@@ -177,6 +197,10 @@ impl Device {
             away: 0,
             held: Vec::new(),
             commands: Vec::new(),
+            buffers: Vec::new(),
+            tasks: Vec::new(),
+            late: tasks::Late::default(),
+            holds_up: 0,
             ticks: 0,
             config: [0; 256],
         };
@@ -201,6 +225,18 @@ impl Device {
     /// The same device, but one that answers everything at once and in order.
     pub fn prompt(self) -> Self {
         Device { prompt: true, ..self }
+    }
+
+    /// The same device, but one with so many units, three at most.
+    pub fn with_units(self, units: usize) -> Self {
+        let units = units.clamp(1, scsi::UNITS.len());
+        Device { units, disk: vec![0; units * SECTORS as usize * SECTOR], ..self }
+    }
+
+    /// From now on it tells this lie, if any, as one that begins at once.
+    pub fn tell(&mut self, lie: Lie) {
+        (self.lie, self.told, self.moment, self.honest_resets) = (lie, 0, 0, 0);
+        self.removed = None;
     }
 
     /// The same device, but one that is honest until it has been reset so many times.
@@ -242,9 +278,9 @@ impl Device {
             || self.is(Lie::GoneForAWhile) && self.begun() && self.away < 20
     }
 
-    /// The bytes of the disk from `start` on, if it has so many.
+    /// The bytes of the first disk from `start` on, if it has so many.
     fn disk_range(&self, start: u64, bytes: u64) -> Result<Range<usize>, u8> {
-        let end = start.checked_add(bytes).filter(|end| *end <= self.disk.len() as u64).ok_or(1)?;
+        let end = start.checked_add(bytes).filter(|end| *end <= SECTORS * SECTOR as u64).ok_or(1)?;
         Ok(start as usize..end as usize)
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::bytes::Bytes;
+use super::events::EVENT_QUEUE;
 use super::manners::Used;
 use super::queue::{Chain, Fault, Queue};
 use super::{Device, Kind, Lie, Memory, blk, scsi, status};
@@ -32,6 +33,7 @@ impl Device {
         }
         messages
     }
+
     /// Takes the requests of the queues that were notified of, and answers those whose time has come.
     pub(super) fn work(&mut self, memory: &mut impl Memory) -> Vec<u16> {
         let mut messages = Vec::new();
@@ -45,10 +47,19 @@ impl Device {
         }
         while self.running()
             && !self.silent
-            && let Some(at) = self.held.iter().position(|(_, due, _)| *due <= self.ticks)
+            && let Some(at) = self
+                .held
+                .iter()
+                .position(|(queue, due, chain)| *due <= self.ticks && !self.is_silenced(*queue, chain))
         {
             let (index, _, chain) = self.held.remove(at);
             self.serve(index, &chain, memory);
+        }
+        if self.running() {
+            self.be_late(memory);
+            if self.is(Lie::EventFlood) {
+                self.lie_in_events(memory);
+            }
         }
         for index in 0..self.kind.queues() {
             self.signal(index, memory, &mut messages);
@@ -60,7 +71,7 @@ impl Device {
         &mut self.queues[usize::from(index)]
     }
 
-    fn take(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
+    pub(super) fn take(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
         loop {
             while let Some(chain) = self.queue(index).take(memory) {
                 if self.queue(index).faults.has(Fault::TOO_MANY) {
@@ -150,15 +161,10 @@ impl Device {
         let moved = match self.kind {
             Kind::Blk => blk::execute(self, &chain.parts, memory),
             Kind::Scsi if index == scsi::REQUEST_QUEUE => scsi::execute(self, chain, memory),
-            Kind::Scsi if index == 0 => scsi::control(&chain.parts, memory),
-            // Buffers for events wait for one.
-            Kind::Scsi => return,
+            Kind::Scsi if index == EVENT_QUEUE => return self.keep_buffer(chain),
+            Kind::Scsi => return self.control(chain, memory),
         };
         let id = u32::from(chain.id);
-        if index != self.kind.request_queue() {
-            self.queue(index).give(chain, id, moved, memory);
-            return;
-        }
         let size = self.queue(index).size.max(1);
         let id = if self.due(Lie::UsedIdOutOfRange) {
             u32::from(size) + 7
@@ -216,7 +222,7 @@ impl Device {
     }
 
     /// Interrupts for used entries, if the driver wants to hear of one of them.
-    fn signal(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
+    pub(super) fn signal(&mut self, index: u16, memory: &mut impl Memory, messages: &mut Vec<u16>) {
         if self.is(Lie::InterruptsNever) && self.begun() || !self.queue(index).enabled {
             return;
         }
@@ -263,6 +269,7 @@ impl Device {
             Lie::AvailEventGarbage | Lie::UsedFlagsGarbage => {
                 self.queues.iter_mut().for_each(|queue| queue.kicked = true);
             }
+            _ if self.running() => self.lie_in_events(memory),
             _ => {}
         }
         messages.extend(self.work(memory));

@@ -1,5 +1,5 @@
-//! The SCSI host device's configuration (virtio 1.3, 5.6.4) and requests (5.6.6), with one disk behind it: target 0, LUN 0.
-//! What the disk answers follows SPC-4 and SBC-3.
+//! The SCSI host device's configuration (virtio 1.3, 5.6.4) and requests (5.6.6), with a disk behind it, target 0, LUN 0, or more
+//! of them. What a disk answers follows SPC-4 and SBC-3.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::bytes::Bytes;
 use super::manners::Residual;
 use super::queue::{Chain, Part};
+use super::tasks::{self, Unit};
 use super::{Device, Lie, Memory, SECTOR, SECTORS};
 
 /// Queues: control, events, one of requests.
@@ -16,8 +17,11 @@ pub(super) const REQUEST: usize = 51;
 const RESPONSE: u64 = 108;
 const SENSE: usize = 96;
 
+/// The units that there can be: two of one target, one of another.
+pub(super) const UNITS: [Unit; 3] = [(0, 0), super::events::CHANGES, super::events::COMES_AND_GOES];
+
 /// Response codes (5.6.6.1).
-const BAD_TARGET: u8 = 3;
+pub(super) const BAD_TARGET: u8 = 3;
 const BUSY: u8 = 5;
 const FAILURE: u8 = 9;
 
@@ -103,9 +107,9 @@ pub(super) fn execute(device: &mut Device, chain: &Chain, memory: &mut impl Memo
         return 0;
     }
     let (out_bytes, in_bytes) = (out.length - REQUEST as u64, room.length - RESPONSE);
-    let data_out = |device: &mut Device, start: u64, blocks: u64, memory: &mut _| {
+    let data_out = |device: &mut Device, disk: usize, start: u64, blocks: u64, memory: &mut _| {
         let bytes = (blocks * SECTOR as u64).min(out_bytes);
-        match device.disk_range(start.saturating_mul(SECTOR as u64), blocks * SECTOR as u64) {
+        match device.unit_range(disk, start, blocks) {
             Ok(range) => {
                 let data = out.get(REQUEST as u64, bytes as usize, memory);
                 device.disk[range.start..range.start + data.len()].copy_from_slice(&data);
@@ -116,15 +120,16 @@ pub(super) fn execute(device: &mut Device, chain: &Chain, memory: &mut impl Memo
     };
     let (target, lun) = (request[1], u16::from_be_bytes([request[2], request[3]]) & 0x3FFF);
     let cdb = &request[19..];
+    let disk = device.unit_number((target, lun));
     let flat = request[2] & 0xC0 == 0x40;
     let mut done = match transfer(cdb) {
         _ if device.habits.flat_luns_only && !flat => Done::failed(FAILURE),
-        _ if target != 0 => Done::failed(BAD_TARGET),
+        _ if !device.targets().any(|there| there == target) => Done::failed(BAD_TARGET),
         // TAGGED OVERLAPPED COMMANDS (SAM-5, 5.12).
         _ if overlapped => Done::sense(0x0B, 0x4D),
         _ if device.lie() == Lie::BusyTen && device.lying() => Done::failed(BUSY),
-        Some((true, start, blocks)) if lun == 0 => data_out(device, start, blocks, memory),
-        _ => answer(device, cdb, lun),
+        Some((true, start, blocks)) if let Some(disk) = disk => data_out(device, disk, start, blocks, memory),
+        _ => answer(device, cdb, target, disk),
     };
     done.data.truncate(in_bytes as usize);
     room.put(RESPONSE, &done.data, memory);
@@ -163,6 +168,60 @@ pub(super) fn execute(device: &mut Device, chain: &Chain, memory: &mut impl Memo
     (RESPONSE + moved) as u32
 }
 
+/// Ends a command without having done anything, for this reason; answers with the bytes written.
+pub(super) fn end(chain: &Chain, response: u8, memory: &mut impl Memory) -> u32 {
+    let room = Bytes::written(&chain.parts);
+    let mut bytes = [0; RESPONSE as usize];
+    bytes[11] = response;
+    room.put(0, &bytes, memory);
+    RESPONSE.min(room.length) as u32
+}
+
+impl Device {
+    /// Units that are there.
+    fn there(&self) -> impl Iterator<Item = (usize, Unit)> {
+        UNITS.into_iter().enumerate().take(self.units).filter(|(_, unit)| self.removed != Some(*unit))
+    }
+
+    /// Targets that have a unit, some more than once.
+    pub(super) fn targets(&self) -> impl Iterator<Item = u8> {
+        self.there().map(|(_, (target, _))| target)
+    }
+
+    pub(super) fn has_unit(&self, unit: Unit) -> bool {
+        self.unit_number(unit).is_some()
+    }
+
+    fn unit_number(&self, unit: Unit) -> Option<usize> {
+        self.there().find(|(_, other)| *other == unit).map(|(number, _)| number)
+    }
+
+    /// The bytes of some blocks of a unit's disk, if it has so many.
+    fn unit_range(&self, number: usize, start: u64, blocks: u64) -> Result<core::ops::Range<usize>, u8> {
+        let first = number * SECTORS as usize * SECTOR;
+        let range = self.disk_range(start.saturating_mul(SECTOR as u64), blocks * SECTOR as u64)?;
+        Ok(first + range.start..first + range.end)
+    }
+
+    /// Nothing that this unit is asked for is answered from now on, until it is reset.
+    pub fn be_silent_for(&mut self, unit: Unit) {
+        self.silent_units.push(unit);
+    }
+
+    /// The end of that, for all units.
+    pub fn speak(&mut self) {
+        self.silent_units.clear();
+    }
+
+    /// Whether a request waits for the end of a silence.
+    pub(super) fn is_silenced(&self, queue: u16, chain: &Chain) -> bool {
+        let is_silent = |lun: &[u8]| tasks::unit(lun).is_some_and(|unit| self.silent_units.contains(&unit));
+        queue == REQUEST_QUEUE
+            && !self.silent_units.is_empty()
+            && self.commands.iter().any(|(id, (lun, _), _)| *id == chain.id && is_silent(lun))
+    }
+}
+
 /// Unit and tag of a command, of which bhyve looks at 32 bits.
 pub(super) type Name = ([u8; 8], u32);
 
@@ -198,14 +257,6 @@ fn asked(cdb: &[u8]) -> u64 {
     }
 }
 
-/// A task management function of the control queue: done at once, as nothing waits. A request of another kind is an
-/// unknown one, which is answered the same way.
-pub(super) fn control(parts: &[Part], memory: &mut impl Memory) -> u32 {
-    let room = Bytes::written(parts);
-    room.put(0, &[0], memory);
-    u32::from(room.length > 0)
-}
-
 /// Read or write of the CDB: whether it writes, first block, blocks.
 fn transfer(cdb: &[u8]) -> Option<(bool, u64, u64)> {
     let number = |at: usize, bytes: usize| {
@@ -221,8 +272,8 @@ fn transfer(cdb: &[u8]) -> Option<(bool, u64, u64)> {
     Some((cdb[0] & 2 != 0, start, blocks))
 }
 
-/// Commands that write nothing.
-fn answer(device: &mut Device, cdb: &[u8], lun: u16) -> Done {
+/// Commands that write nothing, to a disk or to none.
+fn answer(device: &mut Device, cdb: &[u8], target: u8, disk: Option<usize>) -> Done {
     let short = |mut data: Vec<u8>, allocation: u64| {
         data.truncate(allocation as usize);
         Done::good(data)
@@ -230,14 +281,18 @@ fn answer(device: &mut Device, cdb: &[u8], lun: u16) -> Done {
     let half = |at: usize| u64::from(u16::from_be_bytes([cdb[at], cdb[at + 1]]));
     let word = |at: usize| half(at) << 16 | half(at + 2);
     match cdb[0] {
-        0x12 => match inquiry(cdb, lun) {
+        0x12 => match inquiry(cdb, disk) {
             Some(data) => short(data, half(3)),
             None => Done::sense(5, 0x24),
         },
-        0xA0 => short([&[0, 0, 0, 8, 0, 0, 0, 0][..], &[0; 8]].concat(), word(6)),
+        0xA0 => {
+            let luns = device.there().filter(|(_, unit)| unit.0 == target).map(|(_, unit)| unit.1 as u8);
+            let list: Vec<u8> = luns.flat_map(|lun| [0, lun, 0, 0, 0, 0, 0, 0]).collect();
+            short([&(list.len() as u32).to_be_bytes()[..], &[0; 4], &list].concat(), word(6))
+        }
         // REQUEST SENSE: nothing to tell.
         0x03 => short([&[0x70, 0, 0, 0, 0, 0, 0, 10][..], &[0; 10]].concat(), u64::from(cdb[4])),
-        _ if lun != 0 => Done::sense(5, 0x25),
+        _ if disk.is_none() => Done::sense(5, 0x25),
         // TEST UNIT READY, START STOP UNIT, SYNCHRONIZE CACHE.
         0x00 | 0x1B | 0x35 | 0x91 => Done::good(Vec::new()),
         0x25 => {
@@ -251,21 +306,20 @@ fn answer(device: &mut Device, cdb: &[u8], lun: u16) -> Done {
             short(data, word(10))
         }
         _ => match transfer(cdb) {
-            Some((_, start, blocks)) => {
-                match device.disk_range(start.saturating_mul(SECTOR as u64), blocks * SECTOR as u64) {
-                    Ok(range) => Done::good(device.disk[range].to_vec()),
-                    Err(_) => Done::sense(5, 0x21),
-                }
-            }
+            Some((_, start, blocks)) => match device.unit_range(disk.unwrap_or_default(), start, blocks) {
+                Ok(range) => Done::good(device.disk[range].to_vec()),
+                Err(_) => Done::sense(5, 0x21),
+            },
             None => Done::sense(5, 0x20),
         },
     }
 }
 
 /// INQUIRY data, or a vital product data page; `None` for one there is not.
-fn inquiry(cdb: &[u8], lun: u16) -> Option<Vec<u8>> {
+fn inquiry(cdb: &[u8], disk: Option<usize>) -> Option<Vec<u8>> {
     // Qualifier 3 and type 1Fh: no unit can be there (SPC-4, 6.6.2).
-    let kind = if lun == 0 { 0 } else { 0x7F };
+    let kind = if disk.is_some() { 0 } else { 0x7F };
+    let number = b'2' + disk.unwrap_or_default() as u8;
     let page = |code: u8, bytes: &[u8]| Some([&[kind, code, 0, bytes.len() as u8], bytes].concat());
     match (cdb[1] & 1, cdb[2]) {
         (0, 0) => {
@@ -273,9 +327,9 @@ fn inquiry(cdb: &[u8], lun: u16) -> Option<Vec<u8>> {
             Some([&head[..], b"STAND   ", b"LIAR            ", b"1   "].concat())
         }
         (1, 0) => page(0, &[0, 0x80, 0x83]),
-        (1, 0x80) => page(0x80, b"LIAR-0002"),
+        (1, 0x80) => page(0x80, &[&b"LIAR-000"[..], &[number]].concat()),
         // One designator: T10 vendor identification, ASCII.
-        (1, 0x83) => page(0x83, &[&[2, 1, 0, 17][..], b"STAND   LIAR-0002"].concat()),
+        (1, 0x83) => page(0x83, &[&[2, 1, 0, 17][..], b"STAND   LIAR-000", &[number]].concat()),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The device status (2.1) and the resets that are asked for with it, among them those that take their time.
 
 use super::registers::NO_VECTOR;
-use super::{Device, Lie, feature};
+use super::{Device, Lie, Task, feature, tasks};
 
 pub(super) const FEATURES_OK: u8 = 8;
 pub(super) const DRIVER_OK: u8 = 4;
@@ -13,6 +13,11 @@ const REFUSED_RESETS: u32 = 2;
 const RESET_TICKS: u64 = 3000;
 /// The same of one that takes a second.
 pub const SLOW_RESET_TICKS: u64 = 1000;
+/// Milliseconds that the write of the register takes which begins a reset, where the device ends in it what it has: nobody knows
+/// how long the storage of a host may take (QEMU, hw/block/virtio-blk.c, `virtio_blk_reset` waits for all of it).
+const BLOCKED_MILLISECONDS: u64 = 5000;
+/// Milliseconds of these in which it goes on with its requests.
+const DRAIN_TICKS: u64 = 10;
 
 impl Device {
     /// Whether the driver has said that it is ready.
@@ -35,6 +40,9 @@ impl Device {
 
     pub(super) fn set_status(&mut self, value: u8) {
         if value == 0 {
+            if self.is_started() {
+                self.tasks.push(Task::Device);
+            }
             let stuck = match self.lie() {
                 Lie::ResetNeverCompletes => true,
                 Lie::ResetNeverCompletesAtWork => self.begun(),
@@ -50,12 +58,21 @@ impl Device {
                     }
                     true
                 }
+                Lie::ResetBlocks => {
+                    if self.is_started() && self.reset_ends == 0 {
+                        self.reset_ends = self.ticks + DRAIN_TICKS;
+                        self.holds_up = BLOCKED_MILLISECONDS;
+                    }
+                    true
+                }
+                Lie::TaskThenResetNeverEnds(_) => self.told > 0,
                 _ => false,
             };
             if stuck && self.is_started() {
                 self.refused_resets += 1;
                 // Until the reset has ended the device may still do anything with its requests (2.4.1).
                 self.silent = false;
+                self.silent_units.clear();
             } else {
                 self.reset();
             }
@@ -80,7 +97,21 @@ impl Device {
         (self.resets, self.looks) = (self.resets + 1, 0);
         self.held.clear();
         self.commands.clear();
+        self.buffers.clear();
+        self.late = tasks::Late::default();
+        self.silent_units.clear();
         (self.silent, self.reset_ends) = (false, 0);
+    }
+
+    /// How long the last register write holds up the processor that does it, in milliseconds. It returns when the device has
+    /// ended its reset.
+    pub fn take_hold_up(&mut self) -> u64 {
+        core::mem::take(&mut self.holds_up)
+    }
+
+    /// Whether it is in a reset that has not ended.
+    pub fn is_in_reset(&self) -> bool {
+        self.reset_ends != 0
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Flights {
     pub retries: u8,
     /// Most seconds before one is sent again, whatever the class driver would wait.
     pub longest_pause: u32,
+    /// How often a request was sent again.
+    pub again: u64,
     /// What the unit said of its size.
     pub capacity: Option<Capacity>,
     slots: Vec<Option<Transfer>>,
@@ -71,6 +73,7 @@ impl Flights {
             processor: None,
             retries: RETRIES,
             longest_pause: u32::MAX,
+            again: 0,
             capacity: None,
             slots: (0..slots).map(|_| None).collect(),
         }
@@ -147,6 +150,7 @@ impl Flights {
             };
             let status = match next {
                 Next::Again(seconds) => {
+                    self.again += 1;
                     let pause = seconds.min(self.longest_pause);
                     request.not_before = clock::ticks() + u64::from(pause) * 1000;
                     queue::submit(request);

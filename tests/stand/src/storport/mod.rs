@@ -180,6 +180,9 @@ pub struct Port {
     pub limit: usize,
     /// The miniport asked for a new bus scan.
     pub rescan: bool,
+    /// Buses and units that it said have changed, as often as it did.
+    pub bus_changes: u32,
+    pub unit_changes: Vec<Address>,
     /// The state change that is worked on.
     pub state_change: Option<StateChange>,
     /// State changes are worked on until this is taken back.

@@ -74,6 +74,7 @@ fn bus_change(a: Arguments) {
     crate::driver_log!("BusChangeDetected", "bus {path}");
     let mut port = port();
     port.rescan = true;
+    port.bus_changes += 1;
     let buses = port.config.number_of_buses.max(1);
     drop(port);
     if path >= buses {
@@ -112,6 +113,7 @@ fn state_change(a: Arguments) {
     let kind = unit.kind;
     let valid = entity != 0 && entity & !STATE_CHANGE_ANY == 0 && kind == STOR_ADDRESS_TYPE_BTL8;
     let mut port = port();
+    port.unit_changes.push((unit.path, unit.target, unit.lun));
     let answer = if !valid {
         STOR_STATUS_INVALID_PARAMETER
     } else if port.state_change.is_some() {

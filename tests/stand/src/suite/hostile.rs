@@ -1,12 +1,16 @@
 //! `hostile`: a device that lies. Nothing may come of it but requests that fail: no broken rule, no bugcheck, no exception, every
 //! request ended once, and what was reported as read is what was written. Where the lie is told once, the adapter must
-//! work again afterwards. A lie that is about resets alone has rounds of its own ([`resets`]).
+//! work again afterwards. Lies about resets alone have rounds of their own ([`resets`]), and so have those about the other queues of a
+//! SCSI host ([`tasks`], [`events`]).
 
+mod events;
 mod resets;
+mod several;
+mod tasks;
 mod work;
 
-use stand::cmdline::Options;
-use stand::device::{Lie, SECTORS, find};
+use stand::cmdline::{Options, Subject};
+use stand::device::{LIES, Lie, SECTORS, find};
 use stand::scsi;
 use stand::wdk::codes::SRB_FUNCTION_RESET_LOGICAL_UNIT;
 use stand::wdk::srb::Extra;
@@ -38,6 +42,12 @@ pub fn run_honest(_units: &[Unit], options: &Options) {
 
 /// Writes and reads, then one read that must be good where the device has come to itself.
 pub fn run(units: &[Unit], options: &Options) {
+    let many = LIES.iter().filter(|told| told.is_one_of_many());
+    match options.lies {
+        Some(Subject::Tasks) => return tasks::run(many.filter(|told| told.is_about_tasks()), options),
+        Some(Subject::Events) => return events::run(many.filter(|told| told.is_about_events()), options),
+        None => {}
+    }
     let Some(told) = options.lie.as_deref().and_then(find) else {
         // A device that lies is worth nothing as a judge unless everything works with an honest one.
         return run_honest(units, options);
@@ -55,8 +65,13 @@ pub fn run(units: &[Unit], options: &Options) {
         }
     }
     if told.is_about_resets() {
-        resets::run(told, options);
-        return;
+        return resets::run(told, options);
+    }
+    if told.is_about_tasks() {
+        return tasks::run([told].into_iter(), options);
+    }
+    if told.is_about_events() {
+        return events::run([told].into_iter(), options);
     }
     ask(|length, buffer| {
         if told.lie == Lie::CapacityGrowsAtStart && !later && length == 32 {
@@ -70,7 +85,7 @@ pub fn run(units: &[Unit], options: &Options) {
             );
         }
     });
-    let mut work = Work::new(options, TIMEOUT);
+    let mut work = Work::new(UNIT, options, TIMEOUT);
     // Where every request fails for ever, nobody waits for more than some of them.
     let (retries, count) =
         if lasts { (0, COUNT / 4) } else { (3, COUNT.max(u64::from(options.moment) + WHILE)) };

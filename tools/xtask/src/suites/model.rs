@@ -15,13 +15,21 @@ pub(super) fn lies(kind: Kind) -> impl Iterator<Item = Setting> {
         Kind::Blk => (stand::device::Kind::Blk, MODEL, &["model=blk", LATER]),
         Kind::Scsi => (stand::device::Kind::Scsi, SCSI_MODEL, &["model=scsi", LATER]),
     };
-    let lies = stand::device::LIES.iter().filter(move |told| told.is_for(model));
+    let lies = stand::device::LIES.iter().filter(move |told| told.is_for(model) && !told.is_one_of_many());
     lies.flat_map(move |told| {
-        let first = Setting { name: told.name, lie: Some(told.name), ..honest };
+        let other_queues = told.is_about_tasks() || told.is_about_events();
+        let first = Setting {
+            name: told.name,
+            lie: Some(told.name),
+            words: if other_queues { THREE_UNITS } else { honest.words },
+            // One processor writes the register, and another shows what stands still meanwhile.
+            smp: if told.lie == stand::device::Lie::ResetBlocks { 2 } else { honest.smp },
+            ..honest
+        };
         // Names of trials live as long as the program.
         let name = format!("{}, after a reset", told.name).leak();
         let later = Setting { name, words, long_only: true, ..first };
-        [Some(first), (!told.is_about_resets()).then_some(later)].into_iter().flatten()
+        [Some(first), (!told.is_about_resets() && !other_queues).then_some(later)].into_iter().flatten()
     })
 }
 
@@ -42,6 +50,18 @@ const MODEL: Setting =
     Setting { name: "honest", controller: None, words: &["model=blk"], smp: 1, seconds: (90, 90), ..BLK };
 /// The stand's own virtio-scsi device.
 const SCSI_MODEL: Setting = Setting { kind: Kind::Scsi, words: &["model=scsi"], ..MODEL };
+
+/// One with three units, for what is about units and not about requests.
+const THREE_UNITS: &[&str] = &["model=scsi", "units=3"];
+/// All lies about the control queue in one boot, and all about the event queue.
+const TASKS: Setting = Setting {
+    name: "tasks",
+    words: &["model=scsi", "units=3", "lies=tasks"],
+    seconds: (180, 180),
+    ..SCSI_MODEL
+};
+const EVENTS: Setting =
+    Setting { name: "events", words: &["model=scsi", "units=3", "lies=events"], ..SCSI_MODEL };
 
 /// Lies about resets, with packed queues: the driver has to know which requests a ring has that is given up.
 const PACKED_SLOW_RESET: Setting = Setting {
@@ -65,6 +85,14 @@ pub(super) const HOSTILE_TRIALS: &[Setting] = &[
     PACKED_ENDLESS_RESET,
     Setting { kind: Kind::Scsi, words: &["model=scsi", "packed=1"], ..PACKED_SLOW_RESET },
     Setting { kind: Kind::Scsi, words: &["model=scsi", "packed=1"], ..PACKED_ENDLESS_RESET },
+    TASKS,
+    EVENTS,
+    Setting { name: "tasks, packed", words: &["model=scsi", "units=3", "lies=tasks", "packed=1"], ..TASKS },
+    Setting {
+        name: "events, packed",
+        words: &["model=scsi", "units=3", "lies=events", "packed=1"],
+        ..EVENTS
+    },
 ];
 
 /// Suite `manners`.

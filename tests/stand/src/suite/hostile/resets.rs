@@ -1,14 +1,19 @@
-//! Resets that take a second or never end, each asked for in the four ways that there are, with requests in the device that it does
+//! Resets that take a second or never end, or hold up the processor that writes the register, each asked for in the four ways that there are, with requests in the device that it does
 //! not answer before. Whatever the device does, the requests end, each once, and whoever asked for the reset is answered;
 //! nothing is waited for in any callback (rules `stalls-add-up` and `stall-in-startio`). A device that has ended its reset
 //! works again, without a request lost; one that never does works again when its power was off.
+//!
+//! Where a write holds up a processor for seconds, no lock may be held: others wait for locks at DISPATCH_LEVEL, each with a DPC
+//! watchdog of its own (bug-check-0x133-dpc-watchdog-violation.md), and how long a host takes is not the driver's to say. Only in
+//! HwStorResetBus Storport's own is (nc-storport-hw_reset_bus.md): every request has to end in that routine, which takes a device
+//! that has been reset, and Storport starts none meanwhile. When an adapter is started or stopped there are none.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
 use stand::cmdline::Options;
-use stand::device::{SLOW_RESET_TICKS, Told};
+use stand::device::{Lie, SLOW_RESET_TICKS, Told};
 use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
@@ -53,12 +58,15 @@ pub fn run(told: &Told, options: &Options) {
     // What comes while the device is away may be late; nothing is late for the sake of a second.
     port().ladder.lenient = never;
     super::ask(|_, _| {});
-    let mut work = Work::new(options, TIMEOUT);
+    let mut work = Work::new(UNIT, options, TIMEOUT);
     if never {
         work.flights.retries = 0;
     }
     for ask in [Ask::Bus, Ask::Unit, Ask::Target, Ask::Ring] {
-        round(&mut work, ask, never);
+        round(&mut work, ask, told);
+        if told.lie == Lie::ResetBlocks {
+            look_at_hold_ups(ask);
+        }
     }
     crate::console::check(
         work.wrong == 0,
@@ -68,7 +76,9 @@ pub fn run(told: &Told, options: &Options) {
 }
 
 /// A reset with as many requests in the device as there can be, and what comes after it.
-fn round(work: &mut Work, ask: Ask, never: bool) {
+fn round(work: &mut Work, ask: Ask, told: &Told) {
+    let never = told.lasts;
+    let longest = if told.lie == Lie::ResetTakesASecond { SLOW_RESET_TICKS } else { 0 };
     work.start_all();
     work.finish(work.started + COUNT);
     model::be_silent();
@@ -119,9 +129,34 @@ fn round(work: &mut Work, ask: Ask, never: bool) {
     }
     let took = clock::ticks() - began;
     crate::console::check(
-        work.failed == failed && took >= SLOW_RESET_TICKS && took - ended < LATE,
+        work.failed == failed && took >= longest && took - ended < LATE,
         "hostile-recovered",
         format_args!("{ask:?}: {} failed, all sent again had ended after {took} ms", work.failed - failed),
+    );
+}
+
+/// What stood still while a register was being written.
+fn look_at_hold_ups(ask: Ask) {
+    /// Where Storport holds a lock itself, and nobody can wait for it who has requests.
+    const HELD_BY_STORPORT: [&str; 3] = ["HwStorResetBus", "HwStorInitialize", "HwStorAdapterControl"];
+    // Requests of those who looked end as any others do.
+    let ended = queue::wait(AFTER_RESET, || {
+        let port = port();
+        port.waiting.is_empty() && port.active.is_empty()
+    });
+    let seen = model::take_hold_ups();
+    let locked = seen.iter().filter(|one| !one.locks.is_empty() && !HELD_BY_STORPORT.contains(&one.callback));
+    let stuck = seen.iter().filter(|one| one.others_go_on == Some(false));
+    let (locked, stuck) = (locked.count(), stuck.count());
+    crate::console::check(
+        ended && !seen.is_empty() && locked == 0,
+        "hostile-held-up-without-a-lock",
+        format_args!("{ask:?}: {seen:?}"),
+    );
+    crate::console::check(
+        stuck == 0,
+        "hostile-held-up-alone",
+        format_args!("{ask:?}: {} write(s), others went on in all but {stuck}", seen.len()),
     );
 }
 
