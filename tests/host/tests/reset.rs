@@ -7,9 +7,10 @@ use std::thread;
 
 use adapter::Event;
 use fake_device::disk::Disk;
+use fake_device::hba::{Hba, Unit};
 use fake_device::{Lie, Options, Violation};
 use host_tests::cdb::{read10, write10};
-use host_tests::{DiskBench, Machine, pattern, reading, writing};
+use host_tests::{DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::SrbBuilder;
 use storport::port::LogPart;
 use storport::{DpcKind, LogEvent, Miniport, PnpAction, Port, SrbFunction, SrbStatus};
@@ -78,6 +79,26 @@ fn a_reset_is_not_begun_in_start_io_where_storport_may_hold_its_lock() {
         assert_eq!((in_start_io, bench.device.resets()), (resets, resets + 1), "{function:?}");
         assert_works(&bench);
     }
+}
+
+/// nc-storport-hw_timer.md: HwStorTimer is called with the StartIo lock, which Storport holds around HwStorResetBus.
+#[test]
+fn no_timer_waits_for_the_lock_that_a_reset_of_the_bus_holds() {
+    let hba = Hba::default().with(0, 0, Unit::disk(64, 512));
+    let bench: &'static HbaBench = Box::leak(Box::new(HbaBench::with_hba(hba)));
+    bench.device.hold();
+    bench.submit(SrbBuilder::function(SrbFunction::ResetLogicalUnit).tagged(99));
+    let before = bench.port.timer();
+    let (told, hears) = channel();
+    // What has run out by the time of the first write waits as long as that takes.
+    bench.device.at_access(0, move || told.send(bench.port.timer()).expect("the test waits for it"));
+    bench.device.set_slow_reset(3);
+
+    bench.adapter.reset_bus();
+
+    assert!(before.is_some(), "a function is waited for");
+    assert_eq!(hears.try_recv(), Ok(None));
+    assert!(bench.port.timer().is_some(), "the device is looked at again");
 }
 
 #[test]

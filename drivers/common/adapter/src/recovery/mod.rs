@@ -191,7 +191,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
 
     /// `HwStorResetBus`. The device is told to reset itself with StorPort's StartIo lock held, as long as that may take: every request
     /// has to end in here (nc-storport-hw_reset_bus.md), and nothing less keeps all devices from their memory. StorPort has stopped
-    /// all queues before, so nobody who has a request waits for that lock.
+    /// all queues before, so nobody who has a request waits for that lock; nor does our timer.
     ///
     /// To fail would have the port driver try harder means, which are the same here, and each would cost the
     /// requests one of the few times that they come again.
@@ -201,6 +201,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             return true;
         }
         self.report(Event::ResetByPortDriver.into());
+        if !self.facts.polled {
+            // One that runs out now waits at DISPATCH_LEVEL for the lock (nc-storport-hw_timer.md). Who still needs it asks again.
+            self.port.request_timer(0);
+        }
         self.recover(Input::BusReset, At::Dispatch);
         match self.recovery.rung() {
             Rung::Running | Rung::Starting { .. } => true,

@@ -278,6 +278,11 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().unit_attributes.clone()
     }
 
+    /// The time that the miniport requested the timer for.
+    pub fn timer(&self) -> Option<u32> {
+        self.record().timer
+    }
+
     /// Lets the time pass for which the miniport requested the timer, and runs the DPCs that follow; returns the time, if it was
     /// waiting for any.
     pub fn run_timer<M: Miniport<Port = Self>>(&self, adapter: &M) -> Option<u32> {
