@@ -14,7 +14,7 @@ use virtio::spec::scsi::{Event, EventType, Lun};
 const EVENT_QUEUE: u16 = 1;
 
 /// Buffers that the driver keeps in it.
-const BUFFERS: usize = 8;
+const BUFFERS: usize = 16;
 
 /// CAPACITY DATA HAS CHANGED (SPC-5, annex F).
 const CAPACITY_DATA_HAS_CHANGED: (u8, u8) = (0x2a, 0x09);

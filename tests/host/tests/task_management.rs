@@ -117,6 +117,20 @@ fn a_unit_and_a_target_are_reset_by_a_function_of_the_device_which_goes_on() {
 }
 
 #[test]
+fn a_reset_on_a_bus_that_there_is_not_resets_nothing() {
+    let bench = bench();
+    let resets = bench.device.resets();
+
+    for function in [SrbFunction::ResetLogicalUnit, SrbFunction::ResetDevice, SrbFunction::ResetBus] {
+        let done = bench.execute(SrbBuilder::function(function).to(1, 0, 1));
+
+        assert_eq!(done.completion.status, SrbStatus::NO_DEVICE, "{function:?}");
+    }
+    assert_eq!((functions(&bench), bench.device.resets()), (vec![], resets));
+    assert_works(&bench);
+}
+
+#[test]
 fn the_bus_is_reset_with_the_whole_device() {
     let bench = bench();
     let resets = bench.device.resets();

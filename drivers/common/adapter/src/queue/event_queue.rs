@@ -10,8 +10,8 @@ use virtio::transport::Doorbell;
 
 use super::{Locked, Notification};
 
-/// Buffers that the device has at once.
-pub(crate) const EVENT_BUFFERS: u16 = 8;
+/// Buffers that the device has at once: 10 to 15 are enough, says virtio 1.3, 5.6.6.3, also when a whole target goes.
+pub(crate) const EVENT_BUFFERS: u16 = 16;
 
 /// Faults of the device in this queue that it is reset for. Each reset costs the requests one of the four times that they come
 /// again (classpnp's MAXIMUM_RETRIES), and a device may do well with all but its events.

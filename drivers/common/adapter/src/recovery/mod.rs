@@ -335,6 +335,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         if D::CONTROL_QUEUE.is_none() {
             return Some(Input::NotDone);
         }
+        // A reset of the device since has answered, or will, all who are held because of what came before.
+        if self.recovery.resets() != resets {
+            return None;
+        }
         let to_send = self.recovery.tasks.lock().next_to_send(resets);
         self.send_functions(to_send, resets)
     }

@@ -25,6 +25,12 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     fn build_other(&self, request: &mut Request<D>, function: SrbFunction) -> BuildIo {
         let done = |bytes| BuildIo::Complete(Completion::success(bytes));
         match function {
+            // There is one bus, and what is reset on another is not to be looked for on this one.
+            SrbFunction::ResetLogicalUnit | SrbFunction::ResetDevice | SrbFunction::ResetBus
+                if request.address().path != 0 =>
+            {
+                BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE))
+            }
             SrbFunction::Flush | SrbFunction::Shutdown => match self.device_type.flush() {
                 Some(command) => start(request, Command::new(command)),
                 None => done(0),
