@@ -120,6 +120,8 @@ pub struct Options {
     pub few_commands: bool,
     /// `hotplug`: how often a unit comes, goes or changes under load, in place of the parts that look at one change; 0: not.
     pub churn: u32,
+    /// Whether the device may miss what it is notified of right after its start.
+    pub misses: bool,
     /// Longest run in seconds.
     pub limit: u32,
     /// Processor groups that drivers see.
@@ -162,6 +164,7 @@ impl Default for Options {
             far: 0,
             few_commands: false,
             churn: 0,
+            misses: false,
             limit: 50,
             groups: 1,
             suite: None,
@@ -278,6 +281,7 @@ pub fn parse(line: &str) -> Result<Options, String> {
             "far" => options.far = number(value).ok_or_else(bad)?,
             "few-commands" => options.few_commands = number(value).ok_or_else(bad)? != 0,
             "churn" => options.churn = number(value).ok_or_else(bad)?,
+            "misses" => options.misses = number(value).ok_or_else(bad)? != 0,
             "limit" => options.limit = number(value).filter(|n| *n > 0).ok_or_else(bad)?,
             "groups" => {
                 options.groups = number(value).filter(|n| (1..=4).contains(n)).ok_or_else(bad)?;
@@ -305,7 +309,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone lies=events manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber disk=last cache=off units=3 far=0x10012c few-commands=1 churn=7 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone lies=events manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber disk=last cache=off units=3 far=0x10012c few-commands=1 churn=7 misses=1 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -323,7 +327,7 @@ mod tests {
         assert_eq!((options.far, options.churn), (0x10_012c, 7));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
         assert!(options.go_on && options.no_cache && options.gather && options.old_srbs);
-        assert!(options.few_commands && options.last_disk);
+        assert!(options.few_commands && options.last_disk && options.misses);
         assert_eq!(options.parameters, [("MaxQueues".to_owned(), 16)]);
     }
 

@@ -83,6 +83,7 @@ pub fn run(boot: BootInfo) -> ! {
     storport::port().starts = options.starts;
     storport::port().old_srbs = options.old_srbs;
     storport::port().few_commands = options.few_commands;
+    storport::port().ladder.misses = options.misses;
     if options.gather {
         msix::gather();
     }

@@ -48,6 +48,8 @@ pub struct Ladder {
     done: VecDeque<Box<Request>>,
     /// The device may be at fault: late requests are no fault of the miniport.
     pub lenient: bool,
+    /// The device may miss a notification: late requests are its fault, and this ladder has to be enough.
+    pub misses: bool,
     /// Logical units, devices and buses that were reset.
     pub resets: [u32; 3],
 }
@@ -127,7 +129,7 @@ fn note_late() {
             request.overdue = true;
             late.push((request.address, request.text()));
         }
-        port.ladder.lenient
+        port.ladder.lenient || port.ladder.misses
     };
     for (_, text) in &late {
         if lenient {

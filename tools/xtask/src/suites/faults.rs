@@ -95,12 +95,16 @@ pub(super) const TRIALS: &[Setting] = &[
     },
     Setting {
         name: "daemon gone",
-        words: &["few-commands=1", "faults=gone"],
+        words: &["few-commands=1", "misses=1", "faults=gone"],
         // Until then it ends itself when the guest starts a device whose daemon is gone (hw/scsi/vhost-user-scsi.c, set_status).
         oldest_qemu: Some(Version(8, 2)),
         ..VHOST_SCSI
     },
-    Setting { name: "resets, vhost-device-scsi", words: &["few-commands=1", "faults=deaf"], ..VHOST_SCSI },
+    Setting {
+        name: "resets, vhost-device-scsi",
+        words: &["few-commands=1", "misses=1", "faults=deaf"],
+        ..VHOST_SCSI
+    },
     Setting { name: "resets, 4 CPUs", smp: 4, ..SCSI_RESETS },
     Setting { name: "resets, packed ring", controller: Some(",disable-legacy=on,packed=on"), ..SCSI_RESETS },
     Setting {

@@ -37,7 +37,9 @@ pub(super) const VHOST_SCSI: Setting = Setting {
         &["--socket-path", "{temp}/vub", "{folder}/disk1.img", "{folder}/disk2.img"],
         "{temp}/vub",
     )),
-    words: &["few-commands=1"],
+    words: &["few-commands=1", "misses=1"],
+    // Each miss is a time-out and a reset.
+    seconds: (180, 3600),
     ..SCSI
 };
 
