@@ -207,7 +207,7 @@ impl<D: DeviceType> Queue<D> {
             if let Some(Command::Request(command, scratch)) = request.command()
                 && function.concerns(request)
             {
-                request.set_command(Command::Recalled(command, scratch));
+                request.set_command(Command::Recalled(command, scratch, function.status()));
             }
         });
     }
@@ -215,7 +215,7 @@ impl<D: DeviceType> Queue<D> {
     /// The device has not done it, and says so: what becomes of its requests is believed as that of any other.
     pub(crate) fn leave(&mut self, function: Function) {
         self.ring.each_outstanding(|request| {
-            if let Some(Command::Recalled(command, scratch)) = request.command()
+            if let Some(Command::Recalled(command, scratch, _)) = request.command()
                 && function.concerns(request)
             {
                 request.set_command(Command::Request(command, scratch));
@@ -341,7 +341,7 @@ impl<D: DeviceType> Queue<D> {
     /// device could not be cut off from memory; the device has forgotten it, so it waits to be sent again.
     pub(crate) fn empty(&mut self) {
         while let Some(mut request) = self.ring.take_outstanding() {
-            if let Some(Command::Recalled(command, scratch)) = request.command() {
+            if let Some(Command::Recalled(command, scratch, _)) = request.command() {
                 request.set_command(Command::Request(command, scratch));
             }
             self.rest.backlog.push_back(request);
@@ -559,7 +559,7 @@ impl<D: DeviceType> Rest<D> {
         response: &Response<'_>,
     ) -> Ended<D> {
         // Nothing else is ever submitted.
-        let Some(Command::Recalled(command, scratch)) = request.command() else {
+        let Some(Command::Recalled(command, scratch, status)) = request.command() else {
             return request.end(refusal(Reason::Broken));
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
@@ -574,7 +574,7 @@ impl<D: DeviceType> Rest<D> {
             Step::Next(_) => Completion::success(0),
         };
         let is_done = matches!(completion.status, SrbStatus::SUCCESS | SrbStatus::DATA_OVERRUN);
-        request.end(if is_done { Completion::failed(SrbStatus::BUS_RESET) } else { completion })
+        request.end(if is_done { Completion::failed(status) } else { completion })
     }
 
     /// The next step of a request. Its last one has just left the ring, so there is room, unless its chain is longer.

@@ -26,7 +26,8 @@ pub enum Command<C> {
     /// nothing that the device says of it is believed but that it failed: Linux's vhost-scsi says of commands that it ended, or
     /// never began, that they are done (drivers/target/target_core_transport.c, target_cmd_interrupted leaves their status 0;
     /// drivers/vhost/scsi.c, vhost_scsi_release_cmd answers with it).
-    Recalled(C, Option<ScratchId>),
+    /// So it ends in the way of that function, said here.
+    Recalled(C, Option<ScratchId>, SrbStatus),
     /// Write to the device's configuration first ([`Service::configure`](crate::Service::configure)), then put it into the
     /// ring.
     Configure(C),
@@ -88,7 +89,7 @@ impl Function {
         }
     }
 
-    /// How a request ends because of it that the device has never had.
+    /// How a request ends because of it that the device has never had, or says it has done nonetheless.
     pub(crate) const fn status(self) -> SrbStatus {
         match self {
             Self::AbortTask { .. } => SrbStatus::ABORTED,
