@@ -7,7 +7,7 @@ use fake_device::{Options, Order};
 use host_tests::cdb::read10;
 use host_tests::{DiskBench, HbaBench, reading};
 use storport::fake::SrbBuilder;
-use storport::{Miniport, SrbFunction, SrbId, SrbStatus};
+use storport::{DpcKind, Miniport, SrbFunction, SrbId, SrbStatus};
 use virtio::spec::Features;
 use virtio::spec::scsi::Response;
 
@@ -153,6 +153,31 @@ fn a_command_that_the_device_has_done_when_it_is_to_abort_it_ends_as_aborted() {
 
     assert_eq!(ends(&bench), [(1, SrbStatus::ABORTED), (ABORT, SrbStatus::SUCCESS)]);
     assert_works(&bench);
+}
+
+/// What the stand saw on four processors: one has taken the command out of the ring and not given it back yet, another takes the
+/// answer.
+#[test]
+fn an_abort_is_answered_after_a_command_that_another_processor_is_giving_back() {
+    let bench: &'static HbaBench = Box::leak(Box::new(bench()));
+    bench.device.hold();
+    for tag in [1, 2] {
+        let meant = hold_read(bench, 1, tag);
+        bench.submit(SrbBuilder::abort(meant).to(0, 0, 1).tagged(ABORT + tag));
+    }
+    bench.device.run();
+    bench.device.release_all();
+
+    bench.port.at_next_completion(|| bench.adapter.dpc(DpcKind::Service));
+    bench.adapter.dpc(DpcKind::RequestQueue(0));
+    wait(bench, 1);
+    bench.settle();
+
+    let ended: Vec<u64> = ends(bench).iter().map(|(tag, _)| *tag).collect();
+    let place = |tag| ended.iter().position(|one| *one == tag).expect("it has ended");
+    assert_eq!(ended.len(), 4, "{ended:?}");
+    assert!([1, 2].iter().all(|tag| place(*tag) < place(ABORT + *tag)), "{ended:?}");
+    assert_works(bench);
 }
 
 #[test]

@@ -73,6 +73,9 @@ struct Rest<D: DeviceType> {
     segment_bytes: u32,
     /// The last unit out of reach that a list named, until it is told of.
     out_of_reach: Option<FarUnit>,
+    /// Requests that the device was asked to give up, which have left the ring and are not given back yet: that is done without
+    /// the lock, and until then who asked must not hear that all is done.
+    leaving: usize,
 }
 
 /// What the device has to be told, once the lock is dropped. Which queue it is about, whoever sends it knows.
@@ -136,6 +139,8 @@ pub(crate) struct Used<D: Facts> {
     pub(crate) fault: Option<DeviceFault>,
     /// There is a unit to tell of ([`Queue::take_out_of_reach`]).
     pub(crate) out_of_reach: bool,
+    /// So many that ended had been recalled ([`Queue::have_left`]).
+    pub(crate) recalled: usize,
 }
 
 /// What a look at one used buffer found.
@@ -144,6 +149,8 @@ enum Finished<D: Facts> {
     Nothing,
     /// A request that ends.
     Ended(Ended<D>),
+    /// The same of one that was recalled.
+    Recalled(Ended<D>),
     /// A request that went into the ring again, or waits for that.
     Again,
 }
@@ -182,6 +189,7 @@ impl<D: DeviceType> Queue<D> {
             scratch,
             segment_bytes,
             out_of_reach: None,
+            leaving: 0,
         };
         Ok(Self { ring, rest })
     }
@@ -223,11 +231,17 @@ impl<D: DeviceType> Queue<D> {
         });
     }
 
-    /// Whether the device still has some of them.
+    /// So many of those that were recalled have been given back.
+    pub(crate) fn have_left(&mut self, count: usize) {
+        self.rest.leaving = self.rest.leaving.saturating_sub(count);
+    }
+
+    /// Whether the device still has some of them, or some that it had may be on their way back.
     pub(crate) fn has_recalled(&self, function: Function) -> bool {
-        self.ring.has_outstanding(|request| {
-            matches!(request.command(), Some(Command::Recalled(..))) && function.concerns(request)
-        })
+        self.rest.leaving != 0
+            || self.ring.has_outstanding(|request| {
+                matches!(request.command(), Some(Command::Recalled(..))) && function.concerns(request)
+            })
     }
 
     /// Counts a look at each request that the device has, and tells the units of those that were looked at so often, once.
@@ -438,6 +452,7 @@ impl<D: DeviceType> Rest<D> {
             closed: false,
             fault: None,
             out_of_reach: false,
+            recalled: 0,
         };
         if self.gate != Gate::Open {
             used.closed = true;
@@ -449,6 +464,11 @@ impl<D: DeviceType> Rest<D> {
         while used.ended.room > 1 {
             match self.finish_one(ring, device_type) {
                 Ok(Finished::Ended(ended)) => used.ended.push(ended),
+                Ok(Finished::Recalled(ended)) => {
+                    self.leaving += 1;
+                    used.recalled += 1;
+                    used.ended.push(ended);
+                }
                 Ok(Finished::Again) => submitted = true,
                 Ok(Finished::Nothing) => break,
                 Err(fault) => {
@@ -525,11 +545,11 @@ impl<D: DeviceType> Rest<D> {
         let mut request = used.take();
         let Some(Command::Request(command, scratch)) = request.command() else {
             // Without functions nothing is recalled, and then the image has nothing of it.
-            return Ok(Finished::Ended(if D::CONTROL_QUEUE.is_some() {
-                self.end_recalled(device_type, request, &response)
+            return Ok(if D::CONTROL_QUEUE.is_some() {
+                Finished::Recalled(self.end_recalled(device_type, request, &response))
             } else {
-                request.end(refusal(Reason::Broken))
-            }));
+                Finished::Ended(request.end(refusal(Reason::Broken)))
+            });
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
         match device_type.complete(&mut request, command, &response, memory) {

@@ -32,6 +32,9 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             while let Some(ended) = batch.ended.pop() {
                 self.port.complete(ended);
             }
+            if D::CONTROL_QUEUE.is_some() && batch.recalled != 0 {
+                queue.lock().have_left(batch.recalled);
+            }
             if batch.out_of_reach {
                 self.report_out_of_reach(queue);
             }
