@@ -34,6 +34,14 @@ pub enum Faults {
     Gone,
     /// Task management functions are not answered.
     Deaf,
+    /// The disks can be made to stop answering, and commands are aborted.
+    Abort,
+    /// Nothing; all units are reset at once.
+    Together,
+    /// Nothing; the driver is not to do resets.
+    Ignored,
+    /// Nothing; the driver is to stop the system instead of a reset.
+    StopSystem,
 }
 
 /// What lies are about that are told in one run.
@@ -254,6 +262,10 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     "hang" => Faults::Hang,
                     "gone" => Faults::Gone,
                     "deaf" => Faults::Deaf,
+                    "abort" => Faults::Abort,
+                    "together" => Faults::Together,
+                    "ignored" => Faults::Ignored,
+                    "stop-system" => Faults::StopSystem,
                     _ => return Err(bad()),
                 }
             }
@@ -333,9 +345,19 @@ mod tests {
 
     #[test]
     fn every_kind_of_fault_has_a_word() {
-        let words = ["errors", "stop", "hang", "gone", "deaf"];
-        let read = words.map(|word| parse(&format!("faults={word}")).unwrap().faults);
-        assert_eq!(read, [Faults::Errors, Faults::Stop, Faults::Hang, Faults::Gone, Faults::Deaf]);
+        for (word, faults) in [
+            ("errors", Faults::Errors),
+            ("stop", Faults::Stop),
+            ("hang", Faults::Hang),
+            ("gone", Faults::Gone),
+            ("deaf", Faults::Deaf),
+            ("abort", Faults::Abort),
+            ("together", Faults::Together),
+            ("ignored", Faults::Ignored),
+            ("stop-system", Faults::StopSystem),
+        ] {
+            assert_eq!(parse(&format!("faults={word}")).unwrap().faults, faults);
+        }
     }
 
     #[test]

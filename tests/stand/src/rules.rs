@@ -27,6 +27,11 @@ pub const RULES: &[Rule] = &[
         "nf-storport-storportnotification.md",
     ),
     rule(
+        "abort-without-end",
+        "an abort succeeds when the request that it is for has ended",
+        "ns-srb-_scsi_request_block.md",
+    ),
+    rule(
         "dma-after-completion",
         "the device no longer writes to the memory of an SRB that is completed",
         "nf-storport-storportnotification.md",

@@ -318,7 +318,7 @@ pub fn attempt(
             checks.push(blklog::verify(&images.path(blklog::LOG), &report.durables, options.seed));
         }
         if tmf::is_written(&trial.machine.more) {
-            checks.push(tmf::verify(&tmf_trace, &report.resets));
+            checks.push(tmf::verify(&tmf_trace, &report.functions));
         }
         for check in checks {
             if show == Show::All {

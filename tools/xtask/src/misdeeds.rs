@@ -113,6 +113,7 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(65, "answers BUSY and says that nothing was moved", "busy-length"),
     misdeed(66, "completes with the status that is StorPort's own", "srb-internal-error"),
     misdeed(67, "logs something that does not say what it is", "log-event-details"),
+    with(68, "aborts a request and keeps it", "abort-without-end", &["suite=srb-functions"]),
     with(70, "believes its extension when it starts again", "access-outside-allocation", &["suite=power"]),
     misdeed(71, "has no place for the status of a state change", "foreign-result"),
     misdeed(72, "has a status written to its constants", "foreign-result"),

@@ -17,7 +17,7 @@
 
 use crate::blklog::Durable;
 use crate::command::{Ended, Stream, status_text};
-use crate::tmf::Reset;
+use crate::tmf::Said;
 use stand::stamp::FINAL_GENERATION;
 
 /// Exit code when every check passed.
@@ -116,8 +116,8 @@ pub struct Report {
     pub stamps: Vec<FinalStamp>,
     /// What it was told is durable.
     pub durables: Vec<Durable>,
-    /// The resets of units and targets that the driver did.
-    pub resets: Vec<Reset>,
+    /// The resets of units and targets and the aborts that the driver did.
+    pub functions: Vec<Said>,
     /// The reports of broken rules, readable: the driver's stacks and the last events.
     pub traces: Vec<String>,
     /// What driver and device agreed on: the interface (`legacy interface`, for example) and the names of the
@@ -206,7 +206,7 @@ pub fn sum_up(ended: &Ended) -> Report {
         logs: Vec::new(),
         stamps: Vec::new(),
         durables: Vec::new(),
-        resets: Vec::new(),
+        functions: Vec::new(),
         traces: Vec::new(),
         agreed: Vec::new(),
         broken: None,
@@ -222,7 +222,7 @@ pub fn sum_up(ended: &Ended) -> Report {
             Line::Heading(text) => {
                 report.stamps.extend(FinalStamp::parse(text));
                 report.durables.extend(Durable::parse(text));
-                report.resets.extend(Reset::parse(text));
+                report.functions.extend(Said::parse(text));
                 report.agreed.extend(agreed(text));
             }
             Line::Skip(text) => report.skipped.push(text.to_owned()),

@@ -1,14 +1,17 @@
-//! QEMU's trace of the task management functions that vioscsi sent, and the proof from it that each reset which the stand asked
-//! for went to the unit or the target it was for, and to no other.
+//! QEMU's trace of the task management functions that vioscsi sent, and the proof from it that each reset and each abort which the
+//! stand asked for went to the unit, the target or the command it was for, and to no other.
 //!
 //! The words of a machine with a trace are [`ARGUMENTS`]. Of the address, `virtio_scsi_tmf_req` has the LUN alone
 //! (hw/scsi/trace-events, in 7.2 as in 10.0). The target follows from what QEMU did: it gives each unit that it resets a unit
 //! attention of its own (`scsi_device_set_ua`, hw/scsi/scsi-bus.c), and it does so between the function and its answer. Outside of
 //! such a pair it is a reset of the whole device, which is no task management function.
+//!
+//! ABORT TASK bears the tag of the command that it is for (virtio 1.3, 5.6.6.2), and with [`ARGUMENTS_OF_ABORTS`] the trace has
+//! the commands and their responses too: one that was aborted has VIRTIO_SCSI_S_ABORTED, before the function is answered.
 
 use crate::machine::HostCheck;
 use anyhow::{Context as _, Result, bail, ensure};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -26,6 +29,26 @@ pub const ARGUMENTS: &[&str] = &[
     "{folder}/tmf.trace",
 ];
 
+/// The same for aborts.
+pub const ARGUMENTS_OF_ABORTS: &[&str] = &[
+    "-trace",
+    "virtio_scsi_tmf_req",
+    "-trace",
+    "virtio_scsi_tmf_resp",
+    "-trace",
+    "virtio_scsi_cmd_req",
+    "-trace",
+    "virtio_scsi_cmd_resp",
+    "-D",
+    "{folder}/tmf.trace",
+];
+
+/// Commands that must have been aborted, of two units at least: as many as the stand's suite wants.
+const ENOUGH_ABORTS: usize = 24;
+/// VIRTIO_SCSI_T_TMF_ABORT_TASK (virtio 1.3, 5.6.6.2).
+const ABORT_TASK: u32 = 0;
+/// VIRTIO_SCSI_S_ABORTED.
+const ABORTED: u32 = 2;
 /// VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET (virtio 1.3, 5.6.6.2).
 const I_T_NEXUS_RESET: u32 = 4;
 /// VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET.
@@ -34,6 +57,35 @@ const LOGICAL_UNIT_RESET: u32 = 5;
 const DONE: [u32; 2] = [0, 10];
 /// UNIT ATTENTION, and its additional sense code after resets of any kind (SPC-4).
 const RESET_OCCURRED: (u32, u32) = (6, 0x29);
+
+/// What the driver was asked for and said it had done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// `# reset: of=…`
+    Reset(Reset),
+    /// `# reset: of=nothing`: no function may have come.
+    Nothing,
+    /// `# abort: target=… lun=…`: a command of this unit has ended because of it.
+    Abort {
+        /// Which target.
+        target: u32,
+        /// Which unit of it.
+        lun: u32,
+    },
+}
+
+impl Said {
+    /// Reads the line, without its `# `.
+    pub fn parse(heading: &str) -> Option<Self> {
+        if heading == "reset: of=nothing" {
+            return Some(Self::Nothing);
+        }
+        match heading.strip_prefix("abort: ") {
+            Some(unit) => Some(Self::Abort { target: field(unit, "target")?, lun: field(unit, "lun")? }),
+            None => Reset::parse(heading).map(Self::Reset),
+        }
+    }
+}
 
 /// One reset that the driver was asked for and said it had done: the line `# reset: …` of the stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +96,19 @@ pub struct Reset {
     pub target: u32,
     /// The unit, or all units of the target.
     pub luns: BTreeSet<u32>,
+    /// Resets of one group were asked for at once, in no order.
+    pub group: Option<u32>,
 }
 
 impl Reset {
     /// Reads the line, without its `# `.
     pub fn parse(heading: &str) -> Option<Self> {
         let words = heading.strip_prefix("reset: ")?.split_ascii_whitespace();
-        let (mut of, mut target, mut luns) = (None, None, BTreeSet::new());
+        let (mut of, mut target, mut luns, mut group) = (None, None, BTreeSet::new(), None);
         for word in words {
             match word.split_once('=')? {
                 ("of", what) => of = Some(what),
+                ("group", number) => group = Some(number.parse().ok()?),
                 ("target", number) => target = Some(number.parse().ok()?),
                 ("luns", list) => {
                     luns = list.split(',').map(|lun| lun.parse().ok()).collect::<Option<_>>()?
@@ -66,7 +121,7 @@ impl Reset {
             "unit" if luns.len() == 1 => false,
             _ => return None,
         };
-        Some(Self { whole_target, target: target?, luns })
+        Some(Self { whole_target, target: target?, luns, group })
     }
 
     fn subtype(&self) -> u32 {
@@ -96,25 +151,40 @@ struct Function {
     /// Units that were reset, as target and LUN.
     units: BTreeSet<(u32, u32)>,
     response: Option<u32>,
+    /// The command of this LUN and tag when the function came; `None` when there never was one.
+    command: Option<Command>,
+}
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Command {
+    under_way: bool,
+    /// What the device said of it, before it answered the function.
+    response: Option<u32>,
 }
 
 /// Whether a machine with these arguments writes the trace.
 pub fn is_written(arguments: &[String]) -> bool {
-    ARGUMENTS.last().is_some_and(|place| arguments.iter().any(|word| word == place))
+    let has_place =
+        |words: &&[&str]| words.last().is_some_and(|place| arguments.iter().any(|word| word == place));
+    [ARGUMENTS, ARGUMENTS_OF_ABORTS].iter().any(has_place)
 }
 
-/// Proves every reset.
-pub fn verify(trace: &Path, said: &[Reset]) -> HostCheck {
+/// Proves every reset and every abort.
+pub fn verify(trace: &Path, said: &[Said]) -> HostCheck {
     let result = std::fs::read_to_string(trace)
         .with_context(|| format!("{} cannot be read", trace.display()))
         .and_then(|text| read(&text))
         .and_then(|functions| prove(&functions, said));
-    HostCheck::of("trace of resets", result)
+    HostCheck::of("trace of functions", result)
 }
 
 /// Reads the trace.
 fn read(text: &str) -> Result<Vec<Function>> {
     let mut functions: Vec<Function> = Vec::new();
+    let mut commands: BTreeMap<(u32, u32), bool> = BTreeMap::new();
+    // What was reset since the last answer is what the next one is about: QEMU 10 takes several functions before it does the first.
+    let mut units = BTreeSet::new();
     for line in text.lines() {
         // QEMU writes `process@seconds.microseconds:` before the event, and the event's name is the first word of its text.
         let mut words = line.split_ascii_whitespace();
@@ -122,27 +192,42 @@ fn read(text: &str) -> Result<Vec<Function>> {
         let rest = words.collect::<Vec<_>>().join(" ");
         let rest = rest.strip_prefix(event).map_or(rest.as_str(), str::trim_start);
         let number = |name: &str| field(rest, name).with_context(|| format!("no '{name}' in: {line}"));
-        let open = functions.last_mut().filter(|function| function.response.is_none());
+        let mut open = functions.iter_mut().filter(|function| function.response.is_none());
         match event {
-            "virtio_scsi_tmf_req" => {
-                if let Some(open) = open {
-                    bail!("another function before tag {:#x} was answered: {line}", open.tag);
+            "virtio_scsi_cmd_req" => {
+                commands.insert((number("lun")?, number("tag")?), true);
+            }
+            "virtio_scsi_cmd_resp" => {
+                let (lun, tag, response) = (number("lun")?, number("tag")?, number("response")?);
+                commands.insert((lun, tag), false);
+                let is_meant = |function: &&mut Function| (function.lun, function.tag) == (lun, tag);
+                for function in open.filter(is_meant) {
+                    function.command.iter_mut().for_each(|command| command.response = Some(response));
                 }
+            }
+            "virtio_scsi_tmf_req" => {
                 let (lun, tag, subtype) = (number("lun")?, number("tag")?, number("subtype")?);
-                functions.push(Function { lun, tag, subtype, units: BTreeSet::new(), response: None });
+                let command = commands.get(&(lun, tag)).filter(|_| subtype == ABORT_TASK);
+                let command = command.map(|under_way| Command { under_way: *under_way, response: None });
+                functions.push(Function {
+                    lun,
+                    tag,
+                    subtype,
+                    units: BTreeSet::new(),
+                    response: None,
+                    command,
+                });
             }
             "virtio_scsi_tmf_resp" => {
-                let tag = number("tag")?;
-                let open = open.filter(|open| open.tag == tag);
-                open.with_context(|| format!("nobody asked for this answer: {line}"))?.response =
-                    Some(number("response")?);
+                let (lun, tag) = (number("lun")?, number("tag")?);
+                let open = open.find(|open| (open.lun, open.tag) == (lun, tag));
+                let open = open.with_context(|| format!("nobody asked for this answer: {line}"))?;
+                (open.response, open.units) = (Some(number("response")?), std::mem::take(&mut units));
             }
             "scsi_device_set_ua" => {
                 let unit = (number("target")?, number("lun")?);
-                if (number("key")?, number("asc")?) == RESET_OCCURRED
-                    && let Some(open) = open
-                {
-                    open.units.insert(unit);
+                if (number("key")?, number("asc")?) == RESET_OCCURRED && open.next().is_some() {
+                    units.insert(unit);
                 }
             }
             _ => {}
@@ -161,11 +246,87 @@ fn field(text: &str, name: &str) -> Option<u32> {
     }
 }
 
+fn prove(functions: &[Function], said: &[Said]) -> Result<String> {
+    let (mut resets, mut aborts) = (Vec::new(), Vec::new());
+    for said in said {
+        match said {
+            Said::Reset(reset) => resets.push(reset.clone()),
+            Said::Abort { lun, .. } => aborts.push(*lun),
+            Said::Nothing => {
+                ensure!(functions.is_empty(), "{} functions came to QEMU, and none should", functions.len());
+                return Ok("no function came to QEMU".to_owned());
+            }
+        }
+    }
+    if aborts.is_empty() { prove_resets(functions, &resets) } else { prove_aborts(functions, &aborts) }
+}
+
+/// Each abort of the stand that has ended a command is an ABORT TASK at QEMU, for a command of that LUN; each of those was
+/// answered, and the command that it is for, if it was under way, had ended with VIRTIO_SCSI_S_ABORTED before. There may be
+/// more, for commands that had just ended by themselves.
+fn prove_aborts(functions: &[Function], said: &[u32]) -> Result<String> {
+    let (mut came, mut aborted) = (BTreeMap::new(), BTreeMap::new());
+    for Function { lun, tag, subtype, response, command, .. } in functions {
+        ensure!(*subtype == ABORT_TASK, "function {subtype} came (tag {tag:#x})");
+        let Some(command) = command else {
+            bail!("the abort of LUN {lun} and tag {tag:#x} is for no command")
+        };
+        ensure!(
+            response.is_some_and(|response| DONE.contains(&response)),
+            "the abort of tag {tag:#x} was answered {response:?}"
+        );
+        *came.entry(*lun).or_insert(0) += 1;
+        if command.under_way {
+            let ended = command.response;
+            ensure!(ended == Some(ABORTED), "the command of tag {tag:#x} had ended as {ended:?}");
+            *aborted.entry(*lun).or_insert(0) += 1;
+        }
+    }
+    for lun in said.iter().chain(came.keys()).collect::<BTreeSet<_>>() {
+        let of_said = said.iter().filter(|said| *said == lun).count();
+        let of = |counts: &BTreeMap<u32, usize>| counts.get(lun).copied().unwrap_or_default();
+        ensure!(
+            (of(&aborted)..=of(&came)).contains(&of_said),
+            "{of_said} aborts of LUN {lun} are said to be done, {} came to QEMU, which aborted {} commands",
+            of(&came),
+            of(&aborted)
+        );
+    }
+    let all: usize = aborted.values().sum();
+    ensure!(
+        all >= ENOUGH_ABORTS && aborted.len() >= 2,
+        "QEMU aborted {all} commands of {} LUNs: too few",
+        aborted.len()
+    );
+    Ok(format!(
+        "{} aborts of {} LUNs came to QEMU as such, each for one command; it aborted {all} of these and answered each",
+        functions.len(),
+        came.len()
+    ))
+}
+
+/// Those of one group in the order of their units, which is that of neither side.
+fn in_order(functions: &[Function], said: &[Reset]) -> Vec<(Function, Reset)> {
+    let mut pairs = Vec::new();
+    let mut functions = functions;
+    for group in said.chunk_by(|one, next| one.group.is_some() && one.group == next.group) {
+        let (of_group, rest) = functions.split_at(group.len().min(functions.len()));
+        let (mut of_group, mut group) = (of_group.to_vec(), group.to_vec());
+        if group.len() > 1 {
+            of_group.sort_by(|one, other| one.units.cmp(&other.units));
+            group.sort_by_key(Reset::units);
+        }
+        pairs.extend(of_group.into_iter().zip(group));
+        functions = rest;
+    }
+    pairs
+}
+
 /// Each reset of the stand is a function at QEMU, in the same order, of the same kind, done to the same units; and there are no
 /// others. Resets of a unit, of another unit of its target, and of another target must be among them.
-fn prove(functions: &[Function], said: &[Reset]) -> Result<String> {
-    for (number, (function, reset)) in functions.iter().zip(said).enumerate() {
-        let Function { lun, tag, subtype, units, response } = function;
+fn prove_resets(functions: &[Function], said: &[Reset]) -> Result<String> {
+    for (number, (function, reset)) in in_order(functions, said).iter().enumerate() {
+        let Function { lun, tag, subtype, units, response, .. } = function;
         let wrong = |what: String| format!("{reset} (number {}, tag {tag:#x}) came as {what}", number + 1);
         ensure!(*subtype == reset.subtype(), wrong(format!("function {subtype}")));
         // Of the address of a target's reset, only the target counts.
@@ -184,7 +345,10 @@ fn prove(functions: &[Function], said: &[Reset]) -> Result<String> {
     );
     let of = |whole: bool| said.iter().filter(move |reset| reset.whole_target == whole);
     let units: BTreeSet<_> = of(false).flat_map(Reset::units).collect();
-    let targets: BTreeSet<_> = of(true).map(|reset| reset.target).collect();
+    // Resets of all units at once are of no target.
+    let all_units = said.iter().all(|reset| reset.group.is_some());
+    let targets: BTreeSet<_> =
+        said.iter().filter(|reset| all_units || reset.whole_target).map(|reset| reset.target).collect();
     let has_neighbours = units.iter().any(|(target, lun)| *lun != 0 && units.contains(&(*target, 0)));
     ensure!(
         has_neighbours && targets.len() >= 2,
@@ -195,7 +359,7 @@ fn prove(functions: &[Function], said: &[Reset]) -> Result<String> {
         of(false).count(),
         units.len(),
         of(true).count(),
-        targets.len()
+        of(true).map(|reset| reset.target).collect::<BTreeSet<_>>().len()
     ))
 }
 
@@ -211,7 +375,7 @@ mod tests {
         [include_str!("tmf/qemu-7.2-wrong.trace"), include_str!("tmf/qemu-10.0-wrong.trace")];
 
     fn reset(of: &str, target: u32, luns: &[u32]) -> Reset {
-        Reset { whole_target: of == "target", target, luns: luns.iter().copied().collect() }
+        Reset { whole_target: of == "target", target, luns: luns.iter().copied().collect(), group: None }
     }
 
     fn said() -> Vec<Reset> {
@@ -229,7 +393,113 @@ mod tests {
 
     /// What is wrong with a trace, or the text when nothing is.
     fn judge(trace: &str, said: &[Reset]) -> Result<String, String> {
+        let said: Vec<_> = said.iter().cloned().map(Said::Reset).collect();
+        judge_all(trace, &said)
+    }
+
+    fn judge_all(trace: &str, said: &[Said]) -> Result<String, String> {
         read(trace).and_then(|functions| prove(&functions, said)).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Commands of LUN 0 and LUN 3 by turns, each aborted, and what the stand says of that.
+    fn aborts() -> (String, Vec<Said>) {
+        let mut trace = String::new();
+        let mut said = Vec::new();
+        for tag in 1..=24 {
+            let lun = tag % 2 * 3;
+            trace += &format!(
+                "virtio_scsi_cmd_req virtio_scsi_cmd_req lun={lun} tag={tag:#x} cmd=0x28\n\
+                 virtio_scsi_tmf_req virtio_scsi_tmf_req lun={lun} tag={tag:#x} subtype=0\n\
+                 virtio_scsi_cmd_resp virtio_scsi_cmd_resp lun={lun} tag={tag:#x} response=2 status=0x0\n\
+                 virtio_scsi_tmf_resp virtio_scsi_tmf_resp lun={lun} tag={tag:#x} response=0\n"
+            );
+            said.push(Said::Abort { target: lun, lun });
+        }
+        (trace, said)
+    }
+
+    #[test]
+    fn aborts_that_end_their_commands_pass() {
+        let (trace, said) = aborts();
+
+        let text = judge_all(&trace, &said).unwrap();
+
+        assert!(text.starts_with("24 aborts of 2 LUNs came"), "{text}");
+    }
+
+    #[test]
+    fn an_abort_with_another_tag_lun_function_or_end_fails() {
+        let (trace, said) = aborts();
+        let request = "virtio_scsi_tmf_req lun=0 tag=0x2 subtype=0";
+        for (right, wrong, complaint) in [
+            (request, "virtio_scsi_tmf_req lun=0 tag=0x99 subtype=0", "nobody asked for this answer"),
+            (request, "virtio_scsi_tmf_req lun=3 tag=0x2 subtype=0", "nobody asked for this answer"),
+            (request, "virtio_scsi_tmf_req lun=0 tag=0x2 subtype=5", "function 5 came"),
+            ("cmd_req lun=0 tag=0x2 cmd", "cmd_req lun=0 tag=0x99 cmd", "is for no command"),
+            ("tag=0x2 response=2", "tag=0x2 response=0", "had ended as Some(0)"),
+            (
+                "virtio_scsi_cmd_resp lun=0 tag=0x2 ",
+                "virtio_scsi_cmd_resp lun=0 tag=0x99 ",
+                "had ended as None",
+            ),
+            (
+                "tmf_resp lun=0 tag=0x2 response=0",
+                "tmf_resp lun=0 tag=0x2 response=3",
+                "was answered Some(3)",
+            ),
+        ] {
+            assert!(trace.contains(right), "{right}");
+
+            let error = judge_all(&trace.replace(right, wrong), &said).unwrap_err();
+
+            assert!(error.contains(complaint), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_abort_that_is_one_too_many_or_too_few_fails() {
+        let (trace, said) = aborts();
+        let more = [&said[..], &[Said::Abort { target: 0, lun: 0 }]].concat();
+
+        assert!(judge_all(&trace, &more).unwrap_err().contains("13 aborts of LUN 0 are said"));
+        assert!(judge_all(&trace, &said[1..]).unwrap_err().contains("11 aborts of LUN 3 are said"));
+        assert!(judge_all("", &said).is_err());
+    }
+
+    #[test]
+    fn resets_that_were_asked_for_at_once_pass_in_any_order_and_fail_when_one_is_missing() {
+        let request = |lun, tag| format!("virtio_scsi_tmf_req lun={lun} tag={tag} subtype=5\n");
+        let answer = |target, lun, tag| {
+            format!(
+                "scsi_device_set_ua target {target} lun {lun} key 0x06 asc 0x29 ascq 0x00\n\
+                 virtio_scsi_tmf_resp lun={lun} tag={tag} response=0\n"
+            )
+        };
+        // QEMU 10: all are taken, then done one by one.
+        let taken = request(3, 1) + &request(1, 2) + &request(0, 3);
+        let trace = taken + &answer(5, 3, 1) + &answer(0, 1, 2) + &answer(0, 0, 3);
+        let said = |units: &[(u32, u32)]| -> Vec<Reset> {
+            let one = |&(target, lun)| Reset { group: Some(1), ..reset("unit", target, &[lun]) };
+            units.iter().map(one).collect()
+        };
+
+        let all = judge(&trace, &said(&[(0, 0), (0, 1), (5, 3)]));
+
+        assert!(all.clone().is_ok_and(|text| text.starts_with("3 resets of 3 units")), "{all:?}");
+        assert!(judge(&trace, &said(&[(0, 0), (0, 1)])).is_err());
+        assert!(judge(&trace, &said(&[(0, 0), (0, 1), (4, 3)])).is_err());
+        assert!(judge(&trace, &said(&[(0, 0), (0, 0), (5, 3)])).is_err());
+    }
+
+    #[test]
+    fn a_function_fails_where_there_should_be_none() {
+        let request = "virtio_scsi_tmf_req virtio_scsi_tmf_req lun=0 tag=0x1 subtype=5";
+
+        assert_eq!(
+            judge_all(request, &[Said::Nothing]).unwrap_err(),
+            "1 functions came to QEMU, and none should"
+        );
+        assert_eq!(judge_all("", &[Said::Nothing]).unwrap(), "no function came to QEMU");
     }
 
     #[test]
@@ -346,6 +616,10 @@ mod tests {
     fn the_stands_line_is_read() {
         assert_eq!(Reset::parse("reset: of=target target=5 luns=3,4"), Some(reset("target", 5, &[3, 4])));
         assert_eq!(Reset::parse("reset: of=unit target=0 luns=1"), Some(reset("unit", 0, &[1])));
+        let of_group = Reset { group: Some(4), ..reset("unit", 5, &[3]) };
+        assert_eq!(Reset::parse("reset: of=unit target=5 luns=3 group=4"), Some(of_group));
+        assert_eq!(Said::parse("abort: target=5 lun=3"), Some(Said::Abort { target: 5, lun: 3 }));
+        assert_eq!(Said::parse("reset: of=nothing"), Some(Said::Nothing));
         for line in
             ["reset: of=unit target=0 luns=1,2", "reset: of=bus target=0 luns=1", "reset of all", "reset: "]
         {
@@ -359,5 +633,7 @@ mod tests {
 
         assert!(is_written(&words) && words.last().unwrap().ends_with(FILE));
         assert!(!is_written(&words[..2]));
+        let words: Vec<String> = ARGUMENTS_OF_ABORTS.iter().map(|word| (*word).to_owned()).collect();
+        assert!(is_written(&words));
     }
 }

@@ -145,6 +145,9 @@ unsafe extern "C" fn find_adapter(
             // Microseconds.
             configuration.BusResetHoldTime = ULONG::MAX;
         }
+        if misdeed == Misdeed::AbortsNothing as u32 {
+            configuration.FeatureSupport |= wdk_sys::STOR_ADAPTER_FEATURE_ABORT_COMMAND;
+        }
         let moment = if dump { Moment::DumpFindAdapter } else { Moment::FindAdapter };
         misdeed::commit(extension, moment, (&raw mut *configuration).cast());
     }
@@ -238,6 +241,10 @@ unsafe extern "C" fn start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOO
         const MODE_SENSE_6: u8 = 0x1a;
         if (*srb).Cdb[0] == MODE_SENSE_6 {
             misdeed::commit(extension, Moment::LastRequest, srb);
+        }
+        const READ_10: u8 = 0x28;
+        if (*srb).Cdb[0] == READ_10 && misdeed::commit(extension, Moment::Read, srb) {
+            return 1;
         }
         if misdeed::commit(extension, Moment::StartIo, srb) {
             return 1;

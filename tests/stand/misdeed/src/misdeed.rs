@@ -30,6 +30,8 @@ pub(crate) enum Moment {
     AfterCompletion,
     /// Before the adapter is known: the service's name tells the misdeed.
     DriverEntry,
+    /// A READ(10) is answered and not given back yet.
+    Read,
     /// The last request of a bus scan is answered and not given back yet.
     LastRequest,
     /// The same moments when the system has crashed.
@@ -197,6 +199,8 @@ misdeeds! {
     InternalError = 66 at StartIo,
     /// Logs something that does not say what it is.
     EmptyLogEvent = 67 at StartIo,
+    /// Says that a request is aborted, and keeps it.
+    AbortsNothing = 68 at Read,
     /// Finds its extension as it left it when it starts again, and believes all of it.
     BelievesExtension = 70 at FindAdapter,
     /// Has no place for the status of a state change.
@@ -573,7 +577,7 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 wait_for_copy(extension);
                 return true;
             }
-            Misdeed::KeepsRequest | Misdeed::ForgetsDump => return true,
+            Misdeed::KeepsRequest | Misdeed::ForgetsDump | Misdeed::AbortsNothing => return true,
             Misdeed::ForeignAddress => {
                 let _ = (0xffff_9000_1234_5678_usize as *const u32).read_volatile();
             }

@@ -7,7 +7,9 @@ use core::fmt::Write;
 
 use super::export::Export;
 use crate::cpu::arguments::Arguments;
+use crate::cpu::lock::Lock;
 use crate::memory::driver;
+use crate::storport::{Address, port};
 
 /// The exports of this file.
 pub const TABLE: &[(&str, Export)] = &[
@@ -43,10 +45,32 @@ fn store(to: u64, size: u64, text: &str) -> u64 {
     if whole { bytes.len() as u64 - 1 } else { u64::MAX }
 }
 
+/// The code and the address with which the driver is to stop the system for a reset that it has been asked for.
+static EXPECTED: Lock<Option<(u64, Address)>> = Lock::new(None);
+
+/// From now on the driver may stop the system, with this code, an SRB that asks for a reset of this unit, and its address.
+pub fn expect_bugcheck(code: u64, address: Address) {
+    *EXPECTED.lock() = Some((code, address));
+}
+
+/// Whether these are the parameters of the bugcheck that is expected.
+fn is_expected(a: Arguments) -> bool {
+    let Some((code, address)) = *EXPECTED.lock() else { return false };
+    let (path, target, lun) = address;
+    let is_reset =
+        port().active.get(&a.get(1)).is_some_and(|request| request.is_reset() && request.address == address);
+    let parameters = [a.get(2), a.get(3), a.get(4)];
+    is_reset && a.get(0) & 0xFFFF_FFFF == code && parameters == [path, target, lun].map(u64::from)
+}
+
 fn bugcheck(a: Arguments, words: usize) -> u64 {
     let mut text = String::new();
     for word in 0..words {
         let _ = write!(text, "{}{:#x}", if word == 0 { "" } else { " " }, a.get(word));
+    }
+    if words == 5 && is_expected(a) {
+        crate::ok!("bugcheck-on-reset", "KeBugCheckEx: {text}");
+        crate::console::end();
     }
     crate::not_ok!("bugcheck", "the driver called KeBugCheckEx: {text}");
     crate::stop!("bugcheck {:#x} in {}", a.get(0) & 0xFFFF_FFFF, super::export::whereabouts(a))

@@ -93,6 +93,8 @@ fn hand_over(mut port: super::PortGuard, mut request: Box<Request>, stack: Stack
     smp::set_starting(true);
     let srb = request.build(&port);
     request.deadline = clock::ticks() + u64::from(request.timeout) * 1000;
+    // One that comes again has its time again.
+    request.overdue = false;
     let address = request.address;
     let limit = default_depth(&port);
     unit(&mut port, address, limit).outstanding += 1;

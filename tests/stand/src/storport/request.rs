@@ -14,7 +14,7 @@ use stand::wdk::config::{SCATTER_GATHER_HEADER, ScatterGatherElement};
 use stand::wdk::names;
 use stand::wdk::srb::{self, Extra, Fill, ScsiRequestBlock, StorageRequestBlock};
 
-use super::{Address, Port, stray};
+use super::{Address, Port, ladder, stray};
 use crate::cpu::{clock, smp};
 use crate::memory::dma::{Access, Grant};
 use crate::memory::{PAGE, arena, driver, frames, paging};
@@ -214,6 +214,9 @@ impl Request {
 
     /// Gives the request its memory and fills the SRB; answers with the SRB's address.
     pub fn build(&mut self, port: &Port) -> u64 {
+        if matches!(self.extra, Extra::Abort { .. }) && !ladder::may_abort(port) {
+            crate::stop!("the stand itself failed: an abort for a miniport that did not ask for any");
+        }
         let extension = u64::from(port.config.srb_extension_size.max(port.hw.srb_extension_size));
         let elements = elements(self.data);
         let front = LIST_AT + SCATTER_GATHER_HEADER as u64 + elements.len() as u64 * 24;
@@ -239,7 +242,8 @@ impl Request {
         range.address
     }
 
-    fn is_reset(&self) -> bool {
+    /// Whether it asks for a reset.
+    pub fn is_reset(&self) -> bool {
         matches!(
             self.function,
             SRB_FUNCTION_RESET_LOGICAL_UNIT | SRB_FUNCTION_RESET_DEVICE | SRB_FUNCTION_RESET_BUS
@@ -508,6 +512,7 @@ pub fn complete(srb: u64) {
         unit.outstanding = unit.outstanding.saturating_sub(1);
         unit.busy = unit.busy.saturating_sub(1);
     }
+    ladder::look_at_end(&mut port, &request);
     let full = matches!(request.answer.scsi_status, SCSISTAT_BUSY | SCSISTAT_QUEUE_FULL);
     if request.internal {
         port.ladder.finished(request);

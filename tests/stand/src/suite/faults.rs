@@ -8,8 +8,12 @@
 //! whose back-end can be taken away `gone`, or `vub` where it is a daemon. A `deaf` device answers no task management
 //! function. Which of them a machine has, its word `faults` says.
 //!
+//! What is asked of a driver besides one reset at a time is in `asked`.
+//!
 //! Each reset of a unit or target that the driver has done is a line `# reset: of=unit|target target=T luns=L,…`, so that the
 //! runner can look in QEMU's trace whether it came there.
+
+mod asked;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -63,6 +67,10 @@ pub fn run(units: &[Unit], options: &Options) {
         Faults::Hang => hang(units, options),
         Faults::Gone => gone(disk, units, options),
         Faults::Deaf => deaf(units, options),
+        Faults::Abort => asked::aborts(units, options),
+        Faults::Together => asked::together(units, options),
+        Faults::Ignored => asked::ignored(units, options),
+        Faults::StopSystem => asked::stops_system(units, options),
         Faults::None => resets(units, options),
     }
 }
@@ -276,16 +284,16 @@ fn hang(units: &[Unit], options: &Options) {
             // The ladder has to come to its end while the device is still silent.
             let port = port();
             let climbing = units.iter().any(|unit| port.ladder.holds(unit.address));
-            port.ladder.resets.iter().sum::<u32>() > before && !climbing
+            port.ladder.resets() > before && !climbing
         });
         silence(false);
         crate::console::check(
             noticed,
             "reset-of-a-silent-device",
             format_args!(
-                "{} reset(s) of unit, device and bus {:?}",
+                "{} reset(s); aborts, and resets of unit, device and bus: {:?}",
                 resets_so_far() - before,
-                port().ladder.resets
+                port().ladder.rungs
             ),
         );
         load.work(100);
@@ -444,7 +452,7 @@ fn reset_silent(units: &[Unit], check: &str, bus: bool, stuck: bool) {
 }
 
 fn resets_so_far() -> u32 {
-    port().ladder.resets.iter().sum()
+    port().ladder.resets()
 }
 
 /// Resets of every kind while requests are under way.

@@ -108,8 +108,8 @@ pub fn run(units: &[Unit], options: &Options) {
             format_args!("{good} transfers good, {failed} failed"),
         );
     }
-    let resets = port().ladder.resets;
-    crate::note!("resets of unit, device and bus: {resets:?}");
+    let resets = port().ladder.rungs;
+    crate::note!("aborts, and resets of unit, device and bus: {resets:?}");
     let ended = queue::wait(30_000, || port().active.is_empty());
     crate::console::check(
         ended,

@@ -10,12 +10,14 @@ use stand::scsi;
 use stand::wdk::codes::*;
 use stand::wdk::srb::Extra;
 
+use crate::cpu::irql;
 use crate::memory::driver;
 use crate::memory::{PAGE, arena};
+use crate::pass::buffer::Buffer;
 use crate::scan::class::{self, Outcome};
 use crate::scan::{DISK, Unit};
 use crate::storport::request::{Answer, Data, Request};
-use crate::storport::{Address, port, queue, start};
+use crate::storport::{Address, ladder, port, queue, start};
 
 const TIMEOUT: u32 = 8;
 /// STOR_DEVICE_CAPABILITIES is two words, the second full of flags.
@@ -59,6 +61,7 @@ pub fn run(units: &[Unit], options: &Options) {
         return;
     };
     configuration();
+    abort(disk);
     known(disk.address);
     unknown(disk.address);
     plug_and_play(disk.address);
@@ -90,6 +93,44 @@ fn configuration() {
         "port-drivers-members",
         format_args!("of the configuration; changed: {}", changed.join(", ")),
     );
+}
+
+/// An abort of a command that has just gone out: whichever comes first, it ends once.
+fn abort(disk: &Unit) {
+    let Some(capacity) = disk.capacity else { return };
+    if !ladder::may_abort(&port()) {
+        crate::skip!("abort-of-a-read", "the driver does not ask for ABORT_COMMAND");
+        return;
+    }
+    let buffer = Buffer::new(capacity.block_size, 0);
+    let command = scsi::transfer(false, 0, 1, false);
+    let mut read = Request::new(disk.address, command, buffer.part(0, buffer.length), TIMEOUT);
+    let tag = queue::number(&mut read);
+    // Nothing on this processor comes between the two.
+    let irql = irql::raise(irql::DISPATCH);
+    queue::start_now(read);
+    let abort = ladder::abort_of(tag).map(|mut abort| {
+        let tag = queue::number(&mut abort);
+        queue::start_now(abort);
+        tag
+    });
+    irql::set(irql);
+    let mut ended = Vec::new();
+    let all = queue::wait(u64::from(TIMEOUT) * 1000, || {
+        ended.extend(queue::take_done(|_| true));
+        ended.len() == 1 + usize::from(abort.is_some())
+    });
+    let status_of = |tag| ended.iter().find(|one| one.tag == tag).map(|one| status(&one.answer));
+    let right = match (status_of(tag), abort.and_then(status_of)) {
+        (Some(SRB_STATUS_ABORTED), Some(SRB_STATUS_SUCCESS)) => true,
+        (Some(SRB_STATUS_SUCCESS), of_abort) => {
+            matches!(of_abort, None | Some(SRB_STATUS_SUCCESS | SRB_STATUS_ABORT_FAILED))
+        }
+        _ => false,
+    };
+    let texts: Vec<String> =
+        ended.iter().map(|one| format!("{}: {}", one.command.name, one.answer.text())).collect();
+    crate::console::check(all && right, "abort-of-a-read", format_args!("{}", texts.join("; ")));
 }
 
 /// Functions with a meaning for every disk: they must succeed.

@@ -155,15 +155,30 @@ pub enum Extra {
         /// DataPath.
         path: u64,
     },
+    /// SRB_FUNCTION_ABORT_COMMAND (ns-srb-_scsi_request_block.md): the request that NextSrb names.
+    Abort {
+        /// Its SRB.
+        srb: u64,
+        /// Its number, which the miniport does not get: the SRB's memory is used again.
+        tag: u32,
+    },
 }
 
 impl Extra {
+    /// NextSrb.
+    fn next_srb(self) -> u64 {
+        match self {
+            Extra::Abort { srb, .. } => srb,
+            _ => 0,
+        }
+    }
+
     /// The extended data block: Type, Length, and what follows, as 24 bytes.
     pub fn block(self) -> Option<[u32; 6]> {
         // Length counts what follows Type and Length.
         const LENGTH: u32 = 16;
         match self {
-            Extra::None => None,
+            Extra::None | Extra::Abort { .. } => None,
             Extra::Pnp { action, adapter } => {
                 let flags = if adapter { SRB_PNP_FLAGS_ADAPTER_REQUEST } else { 0 };
                 Some([SRBEX_PNP, LENGTH, 0, action, flags, 0])
@@ -231,12 +246,13 @@ pub fn scsi_request_block(fill: &Fill) -> Option<ScsiRequestBlock> {
         time_out_value: fill.timeout,
         data_buffer: fill.data_buffer,
         sense_info_buffer: fill.sense_buffer,
+        next_srb: fill.extra.next_srb(),
         srb_extension: fill.extension,
         cdb,
         ..ScsiRequestBlock::default()
     };
     let block = match fill.extra {
-        Extra::None => block,
+        Extra::None | Extra::Abort { .. } => block,
         // The blocks of these functions put other members into the same places.
         Extra::Pnp { action, adapter } => {
             let flags = if adapter { SRB_PNP_FLAGS_ADAPTER_REQUEST } else { 0 };
@@ -268,7 +284,7 @@ fn at_8(block: ScsiRequestBlock, word: u32) -> ScsiRequestBlock {
 /// same place, [`EX_DATA_AT`].
 pub fn storage_request_block(fill: &Fill) -> StorageRequestBlock {
     let scsi = fill.function == SRB_FUNCTION_EXECUTE_SCSI;
-    let has_data = scsi || fill.extra != Extra::None;
+    let has_data = scsi || fill.extra.block().is_some();
     let wide = fill.cdb_length > 16;
     let cdb = SrbExCdb {
         kind: if wide { SRBEX_SCSI_CDB32 } else { SRBEX_SCSI_CDB16 },
@@ -302,6 +318,7 @@ pub fn storage_request_block(fill: &Fill) -> StorageRequestBlock {
         data_transfer_length: fill.length,
         data_buffer: fill.data_buffer,
         miniport_context: fill.extension,
+        next_srb: fill.extra.next_srb(),
         srb_ex_data_offset: [if has_data { EX_DATA_AT } else { 0 }, 0],
         address: Btl8 {
             kind: STOR_ADDRESS_TYPE_BTL8,
@@ -351,6 +368,21 @@ mod tests {
         let fill = Fill { function: SRB_FUNCTION_RESET_BUS, ..sample(0) };
         let srb = storage_request_block(&fill);
         assert_eq!((srb.num_srb_ex_data, srb.srb_function, srb.srb_length), (0, 0x12, 144));
+    }
+
+    #[test]
+    fn an_abort_names_its_request_in_both_kinds_of_block() {
+        let extra = Extra::Abort { srb: 0x5000, tag: 9 };
+        let fill = Fill { function: SRB_FUNCTION_ABORT_COMMAND, extra, ..sample(0) };
+
+        let srb = storage_request_block(&fill);
+        let old = scsi_request_block(&fill).unwrap();
+
+        assert_eq!(
+            (srb.next_srb, srb.srb_function, srb.num_srb_ex_data, srb.srb_length),
+            (0x5000, 0x10, 0, 144)
+        );
+        assert_eq!((old.next_srb, old.function), (0x5000, 0x10));
     }
 
     #[test]

@@ -112,7 +112,49 @@ pub(super) const TRIALS: &[Setting] = &[
         controller: Some(",disable-legacy=on,iommu_platform=on"),
         ..SCSI_RESETS
     },
+    Setting { name: "aborts, 4 CPUs", smp: 4, ..SCSI_ABORTS },
+    Setting {
+        name: "aborts, SCSI_REQUEST_BLOCKs",
+        words: &["faults=abort", "param.AbortCommands=1", "srb=old"],
+        ..SCSI_ABORTS
+    },
+    Setting {
+        name: "silence, aborts first",
+        controller: None,
+        qemu: SILENCE,
+        devices: FAULTY_SCSI,
+        words: &["faults=hang", "param.AbortCommands=1"],
+        seconds: (120, 3600),
+        ..SCSI
+    },
+    Setting { name: "resets of all units at once", words: &["faults=together", "gather=1"], ..SCSI_RESETS },
+    Setting {
+        name: "resets that are not to be done",
+        words: &["faults=ignored", "param.VioscsiActionOnReset=1"],
+        ..SCSI_RESETS
+    },
+    Setting {
+        name: "a reset that stops the system",
+        words: &["faults=stop-system", "param.VioscsiActionOnReset=0xdeaddead"],
+        qemu: &[],
+        ..SCSI_RESETS
+    },
 ];
+
+/// The same disks behind one throttle group, and QEMU's trace of commands and their aborts.
+const SCSI_ABORTS: Setting = Setting {
+    controller: None,
+    qemu: ABORTS,
+    devices: &[
+        "virtio-scsi-pci,id=scsi0,disable-legacy=on",
+        "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=slow0,serial=RUST-SCSI-0001",
+        "scsi-hd,bus=scsi0.0,scsi-id=0,lun=1,drive=slow1,serial=RUST-SCSI-0002",
+        "scsi-hd,bus=scsi0.0,channel=0,scsi-id=5,lun=3,drive=slow2,serial=RUST-SCSI-0003",
+    ],
+    words: &["faults=abort", "param.AbortCommands=1"],
+    seconds: (120, 3600),
+    ..SCSI
+};
 
 /// Two disks of one target and one of another, whose address has no number twice, and QEMU's trace of their resets.
 const SCSI_RESETS: Setting = Setting {
@@ -153,6 +195,27 @@ const SILENCE: &[&str] = &[
     "-blockdev",
     "driver=throttle,node-name=faulty,throttle-group=group,file.driver=file,file.filename={folder}/disk0.img",
 ];
+/// The disks of [`SCSI_ABORTS`], with the words of [`tmf::ARGUMENTS_OF_ABORTS`].
+const ABORTS: &[&str] = &[
+    "-object",
+    "throttle-group,id=group",
+    "-blockdev",
+    "driver=throttle,node-name=slow0,throttle-group=group,file.driver=file,file.filename={folder}/disk0.img",
+    "-blockdev",
+    "driver=throttle,node-name=slow1,throttle-group=group,file.driver=file,file.filename={folder}/disk1.img",
+    "-blockdev",
+    "driver=throttle,node-name=slow2,throttle-group=group,file.driver=file,file.filename={folder}/disk2.img",
+    "-trace",
+    "virtio_scsi_tmf_req",
+    "-trace",
+    "virtio_scsi_tmf_resp",
+    "-trace",
+    "virtio_scsi_cmd_req",
+    "-trace",
+    "virtio_scsi_cmd_resp",
+    "-D",
+    "{folder}/tmf.trace",
+];
 const FAULTY_BLK: &str =
     "virtio-blk-pci,drive=faulty,serial=RUST-BLK-0001,disable-legacy=on,werror=report,rerror=report";
 const STOPPING_BLK: &str =
@@ -165,3 +228,13 @@ const STOPPING_SCSI: &[&str] = &[
     "virtio-scsi-pci,id=scsi0,disable-legacy=on",
     "scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=faulty,serial=RUST-SCSI-0001,werror=stop,rerror=stop",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_of_aborts_has_their_trace() {
+        assert!(ABORTS.ends_with(tmf::ARGUMENTS_OF_ABORTS));
+    }
+}
