@@ -85,7 +85,10 @@ pub fn run(units: &[Unit], options: &Options) {
             );
         }
     });
-    let mut work = Work::new(UNIT, options, TIMEOUT);
+    // Windows gives a disk's request a minute and more (TimeOutValue), and four more tries. All of those that there are here would
+    // be over before a driver has found out that a reset does not end, and begun another one.
+    let timeout = if told.lie == Lie::ResetCompletesAtLast { 5 * TIMEOUT } else { TIMEOUT };
+    let mut work = Work::new(UNIT, options, timeout);
     // Where every request fails for ever, nobody waits for more than some of them.
     let (retries, count) =
         if lasts { (0, COUNT / 4) } else { (3, COUNT.max(u64::from(options.moment) + WHILE)) };
