@@ -35,6 +35,8 @@ pub struct Setting {
     pub long_only: bool,
     /// The oldest QEMU that can do it, if not every one can.
     pub oldest_qemu: Option<Version>,
+    /// The newest QEMU that can do it, if one is known that cannot.
+    pub newest_qemu: Option<Version>,
     /// Seconds after which it is given up, short and long. The caller's limit holds when it is longer.
     pub seconds: (u64, u64),
 }
@@ -54,6 +56,7 @@ pub(super) const BLK: Setting = Setting {
     manner: None,
     long_only: false,
     oldest_qemu: None,
+    newest_qemu: None,
     seconds: (60, 3600),
 };
 /// virtio-scsi with two disks and a CD-ROM, to be changed by struct update.

@@ -82,6 +82,11 @@ pub fn run(
                 .push(format!("{stem}, {name}: QEMU {oldest} or later can do it, not {}", qemu.name));
             continue;
         }
+        if let Some(newest) = setting.newest_qemu.filter(|newest| qemu.version > *newest) {
+            let name = setting.name;
+            outcome.skipped.push(format!("{stem}, {name}: QEMU {newest} can do it, {} cannot", qemu.name));
+            continue;
+        }
         if setting.daemon.is_some_and(|(program, ..)| program == Program::VhostDeviceScsi)
             && let Err(reason) = vhost_device_scsi::get(workspace, screen)
         {
