@@ -35,7 +35,7 @@ pub struct Setting {
     pub long_only: bool,
     /// The oldest QEMU that can do it, if not every one can.
     pub oldest_qemu: Option<Version>,
-    /// The newest QEMU that can do it, if one is known that cannot.
+    /// The newest QEMU with which it is known to work, if there is one with which it does not.
     pub newest_qemu: Option<Version>,
     /// Seconds after which it is given up, short and long. The caller's limit holds when it is longer.
     pub seconds: (u64, u64),

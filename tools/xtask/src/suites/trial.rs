@@ -84,7 +84,10 @@ pub fn run(
         }
         if let Some(newest) = setting.newest_qemu.filter(|newest| qemu.version > *newest) {
             let name = setting.name;
-            outcome.skipped.push(format!("{stem}, {name}: QEMU {newest} can do it, {} cannot", qemu.name));
+            outcome.skipped.push(format!(
+                "{stem}, {name}: known to work up to QEMU {newest}, which {} is not",
+                qemu.name
+            ));
             continue;
         }
         if setting.daemon.is_some_and(|(program, ..)| program == Program::VhostDeviceScsi)
