@@ -19,7 +19,7 @@ use fake_device::disk::Disk;
 use fake_device::hba::Hba;
 use fake_device::{FakeBar, FakeConfigSpace, FakeDevice, Interrupt, Manner, Model, Options, Ram};
 use storport::fake::{Completed, FakePort, FakeResources, SrbBuilder};
-use storport::{Configuration, DataDirection, Declined, Interrupts, LogEvent, Miniport, SrbId};
+use storport::{Configuration, DataDirection, Declined, Interrupts, LogEvent, Miniport, SrbId, SrbStatus};
 use vioscsi::Vioscsi;
 use viostor::Viostor;
 use virtio::memory::{Segment, SharedMemory};
@@ -167,6 +167,27 @@ impl HbaBench {
     pub fn with_hba(hba: Hba) -> Self {
         Self::running(hba, Options::default())
     }
+
+    /// Submits a read of block 0 that a unit takes and does not answer while the device holds what it has.
+    pub fn hold_read(&self, target: u8, lun: u8, tag: u64) -> SrbId {
+        let buffer = self.buffer(512);
+        let request = self.submit(reading(&cdb::read10(0, 1), &[buffer]).to(0, target, lun).tagged(tag));
+        self.device.run();
+        request
+    }
+
+    /// Lets everything end, and reads from these units.
+    pub fn assert_units_work(&self, units: &[(u8, u8)]) {
+        self.device.release_all();
+        self.settle();
+        self.port.take_completed();
+        let buffer = self.buffer(512);
+        for (target, lun) in units {
+            let read = self.execute(reading(&cdb::read10(0, 1), &[buffer]).to(0, *target, *lun));
+            assert_eq!(read.completion.status, SrbStatus::SUCCESS);
+        }
+        self.device.assert_no_violations();
+    }
 }
 
 impl<D: DeviceType, M: Model> Bench<D, M> {
@@ -208,6 +229,19 @@ impl<D: DeviceType, M: Model> Bench<D, M> {
     /// Request queues that the device has enabled.
     pub fn queues(&self) -> u16 {
         (D::REQUEST_QUEUE..).take_while(|queue| self.device.enabled_queue(*queue).is_some()).count() as u16
+    }
+
+    /// How the requests ended that have since the last time, each with its tag.
+    pub fn ends(&self) -> Vec<(u64, SrbStatus)> {
+        self.port.take_completed().iter().map(|one| (one.tag, one.completion.status)).collect()
+    }
+
+    /// Has the timer run so often that the driver is waiting for, and the device do what comes of it.
+    pub fn wait(&self, times: usize) {
+        for _ in 0..times {
+            self.port.run_timer(&self.adapter).expect("the driver looks again");
+            self.device.run();
+        }
     }
 
     /// Hands a request to the driver.

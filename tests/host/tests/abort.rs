@@ -30,14 +30,6 @@ fn units(count: u16) -> Hba {
     (0..count).fold(Hba::default(), |hba, lun| hba.with(0, lun, Unit::disk(64, 512)))
 }
 
-/// A read that a unit takes and does not answer.
-fn hold_read(bench: &HbaBench, lun: u8, tag: u64) -> SrbId {
-    let buffer = bench.buffer(512);
-    let request = bench.submit(reading(&read10(0, 1), &[buffer]).to(0, 0, lun).tagged(tag));
-    bench.device.run();
-    request
-}
-
 fn abort(bench: &HbaBench, request: SrbId, lun: u8) {
     bench.submit(SrbBuilder::abort(request).to(0, 0, lun).tagged(ABORT));
 }
@@ -54,27 +46,6 @@ fn functions(bench: &HbaBench) -> Vec<(u8, u8, u64)> {
             .map(|request| (request.function.get() as u8, request.lun.0[3], request.tag.get()))
             .collect()
     })
-}
-
-fn ends(bench: &HbaBench) -> Vec<(u64, SrbStatus)> {
-    bench.port.take_completed().iter().map(|one| (one.tag, one.completion.status)).collect()
-}
-
-fn wait(bench: &HbaBench, times: usize) {
-    for _ in 0..times {
-        bench.port.run_timer(&bench.adapter).expect("the driver looks again");
-        bench.device.run();
-    }
-}
-
-fn assert_works(bench: &HbaBench) {
-    bench.device.release_all();
-    bench.settle();
-    bench.port.take_completed();
-    let buffer = bench.buffer(512);
-    let read = bench.execute(reading(&read10(0, 1), &[buffer]));
-    assert_eq!(read.completion.status, SrbStatus::SUCCESS);
-    bench.device.assert_no_violations();
 }
 
 /// Rings of either kind, with tables and without.
@@ -96,9 +67,9 @@ fn an_abort_ends_the_one_command_that_it_is_for() {
         let bench = HbaBench::running(units(2), options);
         let resets = bench.device.resets();
         bench.device.hold();
-        hold_read(&bench, 1, 1);
-        let meant = hold_read(&bench, 1, 2);
-        hold_read(&bench, 0, 3);
+        bench.hold_read(0, 1, 1);
+        let meant = bench.hold_read(0, 1, 2);
+        bench.hold_read(0, 0, 3);
 
         abort(&bench, meant, 1);
         bench.device.set_order(Order::Reversed);
@@ -106,17 +77,17 @@ fn an_abort_ends_the_one_command_that_it_is_for() {
         bench.device.release(1);
         bench.settle();
 
-        assert_eq!(ends(&bench), [(2, SrbStatus::ABORTED), (ABORT, SrbStatus::SUCCESS)], "{options:?}");
+        assert_eq!(bench.ends(), [(2, SrbStatus::ABORTED), (ABORT, SrbStatus::SUCCESS)], "{options:?}");
         let asked = functions(&bench);
         assert_eq!(asked.len(), 1, "{options:?}: {asked:?}");
         assert_eq!((asked[0].0, asked[0].1), (ABORT_TASK, 1), "{options:?}");
         assert_eq!((bench.device.resets(), bench.device.in_hand()), (resets, 2), "{options:?}");
         bench.device.release_all();
         bench.settle();
-        let mut others = ends(&bench);
+        let mut others = bench.ends();
         others.sort_unstable_by_key(|(tag, _)| *tag);
         assert_eq!(others, [(1, SrbStatus::SUCCESS), (3, SrbStatus::SUCCESS)], "{options:?}");
-        assert_works(&bench);
+        bench.assert_units_work(&[(0, 0)]);
     }
 }
 
@@ -126,14 +97,14 @@ fn a_command_that_has_ended_cannot_be_aborted() {
     let buffer = bench.buffer(512);
     let ended = bench.submit(reading(&read10(0, 1), &[buffer]));
     bench.settle();
-    ends(&bench);
+    bench.ends();
 
     abort(&bench, ended, 0);
 
     // What a miniport says when it cannot find the request ("SRB_STATUS_ABORT_FAILED", ns-srb-_scsi_request_block.md).
-    assert_eq!(ends(&bench), [(ABORT, SrbStatus::ABORT_FAILED)]);
+    assert_eq!(bench.ends(), [(ABORT, SrbStatus::ABORT_FAILED)]);
     assert_eq!(functions(&bench), []);
-    assert_works(&bench);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 /// What QEMU's disks did when the abort came right behind the command. ns-srb-_scsi_request_block.md has SRB_STATUS_ABORTED for a
@@ -142,7 +113,7 @@ fn a_command_that_has_ended_cannot_be_aborted() {
 fn a_command_that_the_device_has_done_when_it_is_to_abort_it_ends_as_aborted() {
     let bench = bench();
     bench.device.hold();
-    let meant = hold_read(&bench, 1, 1);
+    let meant = bench.hold_read(0, 1, 1);
     // Done, and the driver has not looked yet.
     bench.device.release(1);
 
@@ -151,8 +122,8 @@ fn a_command_that_the_device_has_done_when_it_is_to_abort_it_ends_as_aborted() {
     bench.device.release_all();
     bench.settle();
 
-    assert_eq!(ends(&bench), [(1, SrbStatus::ABORTED), (ABORT, SrbStatus::SUCCESS)]);
-    assert_works(&bench);
+    assert_eq!(bench.ends(), [(1, SrbStatus::ABORTED), (ABORT, SrbStatus::SUCCESS)]);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 /// What the stand saw on four processors: one has taken the command out of the ring and not given it back yet, another takes the
@@ -162,7 +133,7 @@ fn an_abort_is_answered_after_a_command_that_another_processor_is_giving_back() 
     let bench: &'static HbaBench = Box::leak(Box::new(bench()));
     bench.device.hold();
     for tag in [1, 2] {
-        let meant = hold_read(bench, 1, tag);
+        let meant = bench.hold_read(0, 1, tag);
         bench.submit(SrbBuilder::abort(meant).to(0, 0, 1).tagged(ABORT + tag));
     }
     bench.device.run();
@@ -170,14 +141,14 @@ fn an_abort_is_answered_after_a_command_that_another_processor_is_giving_back() 
 
     bench.port.at_next_completion(|| bench.adapter.dpc(DpcKind::Service));
     bench.adapter.dpc(DpcKind::RequestQueue(0));
-    wait(bench, 1);
+    bench.wait(1);
     bench.settle();
 
-    let ended: Vec<u64> = ends(bench).iter().map(|(tag, _)| *tag).collect();
+    let ended: Vec<u64> = bench.ends().iter().map(|(tag, _)| *tag).collect();
     let place = |tag| ended.iter().position(|one| *one == tag).expect("it has ended");
     assert_eq!(ended.len(), 4, "{ended:?}");
     assert!([1, 2].iter().all(|tag| place(*tag) < place(ABORT + *tag)), "{ended:?}");
-    assert_works(bench);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 #[test]
@@ -185,19 +156,19 @@ fn a_command_that_waits_for_the_ring_is_aborted_without_the_device() {
     let features = Features::VERSION_1;
     let bench = HbaBench::running(units(2), Options { queue_size: 4, features, ..Options::default() });
     bench.device.hold();
-    hold_read(&bench, 0, 1);
+    bench.hold_read(0, 0, 1);
     // There is no place for these.
-    hold_read(&bench, 1, 2);
-    let meant = hold_read(&bench, 1, 3);
+    bench.hold_read(0, 1, 2);
+    let meant = bench.hold_read(0, 1, 3);
 
     abort(&bench, meant, 1);
 
-    assert_eq!(ends(&bench), [(3, SrbStatus::ABORTED), (ABORT, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(3, SrbStatus::ABORTED), (ABORT, SrbStatus::SUCCESS)]);
     assert_eq!(functions(&bench), []);
     bench.device.release_all();
     bench.settle();
-    assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS), (2, SrbStatus::SUCCESS)]);
-    assert_works(&bench);
+    assert_eq!(bench.ends(), [(1, SrbStatus::SUCCESS), (2, SrbStatus::SUCCESS)]);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 #[test]
@@ -211,26 +182,26 @@ fn an_abort_that_the_device_refuses_or_does_not_answer_fails_and_nothing_else_is
         let resets = bench.device.resets();
         bench.device.model(|hba| hba.obedience = obedience);
         bench.device.hold();
-        let meant = hold_read(&bench, 1, 1);
+        let meant = bench.hold_read(0, 1, 1);
 
         abort(&bench, meant, 1);
         bench.device.set_order(Order::Reversed);
         bench.device.run();
         if obedience == Obedience::Silent {
-            wait(&bench, LOOKS);
+            bench.wait(LOOKS);
         } else {
             bench.device.release(1);
             bench.deliver_interrupts();
         }
 
-        assert_eq!(ends(&bench), [(ABORT, SrbStatus::ABORT_FAILED)], "{obedience:?}");
+        assert_eq!(bench.ends(), [(ABORT, SrbStatus::ABORT_FAILED)], "{obedience:?}");
         bench.device.release_all();
         bench.settle();
-        assert_eq!(ends(&bench), [(1, status)], "{obedience:?}");
+        assert_eq!(bench.ends(), [(1, status)], "{obedience:?}");
         assert_eq!(bench.device.resets(), resets, "{obedience:?}");
         bench.device.model(|hba| hba.obedience = Obedience::Prompt);
         assert!(bench.adapter.reset_bus());
-        assert_works(&bench);
+        bench.assert_units_work(&[(0, 0)]);
     }
 }
 
@@ -240,29 +211,29 @@ fn an_abort_of_a_command_that_the_device_keeps_fails_and_the_command_ends_once()
     let resets = bench.device.resets();
     bench.device.model(|hba| hba.obedience = Obedience::Late);
     bench.device.hold();
-    let meant = hold_read(&bench, 1, 1);
+    let meant = bench.hold_read(0, 1, 1);
 
     abort(&bench, meant, 1);
     bench.device.set_order(Order::Reversed);
     bench.device.run();
     bench.device.release(1);
     bench.deliver_interrupts();
-    assert_eq!(ends(&bench), [], "it may come back yet");
-    wait(&bench, LOOKS);
+    assert_eq!(bench.ends(), [], "it may come back yet");
+    bench.wait(LOOKS);
 
-    assert_eq!(ends(&bench), [(ABORT, SrbStatus::ABORT_FAILED)]);
+    assert_eq!(bench.ends(), [(ABORT, SrbStatus::ABORT_FAILED)]);
     bench.device.release_all();
     bench.settle();
-    assert_eq!(ends(&bench), [(1, SrbStatus::ABORTED)]);
+    assert_eq!(bench.ends(), [(1, SrbStatus::ABORTED)]);
     assert_eq!(bench.device.resets(), resets);
-    assert_works(&bench);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 #[test]
 fn a_reset_of_the_unit_takes_the_place_of_an_abort() {
     let bench = bench();
     bench.device.hold();
-    let meant = hold_read(&bench, 1, 1);
+    let meant = bench.hold_read(0, 1, 1);
     bench.device.model(|hba| hba.obedience = Obedience::Silent);
     abort(&bench, meant, 1);
     bench.device.run();
@@ -275,10 +246,10 @@ fn a_reset_of_the_unit_takes_the_place_of_an_abort() {
     bench.settle();
 
     assert_eq!(
-        ends(&bench),
+        bench.ends(),
         [(1, SrbStatus::BUS_RESET), (ABORT, SrbStatus::SUCCESS), (101, SrbStatus::SUCCESS)]
     );
-    assert_works(&bench);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 #[test]
@@ -303,7 +274,7 @@ fn units_are_reset_side_by_side_and_one_that_does_not_answer_holds_up_no_other()
         }
 
         assert_eq!(at_once, 8, "{options:?}");
-        let mut ended = ends(&bench);
+        let mut ended = bench.ends();
         ended.sort_unstable_by_key(|(tag, _)| *tag);
         assert_eq!(
             ended,
@@ -312,9 +283,9 @@ fn units_are_reset_side_by_side_and_one_that_does_not_answer_holds_up_no_other()
         assert!(functions(&bench).iter().all(|(function, ..)| *function == LOGICAL_UNIT_RESET));
         bench.device.release_all();
         bench.deliver_interrupts();
-        assert_eq!(ends(&bench), [(100, SrbStatus::SUCCESS)], "{options:?}");
+        assert_eq!(bench.ends(), [(100, SrbStatus::SUCCESS)], "{options:?}");
         assert_eq!(bench.device.resets(), resets, "{options:?}");
-        assert_works(&bench);
+        bench.assert_units_work(&[(0, 0)]);
     }
 }
 
@@ -334,9 +305,9 @@ fn what_finds_no_place_in_the_control_queue_waits_for_one() {
     bench.device.release_all();
     bench.settle();
 
-    assert_eq!(ends(&bench), [100, 101, 102].map(|tag| (tag, SrbStatus::SUCCESS)));
+    assert_eq!(bench.ends(), [100, 101, 102].map(|tag| (tag, SrbStatus::SUCCESS)));
     assert_eq!(bench.device.resets(), resets);
-    assert_works(&bench);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 #[test]
@@ -350,14 +321,14 @@ fn units_of_a_target_that_do_not_answer_are_one_reset_of_it() {
     bench.device.run();
 
     bench.device.model(|hba| hba.obedience = Obedience::Prompt);
-    wait(&bench, LOOKS);
+    bench.wait(LOOKS);
     bench.deliver_interrupts();
 
     let asked: Vec<u8> = functions(&bench).iter().map(|(function, ..)| *function).collect();
     assert_eq!(asked, [5, 5, 5, 4]);
-    assert_eq!(ends(&bench), [100, 101, 102].map(|tag| (tag, SrbStatus::SUCCESS)));
+    assert_eq!(bench.ends(), [100, 101, 102].map(|tag| (tag, SrbStatus::SUCCESS)));
     assert_eq!(bench.device.resets(), resets);
-    assert_works(&bench);
+    bench.assert_units_work(&[(0, 0)]);
 }
 
 #[test]

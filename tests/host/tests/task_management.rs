@@ -48,13 +48,6 @@ fn reset(function: SrbFunction, target: u8, lun: u8) -> SrbBuilder {
     SrbBuilder::function(function).to(0, target, lun).tagged(99)
 }
 
-/// A read that a unit takes and does not answer.
-fn hold_read(bench: &HbaBench, target: u8, lun: u8, tag: u64) {
-    let buffer = bench.buffer(512);
-    bench.submit(reading(&read10(0, 1), &[buffer]).to(0, target, lun).tagged(tag));
-    bench.device.run();
-}
-
 /// Functions that the device got, each with target and unit.
 fn functions(bench: &HbaBench) -> Vec<(u8, u8, u8)> {
     bench.device.model(|hba| {
@@ -63,17 +56,6 @@ fn functions(bench: &HbaBench) -> Vec<(u8, u8, u8)> {
             .map(|request| (request.function.get() as u8, request.lun.0[1], request.lun.0[3]))
             .collect()
     })
-}
-
-fn ends(bench: &HbaBench) -> Vec<(u64, SrbStatus)> {
-    bench.port.take_completed().iter().map(|one| (one.tag, one.completion.status)).collect()
-}
-
-fn wait(bench: &HbaBench, times: usize) {
-    for _ in 0..times {
-        bench.port.run_timer(&bench.adapter).expect("the driver looks again");
-        bench.device.run();
-    }
 }
 
 /// The messages that there are, those of the last queue first.
@@ -88,15 +70,7 @@ fn take_control_interrupt_first(bench: &HbaBench) {
 }
 
 fn assert_works(bench: &HbaBench) {
-    bench.device.release_all();
-    bench.settle();
-    bench.port.take_completed();
-    let buffer = bench.buffer(512);
-    for (target, lun) in [(0, 0), (0, 1), (3, 0)] {
-        let read = bench.execute(reading(&read10(0, 1), &[buffer]).to(0, target, lun));
-        assert_eq!(read.completion.status, SrbStatus::SUCCESS);
-    }
-    bench.device.assert_no_violations();
+    bench.assert_units_work(&[(0, 0), (0, 1), (3, 0)]);
 }
 
 #[test]
@@ -147,8 +121,8 @@ fn the_bus_is_reset_with_the_whole_device() {
 fn a_units_reset_leaves_the_requests_of_others_with_the_device() {
     let bench = bench();
     bench.device.hold();
-    hold_read(&bench, 0, 0, 1);
-    hold_read(&bench, 3, 0, 2);
+    bench.hold_read(0, 0, 1);
+    bench.hold_read(3, 0, 2);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.device.set_order(Order::Reversed);
     bench.device.run();
@@ -157,11 +131,11 @@ fn a_units_reset_leaves_the_requests_of_others_with_the_device() {
     bench.device.release(1);
     bench.deliver_interrupts();
 
-    assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(99, SrbStatus::SUCCESS)]);
     assert_eq!(bench.device.in_hand(), 2);
     bench.device.release_all();
     bench.settle();
-    let mut others = ends(&bench);
+    let mut others = bench.ends();
     others.sort_unstable_by_key(|(tag, _)| *tag);
     assert_eq!(others, [(1, SrbStatus::SUCCESS), (2, SrbStatus::SUCCESS)]);
     assert_works(&bench);
@@ -172,9 +146,9 @@ fn a_units_requests_end_with_its_reset_as_the_device_says() {
     for function in [SrbFunction::ResetLogicalUnit, SrbFunction::ResetDevice] {
         let bench = bench();
         bench.device.hold();
-        hold_read(&bench, 3, 0, 1);
-        hold_read(&bench, 3, 0, 2);
-        hold_read(&bench, 0, 0, 3);
+        bench.hold_read(3, 0, 1);
+        bench.hold_read(3, 0, 2);
+        bench.hold_read(0, 0, 3);
         let before = bench.device.resets();
 
         bench.submit(reset(function, 3, 0));
@@ -183,7 +157,7 @@ fn a_units_requests_end_with_its_reset_as_the_device_says() {
         bench.device.release(1);
         bench.settle();
 
-        let mut ended = ends(&bench);
+        let mut ended = bench.ends();
         assert_eq!(ended.pop(), Some((99, SrbStatus::SUCCESS)), "{function:?}");
         ended.sort_unstable_by_key(|(tag, _)| *tag);
         assert_eq!(ended, [1, 2].map(|tag| (tag, SrbStatus::BUS_RESET)), "{function:?}");
@@ -198,7 +172,7 @@ fn a_function_that_the_device_does_not_know_is_followed_by_the_next_one() {
     let resets = bench.device.resets();
     bench.device.model(|hba| hba.obedience = Obedience::Says(Response::FUNCTION_REJECTED));
     bench.device.hold();
-    hold_read(&bench, 0, 1, 1);
+    bench.hold_read(0, 1, 1);
     bench.device.set_order(Order::Reversed);
 
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
@@ -209,7 +183,7 @@ fn a_function_that_the_device_does_not_know_is_followed_by_the_next_one() {
     }
 
     assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 0, 0)]);
-    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
     assert_eq!(bench.device.resets(), resets + 1);
     assert_works(&bench);
 }
@@ -219,11 +193,11 @@ fn a_request_that_never_got_into_the_ring_ends_with_the_reset_of_its_unit_and_no
     let features = Features::VERSION_1;
     let bench = HbaBench::running(hba(), Options { queue_size: 4, features, ..Options::default() });
     bench.device.hold();
-    hold_read(&bench, 0, 0, 1);
+    bench.hold_read(0, 0, 1);
     // There is no place for these.
-    hold_read(&bench, 3, 0, 2);
-    hold_read(&bench, 0, 1, 3);
-    hold_read(&bench, 3, 0, 4);
+    bench.hold_read(3, 0, 2);
+    bench.hold_read(0, 1, 3);
+    bench.hold_read(3, 0, 4);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 3, 0));
     bench.device.set_order(Order::Reversed);
     bench.device.run();
@@ -232,12 +206,12 @@ fn a_request_that_never_got_into_the_ring_ends_with_the_reset_of_its_unit_and_no
     bench.deliver_interrupts();
 
     assert_eq!(
-        ends(&bench),
+        bench.ends(),
         [(2, SrbStatus::BUS_RESET), (4, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]
     );
     bench.device.release_all();
     bench.settle();
-    assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS), (3, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(1, SrbStatus::SUCCESS), (3, SrbStatus::SUCCESS)]);
     assert_works(&bench);
 }
 
@@ -247,18 +221,18 @@ fn a_request_that_the_device_keeps_although_its_unit_was_reset_ends_with_a_reset
     bench.device.model(|hba| hba.obedience = Obedience::Late);
     let resets = bench.device.resets();
     bench.device.hold();
-    hold_read(&bench, 0, 1, 1);
+    bench.hold_read(0, 1, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.device.set_order(Order::Reversed);
     bench.device.run();
 
     bench.device.release(1);
     bench.deliver_interrupts();
-    wait(&bench, LOOKS - 1);
-    assert_eq!(ends(&bench), []);
-    wait(&bench, 1);
+    bench.wait(LOOKS - 1);
+    assert_eq!(bench.ends(), []);
+    bench.wait(1);
 
-    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
     assert_eq!(bench.device.resets(), resets + 1);
     assert_works(&bench);
 }
@@ -270,8 +244,8 @@ fn a_request_that_the_device_takes_after_the_reset_of_its_unit_is_waited_for() {
         let bench = bench();
         let resets = bench.device.resets();
         bench.device.hold();
-        hold_read(&bench, 3, 0, 1);
-        hold_read(&bench, 0, 1, 2);
+        bench.hold_read(3, 0, 1);
+        bench.hold_read(0, 1, 2);
         // The function finds nothing that it could end.
         bench.device.model(|hba| hba.obedience = Obedience::Says(Response::FUNCTION_SUCCEEDED));
         bench.submit(reset(function, 0, 1));
@@ -279,14 +253,14 @@ fn a_request_that_the_device_takes_after_the_reset_of_its_unit_is_waited_for() {
         bench.device.run();
         bench.device.release(1);
         bench.deliver_interrupts();
-        wait(&bench, 3);
-        assert_eq!(ends(&bench), [], "{function:?}");
+        bench.wait(3);
+        assert_eq!(bench.ends(), [], "{function:?}");
 
         bench.device.release(1);
         bench.settle();
-        wait(&bench, 1);
+        bench.wait(1);
 
-        assert_eq!(ends(&bench), [(2, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)], "{function:?}");
+        assert_eq!(bench.ends(), [(2, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)], "{function:?}");
         assert_eq!((bench.device.resets(), bench.device.in_hand()), (resets, 1), "{function:?}");
         assert_works(&bench);
     }
@@ -298,7 +272,7 @@ fn a_request_that_the_device_gave_back_just_before_is_sent_again_and_not_taken_f
     let resets = bench.device.resets();
     bench.device.model(|hba| hba.obedience = Obedience::Waits);
     bench.device.hold();
-    hold_read(&bench, 0, 1, 1);
+    bench.hold_read(0, 1, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.device.run();
 
@@ -306,7 +280,7 @@ fn a_request_that_the_device_gave_back_just_before_is_sent_again_and_not_taken_f
     bench.device.release(2);
     take_control_interrupt_first(&bench);
 
-    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
     assert_eq!(bench.device.resets(), resets);
     assert_works(&bench);
 }
@@ -332,14 +306,14 @@ fn a_write_that_a_unit_says_was_done_while_it_was_reset_is_no_success() {
             bench.device.run();
             bench.device.release_all();
             bench.settle();
-            let ended = ends(&bench);
+            let ended = bench.ends();
             bench.submit(write(2));
             bench.device.run();
             bench.device.release_all();
             bench.settle();
 
             assert_eq!(ended, [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)], "{function:?}");
-            assert_eq!(ends(&bench), [(2, SrbStatus::SUCCESS)], "{function:?}");
+            assert_eq!(bench.ends(), [(2, SrbStatus::SUCCESS)], "{function:?}");
             let written = bench.device.model(|hba| hba.unit(3, 0).content()[3 * 512..4 * 512].to_vec());
             assert_eq!(written, content, "{function:?}");
             assert_eq!(bench.device.resets(), resets, "{function:?}");
@@ -355,18 +329,18 @@ fn a_reset_of_a_unit_that_is_gone_leaves_the_others_alone() {
         bench.device.model(|hba| hba.remove_unit(target, lun.into()));
         let resets = bench.device.resets();
         bench.device.hold();
-        hold_read(&bench, 0, 0, 1);
+        bench.hold_read(0, 0, 1);
         bench.submit(reset(SrbFunction::ResetLogicalUnit, target, lun));
         bench.device.set_order(Order::Reversed);
         bench.device.run();
         bench.device.release(1);
         bench.deliver_interrupts();
 
-        assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)], "{target}:{lun}");
+        assert_eq!(bench.ends(), [(99, SrbStatus::SUCCESS)], "{target}:{lun}");
         assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, target, lun)]);
         bench.device.release_all();
         bench.settle();
-        assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS)], "{target}:{lun}");
+        assert_eq!(bench.ends(), [(1, SrbStatus::SUCCESS)], "{target}:{lun}");
         assert_eq!(bench.device.resets(), resets, "{target}:{lun}");
         bench.device.assert_no_violations();
     }
@@ -377,14 +351,14 @@ fn a_function_that_is_not_answered_is_followed_by_the_next_one_and_then_by_a_res
     let bench = bench();
     let resets = bench.device.resets();
     bench.device.hold();
-    hold_read(&bench, 0, 1, 1);
+    bench.hold_read(0, 1, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.device.run();
-    wait(&bench, LOOKS);
-    assert_eq!(ends(&bench), []);
-    wait(&bench, LOOKS);
+    bench.wait(LOOKS);
+    assert_eq!(bench.ends(), []);
+    bench.wait(LOOKS);
 
-    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
     assert_eq!(bench.device.resets(), resets + 1);
     assert_eq!(bench.port.run_timer(&bench.adapter), None, "nothing is left to look at");
     assert_works(&bench);
@@ -397,16 +371,16 @@ fn a_late_answer_is_not_taken_for_that_of_the_next_function() {
     bench.device.hold();
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.device.run();
-    wait(&bench, LOOKS);
+    bench.wait(LOOKS);
 
     // The unit's, when the target's is waited for.
     bench.device.release(1);
     bench.deliver_interrupts();
-    assert_eq!(ends(&bench), []);
+    assert_eq!(bench.ends(), []);
     bench.device.release(1);
     bench.deliver_interrupts();
 
-    assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(99, SrbStatus::SUCCESS)]);
     assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 0, 0)]);
     assert_eq!(bench.device.resets(), resets);
     assert_works(&bench);
@@ -417,7 +391,7 @@ fn a_second_reset_before_the_first_is_done_has_a_function_of_its_own() {
     let bench = bench();
     let resets = bench.device.resets();
     bench.device.hold();
-    hold_read(&bench, 0, 0, 1);
+    bench.hold_read(0, 0, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.submit(reset(SrbFunction::ResetDevice, 3, 0).tagged(100));
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 3, 0).tagged(101));
@@ -434,7 +408,7 @@ fn a_second_reset_before_the_first_is_done_has_a_function_of_its_own() {
     // The last one would be part of the second, but came after that was sent.
     let expected = [(I_T_NEXUS_RESET, 3, 0), (LOGICAL_UNIT_RESET, 3, 0), (LOGICAL_UNIT_RESET, 0, 1)];
     assert_eq!(functions(&bench), expected);
-    let mut ended = ends(&bench);
+    let mut ended = bench.ends();
     ended.sort_unstable_by_key(|(tag, _)| *tag);
     assert_eq!(ended, [99, 100, 101].map(|tag| (tag, SrbStatus::SUCCESS)));
     assert_eq!((bench.device.resets(), bench.device.in_hand()), (resets, 1));
@@ -446,22 +420,22 @@ fn an_answer_that_is_looked_into_when_the_next_function_is_sent_is_not_taken_for
     let bench: &'static HbaBench = Box::leak(Box::new(bench()));
     let resets = bench.device.resets();
     bench.device.hold();
-    hold_read(bench, 0, 1, 1);
+    bench.hold_read(0, 1, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.submit(reset(SrbFunction::ResetDevice, 0, 1).tagged(100));
     bench.device.run();
     // Another processor looks while the first one ends what came back, and the next function is sent.
-    bench.port.at_next_completion(|| wait(bench, 2));
+    bench.port.at_next_completion(|| bench.wait(2));
     bench.device.release_all();
 
     take_control_interrupt_first(bench);
-    let before = ends(bench);
+    let before = bench.ends();
     bench.device.release_all();
     bench.settle();
 
     assert_eq!(before, [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
     assert_eq!(functions(bench), [(LOGICAL_UNIT_RESET, 0, 1), (I_T_NEXUS_RESET, 0, 0)]);
-    assert_eq!(ends(bench), [(100, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(100, SrbStatus::SUCCESS)]);
     assert_eq!(bench.device.resets(), resets);
     assert_works(bench);
 }
@@ -473,21 +447,21 @@ fn a_reset_of_a_unit_that_is_asked_for_after_its_target_was_told_to_reset_is_don
     bench.submit(reset(SrbFunction::ResetDevice, 0, 0));
     bench.device.run();
     // StorPort does not hold the queue of the target's other unit. What comes there now, the function may not end.
-    hold_read(&bench, 0, 1, 1);
+    bench.hold_read(0, 1, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1).tagged(100));
 
     bench.device.model(|hba| hba.obedience = Obedience::Says(Response::OK));
     bench.device.release(1);
     bench.deliver_interrupts();
-    assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(99, SrbStatus::SUCCESS)]);
     bench.device.model(|hba| hba.obedience = Obedience::Prompt);
     bench.device.run();
     bench.device.release_all();
     bench.settle();
-    wait(&bench, 1);
+    bench.wait(1);
 
     assert_eq!(functions(&bench), [(I_T_NEXUS_RESET, 0, 0), (LOGICAL_UNIT_RESET, 0, 1)]);
-    let mut ended = ends(&bench);
+    let mut ended = bench.ends();
     ended.sort_unstable_by_key(|(tag, _)| *tag);
     assert_eq!(ended.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), [1, 100]);
     assert_works(&bench);
@@ -504,12 +478,12 @@ fn a_reset_of_a_target_that_waits_is_not_done_with_that_of_one_of_its_units() {
 
     bench.device.release(1);
     bench.deliver_interrupts();
-    assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(99, SrbStatus::SUCCESS)]);
     bench.device.run();
     bench.device.release(1);
     bench.deliver_interrupts();
 
-    assert_eq!(ends(&bench), [(100, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(100, SrbStatus::SUCCESS)]);
     assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 3, 0), (I_T_NEXUS_RESET, 3, 0)]);
     assert_works(&bench);
 }
@@ -520,7 +494,7 @@ fn resets_that_are_not_done_are_answered_by_a_reset_of_the_device() {
         let bench = bench();
         let resets = bench.device.resets();
         bench.device.hold();
-        hold_read(&bench, 3, 0, 1);
+        bench.hold_read(3, 0, 1);
         bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
         bench.submit(reset(SrbFunction::ResetDevice, 3, 0).tagged(100));
         bench.device.run();
@@ -533,7 +507,7 @@ fn resets_that_are_not_done_are_answered_by_a_reset_of_the_device() {
         let mut expected =
             vec![(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS), (100, SrbStatus::SUCCESS)];
         expected.extend(function.map(|_| (101, SrbStatus::SUCCESS)));
-        assert_eq!(ends(&bench), expected);
+        assert_eq!(bench.ends(), expected);
         assert_eq!(bench.device.resets(), resets + 1);
         assert_works(&bench);
     }
@@ -548,15 +522,15 @@ fn requests_that_come_after_a_target_was_reset_are_not_taken_for_a_lie() {
         // The device has answered, and nobody has looked yet; StorPort holds the queue of unit 0 alone.
         bench.device.run();
         bench.device.hold();
-        hold_read(&bench, 0, 1, 1);
+        bench.hold_read(0, 1, 1);
 
         bench.deliver_interrupts();
-        let at_once = ends(&bench);
+        let at_once = bench.ends();
         bench.device.release_all();
         bench.settle();
 
         assert_eq!(at_once, [(99, SrbStatus::SUCCESS)], "{options:?}");
-        assert_eq!(ends(&bench), [(1, SrbStatus::SUCCESS)], "{options:?}");
+        assert_eq!(bench.ends(), [(1, SrbStatus::SUCCESS)], "{options:?}");
         assert_eq!(bench.device.resets(), resets, "{options:?}");
         assert_works(&bench);
     }
@@ -567,7 +541,7 @@ fn a_lie_in_the_control_queue_resets_the_device() {
     let bench = bench();
     let resets = bench.device.resets();
     bench.device.hold();
-    hold_read(&bench, 0, 0, 1);
+    bench.hold_read(0, 0, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     bench.device.set_order(Order::Reversed);
     bench.device.run();
@@ -577,7 +551,7 @@ fn a_lie_in_the_control_queue_resets_the_device() {
     bench.device.be_honest();
     bench.deliver_interrupts();
 
-    assert_eq!(ends(&bench), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)]);
     assert_eq!(bench.device.resets(), resets + 1);
     assert_eq!(bench.port.log_entries().len(), 1);
     assert_works(&bench);
@@ -609,7 +583,7 @@ fn who_waits_for_a_reset_over_a_stop_is_answered_once() {
         go_on(&bench);
 
         let status = if restarted_at_once { SrbStatus::SUCCESS } else { SrbStatus::ERROR };
-        assert_eq!(ends(&bench), [(99, status)]);
+        assert_eq!(bench.ends(), [(99, status)]);
         assert_works(&bench);
     }
 }
@@ -620,17 +594,17 @@ fn who_asks_for_a_reset_right_after_a_restart_is_answered_when_it_is_done() {
     bench.adapter.stop();
     assert!(bench.adapter.restart());
     bench.device.hold();
-    hold_read(&bench, 0, 1, 1);
+    bench.hold_read(0, 1, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
 
     // What the restart has left to do.
     bench.port.run_dpcs(&bench.adapter);
-    assert_eq!(ends(&bench), []);
+    assert_eq!(bench.ends(), []);
     bench.device.release_all();
     bench.settle();
 
     assert_eq!(functions(&bench), [(LOGICAL_UNIT_RESET, 0, 1)]);
-    assert_eq!(ends(&bench).last(), Some(&(99, SrbStatus::SUCCESS)));
+    assert_eq!(bench.ends().last(), Some(&(99, SrbStatus::SUCCESS)));
     assert_works(&bench);
 }
 
@@ -652,7 +626,7 @@ fn who_asks_for_a_reset_during_a_restart_is_answered_once() {
         }
         go_on(bench);
 
-        let ended = ends(bench);
+        let ended = bench.ends();
         assert_eq!(ended.len(), 1, "{moments}: {ended:?}");
         assert_eq!(ended[0].0, 99, "{moments}");
         assert_works(bench);
@@ -668,7 +642,7 @@ fn a_reset_of_a_unit_that_had_more_requests_than_one_dpc_takes_is_not_taken_for_
         let resets = bench.device.resets();
         bench.device.hold();
         for tag in 0..count {
-            hold_read(&bench, 0, 1, 100 + tag);
+            bench.hold_read(0, 1, 100 + tag);
         }
         bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
         bench.device.release_all();
@@ -678,7 +652,7 @@ fn a_reset_of_a_unit_that_had_more_requests_than_one_dpc_takes_is_not_taken_for_
         take_control_interrupt_first(&bench);
         bench.settle();
 
-        let ended = ends(&bench);
+        let ended = bench.ends();
         assert_eq!(ended.len() as u64, count + 1);
         assert_eq!(ended.iter().filter(|end| **end == (99, SrbStatus::SUCCESS)).count(), 1);
         assert_eq!(bench.device.resets(), resets);
@@ -693,7 +667,7 @@ fn what_waits_for_the_ring_is_not_sent_to_a_unit_that_is_reset() {
     let resets = bench.device.resets();
     bench.device.hold();
     for tag in 0..3 {
-        hold_read(&bench, 0, 1, tag);
+        bench.hold_read(0, 1, tag);
     }
 
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
@@ -701,7 +675,7 @@ fn what_waits_for_the_ring_is_not_sent_to_a_unit_that_is_reset() {
     bench.device.release_all();
     bench.settle();
 
-    let mut ended = ends(&bench);
+    let mut ended = bench.ends();
     ended.sort_unstable_by_key(|(tag, _)| *tag);
     let tags: Vec<u64> = ended.iter().map(|(tag, _)| *tag).collect();
     assert_eq!(tags, [0, 1, 2, 99]);
@@ -730,7 +704,7 @@ fn interrupts_of_other_units_are_no_looks_at_a_function() {
             assert_eq!(bench.device.resets(), resets);
             bench.device.model(|hba| hba.obedience = Obedience::Prompt);
             assert!(bench.adapter.reset_bus());
-            assert_eq!(ends(&bench), [(99, SrbStatus::SUCCESS)]);
+            assert_eq!(bench.ends(), [(99, SrbStatus::SUCCESS)]);
             assert_works(&bench);
         }
     }
@@ -742,10 +716,10 @@ fn who_asks_for_a_reset_while_another_one_is_being_finished_is_answered_when_its
     let options = Options { queue_size: 4, features, ..Options::default() };
     let bench: &'static HbaBench = Box::leak(Box::new(HbaBench::running(hba(), options)));
     bench.device.hold();
-    hold_read(bench, 0, 0, 1);
+    bench.hold_read(0, 0, 1);
     bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
     // There is no place for it: it ends when the unit's reset is done, and then a lot happens.
-    hold_read(bench, 0, 1, 2);
+    bench.hold_read(0, 1, 2);
     bench.device.set_order(Order::Reversed);
     bench.device.run();
     bench.port.at_next_completion(|| {
@@ -757,13 +731,13 @@ fn who_asks_for_a_reset_while_another_one_is_being_finished_is_answered_when_its
     bench.deliver_interrupts();
 
     assert_eq!(
-        ends(bench),
+        bench.ends(),
         [(2, SrbStatus::BUS_RESET), (1, SrbStatus::BUS_RESET), (99, SrbStatus::SUCCESS)],
         "the function of the other one is not done"
     );
     bench.device.release_all();
     bench.settle();
-    assert_eq!(ends(bench), [(100, SrbStatus::SUCCESS)]);
+    assert_eq!(bench.ends(), [(100, SrbStatus::SUCCESS)]);
     assert_works(bench);
 }
 
@@ -773,11 +747,11 @@ fn a_device_that_goes_during_a_reset_of_a_unit_gives_everything_back_once_and_is
         for by_request in [false, true] {
             let bench = HbaBench::running(hba(), options);
             bench.device.hold();
-            hold_read(&bench, 0, 0, 1);
-            hold_read(&bench, 0, 1, 2);
+            bench.hold_read(0, 0, 1);
+            bench.hold_read(0, 1, 2);
             bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1));
             bench.submit(reset(SrbFunction::ResetDevice, 3, 0).tagged(100));
-            hold_read(&bench, 3, 0, 3);
+            bench.hold_read(3, 0, 3);
             bench.device.remove();
             let accesses = bench.device.register_accesses();
 
@@ -789,7 +763,7 @@ fn a_device_that_goes_during_a_reset_of_a_unit_gives_everything_back_once_and_is
                 bench.surprise_removal();
             }
 
-            let mut ended = ends(&bench);
+            let mut ended = bench.ends();
             ended.sort_unstable_by_key(|(tag, _)| *tag);
             let tags: Vec<u64> = ended.iter().map(|(tag, _)| *tag).filter(|tag| *tag != 7).collect();
             assert_eq!(tags, [1, 2, 3, 99, 100], "{options:?}");
@@ -801,7 +775,7 @@ fn a_device_that_goes_during_a_reset_of_a_unit_gives_everything_back_once_and_is
             let buffer = bench.buffer(512);
             bench.submit(reading(&read10(0, 1), &[buffer]).to(0, 0, 1).tagged(4));
             bench.submit(reset(SrbFunction::ResetLogicalUnit, 0, 1).tagged(101));
-            let after = ends(&bench);
+            let after = bench.ends();
             assert_eq!(after, [(4, SrbStatus::NO_DEVICE), (101, SrbStatus::ERROR)], "{options:?}");
             assert_eq!(bench.device.register_accesses(), accesses, "{options:?}");
         }
