@@ -445,9 +445,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         }
     }
 
-    /// Whether a function is waited for, with the timer running.
-    pub(crate) fn is_waiting_for_functions(&self) -> bool {
-        D::CONTROL_QUEUE.is_some() && self.recovery.tasks.lock().is_waiting(self.recovery.resets())
+    /// The device runs, and nothing of it is being reset: the timer is free for something else.
+    pub(crate) fn resets_nothing(&self) -> bool {
+        let waits =
+            D::CONTROL_QUEUE.is_some() && self.recovery.tasks.lock().is_waiting(self.recovery.resets());
+        self.recovery.rung() == Rung::Running && !waits
     }
 
     /// The device says that it has done a function: takes what it has given up, and ends what it never had. Then whoever asked
@@ -614,8 +616,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             self.open_queues(At::Dispatch);
         }
         // Who asks now is answered when its own reset is done.
-        let may_answer = self.recovery.rung() == Rung::Running && !self.is_waiting_for_functions();
-        if may_answer && self.recovery.unanswered.swap(false, Ordering::AcqRel) {
+        if self.resets_nothing() && self.recovery.unanswered.swap(false, Ordering::AcqRel) {
             self.answer(SrbStatus::SUCCESS);
         }
     }

@@ -13,7 +13,6 @@ use storport::{Address, Port};
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::log_events::Event;
-use crate::recovery::Rung;
 
 /// Looks at a request after which it is traced.
 const LOOKS: u8 = 5;
@@ -59,7 +58,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
         }
         // A timer that a reset waits for is not put off, and neither is a change that is to be told again.
-        if self.recovery.rung() == Rung::Running && !self.is_waiting_for_functions() {
+        if self.resets_nothing() {
             self.port.request_timer(self.until_told_again(period * 1000));
         }
     }

@@ -9,7 +9,6 @@ use storport::{Address, DpcKind, Port};
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::log_events::Event;
-use crate::recovery::Rung;
 
 /// Time until a change that was not taken is told again, in microseconds.
 const TELL_AGAIN_MICROSECONDS: u32 = 100_000;
@@ -38,7 +37,7 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             }
             // The earlier one may have ended before that line; then no callback comes any more that would see it. A timer that
             // a reset waits for is not put off: changes may come faster than it runs.
-            if self.recovery.rung() == Rung::Running && !self.is_waiting_for_functions() {
+            if self.resets_nothing() {
                 self.port.request_timer(TELL_AGAIN_MICROSECONDS);
             }
         }
