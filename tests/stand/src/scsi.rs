@@ -94,6 +94,12 @@ pub fn synchronize_cache() -> Command {
     command("SYNCHRONIZE CACHE", Direction::None, [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
+/// UNMAP with a parameter list of so many bytes.
+pub fn unmap(bytes: u16) -> Command {
+    let [high, low] = bytes.to_be_bytes();
+    command("UNMAP", Direction::Out, [0x42, 0, 0, 0, 0, 0, 0, high, low, 0])
+}
+
 /// START STOP UNIT: start.
 pub fn start_unit() -> Command {
     command("START STOP UNIT", Direction::None, [0x1B, 0, 0, 0, 1, 0])

@@ -1,12 +1,19 @@
 //! `bench`: what requests cost, counted by `cpu::trace`; each step prints a line `count {JSON}`, which the runner makes tables
 //! and ratios of. Nothing is timed.
 //!
-//! On a machine of one processor: reads of 1 to 256 segments (a buffer's pages lie apart), depths from 1 to 256, and closed
-//! loops. On one of several, with `gather=1` (messages and DPCs on the first processor, so that no two processors meet in the
-//! driver's locks): what several queues cost, and a queue that gets more than its ring takes.
+//! On a machine of one processor: sizes from 512 bytes to 2 MiB, so 1 to 512 segments (a buffer's pages lie apart), depths from 1 to
+//! 256, reads, writes, SYNCHRONIZE CACHE and UNMAP, the first requests apart, and closed loops. On one of several, with `gather=1`
+//! (messages and DPCs on the first processor, so that no two processors meet in the driver's locks): what several queues cost,
+//! and a queue that gets more than its ring takes.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use stand::cmdline::Options;
+use stand::scsi;
 use stand::stamp::SplitMix64;
+use stand::wdk::codes::SRB_STATUS_SUCCESS;
 
 use crate::cpu::smp;
 use crate::cpu::trace::{self, Map, Where};
@@ -14,14 +21,40 @@ use crate::kernel::{dpc, pool};
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::pci::virtio;
+use crate::scan::class::TIMEOUT;
 use crate::scan::{DISK, Unit};
-use crate::storport::{interrupt, port, queue, request};
+use crate::storport::request::{Data, Request};
+use crate::storport::{Address, interrupt, port, queue, request};
+
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Read,
+    Write,
+    /// SYNCHRONIZE CACHE of everything.
+    Flush,
+    /// UNMAP of one range.
+    Unmap,
+}
+
+impl Operation {
+    fn word(self) -> &'static str {
+        match self {
+            Operation::Read => "read",
+            Operation::Write => "write",
+            Operation::Flush => "flush",
+            Operation::Unmap => "unmap",
+        }
+    }
+}
 
 /// How requests follow each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
     /// As many as the depth is, and the next when the device and the driver are done with all of them.
     Bursts,
+    /// The same, and the depth is that of each processor.
+    BurstsOfEach,
     /// All wait at Storport, which keeps as many as the depth is with the driver: it starts the next one for each that ends.
     Loop,
     /// A loop of the first processor alone, so that one of the queues has more than its ring takes.
@@ -29,52 +62,108 @@ enum Load {
 }
 
 /// One amount of work.
+#[derive(Clone, Copy)]
 struct Step {
     name: &'static str,
     count: u32,
     depth: u32,
+    /// Bytes of each transfer, or of what is unmapped.
     bytes: u32,
-    write: bool,
+    operation: Operation,
     load: Load,
 }
 
 const fn reads(name: &'static str, count: u32, depth: u32, bytes: u32) -> Step {
-    Step { name, count, depth, bytes, write: false, load: Load::Bursts }
+    Step { name, count, depth, bytes, operation: Operation::Read, load: Load::Bursts }
 }
 
 const fn writes(name: &'static str, count: u32, depth: u32, bytes: u32) -> Step {
-    Step { write: true, ..reads(name, count, depth, bytes) }
+    Step { operation: Operation::Write, ..reads(name, count, depth, bytes) }
+}
+
+const fn flushes(name: &'static str, count: u32, depth: u32) -> Step {
+    Step { operation: Operation::Flush, ..reads(name, count, depth, 0) }
+}
+
+const fn unmaps(name: &'static str, count: u32, depth: u32) -> Step {
+    Step { operation: Operation::Unmap, ..reads(name, count, depth, 4096) }
 }
 
 const fn loops(name: &'static str, count: u32, depth: u32, load: Load) -> Step {
     Step { load, ..reads(name, count, depth, 4096) }
 }
 
+/// The first requests of a run, those of the bus scan apart: what is done but once is in them, and not in the rest.
+const FIRST: [Step; 2] = [reads("first-read-4k", 1, 1, 4096), writes("first-write-4k", 1, 1, 4096)];
+
 /// Steps of one processor, and so one queue. The page of a buffer is a segment.
-const ONE: [Step; 15] = [
+const ONE: [Step; 32] = [
     reads("read-4k-qd1", 64, 1, 4096),
     writes("write-4k-qd1", 64, 1, 4096),
+    reads("read-4k-qd2", 64, 2, 4096),
+    reads("read-4k-qd4", 64, 4, 4096),
     reads("read-4k-qd8", 64, 8, 4096),
+    reads("read-4k-qd16", 128, 16, 4096),
     reads("read-4k-qd32", 256, 32, 4096),
     writes("write-4k-qd32", 256, 32, 4096),
+    reads("read-4k-qd64", 256, 64, 4096),
     reads("read-4k-qd128", 256, 128, 4096),
     reads("read-4k-qd256", 256, 256, 4096),
+    reads("read-512-qd1", 64, 1, 512),
+    reads("read-512-qd32", 128, 32, 512),
     reads("read-8k-qd32", 128, 32, 2 * 4096),
     reads("read-12k-qd32", 128, 32, 3 * 4096),
     reads("read-16k-qd32", 128, 32, 4 * 4096),
+    reads("read-32k-qd32", 128, 32, 8 * 4096),
+    reads("read-64k-qd1", 64, 1, 16 * 4096),
     reads("read-64k-qd32", 128, 32, 16 * 4096),
+    writes("write-64k-qd32", 128, 32, 16 * 4096),
+    reads("read-128k-qd32", 64, 32, 32 * 4096),
+    reads("read-256k-qd8", 32, 8, 64 * 4096),
+    reads("read-512k-qd8", 24, 8, 128 * 4096),
     reads("read-1000k-qd8", 24, 8, 250 * 4096),
     reads("read-1m-qd8", 24, 8, 256 * 4096),
+    reads("read-2m-qd8", 16, 8, 512 * 4096),
+    flushes("flush-qd1", 32, 1),
+    flushes("flush-qd32", 64, 32),
+    unmaps("unmap-qd1", 32, 1),
+    unmaps("unmap-qd32", 64, 32),
     loops("loop-4k-qd32", 256, 32, Load::Loop),
     loops("loop-4k-qd128", 384, 128, Load::Loop),
 ];
 
 /// Steps of several processors. QEMU's rings have 256 entries, one for each request.
-const SEVERAL: [Step; 3] = [
+const SEVERAL: [Step; 4] = [
     reads("queues-4k-qd1", 64, 1, 4096),
     reads("queues-4k-qd32", 256, 32, 4096),
+    Step { load: Load::BurstsOfEach, ..reads("queues-4k-qd32-each", 512, 32, 4096) },
     loops("refill-4k-qd384", 768, 384, Load::LoopOnFirst),
 ];
+
+/// Processors of the machine whose steps have no number in their names.
+const USUAL: u32 = 4;
+
+impl Step {
+    /// What it is called on a machine of so many processors: no two steps of a driver have the same name.
+    fn name_on(&self, processors: u32) -> String {
+        match self.name.split_once('-') {
+            Some((load, rest)) if processors > 1 && processors != USUAL => {
+                format!("{load}{processors}-{rest}")
+            }
+            _ => self.name.to_string(),
+        }
+    }
+
+    /// Requests that are with the driver at once.
+    fn at_once(&self) -> u32 {
+        if self.load == Load::BurstsOfEach { self.depth * smp::count() } else { self.depth }
+    }
+}
+
+/// Bytes of UNMAP's parameter list with one descriptor (SBC-3, 5.28.2).
+const UNMAP_LIST: u32 = 24;
+/// What tells requests that are no transfers from those that are.
+const COMMANDS: u64 = 0xFFFF_FFFF << 32;
 
 /// Longest time until a burst is with the driver, in milliseconds.
 const STARTS: u64 = 60_000;
@@ -91,7 +180,8 @@ pub fn run(units: &[Unit], options: &Options) {
     held();
     let doorbells = doorbells();
     let steps: &[Step] = if smp::count() == 1 { &ONE } else { &SEVERAL };
-    for step in steps {
+    let first: &[Step] = if smp::count() == 1 { &FIRST } else { &[] };
+    for step in first.iter().chain(steps) {
         crate::progress!("{}", step.name);
         measure(step, disk, options, doorbells);
     }
@@ -128,32 +218,36 @@ fn held() {
 /// Counts one step.
 fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     let Some(capacity) = disk.capacity else { return };
-    let blocks = u64::from(step.bytes / capacity.block_size);
-    let mut random = SplitMix64(options.seed);
-    let place = move |_| random.below(capacity.blocks / blocks) * blocks;
-    let slots = if step.load == Load::Bursts { step.depth } else { step.count };
-    let mut flights = Flights::new(disk.address, capacity.block_size, slots as usize);
-    flights.processor = (step.load == Load::LoopOnFirst).then_some(0);
+    let mut work = Work::new(step, disk.address, capacity, options.seed);
     let before = port().statistics;
     let interrupts = interrupt::taken();
     trace::start(Map { doorbells, is_extension: request::is_extension }, Where::Everywhere);
     let faults = match step.load {
-        Load::Bursts => bursts(step, &mut flights, place),
-        Load::Loop | Load::LoopOnFirst => closed_loop(step, &mut flights, place),
+        Load::Bursts | Load::BurstsOfEach => bursts(step, &mut work),
+        Load::Loop | Load::LoopOnFirst => closed_loop(step, &mut work),
     };
     trace::stop();
     let after = port().statistics;
     let interrupts = interrupt::taken() - interrupts;
+    let name = step.name_on(smp::count());
     crate::console::check(
         faults == 0,
-        step.name,
-        format_args!("{} transfers of {} bytes", step.count, step.bytes),
+        &name,
+        format_args!(
+            "{} times {} of {} bytes, {faults} faults",
+            step.count,
+            step.operation.word(),
+            step.bytes
+        ),
     );
+    let first = if FIRST.iter().any(|other| other.name == step.name) { "first" } else { "steady" };
     crate::console::line(
         "count ",
         format_args!(
-            "{{\"step\":\"{}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},{}}}",
-            step.name,
+            "{{\"step\":\"{name}\",\"operation\":\"{}\",\"bytes\":{},\"depth\":{},\"state\":\"{first}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},{}}}",
+            step.operation.word(),
+            step.bytes,
+            step.at_once(),
             smp::count(),
             after.requests - before.requests,
             after.elements - before.elements,
@@ -163,40 +257,121 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     );
 }
 
+/// The requests of a step.
+struct Work {
+    operation: Operation,
+    bytes: u32,
+    capacity: scsi::Capacity,
+    random: SplitMix64,
+    flights: Flights,
+    /// Parameter lists of the commands under way that are no transfers, by slot.
+    lists: Vec<Option<Buffer>>,
+    address: Address,
+}
+
+impl Work {
+    fn new(step: &Step, address: Address, capacity: scsi::Capacity, seed: u64) -> Self {
+        let bursts = matches!(step.load, Load::Bursts | Load::BurstsOfEach);
+        let slots = if bursts { step.at_once() } else { step.count } as usize;
+        let mut flights = Flights::new(address, capacity.block_size, slots);
+        flights.processor = (step.load == Load::LoopOnFirst).then_some(0);
+        Work {
+            operation: step.operation,
+            bytes: step.bytes,
+            capacity,
+            random: SplitMix64(seed),
+            flights,
+            lists: (0..slots).map(|_| None).collect(),
+            address,
+        }
+    }
+
+    /// Hands one more to Storport, in a free slot.
+    fn start(&mut self, slot: usize) {
+        let blocks = self.bytes / self.capacity.block_size;
+        let mut place = || self.random.below(self.capacity.blocks / u64::from(blocks)) * u64::from(blocks);
+        match self.operation {
+            Operation::Read | Operation::Write => {
+                let (lba, buffer) = (place(), Buffer::new(self.bytes, 0));
+                self.flights.start(slot, lba, self.operation == Operation::Write, buffer, false);
+            }
+            Operation::Flush => self.command(slot, scsi::synchronize_cache(), None),
+            Operation::Unmap => {
+                let lba = place();
+                let mut list = Buffer::new(UNMAP_LIST, 0);
+                let bytes = list.bytes();
+                bytes.fill(0);
+                bytes[..4].copy_from_slice(&[0, UNMAP_LIST as u8 - 2, 0, UNMAP_LIST as u8 - 8]);
+                bytes[8..16].copy_from_slice(&lba.to_be_bytes());
+                bytes[16..20].copy_from_slice(&blocks.to_be_bytes());
+                self.command(slot, scsi::unmap(UNMAP_LIST as u16), Some(list));
+            }
+        }
+    }
+
+    fn command(&mut self, slot: usize, command: scsi::Command, list: Option<Buffer>) {
+        let data = list.as_ref().map_or(Data::default(), |list| list.part(0, list.length));
+        let mut request = Request::new(self.address, command, data, TIMEOUT);
+        request.cookie = COMMANDS | slot as u64;
+        self.lists[slot] = list;
+        queue::submit(request);
+    }
+
+    /// Waits for all of them; answers with the number of those that failed.
+    fn finish(&mut self, count: u32) -> u32 {
+        if matches!(self.operation, Operation::Read | Operation::Write) {
+            return all(&mut self.flights);
+        }
+        let (mut left, mut faults) = (count, 0);
+        let in_time = queue::wait(u64::from(TIMEOUT) * 1000 + 60_000, || {
+            for request in queue::take_done(|cookie| cookie & COMMANDS == COMMANDS) {
+                left -= 1;
+                faults += u32::from(request.answer.srb_status & 0x3F != SRB_STATUS_SUCCESS);
+                self.lists[request.cookie as u32 as usize] = None;
+            }
+            left == 0
+        });
+        if !in_time {
+            crate::stop!("commands neither ended nor timed out");
+        }
+        faults
+    }
+}
+
 /// Burst after burst: no DPC runs until all of one is with the driver and the device is done with it. Answers with the number
 /// of transfers that failed.
-fn bursts(step: &Step, flights: &mut Flights, mut place: impl FnMut(u32) -> u64) -> u32 {
+fn bursts(step: &Step, work: &mut Work) -> u32 {
     let (mut started, mut faults) = (0, 0);
     while started < step.count {
+        let burst = step.at_once().min(step.count - started);
         dpc::hold(true);
-        for slot in 0..step.depth.min(step.count - started) {
-            let buffer = Buffer::new(step.bytes, 0);
-            flights.start(slot as usize, place(started), step.write, buffer, false);
-            started += 1;
+        for slot in 0..burst {
+            work.start(slot as usize);
         }
+        started += burst;
         if !queue::wait_for_starts(STARTS) {
             crate::note!("{}: not all of a burst of {} has started", step.name, step.depth);
         }
         queue::wait(DEVICE, || false);
         dpc::hold(false);
-        faults += all(flights);
+        faults += work.finish(burst);
     }
     faults
 }
 
 /// Everything at once, and Storport keeps so many with the driver.
-fn closed_loop(step: &Step, flights: &mut Flights, mut place: impl FnMut(u32) -> u64) -> u32 {
+fn closed_loop(step: &Step, work: &mut Work) -> u32 {
     let limit = core::mem::replace(&mut port().limit, step.depth as usize);
     dpc::hold(true);
     for slot in 0..step.count {
-        flights.start(slot as usize, place(slot), step.write, Buffer::new(step.bytes, 0), false);
+        work.start(slot as usize);
     }
     if !queue::wait_for_starts(STARTS) {
         crate::note!("{}: not all of {} have started", step.name, step.depth);
     }
     queue::wait(DEVICE, || false);
     dpc::hold(false);
-    let faults = all(flights);
+    let faults = work.finish(step.count);
     port().limit = limit;
     faults
 }
