@@ -60,7 +60,7 @@ fn is_the_stands(kind: &str, name: &str) -> bool {
     match kind {
         "rule" => read("tests/stand/src/rules.rs").contains(&quoted),
         "suite" => read("tests/stand/src/suite/mod.rs").contains(&format!("({quoted},")),
-        "bench" => read("tests/stand/bench/after.md").contains(&format!(" {name} ")),
+        "bench" => read("bench/viostor.txt").contains(&format!("/{name}/")),
         "check" => {
             let mut files = Vec::new();
             sources(&root().join("tests/stand/src"), &mut files);

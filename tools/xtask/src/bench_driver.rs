@@ -1,5 +1,5 @@
 //! What driver images do for each request: boots the stand's suite `bench` with each on a machine of one processor and on one of
-//! several, and hands what was counted to [tables](crate::bench_table), [files](crate::bench_markdown) and JSON.
+//! several, and hands what was counted to [tables](crate::bench_table), the [gate](crate::bench_kept) and JSON.
 
 use crate::bench_figures::{Image, Run, Step};
 use crate::boot::{self, Show, Starts, Trial};
@@ -9,8 +9,9 @@ use crate::package;
 use crate::qemu::Qemu;
 use crate::run::{image_from_iso, kind};
 use crate::screen::Screen;
+use crate::stages::Tally;
 use crate::workspace::Workspace;
-use crate::{bench_markdown, bench_table};
+use crate::{bench_kept, bench_table};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use packaging::driver;
@@ -37,15 +38,9 @@ pub struct Arguments {
     /// Where to write all counts
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where to write a table of Markdown
-    #[arg(long, value_name = "FILE.md")]
-    table: Option<PathBuf>,
-    /// What the images are, for the table's first line
-    #[arg(long, value_name = "TEXT", requires = "table")]
-    of: Option<String>,
-    /// A table written earlier: what became of its rows. Fails when one is worse
-    #[arg(long, value_name = "FILE.md")]
-    than: Option<PathBuf>,
+    /// Keep what is counted: write bench/ and the README's figures
+    #[arg(long, conflicts_with = "drivers")]
+    update: bool,
 }
 
 impl Arguments {
@@ -58,20 +53,11 @@ impl Arguments {
 /// Processors, and queues, of the second machine.
 const PROCESSORS: u32 = 4;
 
-/// Runs the verb. False when a row is worse than it was, or not everything could be counted.
+/// Runs the verb. False when a row of the tree's drivers is not what is kept, or not everything could be counted.
 ///
 /// # Errors
 /// When an image cannot be run through the suite, or a file not be read or written.
 pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -> Result<bool> {
-    let older = match &arguments.than {
-        Some(path) => {
-            let path = workspace.path_of_caller(path);
-            let text = std::fs::read_to_string(&path);
-            let rows = text.map_err(anyhow::Error::from).and_then(|text| bench_markdown::read(&text));
-            Some(rows.with_context(|| format!("{} cannot be read", path.display()))?)
-        }
-        None => None,
-    };
     let qemu = Qemu::find(None)?;
     let subjects = subjects(workspace, screen, arguments)?;
     boot::build_stand(workspace, screen)?;
@@ -89,25 +75,58 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             screen.line(&line);
         }
     }
-    let save = |path: &Path, text: String| {
-        let path = workspace.path_of_caller(path);
-        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
-    };
     if let Some(path) = &arguments.json {
-        save(path, serde_json::to_string_pretty(&runs.iter().map(raw).collect::<Vec<_>>())?)?;
+        let path = workspace.path_of_caller(path);
+        let text = serde_json::to_string_pretty(&runs.iter().map(raw).collect::<Vec<_>>())?;
+        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    if let Some(path) = &arguments.table {
-        save(path, bench_markdown::write(&runs, arguments.of.as_deref(), arguments.starts))?;
+    screen.line("");
+    if arguments.update {
+        let changed = bench_kept::update(workspace, &runs)?;
+        for file in &changed {
+            screen.line(&format!("kept      {}", file.display()));
+        }
+        if changed.is_empty() {
+            screen.line("kept      nothing has changed");
+        }
+        return Ok(true);
     }
     let mut good = runs.iter().all(|run| run.broken.is_empty());
-    if let Some(rows) = older {
-        let (lines, not_worse) = bench_markdown::compare(&runs, &rows);
-        for line in lines {
-            screen.line(&line);
+    if !arguments.brings_driver() && arguments.starts == Starts::Inside {
+        let verdict = bench_kept::gate(workspace, &runs)?;
+        for line in &verdict.better {
+            screen.line(&format!("better    {line}"));
         }
-        good &= not_worse;
+        if !verdict.better.is_empty() {
+            screen.line("          `./x bench --update` keeps what is better");
+        }
+        for line in &verdict.failed {
+            screen.line(&format!("FAIL      {line}"));
+        }
+        if !verdict.failed.is_empty() {
+            screen.line(&format!("          {}", bench_kept::MEND));
+        }
+        screen.line(&format!("{} passed, {} failed", verdict.good, verdict.failed.len()));
+        good &= verdict.failed.is_empty();
     }
     Ok(good)
+}
+
+/// The stage of `./x test`: what the drivers on the ISO cost is what is kept. They and the stand have been built.
+///
+/// # Errors
+/// When an image cannot be run through the suite, or what is kept cannot be read.
+pub fn stage(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for driver in driver::ALL {
+        let image = image_from_iso(workspace, driver)?;
+        let run = count(workspace, screen, qemu, &image, (kind(driver), Starts::Inside))?;
+        tally.failed.extend(run.broken.iter().map(|why| format!("{}: {why}", run.image.name)));
+        let verdict = bench_kept::gate(workspace, &[run])?;
+        tally.passed += verdict.good;
+        tally.failed.extend(verdict.failed.into_iter().map(|line| format!("{line}; {}", bench_kept::MEND)));
+    }
+    Ok(tally)
 }
 
 /// A run as JSON: the stand's own counts.
@@ -194,7 +213,8 @@ fn count(
     Ok(run)
 }
 
-/// A machine whose disk does nothing, so that what is left is the driver, and takes as many requests as the ring.
+/// A machine whose disk does nothing, so that what is left is the driver, and takes as many requests as the ring. The device
+/// takes what is in the ring while the doorbell is being written (`ioeventfd=off`): how soon it comes is no matter of luck.
 fn machine(kind: Kind) -> Machine {
     let mut machine = Machine::default();
     machine.more.extend([
@@ -202,9 +222,11 @@ fn machine(kind: Kind) -> Machine {
         "driver=null-co,node-name=fast,size=67108864,read-zeroes=on".to_owned(),
     ]);
     match kind {
-        Kind::Blk => machine.raw("virtio-blk-pci,drive=fast,serial=RUST-BLK-0001,disable-legacy=on"),
+        Kind::Blk => {
+            machine.raw("virtio-blk-pci,drive=fast,serial=RUST-BLK-0001,disable-legacy=on,ioeventfd=off")
+        }
         Kind::Scsi => {
-            machine.raw("virtio-scsi-pci,id=scsi0,disable-legacy=on,cmd_per_lun=1024");
+            machine.raw("virtio-scsi-pci,id=scsi0,disable-legacy=on,ioeventfd=off,cmd_per_lun=1024");
             machine.raw("scsi-hd,bus=scsi0.0,drive=fast,serial=RUST-SCSI-0001");
         }
     }

@@ -43,7 +43,7 @@ pub struct Step {
 
 /// How a figure is made of a `count` line.
 enum Source {
-    /// Instructions in these callbacks; the interrupt routine has two names.
+    /// Instructions in these callbacks.
     In(&'static [&'static str]),
     /// Sums of these fields over all callbacks.
     Of(&'static [&'static str]),
@@ -57,11 +57,14 @@ enum Source {
 const STORPORT_CALLS: &str = "storport-calls";
 const OTHER_CALLS: &str = "other-calls";
 
+/// The callbacks that are interrupt routines: of the line, and of messages.
+pub const INTERRUPT_ROUTINES: [&str; 2] = ["HwStorInterrupt", "HwMSInterruptRoutine"];
+
 /// All figures.
 const FIGURES: [(&str, Source); 20] = [
     (BUILD_IO, Source::In(&["HwStorBuildIo"])),
     (START_IO, Source::In(&["HwStorStartIo"])),
-    (ISR, Source::In(&["HwStorInterrupt", "HwMSInterruptRoutine"])),
+    (ISR, Source::In(&INTERRUPT_ROUTINES)),
     (DPC, Source::In(&["HwStorDpcRoutine"])),
     (OWN, Source::Of(&["instructions"])),
     (COPIES, Source::Of(&["memory-instructions"])),

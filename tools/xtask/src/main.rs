@@ -17,7 +17,8 @@
 mod bench;
 mod bench_driver;
 mod bench_figures;
-mod bench_markdown;
+mod bench_kept;
+mod bench_rows;
 mod bench_table;
 mod blklog;
 mod boot;

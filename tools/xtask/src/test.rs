@@ -1,5 +1,6 @@
 //! `./x test`: everything, from unit tests to both drivers on QEMU, with one count at the end.
 
+use crate::bench_driver;
 use crate::boot::{self, Io, Show, Trial};
 use crate::build::MISDEED;
 use crate::command::{Ended, Stream, step, watch};
@@ -218,6 +219,10 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
     stages.push(Stage::new("the stand's rules catch what they are for", |screen| {
         made.get(workspace, screen)?;
         misdeeds::stage(workspace, screen, &qemus[0])
+    }));
+    stages.push(Stage::new("requests cost what is kept in bench/", |screen| {
+        made.get(workspace, screen)?;
+        bench_driver::stage(workspace, screen, &qemus[0])
     }));
     stages.push(Stage::new("damaged images", |screen| {
         made.get(workspace, screen)?;
