@@ -244,7 +244,7 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     crate::console::line(
         "count ",
         format_args!(
-            "{{\"step\":\"{name}\",\"operation\":\"{}\",\"bytes\":{},\"depth\":{},\"state\":\"{first}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},{}}}",
+            "{{\"step\":\"{name}\",\"operation\":\"{}\",\"bytes\":\"{}\",\"depth\":\"{}\",\"state\":\"{first}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},{}}}",
             step.operation.word(),
             step.bytes,
             step.at_once(),
