@@ -10,13 +10,13 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use stand::cmdline::Options;
-use stand::device::{self, Device, Lie, Memory, Outcome, Task, Unit, bar};
+use stand::device::{self, Device, Lie, Memory, Order, Outcome, Pace, Task, Unit, bar};
 use stand::emulate::{self, Bus, Registers};
 
 use crate::cpu::frame::Frame;
 use crate::cpu::lock::Lock;
 use crate::cpu::vector::{FIRST_MESSAGE, LINE_VECTOR};
-use crate::cpu::{apic, smp};
+use crate::cpu::{apic, percpu, smp, trace};
 use crate::memory::{self, PAGE, dma, frames, paging};
 use crate::pci::Function;
 use crate::pci::bars::Bar;
@@ -36,6 +36,10 @@ static BASE: AtomicU64 = AtomicU64::new(0);
 /// The device writes garbage into what tells it addresses.
 static SPOILT: AtomicBool = AtomicBool::new(false);
 static SEEN: AtomicU64 = AtomicU64::new(0);
+/// The device keeps a schedule in turns, which requests and their ends give it.
+static TURNS: AtomicBool = AtomicBool::new(false);
+/// Interrupts raised while the driver was in a DPC.
+static IN_DPC: AtomicU64 = AtomicU64::new(0);
 static OUTCOME: Lock<Outcome> = Lock::new(Outcome::Up);
 
 /// Guest memory, as far as it is RAM.
@@ -104,13 +108,14 @@ pub fn start(options: &Options) -> Option<(Function, Vec<Bar>)> {
     // RAM stands behind the addresses, for the message table, which only the stand touches.
     let Some(base) = frames::run(bar::SIZE / PAGE) else { crate::stop!("no memory for the device") };
     BASE.store(base, Ordering::Relaxed);
-    *DEVICE.lock() = Some(
-        Device::new(kind, options.packed, lie)
-            .with_manner(manner)
-            .with_units(options.units as usize)
-            .lies_from(u64::from(options.moment))
-            .lies_after_resets(options.resets),
-    );
+    let device = Device::new(kind, options.packed, lie)
+        .with_manner(manner)
+        .with_units(options.units as usize)
+        .lies_from(u64::from(options.moment))
+        .lies_after_resets(options.resets);
+    // What is counted on it is compared with what is counted on QEMU's.
+    let measured = options.suite.as_deref() == Some("bench");
+    *DEVICE.lock() = Some(if measured { device.with_long_rings() } else { device });
     THERE.store(true, Ordering::Release);
     let size = if lie == Lie::BarTooSmall && options.resets == 0 { PAGE } else { bar::SIZE };
     Some((FUNCTION, alloc::vec![Bar { index: 0, address: base, size, memory: true }]))
@@ -211,6 +216,35 @@ pub fn break_ring() {
     interrupt(&messages);
 }
 
+/// From now on the device keeps this schedule, or none. No request may be under way.
+pub fn keep_pace(pace: Option<Pace>) {
+    TURNS.store(pace == Some(Pace::Thread), Ordering::Relaxed);
+    with(|device| device.keep_pace(pace, &mut Ram));
+}
+
+/// A device that keeps a schedule, but not in turns, answers all that it has; with how many requests.
+pub fn answer(order: Order) -> usize {
+    let (messages, count) = with(|device| device.answer(order, &mut Ram));
+    interrupt(&messages);
+    count
+}
+
+/// Something has happened that takes a driver or StorPort a while: a turn of a device that keeps its schedule in turns. Whether it is
+/// awake or has something to do.
+pub fn turn() -> bool {
+    if !TURNS.load(Ordering::Relaxed) {
+        return false;
+    }
+    let (messages, busy) = with(|device| device.turn(&mut Ram));
+    interrupt(&messages);
+    busy
+}
+
+/// Interrupts raised so far while the driver was in a DPC.
+pub fn interrupts_in_dpc() -> u64 {
+    IN_DPC.load(Ordering::Relaxed)
+}
+
 /// Does the driver's access to a register, if that is what faulted. Interrupts are off meanwhile, and the device's lock is
 /// not held: the stand itself touches no register.
 pub fn access(frame: &mut Frame, address: u64) -> bool {
@@ -228,6 +262,10 @@ pub fn access(frame: &mut Frame, address: u64) -> bool {
             *place = value;
         }
         (frame.rip, frame.flags) = (registers.rip, registers.flags);
+        // The next instruction runs before the trap flag stops the processor again.
+        if frame.flags & trace::TRAP_FLAG != 0 {
+            trace::step(frame);
+        }
     }
     interrupt(&bus.messages);
     hold_up::after_write();
@@ -289,6 +327,9 @@ pub fn tick() {
 fn interrupt(messages: &[u16]) {
     if messages.is_empty() {
         return;
+    }
+    if percpu::current_callback() == "HwStorDpcRoutine" {
+        IN_DPC.fetch_add(messages.len() as u64, Ordering::Relaxed);
     }
     let control = config_read(0x84) >> 16;
     if control & 0x8000 == 0 {

@@ -28,7 +28,8 @@ use crate::{loader, memory};
 
 /// Debug exception: a single step.
 pub const VECTOR: u8 = 1;
-const TRAP_FLAG: u64 = 0x100;
+/// The processor stops behind each instruction.
+pub const TRAP_FLAG: u64 = 0x100;
 
 /// Instructions that an interrupt routine and a DPC may take. The guidelines are 25 µs and 100 µs
 /// (introduction-to-interrupt-service-routines.md, guidelines-for-writing-dpc-routines.md); a processor that executes one

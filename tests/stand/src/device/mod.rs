@@ -7,7 +7,7 @@
 //!
 //! This file says what a device is and when it lies. What a driver reaches is beside it, from outside to inside:
 //! `config_space`, `registers`, `feature` and `status`; `requests` moves what lies in a `queue` to `blk` or `scsi` and back, or to
-//! `tasks` and `events`, the other two queues of a SCSI host.
+//! `tasks` and `events`, the other two queues of a SCSI host; `pace` does so by a schedule.
 //! Whoever adds a lie or a manner starts with the tables in `lies` and `manners`; what a driver must not do is in `conduct`.
 //! `driver` is the one of the tests.
 
@@ -21,6 +21,7 @@ mod events;
 mod feature;
 mod lies;
 mod manners;
+mod pace;
 mod queue;
 mod registers;
 mod requests;
@@ -37,6 +38,7 @@ pub use events::{CHANGES, COMES_AND_GOES};
 pub use lies::{Climb, Hears, LIES, Lie, Outcome, Told, find};
 use manners::Habits;
 pub use manners::{MANNERS, Manner, find_manner};
+pub use pace::{Order, Pace};
 use queue::{Chain, Queue};
 use registers::NO_VECTOR;
 pub use registers::{MESSAGES, bar};
@@ -148,6 +150,8 @@ pub struct Device {
     away: u32,
     /// Requests that are not answered yet: queue, the tick from which they may be, the request.
     held: Vec<(u16, u64, Chain)>,
+    /// The schedule that is kept in the request queue.
+    paced: pace::Paced,
     /// The commands that a SCSI host has: id in the queue, unit and tag, and whether another one had them then.
     commands: Vec<(u16, scsi::Name, bool)>,
     /// Buffers for events that it has.
@@ -196,6 +200,7 @@ impl Device {
             looks: 0,
             away: 0,
             held: Vec::new(),
+            paced: pace::Paced::default(),
             commands: Vec::new(),
             buffers: Vec::new(),
             tasks: Vec::new(),

@@ -240,6 +240,19 @@ impl Queue {
         } else {
             let event = lie.unwrap_or(self.taken as u16);
             memory.write(self.used + 4 + 8 * u64::from(self.size), &event.to_le_bytes());
+            memory.write(self.used, &0u16.to_le_bytes());
+        }
+    }
+
+    /// Tells the driver that it need not notify (2.7.10, 2.8.10): of a split ring with event indexes, by an event that has passed.
+    pub fn hold_notifications(&self, memory: &mut impl Memory) {
+        if self.packed {
+            memory.write(self.used + 2, &1u16.to_le_bytes());
+        } else if self.events {
+            let event = (self.taken as u16).wrapping_sub(1);
+            memory.write(self.used + 4 + 8 * u64::from(self.size), &event.to_le_bytes());
+        } else {
+            memory.write(self.used, &1u16.to_le_bytes());
         }
     }
 

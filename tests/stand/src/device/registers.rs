@@ -150,6 +150,9 @@ impl Device {
                 if let Some(queue) = self.queues.get_mut(index) {
                     queue.kicked = true;
                 }
+                if self.running() && self.is_paced(index as u16) {
+                    self.is_notified(memory);
+                }
                 return self.work(memory);
             }
             _ => self.queue_write(offset, value),

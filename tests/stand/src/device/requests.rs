@@ -38,7 +38,11 @@ impl Device {
     pub(super) fn work(&mut self, memory: &mut impl Memory) -> Vec<u16> {
         let mut messages = Vec::new();
         for index in 0..self.kind.queues() {
-            if self.running() && core::mem::take(&mut self.queue(index).kicked) && self.queue(index).enabled {
+            if self.running()
+                && !self.is_paced(index)
+                && core::mem::take(&mut self.queue(index).kicked)
+                && self.queue(index).enabled
+            {
                 self.take(index, memory, &mut messages);
             }
         }
@@ -67,7 +71,7 @@ impl Device {
         messages
     }
 
-    fn queue(&mut self, index: u16) -> &mut Queue {
+    pub(super) fn queue(&mut self, index: u16) -> &mut Queue {
         &mut self.queues[usize::from(index)]
     }
 
@@ -147,7 +151,7 @@ impl Device {
         }
     }
 
-    fn ask(&mut self, index: u16, memory: &mut impl Memory) {
+    pub(super) fn ask(&mut self, index: u16, memory: &mut impl Memory) {
         let lie = self.is(Lie::AvailEventGarbage).then_some(0x5A5A);
         let flags = self.is(Lie::UsedFlagsGarbage);
         let queue = self.queue(index);
@@ -157,7 +161,7 @@ impl Device {
         }
     }
 
-    fn serve(&mut self, index: u16, chain: &Chain, memory: &mut impl Memory) {
+    pub(super) fn serve(&mut self, index: u16, chain: &Chain, memory: &mut impl Memory) {
         let moved = match self.kind {
             Kind::Blk => blk::execute(self, &chain.parts, memory),
             Kind::Scsi if index == scsi::REQUEST_QUEUE => scsi::execute(self, chain, memory),

@@ -96,6 +96,7 @@ impl Device {
         self.isr = 0;
         (self.resets, self.looks) = (self.resets + 1, 0);
         self.held.clear();
+        self.paced = super::pace::Paced::default();
         self.commands.clear();
         self.buffers.clear();
         self.late = tasks::Late::default();

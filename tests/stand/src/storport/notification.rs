@@ -12,6 +12,7 @@ use crate::cpu::{clock, irql, percpu, smp};
 use crate::kernel::dpc::{self, Item, Locks};
 use crate::kernel::{export, timer};
 use crate::memory::driver;
+use crate::model;
 use crate::pci::msix;
 
 const NAME: &str = "StorPortNotification";
@@ -209,6 +210,7 @@ fn request_complete(a: Arguments) {
         crate::not_ok!("complete-before-running", "RequestComplete in {}", percpu::current_callback());
     }
     request::complete(a.get(2));
+    model::turn();
     queue::completed();
 }
 

@@ -11,6 +11,7 @@ use super::{Address, Phase, Port, Unit, control, ladder, lock};
 use crate::cpu::percpu::{self, Stack};
 use crate::cpu::{call, clock, irql, smp};
 use crate::kernel::dpc;
+use crate::model;
 
 /// Queue depth of a unit before StorPortSetDeviceQueueDepth. The documentation says there is a default; the field
 /// InitialLunQueueDepth of PORT_CONFIGURATION_INFORMATION gives it.
@@ -106,6 +107,7 @@ fn hand_over(mut port: super::PortGuard, mut request: Box<Request>, stack: Stack
     drop(port);
     start(srb, path, stack);
     smp::set_starting(false);
+    model::turn();
 }
 
 /// Starts what this processor may start. Called on its thread at PASSIVE_LEVEL.

@@ -5,12 +5,16 @@
 //! 256, reads, writes, SYNCHRONIZE CACHE and UNMAP, the first requests apart, and closed loops. On one of several, with `gather=1`
 //! (messages and DPCs on the first processor, so that no two processors meet in the driver's locks): what several queues cost,
 //! and a queue that gets more than its ring takes.
+//!
+//! On the stand's own device (`model=blk`, `model=scsi`): doorbells and interrupts with devices that keep a schedule
+//! ([`Pace`]), and completions in other orders than that of submission. Nothing there hangs on how fast anything is.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use stand::cmdline::Options;
+use stand::device::{Order, Pace};
 use stand::scsi;
 use stand::stamp::SplitMix64;
 use stand::wdk::codes::SRB_STATUS_SUCCESS;
@@ -18,11 +22,12 @@ use stand::wdk::codes::SRB_STATUS_SUCCESS;
 use crate::cpu::smp;
 use crate::cpu::trace::{self, Map, Where};
 use crate::kernel::{dpc, pool};
+use crate::model;
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
 use crate::pci::virtio;
 use crate::scan::class::TIMEOUT;
-use crate::scan::{DISK, Unit};
+use crate::scan::{self, DISK, Unit};
 use crate::storport::request::{Data, Request};
 use crate::storport::{Address, interrupt, port, queue, request};
 
@@ -71,10 +76,22 @@ struct Step {
     bytes: u32,
     operation: Operation,
     load: Load,
+    /// The schedule that the stand's own device keeps; `None`: the device is QEMU's.
+    pace: Option<Pace>,
+    order: Order,
 }
 
 const fn reads(name: &'static str, count: u32, depth: u32, bytes: u32) -> Step {
-    Step { name, count, depth, bytes, operation: Operation::Read, load: Load::Bursts }
+    Step {
+        name,
+        count,
+        depth,
+        bytes,
+        operation: Operation::Read,
+        load: Load::Bursts,
+        pace: None,
+        order: Order::Fifo,
+    }
 }
 
 const fn writes(name: &'static str, count: u32, depth: u32, bytes: u32) -> Step {
@@ -91,6 +108,18 @@ const fn unmaps(name: &'static str, count: u32, depth: u32) -> Step {
 
 const fn loops(name: &'static str, count: u32, depth: u32, load: Load) -> Step {
     Step { load, ..reads(name, count, depth, 4096) }
+}
+
+const fn paced(name: &'static str, count: u32, depth: u32, pace: Pace) -> Step {
+    Step { pace: Some(pace), ..reads(name, count, depth, 4096) }
+}
+
+const fn paced_loop(name: &'static str, count: u32, depth: u32, pace: Pace) -> Step {
+    Step { load: Load::Loop, ..paced(name, count, depth, pace) }
+}
+
+const fn ordered(name: &'static str, depth: u32, order: Order) -> Step {
+    Step { order, ..paced(name, 256, depth, Pace::Asleep) }
 }
 
 /// The first requests of a run, those of the bus scan apart: what is done but once is in them, and not in the rest.
@@ -140,6 +169,28 @@ const SEVERAL: [Step; 4] = [
     loops("refill-4k-qd384", 768, 384, Load::LoopOnFirst),
 ];
 
+/// Steps of the stand's own device.
+const MODEL: [Step; 18] = [
+    paced("eager-4k-qd1", 64, 1, Pace::Eager),
+    paced("eager-4k-qd32", 256, 32, Pace::Eager),
+    paced("asleep-4k-qd1", 64, 1, Pace::Asleep),
+    paced("asleep-4k-qd32", 256, 32, Pace::Asleep),
+    paced("polls-4k-qd1", 64, 1, Pace::Polls),
+    paced("polls-4k-qd32", 256, 32, Pace::Polls),
+    ordered("fifo-4k-qd32", 32, Order::Fifo),
+    ordered("reversed-4k-qd32", 32, Order::Reversed),
+    ordered("fifo-4k-qd256", 256, Order::Fifo),
+    ordered("reversed-4k-qd256", 256, Order::Reversed),
+    ordered("shuffled-4k-qd256", 256, Order::Shuffled(8)),
+    paced_loop("eager-loop-4k-qd32", 256, 32, Pace::Eager),
+    paced_loop("asleep-loop-4k-qd1", 64, 1, Pace::Asleep),
+    paced_loop("asleep-loop-4k-qd32", 256, 32, Pace::Asleep),
+    paced_loop("polls-loop-4k-qd32", 256, 32, Pace::Polls),
+    paced_loop("thread-loop-4k-qd1", 64, 1, Pace::Thread),
+    paced_loop("thread-loop-4k-qd32", 256, 32, Pace::Thread),
+    paced_loop("thread-loop-4k-qd128", 384, 128, Pace::Thread),
+];
+
 /// Processors of the machine whose steps have no number in their names.
 const USUAL: u32 = 4;
 
@@ -167,11 +218,16 @@ const COMMANDS: u64 = 0xFFFF_FFFF << 32;
 
 /// Longest time until a burst is with the driver, in milliseconds.
 const STARTS: u64 = 60_000;
+/// Turns in which nothing happens at all, after which nothing will.
+const MOST_IDLE: u32 = 1000;
 /// Milliseconds in which the device ends what it was told of last.
 const DEVICE: u64 = 5;
 
 /// All steps on the first disk.
 pub fn run(units: &[Unit], options: &Options) {
+    // No bus scan has been made of the stand's own device.
+    let found = if model::is_there() { scan::scan() } else { units.to_vec() };
+    let units = &found;
     let disk = units.iter().find(|unit| unit.inquiry.device_type == DISK && unit.capacity.is_some());
     let Some(disk) = disk else {
         crate::not_ok!("bench-units", "there is no disk to measure with");
@@ -179,8 +235,11 @@ pub fn run(units: &[Unit], options: &Options) {
     };
     held();
     let doorbells = doorbells();
-    let steps: &[Step] = if smp::count() == 1 { &ONE } else { &SEVERAL };
-    let first: &[Step] = if smp::count() == 1 { &FIRST } else { &[] };
+    let (first, steps): (&[Step], &[Step]) = match smp::count() {
+        _ if model::is_there() => (&[], &MODEL),
+        1 => (&FIRST, &ONE),
+        _ => (&[], &SEVERAL),
+    };
     for step in first.iter().chain(steps) {
         crate::progress!("{}", step.name);
         measure(step, disk, options, doorbells);
@@ -219,14 +278,22 @@ fn held() {
 fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     let Some(capacity) = disk.capacity else { return };
     let mut work = Work::new(step, disk.address, capacity, options.seed);
+    if step.pace.is_some() {
+        model::keep_pace(step.pace);
+    }
     let before = port().statistics;
     let interrupts = interrupt::taken();
+    let in_dpc = model::interrupts_in_dpc();
     trace::start(Map { doorbells, is_extension: request::is_extension }, Where::Everywhere);
     let faults = match step.load {
+        Load::Loop if step.pace.is_some() => paced_through(step, &mut work),
         Load::Bursts | Load::BurstsOfEach => bursts(step, &mut work),
         Load::Loop | Load::LoopOnFirst => closed_loop(step, &mut work),
     };
     trace::stop();
+    if step.pace.is_some() {
+        model::keep_pace(None);
+    }
     let after = port().statistics;
     let interrupts = interrupt::taken() - interrupts;
     let name = step.name_on(smp::count());
@@ -244,17 +311,38 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     crate::console::line(
         "count ",
         format_args!(
-            "{{\"step\":\"{name}\",\"operation\":\"{}\",\"bytes\":\"{}\",\"depth\":\"{}\",\"state\":\"{first}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},{}}}",
+            "{{\"step\":\"{name}\",\"operation\":\"{}\",\"bytes\":\"{}\",\"depth\":\"{}\",\"state\":\"{first}\",\"device\":\"{}\",\"order\":\"{}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},\"interrupts-in-drain\":{},{}}}",
             step.operation.word(),
             step.bytes,
             step.at_once(),
+            device(step.pace),
+            order(step.order),
             smp::count(),
             after.requests - before.requests,
             after.elements - before.elements,
             after.busy - before.busy,
+            model::interrupts_in_dpc() - in_dpc,
             trace::report()
         ),
     );
+}
+
+fn device(pace: Option<Pace>) -> &'static str {
+    match pace {
+        None => "qemu",
+        Some(Pace::Eager) => "eager",
+        Some(Pace::Asleep) => "asleep",
+        Some(Pace::Polls) => "polls",
+        Some(Pace::Thread) => "thread",
+    }
+}
+
+fn order(order: Order) -> &'static str {
+    match order {
+        Order::Fifo => "fifo",
+        Order::Reversed => "reversed",
+        Order::Shuffled(_) => "shuffled",
+    }
 }
 
 /// The requests of a step.
@@ -317,22 +405,33 @@ impl Work {
         queue::submit(request);
     }
 
-    /// Waits for all of them; answers with the number of those that failed.
-    fn finish(&mut self, count: u32) -> u32 {
+    /// How many have ended since the last time, and how many of them failed.
+    fn ended(&mut self) -> (u32, u32) {
         if matches!(self.operation, Operation::Read | Operation::Write) {
-            return all(&mut self.flights);
+            let ended = self.flights.ended();
+            let faults = ended.iter().filter(|(_, transfer)| transfer.error.is_some()).count();
+            return (ended.len() as u32, faults as u32);
         }
+        let (mut count, mut faults) = (0, 0);
+        for request in queue::take_done(|cookie| cookie & COMMANDS == COMMANDS) {
+            count += 1;
+            faults += u32::from(request.answer.srb_status & 0x3F != SRB_STATUS_SUCCESS);
+            self.lists[request.cookie as u32 as usize] = None;
+        }
+        (count, faults)
+    }
+
+    /// Waits for so many; answers with the number of those that failed.
+    fn finish(&mut self, count: u32) -> u32 {
         let (mut left, mut faults) = (count, 0);
         let in_time = queue::wait(u64::from(TIMEOUT) * 1000 + 60_000, || {
-            for request in queue::take_done(|cookie| cookie & COMMANDS == COMMANDS) {
-                left -= 1;
-                faults += u32::from(request.answer.srb_status & 0x3F != SRB_STATUS_SUCCESS);
-                self.lists[request.cookie as u32 as usize] = None;
-            }
+            let (ended, failed) = self.ended();
+            left -= ended;
+            faults += failed;
             left == 0
         });
         if !in_time {
-            crate::stop!("commands neither ended nor timed out");
+            crate::stop!("requests neither ended nor timed out");
         }
         faults
     }
@@ -352,7 +451,14 @@ fn bursts(step: &Step, work: &mut Work) -> u32 {
         if !queue::wait_for_starts(STARTS) {
             crate::note!("{}: not all of a burst of {} has started", step.name, step.depth);
         }
-        queue::wait(DEVICE, || false);
+        match step.pace {
+            None => {
+                queue::wait(DEVICE, || false);
+            }
+            Some(_) => {
+                model::answer(step.order);
+            }
+        }
         dpc::hold(false);
         faults += work.finish(burst);
     }
@@ -376,14 +482,26 @@ fn closed_loop(step: &Step, work: &mut Work) -> u32 {
     faults
 }
 
-/// Waits for every transfer; answers with the number of those that failed.
-fn all(flights: &mut Flights) -> u32 {
-    let mut faults = 0;
-    loop {
-        let ended = flights.finished();
-        if ended.is_empty() {
-            return faults;
+/// A closed loop on a device that keeps a schedule: whenever driver and Storport have nothing to do it has its turn, so that no
+/// clock has a say.
+fn paced_through(step: &Step, work: &mut Work) -> u32 {
+    let limit = core::mem::replace(&mut port().limit, step.depth as usize);
+    (0..step.count).for_each(|slot| work.start(slot as usize));
+    let (mut left, mut faults, mut idle) = (step.count, 0, 0);
+    while left > 0 {
+        queue::wait(0, || false);
+        let (ended, failed) = work.ended();
+        left -= ended;
+        faults += failed;
+        let busy = match step.pace {
+            Some(Pace::Thread) => model::turn(),
+            _ => model::answer(step.order) > 0,
+        };
+        idle = if busy || ended > 0 { 0 } else { idle + 1 };
+        if idle > MOST_IDLE {
+            crate::stop!("{}: {left} requests are left, and the device was not told of them", step.name);
         }
-        faults += ended.iter().filter(|(_, transfer)| transfer.error.is_some()).count() as u32;
     }
+    port().limit = limit;
+    faults
 }
