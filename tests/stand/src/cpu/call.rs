@@ -7,6 +7,7 @@
 //! arguments of any function, variadic or not, are one array.
 
 use core::arch::global_asm;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 use stand::watchdog;
 
@@ -80,9 +81,11 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
         crate::stop!("the stand itself failed: {name} is the {depth}th nested call into the driver");
     }
     let nested = stack == Stack::Nested;
+    // An interrupt from here on takes the next place, and leaves this one alone.
+    cpu.depth = depth + 1;
+    compiler_fence(Ordering::SeqCst);
     cpu.calls[depth] = Call { name, started: clock::ticks(), instructions: 0, waited: 0, stalled: 0, nested };
     trace::called(name);
-    cpu.depth = depth + 1;
     crate::report::call(name, &words);
     // SAFETY: the function is a callback the driver gave us, or its entry point; it runs on a stack of its own and
     // returns with the stack pointer it was given, as every Win64 function does.
