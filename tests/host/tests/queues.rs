@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use adapter::DeviceType;
 use fake_device::disk::{Disk, RangeLimits};
 use fake_device::hba::{Hba, Unit};
-use fake_device::{Interrupt, Lie, Model, Options};
+use fake_device::{Lie, Model, Options};
 use host_tests::cdb::{read10, write10};
 use host_tests::{Bench, DiskBench, HbaBench, Machine, pattern, reading, writing};
 use storport::fake::{Channels, SrbBuilder, run_on};
@@ -195,46 +195,67 @@ fn an_adapter_uses_the_queues_that_it_has_whatever_number_it_claims() {
     }
 }
 
+/// Four queues with a message each, on so many processors, where the port driver says this of them.
+fn four_with<D: DeviceType, M: Model>(processors: u16, model: M, channels: Channels) -> Bench<D, M> {
+    let machine = Machine::new(model, vectors(5)).with_processors(processors);
+    machine.port.set_channels(channels);
+    let bench = machine.find::<D>().expect("the driver takes the device");
+    bench.start().expect("the device starts");
+    // A device with an event queue is given its buffers.
+    bench.settle();
+    bench
+}
+
+/// Which queue the requests of each of so many processors go to.
+fn queues_of<D: DeviceType, M: Model>(bench: &Bench<D, M>, processors: u32) -> Vec<usize> {
+    let queue_of = |processor| {
+        let before = notifications(bench, 4);
+        run_on(processor);
+        let tag = u64::from(processor);
+        bench.submit(reading(&read10(0, 1), &[bench.buffer(512)]).tagged(tag));
+        run_on(0);
+        bench.settle();
+        assert_completed(bench, &BTreeSet::from([tag]), SrbStatus::SUCCESS);
+        let after = notifications(bench, 4);
+        let told: Vec<_> = (0..4).filter(|queue| after[*queue] != before[*queue]).collect();
+        assert_eq!(told.len(), 1, "processor {processor}");
+        told[0]
+    };
+    (0..processors).map(queue_of).collect()
+}
+
 #[test]
-fn requests_go_to_the_queue_of_the_message_that_the_port_driver_names() {
-    let bench = four();
+fn requests_go_to_a_queue_whose_message_arrives_where_they_start() {
+    const TARGETS: &[(u16, u32)] = &[(0, 3), (1, 2), (2, 1), (3, 0)];
+    let bench = four_with::<Viostor, _>(4, disk(4), Channels::Targets(TARGETS));
     let channels = bench.port.concurrent_channels_asked().expect("it was asked for");
     assert_eq!(
         (channels.queues, channels.first_message, channels.last_message(), channels.messages),
         (4, 1, 4, 5)
     );
 
-    bench.port.set_channels(Channels::Message(3));
-    let tags = submit_on(&bench, 4, 2);
-    bench.device.run();
-
-    assert_eq!(bench.device.take_interrupts(), [Interrupt::Message(3)]);
-    bench.port.interrupt(&bench.adapter, Some(3));
-    assert_completed(&bench, &tags, SrbStatus::SUCCESS);
+    assert_eq!(queues_of(&bench, 4), [3, 2, 1, 0]);
     bench.device.assert_no_violations();
 }
 
-/// Each message that the port driver may name, and some that it may not: those of queues go to their queues, and all others
-/// where the processor is. Nothing ever goes into a queue that is none for requests.
-fn every_message<D: DeviceType, M: Model>(model: impl Fn(u16) -> M) {
-    const QUEUES: u16 = 4;
-    let messages = (0..=u32::from(QUEUES) + 4).chain([0xffff, 0x1_0001, u32::MAX]);
-    for channels in messages.map(Channels::Message).chain([Channels::Silent]) {
-        let bench = Bench::<D, M>::running_on(QUEUES, model(QUEUES), vectors(QUEUES + 1));
+/// Whatever the port driver says, requests go to request queues, and to all of them.
+fn every_port_driver<D: DeviceType, M: Model>(model: impl Fn(u16) -> M) {
+    const OTHERS: &[(u16, u32)] = &[(4, 0), (5, 1), (u16::MAX, 2), (3, u32::MAX)];
+    let all = [
+        (Channels::ByProcessor, [0, 1, 2, 3, 0, 1, 2, 3]),
+        (Channels::Unsupported, [0, 1, 2, 3, 0, 1, 2, 3]),
+        (Channels::Silent, [0, 1, 2, 3, 0, 1, 2, 3]),
+        (Channels::Everywhere, [0, 1, 2, 3, 0, 1, 2, 3]),
+        (Channels::Targets(OTHERS), [0, 1, 2, 3, 0, 1, 2, 3]),
+        // Two processors of four have a message, which leaves one each for the others.
+        (Channels::Targets(&[(1, 0), (0, 2)]), [1, 2, 0, 3, 0, 1, 2, 3]),
+    ];
+    for (channels, queues) in all {
+        let bench = four_with::<D, M>(8, model(4), channels);
         let before: Vec<_> = (0..D::REQUEST_QUEUE).map(|queue| bench.device.notifications(queue)).collect();
-        bench.port.set_channels(channels);
 
-        let tags = submit_on(&bench, 8, 1);
-        bench.settle();
+        assert_eq!(queues_of(&bench, 8), queues, "{channels:?}");
 
-        assert_completed(&bench, &tags, SrbStatus::SUCCESS);
-        let named = match channels {
-            Channels::Message(message @ 1..=4) => Some(message as usize - 1),
-            _ => None,
-        };
-        for (queue, count) in notifications(&bench, QUEUES).into_iter().enumerate() {
-            assert_eq!(count > 0, named.is_none_or(|named| named == queue), "{channels:?}, queue {queue}");
-        }
         let after: Vec<_> = (0..D::REQUEST_QUEUE).map(|queue| bench.device.notifications(queue)).collect();
         assert_eq!(after, before, "{channels:?}");
         bench.device.assert_no_violations();
@@ -242,31 +263,48 @@ fn every_message<D: DeviceType, M: Model>(model: impl Fn(u16) -> M) {
 }
 
 #[test]
-fn where_the_port_driver_names_no_message_of_a_queue_the_processor_decides() {
-    every_message::<Viostor, _>(disk);
-    every_message::<Vioscsi, _>(hba);
+fn what_the_port_driver_does_not_say_of_processors_is_shared_out_evenly() {
+    every_port_driver::<Viostor, _>(disk);
+    every_port_driver::<Vioscsi, _>(hba);
 }
 
 #[test]
-fn a_port_driver_that_knows_no_channels_is_not_asked_with_every_request() {
-    let machine = Machine::new(disk(4), vectors(5)).with_processors(4);
-    machine.port.set_channels(Channels::Unsupported);
-    let bench = machine.find::<Viostor>().expect("the driver takes the device");
-    bench.start().expect("the device starts");
+fn a_processor_that_was_added_later_has_a_queue() {
+    let bench = four_with::<Viostor, _>(4, disk(4), Channels::Targets(&[(0, 0), (1, 1), (2, 2), (3, 3)]));
 
-    // The fake panics when it is asked.
-    let tags = submit_on(&bench, 4, 2);
+    let mut tags = submit_on(&bench, 6, 1);
+    for processor in [255, 256, 2047, u32::MAX] {
+        run_on(processor);
+        let tag = 1_000_000 + u64::from(processor);
+        bench.submit(reading(&read10(0, 1), &[bench.buffer(512)]).tagged(tag));
+        tags.insert(tag);
+    }
+    run_on(0);
     bench.settle();
 
     assert_completed(&bench, &tags, SrbStatus::SUCCESS);
-    assert!(notifications(&bench, 4).iter().all(|count| *count > 0));
+    bench.device.assert_no_violations();
+}
+
+#[test]
+fn a_start_with_other_targets_goes_by_those() {
+    let bench = four_with::<Viostor, _>(4, disk(4), Channels::Targets(&[(3, 0), (2, 1)]));
+    assert_eq!(queues_of(&bench, 4), [3, 2, 0, 1]);
+
+    bench.adapter.stop();
+    bench.port.set_channels(Channels::Targets(&[(2, 0), (3, 1)]));
+    bench.adapter.initialize(Interrupts::Messages(5)).expect("the device starts");
+    bench.settle();
+
+    assert_eq!(queues_of(&bench, 4), [2, 3, 0, 1]);
+    bench.device.assert_no_violations();
 }
 
 #[test]
 fn with_one_queue_nothing_is_asked_of_the_port_driver() {
     let bench = DiskBench::running_on(4, disk(4), vectors(2));
 
-    // The fake panics when it is asked for a message without an agreement.
+    bench.port.at_next_choice(|| panic!("the processor does not matter"));
     let tags = submit_on(&bench, 4, 2);
     bench.settle();
 

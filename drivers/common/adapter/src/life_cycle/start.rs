@@ -23,10 +23,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     /// the port driver the adapter is there.
     pub(crate) fn initialize(&self, interrupts: Interrupts) -> Result<(), LogEvent> {
         let mut routing = Routing::new(interrupts, self.queues.count());
-        if let Some(channels) = routing.concurrent_channels() {
-            routing.by_message = self.port.use_concurrent_channels(&channels);
-        }
-        self.queues.set_routing(routing);
+        let channels = routing.concurrent_channels();
+        routing.by_message = channels.is_some_and(|channels| self.port.use_concurrent_channels(&channels));
+        self.queues.set_routing(routing, |processor| {
+            channels.iter().flat_map(move |channels| self.port.announced_at(channels, processor))
+        });
         self.start()
     }
 

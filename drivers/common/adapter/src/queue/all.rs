@@ -13,7 +13,7 @@ use virtio::interrupts::VectorPlan;
 use virtio::queue::Slot;
 
 use super::request_queue::{QUEUE_BITS, Queue, Waiting};
-use super::routing::{Routing, RoutingCell};
+use super::routing::{ProcessorQueues, Routing, RoutingCell};
 use crate::device_type::{DeviceType, Request};
 
 /// Most request queues. One for each processor of a processor group; on a larger machine processors share them.
@@ -81,6 +81,8 @@ pub(crate) struct Queues<D: DeviceType> {
     all: &'static [LockedQueue<D>],
     /// The interrupts StorPort gave us, and the queues in use.
     routing: RoutingCell,
+    /// Which queue a request goes to, of several.
+    by_processor: ProcessorQueues,
 }
 
 impl<D: DeviceType> Queues<D> {
@@ -89,7 +91,8 @@ impl<D: DeviceType> Queues<D> {
         if all.len() > usize::from(MAX_QUEUES) {
             return None;
         }
-        Some(Self { first: all.first()?, all, routing: RoutingCell::new(Routing::NONE) })
+        let routing = RoutingCell::new(Routing::NONE);
+        Some(Self { first: all.first()?, all, routing, by_processor: ProcessorQueues::new() })
     }
 
     /// How many there are.
@@ -108,7 +111,13 @@ impl<D: DeviceType> Queues<D> {
         self.all.get(usize::from(queue))
     }
 
-    /// Which queue a request goes to.
+    /// The one for requests that this processor starts.
+    #[inline]
+    pub(crate) fn of_processor(&self, processor: u32) -> &'static LockedQueue<D> {
+        self.get(self.by_processor.queue(processor)).unwrap_or(self.first)
+    }
+
+    /// The interrupts, and the queues in use.
     #[inline]
     pub(crate) fn routing(&self) -> Routing {
         self.routing.get()
@@ -126,8 +135,14 @@ impl<D: DeviceType> Queues<D> {
         self.routing.has_choice()
     }
 
-    /// Changes the interrupts and the queues in use, from the next start on. All queues are closed.
-    pub(crate) fn set_routing(&self, routing: Routing) {
+    /// Changes the interrupts and the queues in use, from the next start on, and which of these the port driver announces at each
+    /// processor. All queues are closed.
+    pub(crate) fn set_routing<I: Iterator<Item = u16>>(
+        &self,
+        routing: Routing,
+        announced_at: impl Fn(u32) -> I,
+    ) {
+        self.by_processor.share_out(routing.queues, announced_at);
         self.routing.set(routing);
     }
 

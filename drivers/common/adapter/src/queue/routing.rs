@@ -3,14 +3,18 @@
 //! There is a queue for each message besides the one for configuration changes, as far as there are so many queues; with one
 //! message, or the line, there is one queue. So no two queues share an interrupt, and each has a DPC of its own.
 //!
-//! A request goes to the queue whose message StorPort would like to see at its end ("StorPortGetStartIoPerfParams"): with
-//! concurrent channels it is the message of the processor that started the request. Where StorPort does not say, the queues
-//! are shared out to the processors by number.
+//! A request goes to a queue whose message arrives at the processor that starts it, so that it ends where it began. At which
+//! processors a message arrives, StorPort says when the adapter is initialised ("PERF_CONFIGURATION_DATA", MessageTargets); from
+//! that a table is made, and a request costs the processor's number and one load. Where StorPort does not say, the queues are
+//! shared out evenly. Any queue takes any request: a processor that was added later, or one beyond the table, only may
+//! have the end of its requests announced elsewhere.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use storport::{ConcurrentChannels, Interrupts};
-use virtio::interrupts::{Vector, VectorPlan};
+use virtio::interrupts::VectorPlan;
+
+use super::all::MAX_QUEUES;
 
 /// Interrupts and queues in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +22,7 @@ pub(crate) struct Routing {
     pub(crate) interrupts: Interrupts,
     /// At least one.
     pub(crate) queues: u16,
-    /// The port driver knows which message suits a request.
+    /// The port driver goes by the messages of the queues.
     pub(crate) by_message: bool,
 }
 
@@ -50,15 +54,6 @@ impl Routing {
         };
         let first_message = self.plan().queue(0)?.0;
         (self.queues > 1).then_some(ConcurrentChannels { queues: self.queues, first_message, messages })
-    }
-
-    /// The queue of a request: that of the message which the port driver named, else one that this processor shares with as
-    /// few others as possible.
-    pub(crate) fn queue(self, message: Option<u32>, processor: impl FnOnce() -> u32) -> u16 {
-        let named = message
-            .and_then(|message| u16::try_from(message).ok())
-            .and_then(|message| self.plan().announced(Vector(message)).next());
-        named.unwrap_or_else(|| (processor() % u32::from(self.queues.max(1))) as u16)
     }
 
     const LINE: u64 = 1 << 16;
@@ -119,8 +114,70 @@ impl RoutingCell {
     }
 }
 
+/// Processors that the table knows; one with a higher number has the entry of one of these.
+const PROCESSORS: usize = 256;
+
+const _: () = assert!(PROCESSORS.is_power_of_two() && MAX_QUEUES < ProcessorQueues::NONE as u16);
+
+/// The queue of each processor's requests. Written while all queues are closed, as the routing is.
+#[derive(Debug)]
+pub(crate) struct ProcessorQueues([AtomicU8; PROCESSORS]);
+
+impl ProcessorQueues {
+    /// A processor that has none yet.
+    const NONE: u8 = u8::MAX;
+
+    /// The first queue for all.
+    pub(crate) const fn new() -> Self {
+        Self([const { AtomicU8::new(0) }; PROCESSORS])
+    }
+
+    /// The queue of a processor. It may be out of use, or not be there, only while all are closed.
+    #[inline]
+    pub(crate) fn queue(&self, processor: u32) -> u16 {
+        self.0[processor as usize % PROCESSORS].load(Ordering::Relaxed).into()
+    }
+
+    /// Shares out so many queues: to each processor one of those that are announced there, then to the others any; always the
+    /// one that fewest have so far.
+    pub(crate) fn share_out<I: Iterator<Item = u16>>(&self, queues: u16, announced_at: impl Fn(u32) -> I) {
+        let mut shares = Shares::default();
+        for (processor, entry) in (0..).zip(&self.0) {
+            let queue = shares.take(announced_at(processor).filter(|queue| *queue < queues));
+            entry.store(queue.unwrap_or(Self::NONE), Ordering::Relaxed);
+        }
+        for entry in self.0.iter().filter(|entry| entry.load(Ordering::Relaxed) == Self::NONE) {
+            entry.store(shares.take(0..queues).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+}
+
+/// How many processors have each queue.
+struct Shares([u16; MAX_QUEUES as usize]);
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self([0; MAX_QUEUES as usize])
+    }
+}
+
+impl Shares {
+    /// One of these queues for one more processor: that which fewest have, and of several the first.
+    fn take(&mut self, queues: impl Iterator<Item = u16>) -> Option<u8> {
+        let share = |queue: &u16| self.0.get(usize::from(*queue)).copied().unwrap_or(u16::MAX);
+        let queue = queues.min_by_key(share)?;
+        *self.0.get_mut(usize::from(queue))? += 1;
+        Some(queue as u8)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+    use std::{array, iter, vec};
+
+    use virtio::interrupts::Vector;
+
     use super::*;
 
     #[test]
@@ -172,15 +229,69 @@ mod tests {
         assert_eq!(Routing::new(Interrupts::Line, 8).concurrent_channels(), None);
     }
 
-    #[test]
-    fn a_message_is_not_a_queues_number() {
-        let routing = Routing::new(Interrupts::Messages(5), 4);
-        let queue = |message| routing.queue(Some(message), || 6);
+    /// The queues of the first processors, with these told to be announced at each.
+    fn shared_out<const N: usize>(queues: u16, announced_at: impl Fn(u32) -> Vec<u16>) -> [u16; N] {
+        let table = ProcessorQueues::new();
+        table.share_out(queues, |processor| announced_at(processor).into_iter());
+        array::from_fn(|processor| table.queue(processor as u32))
+    }
 
-        assert_eq!([1, 2, 3, 4].map(queue), [0, 1, 2, 3]);
-        // Of no queue: the processor decides.
-        assert_eq!([0, 5, 6, 0xffff, 0x1_0001, u32::MAX].map(queue), [2; 6]);
-        assert_eq!(routing.queue(None, || 5), 1);
+    #[test]
+    fn a_processor_has_the_queue_that_is_announced_there() {
+        let reversed = |processor: u32| 3_u16.checked_sub(processor as u16).into_iter().collect();
+
+        assert_eq!(shared_out(4, reversed), [3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn processors_at_which_no_message_arrives_share_the_queues_that_fewest_have() {
+        let every_other =
+            |processor| if processor % 2 == 0 { vec![processor as u16 / 2] } else { Vec::new() };
+
+        assert_eq!(shared_out(4, every_other), [0, 0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(shared_out(3, |_| Vec::new()), [0, 1, 2, 0, 1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn messages_that_arrive_at_many_processors_are_shared_by_those() {
+        assert_eq!(shared_out(4, |_| (0..4).collect()), [0, 1, 2, 3, 0, 1, 2, 3]);
+        let by_half = |processor| if processor < 4 { vec![0, 1] } else { vec![2, 3] };
+        assert_eq!(shared_out(4, by_half), [0, 1, 0, 1, 2, 3, 2, 3]);
+    }
+
+    #[test]
+    fn no_processor_has_a_queue_that_is_not_in_use() {
+        for queues in 1..=MAX_QUEUES {
+            let shared: [u16; PROCESSORS] =
+                shared_out(queues, |processor| vec![processor as u16, queues, u16::MAX]);
+
+            let most = PROCESSORS.div_ceil(usize::from(queues));
+            for queue in 0..queues {
+                let share = shared.iter().filter(|shared| **shared == queue).count();
+                assert!((1..=most).contains(&share), "{share} processors have queue {queue} of {queues}");
+            }
+            assert!(shared.iter().all(|queue| *queue < queues), "{queues} queues");
+        }
+    }
+
+    #[test]
+    fn processors_beyond_the_table_have_the_queues_of_those_in_it() {
+        let table = ProcessorQueues::new();
+        table.share_out(3, |_| iter::empty());
+
+        for processor in [256, 257, 258, 0x1_0001, u32::MAX] {
+            assert_eq!(table.queue(processor), table.queue(processor % 256), "processor {processor}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_shared_out_anew_keeps_nothing_of_the_old_one() {
+        let table = ProcessorQueues::new();
+        table.share_out(64, |_| iter::empty());
+
+        table.share_out(2, |processor| iter::once(1).filter(move |_| processor == 0));
+
+        assert_eq!([0, 1, 2, 3].map(|processor| table.queue(processor)), [1, 0, 0, 1]);
     }
 
     #[test]

@@ -53,7 +53,11 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
     #[inline(always)]
     fn start_request(&self, request: Request<D>) {
         // One load is all that the choice costs where there is none.
-        let queue = if self.queues.has_choice() { self.choose(&request) } else { self.queues.first() };
+        let queue = if self.queues.has_choice() {
+            self.queues.of_processor(self.port.processor())
+        } else {
+            self.queues.first()
+        };
         let started = queue.lock().start_io(&self.device_type, request);
         match started {
             // Outside the lock: the register write traps to the host, which takes as long as many requests.
@@ -61,15 +65,6 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             Started::Taken(None) => {}
             other => self.start_again(other),
         }
-    }
-
-    /// The queue for a request, of several.
-    #[inline(never)]
-    fn choose(&self, request: &Request<D>) -> &'static LockedQueue<D> {
-        let routing = self.queues.routing();
-        let message = if routing.by_message { self.port.message_for(request) } else { None };
-        let queue = routing.queue(message, || self.port.processor());
-        self.queues.get(queue).unwrap_or(self.queues.first())
     }
 
     /// A request that ends, or one whose queue a start with fewer interrupts took out of use between the choice and its lock.

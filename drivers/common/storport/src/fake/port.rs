@@ -59,15 +59,17 @@ struct Record {
 /// What the port driver does with requests for several queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Channels {
-    /// The processor that starts a request has a message of its own, as far as there are.
+    /// Each processor has a message of its own, as far as there are, and shares it with those whose number is so many more.
     #[default]
     ByProcessor,
     /// It knows nothing of such things.
     Unsupported,
-    /// It agreed, and then says nothing.
+    /// It agreed, and says nothing of targets.
     Silent,
-    /// It agreed, and then names this message, whatever it was told.
-    Message(u32),
+    /// It agreed, and each message arrives at every processor.
+    Everywhere,
+    /// It agreed, and the message of the first number's queue arrives at the processor of the second.
+    Targets(&'static [(u16, u32)]),
 }
 
 thread_local! {
@@ -253,7 +255,7 @@ impl<B: Bar + Send + Sync + 'static> FakePort<B> {
         self.record().at_refusal = Some(Step(Box::new(step)));
     }
 
-    /// As [`at_next_completion`](Self::at_next_completion), when the miniport asks for a request's message next.
+    /// As [`at_next_completion`](Self::at_next_completion), when the miniport asks next on which processor it runs.
     pub fn at_next_choice(&self, step: impl FnOnce() + Send + 'static) {
         self.record().at_choice = Some(Step(Box::new(step)));
     }
@@ -380,26 +382,27 @@ impl<B: Bar + Send + Sync + 'static> Port for FakePort<B> {
         record.channels != Channels::Unsupported
     }
 
-    fn message_for<C: Copy>(&self, _request: &Request<C>) -> Option<u32> {
-        let mut record = self.record();
-        let (channels, agreed) = (record.channels, record.concurrent_channels);
-        let step = record.at_choice.take();
+    fn announced_at(&self, channels: &ConcurrentChannels, processor: u32) -> impl Iterator<Item = u16> {
+        let record = self.record();
+        assert_eq!(record.concurrent_channels.as_ref(), Some(channels), "it is as was asked for");
+        let (queues, said) = (channels.queues, record.channels);
         drop(record);
-        let message = match (channels, agreed) {
-            (Channels::Unsupported, _) | (_, None) => panic!("nobody has agreed to anything"),
-            (Channels::Silent, _) => None,
-            (Channels::Message(message), _) => Some(message),
-            (Channels::ByProcessor, Some(agreed)) => {
-                Some(u32::from(agreed.first_message) + self.processor() % u32::from(agreed.queues))
+        let named: Vec<u16> = match said {
+            Channels::Unsupported | Channels::Silent => Vec::new(),
+            Channels::Everywhere => (0..queues).collect(),
+            Channels::ByProcessor => vec![(processor % u32::from(queues)) as u16],
+            Channels::Targets(targets) => {
+                targets.iter().filter(|(_, at)| *at == processor).map(|(queue, _)| *queue).collect()
             }
         };
-        if let Some(Step(step)) = step {
-            step();
-        }
-        message
+        named.into_iter()
     }
 
     fn processor(&self) -> u32 {
+        let step = self.record().at_choice.take();
+        if let Some(Step(step)) = step {
+            step();
+        }
         PROCESSOR.get()
     }
 

@@ -11,9 +11,8 @@ use wdk_sys::storage::{StorPortExtendedFunction, StorPortNotification};
 use wdk_sys::{
     _SCSI_NOTIFICATION_TYPE, _STORPORT_FUNCTION_CODE, LONG, PHW_DPC_ROUTINE, PHW_PASSIVE_INITIALIZE_ROUTINE,
     PHW_STATE_CHANGE, PHW_TIMER, PMESSAGE_INTERRUPT_INFORMATION, PPERF_CONFIGURATION_DATA,
-    PSCSI_REQUEST_BLOCK, PSTARTIO_PERFORMANCE_PARAMETERS, PSTOR_ADDRESS, PSTOR_DPC, PSTOR_LOG_EVENT_DETAILS,
-    PULONG, PVOID, PWSTR, STOR_STATUS_NOT_IMPLEMENTED, STORPORT_ETW_EVENT_OPCODE, STORPORT_ETW_LEVEL, ULONG,
-    ULONG_PTR, ULONGLONG,
+    PSCSI_REQUEST_BLOCK, PSTOR_ADDRESS, PSTOR_DPC, PSTOR_LOG_EVENT_DETAILS, PULONG, PVOID, PWSTR,
+    STOR_STATUS_NOT_IMPLEMENTED, STORPORT_ETW_EVENT_OPCODE, STORPORT_ETW_LEVEL, ULONG, ULONG_PTR, ULONGLONG,
 };
 
 use super::HwDeviceExtension;
@@ -163,26 +162,6 @@ pub(super) unsafe fn initialize_perf_opts(
             hw.0,
             query,
             perf_config_data,
-        )
-    }
-}
-
-/// `StorPortGetStartIoPerfParams`.
-///
-/// # Safety
-/// The request must be one that is being started; the structure must be as large as it says.
-pub(super) unsafe fn get_start_io_perf_params(
-    hw: HwDeviceExtension,
-    srb: PSCSI_REQUEST_BLOCK,
-    start_io_perf_params: PSTARTIO_PERFORMANCE_PARAMETERS,
-) -> ULONG {
-    // SAFETY: the caller's promise.
-    unsafe {
-        StorPortExtendedFunction(
-            _STORPORT_FUNCTION_CODE::ExtFunctionGetStartIoPerformanceParameters,
-            hw.0,
-            srb,
-            start_io_perf_params,
         )
     }
 }

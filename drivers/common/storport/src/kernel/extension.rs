@@ -106,6 +106,31 @@ impl Header {
         self.targets.load(Ordering::Relaxed).cast()
     }
 
+    /// Makes the targets those of no processor.
+    ///
+    /// # Safety
+    /// StorPort must not be writing them.
+    pub(super) unsafe fn clear_targets(&self, messages: u16) {
+        let targets = self.targets(messages);
+        if !targets.is_null() {
+            // SAFETY: there are as many as [`TARGETS`], and all-zero is one of no processor.
+            unsafe { targets.write_bytes(0, TARGETS) };
+        }
+    }
+
+    /// A copy of one of them; that of no processor where there is no place for any.
+    ///
+    /// # Safety
+    /// StorPort must not be writing them.
+    pub(super) unsafe fn target(&self, messages: u16, index: u16) -> GROUP_AFFINITY {
+        let targets = self.targets(messages);
+        if targets.is_null() || usize::from(index) >= TARGETS {
+            return GROUP_AFFINITY::default();
+        }
+        // SAFETY: the index is below their number, and all-zero is a target.
+        unsafe { targets.wrapping_add(index.into()).read() }
+    }
+
     /// Returns whether the service DPC was wanted before.
     pub(super) fn set_dpcs_ready(&self) -> bool {
         self.dpcs_ready.store(self.dpcs(), Ordering::SeqCst);

@@ -6,9 +6,9 @@ use core::ptr;
 use wdk_sys::ntddk::KeBugCheckEx;
 use wdk_sys::storage::{StorPortQuerySystemTime, StorPortStallExecution};
 use wdk_sys::{
-    LARGE_INTEGER, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID, STARTIO_PERFORMANCE_PARAMETERS,
-    STOR_PERF_ADV_CONFIG_LOCALITY, STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION,
-    STOR_PERF_INTERRUPT_MESSAGE_RANGES, STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
+    LARGE_INTEGER, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PVOID, STOR_PERF_ADV_CONFIG_LOCALITY,
+    STOR_PERF_CONCURRENT_CHANNELS, STOR_PERF_DPC_REDIRECTION, STOR_PERF_INTERRUPT_MESSAGE_RANGES,
+    STOR_PERF_VERSION_3, STOR_STATUS_SUCCESS, ULONG,
 };
 
 use virtio::transport::{BusMasterError, FunctionIdentity, set_bus_master};
@@ -20,9 +20,6 @@ use crate::dpc::DpcKind;
 use crate::port::{ConcurrentChannels, LogEvent, Port, UnitAttributes};
 use crate::request::{Ended, Request};
 use crate::srb::Address;
-
-/// STARTIO_PERFORMANCE_PARAMETERS as far as the channel's number ("STARTIO_PERFORMANCE_PARAMETERS").
-const STARTIO_VERSION: ULONG = 1;
 
 /// StorPort, for one adapter; in dump mode what the dump port driver exports under StorPort's names.
 ///
@@ -132,6 +129,9 @@ impl Port for KernelPort {
         // SAFETY: the port is made from StorPort's device extension only.
         let header = unsafe { Header::of(self.hw) };
         let targets = header.targets(channels.messages);
+        // An earlier start may have left some.
+        // SAFETY: StorPort writes them in the call below only ("PERF_CONFIGURATION_DATA").
+        unsafe { header.clear_targets(channels.messages) };
         let mut data = PERF_CONFIGURATION_DATA {
             // With it came the last of the flags below.
             Version: STOR_PERF_VERSION_3,
@@ -158,8 +158,7 @@ impl Port for KernelPort {
             ConcurrentChannels: channels.queues.into(),
             FirstRedirectionMessageNumber: channels.first_message.into(),
             LastRedirectionMessageNumber: channels.last_message().into(),
-            // With it, StorPort looks at the messages' processors in their groups. Nobody here reads them: it is StorPort that
-            // chooses.
+            // With it, StorPort looks at the messages' processors in their groups, and says which they are.
             MessageTargets: if flags & STOR_PERF_ADV_CONFIG_LOCALITY != 0 {
                 targets
             } else {
@@ -172,20 +171,19 @@ impl Port for KernelPort {
             && flags & STOR_PERF_INTERRUPT_MESSAGE_RANGES != 0
     }
 
-    fn message_for<C: Copy>(&self, request: &Request<C>) -> Option<u32> {
-        let mut parameters = STARTIO_PERFORMANCE_PARAMETERS {
-            Version: STARTIO_VERSION,
-            Size: size_of_ulong::<STARTIO_PERFORMANCE_PARAMETERS>(),
-            MessageNumber: 0,
-            ChannelNumber: 0,
-        };
-        // SAFETY: the request is being started, and the structure is whole.
-        let status = unsafe {
-            calls::get_start_io_perf_params(self.hw, request.srb().as_ptr().cast(), &raw mut parameters)
-        };
-        (status == STOR_STATUS_SUCCESS).then_some(parameters.MessageNumber)
+    fn announced_at(&self, channels: &ConcurrentChannels, processor: u32) -> impl Iterator<Item = u16> {
+        // SAFETY: the port is made from StorPort's device extension only.
+        let header = unsafe { Header::of(self.hw) };
+        let ConcurrentChannels { queues, messages, .. } = *channels;
+        // SAFETY: StorPort wrote them in `use_concurrent_channels`, if ever.
+        let target = move |index| unsafe { header.target(messages, index) };
+        let first = channels.first_target(|index| target(index).Mask != 0);
+        let place = processors::place(processor);
+        (0..queues)
+            .filter(move |queue| place.is_some_and(|place| processors::is_in(place, &target(first + queue))))
     }
 
+    #[inline]
     fn processor(&self) -> u32 {
         processors::current()
     }

@@ -53,14 +53,13 @@ pub trait Port: Clone + Send + Sync + 'static {
 
     /// Has requests started on as many processors at once as there are request queues, and each announced by the message of
     /// its queue where it was started, as far as the port driver can do that. Only in
-    /// [`initialize`](crate::Miniport::initialize). Returns whether [`message_for`](Self::message_for) says anything.
-    /// IRQL: the interrupt's.
+    /// [`initialize`](crate::Miniport::initialize). Returns whether it goes by the messages. IRQL: the interrupt's.
     fn use_concurrent_channels(&self, channels: &ConcurrentChannels) -> bool;
 
-    /// The message that had better announce the end of a request: one of those that
-    /// [`use_concurrent_channels`](Self::use_concurrent_channels) was told of. Only in
-    /// [`start_io`](crate::Miniport::start_io). IRQL: any up to DISPATCH_LEVEL.
-    fn message_for<C: Copy>(&self, request: &Request<C>) -> Option<u32>;
+    /// Which of the queues of [`use_concurrent_channels`](Self::use_concurrent_channels) have a message that arrives at this
+    /// processor, counted as [`processor`](Self::processor) counts: none where the port driver has not said, and for a
+    /// processor that there is not. Only in [`initialize`](crate::Miniport::initialize), after it. IRQL: the interrupt's.
+    fn announced_at(&self, channels: &ConcurrentChannels, processor: u32) -> impl Iterator<Item = u16>;
 
     /// A number for the processor that this runs on, counted from 0 through all groups. IRQL: any; below DISPATCH_LEVEL it may
     /// be another processor the next moment.
@@ -118,5 +117,27 @@ impl ConcurrentChannels {
     /// The message of the last queue.
     pub const fn last_message(&self) -> u16 {
         self.first_message + (self.queues - 1)
+    }
+
+    /// Where among the targets of messages that of the first queue is, by which of them have any processor. "The array itself
+    /// is zero-based, but FirstRedirectionMessageNumber is not required to be zero" (ns-storport-_perf_configuration_data.md)
+    /// may say that it starts with the first of these messages, or with message 0.
+    pub fn first_target(&self, has_processors: impl Fn(u16) -> bool) -> u16 {
+        if has_processors(self.last_message()) { self.first_message } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_start_with_the_first_queues_message_or_with_message_0() {
+        let channels = ConcurrentChannels { queues: 4, first_message: 1, messages: 5 };
+
+        assert_eq!(channels.first_target(|index| (1..=4).contains(&index)), 1);
+        assert_eq!(channels.first_target(|index| index <= 4), 1, "the configuration's has some, too");
+        assert_eq!(channels.first_target(|index| index < 4), 0);
+        assert_eq!(channels.first_target(|_| false), 0);
     }
 }
