@@ -18,6 +18,7 @@ pub mod emulate;
 pub mod events;
 pub mod image;
 pub mod legal;
+pub mod lines;
 pub mod reply;
 pub mod rules;
 pub mod scsi;

@@ -84,7 +84,8 @@ pub fn driver(name: &'static str, stack: Stack, function: u64, arguments: &[u64]
     // An interrupt from here on takes the next place, and leaves this one alone.
     cpu.depth = depth + 1;
     compiler_fence(Ordering::SeqCst);
-    cpu.calls[depth] = Call { name, started: clock::ticks(), instructions: 0, waited: 0, stalled: 0, nested };
+    cpu.calls[depth] =
+        Call { name, started: clock::ticks(), instructions: 0, waited: 0, stalled: 0, nested, locks };
     trace::called(name);
     crate::report::call(name, &words);
     // SAFETY: the function is a callback the driver gave us, or its entry point; it runs on a stack of its own and

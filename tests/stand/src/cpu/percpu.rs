@@ -47,6 +47,8 @@ pub struct Call {
     pub stalled: u64,
     /// Called back from an import.
     pub nested: bool,
+    /// Locks held at entry.
+    pub locks: usize,
 }
 
 /// A driver-visible lock that is held: its number and, for message locks, the message.
@@ -95,7 +97,8 @@ pub struct PerCpu {
     pub watchdog: Watchdog,
 }
 
-const NO_CALL: Call = Call { name: "", started: 0, instructions: 0, waited: 0, stalled: 0, nested: false };
+const NO_CALL: Call =
+    Call { name: "", started: 0, instructions: 0, waited: 0, stalled: 0, nested: false, locks: 0 };
 
 impl PerCpu {
     const fn new() -> Self {

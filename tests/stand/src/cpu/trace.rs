@@ -5,11 +5,14 @@
 //! the same in each run as long as processors do not meet in the driver, and costs some microseconds for each instruction, so it
 //! is for few requests.
 //!
+//! Of cache lines [`stand::lines`] says what counts; of locks that the driver makes itself, see [`Suspect`].
+//!
 //! memcpy and its like are imports too, and yet the driver's work: [`stand::charge`] says what they count for. It is kept apart
 //! from the driver's own instructions; the bytes they write are among those by place.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +20,9 @@ use iced_x86::{
     Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
 
-use stand::charge;
+use stand::charge::{self, Work};
+use stand::lines::{Access, Seen};
+use stand::wdk::names;
 
 use super::arguments::Arguments;
 use super::frame::Frame;
@@ -84,6 +89,8 @@ struct Counts {
 struct Decoded {
     instruction: Instruction,
     locked: bool,
+    /// One with which a lock can be taken.
+    takes: bool,
     fence: bool,
     /// Reads and writes memory other than by PUSH, CALL and the like.
     memory: bool,
@@ -98,7 +105,23 @@ pub struct Map {
     pub is_extension: fn(u64) -> bool,
 }
 
+/// A word of the driver's memory that was zero when it was written with XCHG, CMPXCHG or BTS: a lock of the driver's own, until the same
+/// processor writes it in any other way or the call that took it returns. Counters are not written with these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Suspect {
+    processor: u32,
+    address: u64,
+    /// The call that took it.
+    depth: usize,
+}
+
 struct Trace {
+    lines: Seen,
+    suspects: Vec<Suspect>,
+    /// Locks of its own that the driver took.
+    own_locks: u64,
+    /// Imports, but memory functions and those about locks, in which the driver held a lock that it took itself, by name.
+    under_locks: BTreeMap<&'static str, u64>,
     callbacks: BTreeMap<&'static str, Counts>,
     /// By library, name and, for the two functions of many meanings, by the first argument.
     imports: BTreeMap<(&'static str, &'static str, u64), u64>,
@@ -120,6 +143,10 @@ static EVERYWHERE: AtomicBool = AtomicBool::new(false);
 /// It was on at some time: a processor may find itself stepping through the driver after it has ended.
 static EVER: AtomicBool = AtomicBool::new(false);
 static TRACE: Lock<Trace> = Lock::new(Trace {
+    lines: Seen::new(),
+    suspects: Vec::new(),
+    own_locks: 0,
+    under_locks: BTreeMap::new(),
     callbacks: BTreeMap::new(),
     imports: BTreeMap::new(),
     decoded: BTreeMap::new(),
@@ -131,6 +158,10 @@ pub fn start(map: Map, processors: Where) {
     let mut trace = TRACE.lock();
     trace.callbacks.clear();
     trace.imports.clear();
+    trace.under_locks.clear();
+    trace.suspects.clear();
+    trace.own_locks = 0;
+    trace.lines = Seen::new();
     trace.map = map;
     drop(trace);
     EVER.store(true, Ordering::SeqCst);
@@ -143,6 +174,16 @@ pub fn start(map: Map, processors: Where) {
 pub fn stop() {
     percpu::current().trace = 0;
     ON.store(false, Ordering::SeqCst);
+}
+
+/// From now on everything is done for one queue.
+pub fn queue(queue: Option<u32>) {
+    TRACE.lock().lines.queue(queue);
+}
+
+/// Addresses of cache lines that were written for more than one queue, and how many queues.
+pub fn shared_lines() -> Vec<(u64, usize)> {
+    TRACE.lock().lines.shared().map(|(line, queues)| (line, queues.len())).collect()
 }
 
 /// A call into the driver begins.
@@ -164,6 +205,9 @@ pub fn returned(name: &'static str, instructions: u64) {
         let mut trace = TRACE.lock();
         let counts = trace.callbacks.entry(name).or_default();
         counts.most = counts.most.max(instructions);
+        trace.lines.returned(percpu::number(), name);
+        let (processor, depth) = (percpu::number(), percpu::current().depth);
+        trace.suspects.retain(|lock| lock.processor != processor || lock.depth < depth);
     }
     let budget = match name {
         "HwStorInterrupt" | "HwMSInterruptRoutine" => INTERRUPT_BUDGET,
@@ -185,6 +229,7 @@ pub fn imported(owner: &'static str, name: &'static str, arguments: Arguments) {
     let callback = percpu::current_callback();
     let mut trace = TRACE.lock();
     *trace.imports.entry((owner, name, first)).or_default() += 1;
+    look_at_locks(&mut trace, name, first);
     // A register that is written by Storport's function is written all the same.
     if name.starts_with("StorPortWriteRegister") {
         let (from, to) = trace.map.doorbells;
@@ -198,6 +243,15 @@ pub fn imported(owner: &'static str, name: &'static str, arguments: Arguments) {
         let (target, bytes) = (arguments.get(0), arguments.get(function.length));
         let charged = function.instructions(bytes);
         let place = place(target, trace.map);
+        let source = match function.work {
+            Work::Fill => 0,
+            Work::Move | Work::Compare => arguments.get(1),
+        };
+        for (address, writes) in [(target, function.writes()), (source, false)] {
+            if address != 0 {
+                touch(&mut trace, callback, (address, bytes), writes);
+            }
+        }
         let counts = trace.callbacks.entry(callback).or_default();
         counts.memory_calls += 1;
         counts.memory_bytes += bytes;
@@ -236,6 +290,7 @@ pub fn step(frame: &mut Frame) -> bool {
     let mut trace = TRACE.lock();
     let decoded = *trace.decoded.entry(frame.rip).or_insert_with(|| decode(frame.rip));
     let map = trace.map;
+    let trace = &mut *trace;
     let counts = trace.callbacks.entry(name).or_default();
     counts.instructions += 1;
     counts.locked += u64::from(decoded.locked);
@@ -248,18 +303,82 @@ pub fn step(frame: &mut Frame) -> bool {
             };
             let size = used.memory_size().size() as u64;
             let place = place(address, map);
+            let writes =
+                matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::ReadCondWrite);
+            see(&mut trace.lines, name, (address, size), writes, place);
+            if writes && place == Place::Driver {
+                let taken = look_at_word(&mut trace.suspects, address, size as usize, &decoded);
+                trace.own_locks += u64::from(taken);
+            }
             if matches!(used.access(), OpAccess::Read | OpAccess::ReadWrite | OpAccess::CondRead)
                 && matches!(place, Place::Register | Place::Doorbell)
             {
                 counts.register_reads += 1;
             }
-            if matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::ReadCondWrite) {
+            if writes {
                 counts.bytes[place as usize] += size;
                 counts.stores[place as usize] += 1;
             }
         }
     }
     true
+}
+
+/// A memory function of the kernel's touches memory for the driver.
+fn touch(trace: &mut Trace, callback: &'static str, (address, size): (u64, u64), writes: bool) {
+    let place = place(address, trace.map);
+    see(&mut trace.lines, callback, (address, size), writes, place);
+}
+
+fn see(lines: &mut Seen, callback: &'static str, (address, size): (u64, u64), writes: bool, place: Place) {
+    let kept = matches!(place, Place::Driver | Place::Image);
+    if kept || matches!(place, Place::Srb | Place::SrbExtension) {
+        let image = place == Place::Image;
+        lines.access(percpu::number(), callback, Access { address, size, writes, image, kept });
+    }
+}
+
+/// What is in the driver's memory at an address, as a number.
+fn word(address: u64, size: usize) -> u64 {
+    let bytes = (0..size as u64).rev();
+    // SAFETY: the driver's next or last instruction accesses these bytes, so they are mapped.
+    bytes.fold(0, |word, at| word << 8 | u64::from(unsafe { ((address + at) as *const u8).read_volatile() }))
+}
+
+/// A word of the driver's memory is about to be written: a lock may be given back, or taken, which is what it answers.
+fn look_at_word(suspects: &mut Vec<Suspect>, address: u64, size: usize, decoded: &Decoded) -> bool {
+    let cpu = percpu::current();
+    let takes = decoded.locked && decoded.takes;
+    if takes && word(address, size) == 0 {
+        suspects.push(Suspect { processor: cpu.number, address, depth: cpu.depth });
+        return true;
+    }
+    if !takes || decoded.instruction.mnemonic() == Mnemonic::Xchg {
+        suspects.retain(|lock| (lock.processor, lock.address) != (cpu.number, address));
+    }
+    false
+}
+
+/// Counts an import in which the driver holds a lock that it took: one of its own, or one of Storport's.
+fn look_at_locks(trace: &mut Trace, name: &'static str, first: u64) {
+    let named = match name {
+        "StorPortNotification" => names::notification(first),
+        "StorPortExtendedFunction" => names::extended_function(first),
+        name => name,
+    };
+    let about_locks = named.contains("SpinLock") || named.contains("Lock");
+    if about_locks || charge::function(name).is_some() {
+        return;
+    }
+    let cpu = percpu::current();
+    let entry = cpu.depth.checked_sub(1).map_or(cpu.locks, |depth| cpu.calls[depth].locks);
+    // What an interrupted call holds is not the interrupt routine's.
+    let called_back = cpu.calls[..cpu.depth].iter().rev().take_while(|call| call.nested).count();
+    let first = cpu.depth - called_back;
+    let own = trace.suspects.iter().any(|lock| lock.processor == cpu.number && lock.depth >= first);
+    if own || cpu.locks > entry {
+        *trace.under_locks.entry(named).or_default() += 1;
+    }
 }
 
 fn decode(rip: u64) -> Decoded {
@@ -272,6 +391,7 @@ fn decode(rip: u64) -> Decoded {
     let string = instruction.is_string_instruction();
     Decoded {
         locked: instruction.has_lock_prefix() || exchange,
+        takes: matches!(instruction.mnemonic(), Mnemonic::Xchg | Mnemonic::Cmpxchg | Mnemonic::Bts),
         fence: instruction.mnemonic() == Mnemonic::Mfence,
         memory: (has_memory && instruction.mnemonic() != Mnemonic::Lea)
             || string
@@ -348,7 +468,11 @@ pub fn report() -> String {
         }
         text.push('}');
     }
-    text.push_str("},\"storport-calls\":");
+    text.push('}');
+    trace.lines.report(&mut text);
+    let under: u64 = trace.under_locks.values().sum();
+    let _ = write!(text, ",\"own-locks\":{},\"calls-under-locks\":{under}", trace.own_locks);
+    text.push_str(",\"storport-calls\":");
     calls(&mut text, &trace, true);
     text.push_str(",\"other-calls\":");
     calls(&mut text, &trace, false);

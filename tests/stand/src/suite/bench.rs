@@ -22,6 +22,7 @@ use stand::wdk::codes::SRB_STATUS_SUCCESS;
 use crate::cpu::smp;
 use crate::cpu::trace::{self, Map, Where};
 use crate::kernel::{dpc, pool};
+use crate::memory::PAGE;
 use crate::model;
 use crate::pass::buffer::Buffer;
 use crate::pass::transfer::Flights;
@@ -64,6 +65,8 @@ enum Load {
     Loop,
     /// A loop of the first processor alone, so that one of the queues has more than its ring takes.
     LoopOnFirst,
+    /// Bursts of each processor alone: what is written for its queue, and for another one's.
+    Isolated,
 }
 
 /// One amount of work.
@@ -162,11 +165,12 @@ const ONE: [Step; 32] = [
 ];
 
 /// Steps of several processors. QEMU's rings have 256 entries, one for each request.
-const SEVERAL: [Step; 4] = [
+const SEVERAL: [Step; 5] = [
     reads("queues-4k-qd1", 64, 1, 4096),
     reads("queues-4k-qd32", 256, 32, 4096),
     Step { load: Load::BurstsOfEach, ..reads("queues-4k-qd32-each", 512, 32, 4096) },
     loops("refill-4k-qd384", 768, 384, Load::LoopOnFirst),
+    loops("isolated-4k-qd32", 64, 32, Load::Isolated),
 ];
 
 /// Steps of the stand's own device.
@@ -233,7 +237,10 @@ pub fn run(units: &[Unit], options: &Options) {
         crate::not_ok!("bench-units", "there is no disk to measure with");
         return;
     };
-    held();
+    // With QEMU's device it is the same.
+    if !model::is_there() {
+        held();
+    }
     let doorbells = doorbells();
     let (first, steps): (&[Step], &[Step]) = match smp::count() {
         _ if model::is_there() => (&[], &MODEL),
@@ -289,6 +296,7 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
         Load::Loop if step.pace.is_some() => paced_through(step, &mut work),
         Load::Bursts | Load::BurstsOfEach => bursts(step, &mut work),
         Load::Loop | Load::LoopOnFirst => closed_loop(step, &mut work),
+        Load::Isolated => (0..smp::count()).map(|processor| isolated(step, &mut work, processor)).sum(),
     };
     trace::stop();
     if step.pace.is_some() {
@@ -311,7 +319,7 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
     crate::console::line(
         "count ",
         format_args!(
-            "{{\"step\":\"{name}\",\"operation\":\"{}\",\"bytes\":\"{}\",\"depth\":\"{}\",\"state\":\"{first}\",\"device\":\"{}\",\"order\":\"{}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},\"interrupts-in-drain\":{},{}}}",
+            "{{\"step\":\"{name}\",\"operation\":\"{}\",\"bytes\":\"{}\",\"depth\":\"{}\",\"state\":\"{first}\",\"device\":\"{}\",\"order\":\"{}\",\"processors\":{},\"requests\":{},\"segments\":{},\"busy\":{},\"interrupts\":{interrupts},\"interrupts-in-drain\":{},\"lines-of-two-queues\":{},{}}}",
             step.operation.word(),
             step.bytes,
             step.at_once(),
@@ -322,6 +330,7 @@ fn measure(step: &Step, disk: &Unit, options: &Options, doorbells: (u64, u64)) {
             after.elements - before.elements,
             after.busy - before.busy,
             model::interrupts_in_dpc() - in_dpc,
+            shared_lines(step),
             trace::report()
         ),
     );
@@ -359,7 +368,7 @@ struct Work {
 
 impl Work {
     fn new(step: &Step, address: Address, capacity: scsi::Capacity, seed: u64) -> Self {
-        let bursts = matches!(step.load, Load::Bursts | Load::BurstsOfEach);
+        let bursts = matches!(step.load, Load::Bursts | Load::BurstsOfEach | Load::Isolated);
         let slots = if bursts { step.at_once() } else { step.count } as usize;
         let mut flights = Flights::new(address, capacity.block_size, slots);
         flights.processor = (step.load == Load::LoopOnFirst).then_some(0);
@@ -463,6 +472,40 @@ fn bursts(step: &Step, work: &mut Work) -> u32 {
         faults += work.finish(burst);
     }
     faults
+}
+
+/// Bursts of one processor, for whose queue alone the driver works meanwhile.
+fn isolated(step: &Step, work: &mut Work, processor: u32) -> u32 {
+    work.flights.processor = Some(processor);
+    trace::queue(Some(processor));
+    let faults = bursts(step, work);
+    trace::queue(None);
+    faults
+}
+
+/// Says where the lines are that are written for more than one queue; answers with how many.
+fn shared_lines(step: &Step) -> usize {
+    let shared = trace::shared_lines();
+    let port = port();
+    let areas = [
+        ("device extension", port.extension, u64::from(port.hw.device_extension_size)),
+        (
+            "uncached extension",
+            port.uncached.map_or(0, |(range, ..)| range.address),
+            port.uncached.map_or(0, |(range, ..)| range.pages * PAGE),
+        ),
+    ];
+    drop(port);
+    for (line, queues) in &shared {
+        let area = areas.iter().find(|(_, at, size)| (*at..at + size).contains(line));
+        match area {
+            Some((name, at, _)) => {
+                crate::note!("{}: {queues} queues write {name} + {:#x}", step.name, line - at)
+            }
+            None => crate::note!("{}: {queues} queues write the line at {line:#x}", step.name),
+        }
+    }
+    shared.len()
 }
 
 /// Everything at once, and Storport keeps so many with the driver.
