@@ -43,6 +43,12 @@ pub(crate) type LockedQueue<D> = Locked<Queue<D>>;
 
 const _: () = assert!(PRIVATE_ALIGNMENT == 128 && align_of::<Locked<u8>>() == PRIVATE_ALIGNMENT);
 
+/// Values of this type one behind the other share no cache line, nor a pair of lines: lock, ring indices, backlog and batch of a
+/// queue are all in one.
+const fn is_apart<T>() -> bool {
+    align_of::<T>().is_multiple_of(PRIVATE_ALIGNMENT) && size_of::<T>().is_multiple_of(PRIVATE_ALIGNMENT)
+}
+
 /// A queue's lock was not free where it may not be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotFree;
@@ -88,6 +94,7 @@ pub(crate) struct Queues<D: DeviceType> {
 impl<D: DeviceType> Queues<D> {
     /// `None` of none, or more than [`MAX_QUEUES`].
     pub(crate) fn new(all: &'static [LockedQueue<D>]) -> Option<Self> {
+        const { assert!(is_apart::<LockedQueue<D>>()) };
         if all.len() > usize::from(MAX_QUEUES) {
             return None;
         }

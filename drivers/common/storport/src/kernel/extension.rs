@@ -21,7 +21,7 @@ use super::HwDeviceExtension;
 use super::units::UnitChanges;
 use crate::dpc::DpcKind;
 use crate::miniport::Miniport;
-use crate::port::PRIVATE_ALIGNMENT;
+use crate::port::{PRIVATE_ALIGNMENT, SHARED_ALIGNMENT};
 
 /// Request queues that there can be at most, and that every device extension has room for: it is told to StorPort before
 /// there is any adapter. As many as there can be processors, and the miniport makes use of.
@@ -44,6 +44,13 @@ pub(super) struct Dpc {
     object: UnsafeCell<STOR_DPC>,
     rest: [u8; 128 - size_of::<STOR_DPC>()],
 }
+
+// What lies between the last byte of an object and the first of the next one, and as much as its alignment takes off a line.
+const _: () = {
+    const LINE: usize = 64;
+    assert!(size_of::<Dpc>() - size_of::<STOR_DPC>() + align_of::<STOR_DPC>() >= LINE);
+    assert!(PRIVATE_ALIGNMENT.is_multiple_of(LINE) && SHARED_ALIGNMENT.is_multiple_of(LINE));
+};
 
 /// Most messages that the INF files ask for, and so most that there can be targets of.
 const TARGETS: usize = 258;
