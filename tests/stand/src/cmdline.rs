@@ -75,6 +75,19 @@ pub enum Starts {
     Inside,
 }
 
+/// What Storport says of the processors at which messages arrive (PERF_CONFIGURATION_DATA, MessageTargets). Its page does not say
+/// which message the first element is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Targets {
+    /// An element for each message from 0 on.
+    #[default]
+    All,
+    /// An element for each message of the range, from its first on.
+    Range,
+    /// Nothing.
+    None,
+}
+
 /// What to do in this run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -106,6 +119,8 @@ pub struct Options {
     pub trace: bool,
     /// Where Storport starts the next request when one is completed.
     pub starts: Starts,
+    /// What Storport says of messages' processors.
+    pub targets: Targets,
     /// Whether SRBs are SCSI_REQUEST_BLOCKs, whatever the miniport asked for.
     pub old_srbs: bool,
     /// Whether the first processor serves all messages and runs the DPCs.
@@ -161,6 +176,7 @@ impl Default for Options {
             resets: 0,
             trace: false,
             starts: Starts::Dpc,
+            targets: Targets::All,
             old_srbs: false,
             gather: false,
             service: "stand".to_owned(),
@@ -248,6 +264,14 @@ pub fn parse(line: &str) -> Result<Options, String> {
                     _ => return Err(bad()),
                 }
             }
+            "targets" => {
+                options.targets = match value {
+                    "all" => Targets::All,
+                    "range" => Targets::Range,
+                    "none" => Targets::None,
+                    _ => return Err(bad()),
+                }
+            }
             "srb" => {
                 if value != "old" {
                     return Err(bad());
@@ -321,7 +345,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone lies=events manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside srb=old service=x faults=hang dump=hiber disk=last cache=off units=3 far=0x10012c few-commands=1 churn=7 misses=1 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
+        let line = "image=a.sys pci=1af4:1001,1af4:1042 io=scan seed=ff inflight=8 model=scsi packed=1 lie=gone lies=events manner=bhyve moment=9 resets=3 trace=1 gather=1 starts=inside targets=range srb=old service=x faults=hang dump=hiber disk=last cache=off units=3 far=0x10012c few-commands=1 churn=7 misses=1 limit=9 groups=2 suite=power long=1 go-on=1 param.MaxQueues=0x10";
         let options = parse(line).unwrap();
         assert_eq!(options.image, "a.sys");
         assert_eq!(options.pci, [(0x1AF4, 0x1001), (0x1AF4, 0x1042)]);
@@ -335,6 +359,7 @@ mod tests {
         assert_eq!((options.moment, options.resets), (9, 3));
         assert_eq!((options.service.as_str(), options.trace), ("x", true));
         assert_eq!((options.dump, options.starts), (DumpTrial::Hiber, Starts::Inside));
+        assert_eq!(options.targets, Targets::Range);
         assert_eq!((options.faults, options.units, options.limit), (Faults::Hang, 3, 9));
         assert_eq!((options.far, options.churn), (0x10_012c, 7));
         assert_eq!((options.groups, options.suite.as_deref(), options.long), (2, Some("power"), true));
@@ -376,6 +401,7 @@ mod tests {
             "cache=on",
             "disk=first",
             "starts=soon",
+            "targets=some",
             "srb=new",
             "lies=all",
             "param.X=y",

@@ -81,6 +81,7 @@ pub fn run(boot: BootInfo) -> ! {
     );
     storport::port().parameters.clone_from(&options.parameters);
     storport::port().starts = options.starts;
+    storport::port().targets = options.targets;
     storport::port().old_srbs = options.old_srbs;
     storport::port().few_commands = options.few_commands;
     storport::port().ladder.misses = options.misses;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use stand::cmdline::Targets;
 use stand::wdk::calls;
 use stand::wdk::codes::*;
 use stand::wdk::config::{MessageInterruptInformation, PerfConfiguration, StartIoParameters};
@@ -237,11 +238,13 @@ fn perf_options(a: Arguments) -> u32 {
     }
     if flags & STOR_PERF_ADV_CONFIG_LOCALITY != 0 && size >= 40 {
         let whole: PerfConfiguration = driver::read(NAME, address);
-        if whole.message_targets != 0 {
+        if whole.message_targets != 0 && port.targets != Targets::None {
+            let first_element = if port.targets == Targets::Range { first } else { 0 };
             // One GROUP_AFFINITY (16 bytes) for each message of the range: the processor that serves it.
             for message in first..=last {
                 let target = processor::affinity(msix::processor_of(message as u16));
-                driver::write(NAME, whole.message_targets + 16 * u64::from(message), target);
+                let element = u64::from(message - first_element);
+                driver::write(NAME, whole.message_targets + 16 * element, target);
             }
         }
     }

@@ -34,7 +34,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use stand::cmdline::Starts;
+use stand::cmdline::{Starts, Targets};
 use stand::wdk::config::{HwInitializationData, PortConfiguration};
 use stand::wdk::srb::Btl8;
 
@@ -174,6 +174,8 @@ pub struct Port {
     pub ladder: ladder::Ladder,
     /// Where the next request starts after a completion.
     pub starts: Starts,
+    /// What is said of messages' processors.
+    pub targets: Targets,
     /// SRBs are SCSI_REQUEST_BLOCKs, as before there were others, whatever SrbTypeFlags ask for.
     pub old_srbs: bool,
     /// Most requests given to the miniport at once; 0 is no limit.

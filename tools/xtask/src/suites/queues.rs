@@ -53,6 +53,20 @@ pub(super) const MULTI_QUEUE: &[Setting] = &[
         words: &["groups=2"],
         ..BLK
     },
+    Setting {
+        name: "4 CPUs in 2 groups, 4 queues, targets of a range",
+        controller: Some(",disable-legacy=on,num-queues=4"),
+        smp: 4,
+        words: &["groups=2", "targets=range"],
+        ..BLK
+    },
+    Setting {
+        name: "4 CPUs, 4 queues, no targets",
+        controller: Some(",disable-legacy=on,num-queues=4"),
+        smp: 4,
+        words: &["targets=none"],
+        ..BLK
+    },
     Setting { name: "1 CPU, 8 queues", controller: Some(",disable-legacy=on,num_queues=8"), smp: 1, ..SCSI },
     Setting { name: "2 CPUs, 1 queue", controller: Some(",disable-legacy=on,num_queues=1"), ..SCSI },
     Setting { name: "2 CPUs, 8 queues", controller: Some(",disable-legacy=on,num_queues=8"), ..SCSI },
@@ -88,6 +102,20 @@ pub(super) const MULTI_QUEUE: &[Setting] = &[
         controller: Some(",disable-legacy=on,num_queues=4"),
         smp: 4,
         words: &["groups=2"],
+        ..SCSI
+    },
+    Setting {
+        name: "4 CPUs in 2 groups, 4 queues, targets of a range",
+        controller: Some(",disable-legacy=on,num_queues=4"),
+        smp: 4,
+        words: &["groups=2", "targets=range"],
+        ..SCSI
+    },
+    Setting {
+        name: "4 CPUs, 4 queues, no targets",
+        controller: Some(",disable-legacy=on,num_queues=4"),
+        smp: 4,
+        words: &["targets=none"],
         ..SCSI
     },
 ];
