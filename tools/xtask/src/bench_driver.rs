@@ -1,5 +1,5 @@
-//! What driver images do for each request: boots the stand's suite `bench` with each on a machine of one processor and on one of
-//! several, and hands what was counted to [tables](crate::bench_table), the [gate](crate::bench_kept) and JSON.
+//! What driver images do for each request: boots the stand's suite `bench` with each on machines of one and of several processors,
+//! and with the stand's own device, and hands what was counted to [tables](crate::bench_table), the [gate](crate::bench_kept) and JSON.
 
 use crate::bench_figures::{Image, Run, Step};
 use crate::boot::{self, Show, Starts, Trial};
@@ -50,8 +50,8 @@ impl Arguments {
     }
 }
 
-/// Processors, and queues, of the second machine.
-const PROCESSORS: u32 = 4;
+/// Processors of the machines with QEMU's device, which has a queue for each.
+const PROCESSORS: [u32; 4] = [1, 2, 4, 8];
 
 /// Runs the verb. False when a row of the tree's drivers is not what is kept, or not everything could be counted.
 ///
@@ -177,7 +177,8 @@ fn describe(path: &Path) -> Result<Image> {
     })
 }
 
-/// Boots the suite with one image, on one processor and on several.
+/// Boots the suite with one image: on machines of one and of several processors, and with the stand's own device, which keeps
+/// a schedule.
 fn count(
     workspace: &Workspace,
     screen: &mut Screen,
@@ -186,26 +187,38 @@ fn count(
     (kind, starts): (Kind, Starts),
 ) -> Result<Run> {
     let mut run = Run { image: describe(image)?, ..Run::default() };
-    let machine = machine(kind);
-    for smp in [1, PROCESSORS] {
-        let starts = Some(starts);
-        let options = boot::Options { smp, starts, timeout: 300, go_on: true, ..boot::Options::default() };
+    let (machine, none) = (machine(kind), Machine::default());
+    let mut trials = Vec::new();
+    for smp in PROCESSORS {
         let mut trial = Trial::new(image, kind.ids(), Some(kind), &machine);
-        trial.suite = Some("bench".to_owned());
         if smp > 1 {
             trial.words.push("gather=1".to_owned());
         }
+        trials.push((smp, trial));
+    }
+    let mut own = Trial::new(image, kind.ids(), None, &none);
+    own.words.push(format!("model={}", if kind == Kind::Blk { "blk" } else { "scsi" }));
+    trials.push((1, own));
+    for (smp, mut trial) in trials {
+        let of_qemu = trial.kind.is_some();
+        let starts = Some(starts);
+        let options = boot::Options { smp, starts, timeout: 300, go_on: true, ..boot::Options::default() };
+        trial.suite = Some("bench".to_owned());
         let report = boot::boot(workspace, screen, (qemu, &options), &trial, Show::Progress)?;
         let broken = report.broken.is_some().then(|| boot::complaint(&report, &options)).flatten();
-        run.broken.extend(broken.map(|complaint| format!("{smp} processor(s): {complaint}")));
+        let device = if of_qemu { "QEMU's device" } else { "the stand's device" };
+        run.broken.extend(broken.map(|complaint| format!("{smp} processor(s), {device}: {complaint}")));
         for text in &report.counts {
             let value: Value =
                 serde_json::from_str(text).with_context(|| format!("the stand counts {text}"))?;
-            if let Some(held) = value.get("held") {
-                run.held.push((smp.into(), held.clone()));
-            } else {
-                run.steps.push(Step::read(&value));
-                run.raw.push(value);
+            match value.get("held") {
+                // What a driver holds does not hang on whose device it is.
+                Some(held) if of_qemu => run.held.push((smp.into(), held.clone())),
+                Some(_) => {}
+                None => {
+                    run.steps.push(Step::read(&value));
+                    run.raw.push(value);
+                }
             }
         }
     }

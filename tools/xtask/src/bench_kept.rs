@@ -200,7 +200,7 @@ fn compiler(workspace: &Workspace) -> Result<String> {
 }
 
 /// What the README shows: a row, and what it is called there.
-const SHOWN: [(&str, &str); 18] = [
+const SHOWN: [(&str, &str); 24] = [
     ("4 KiB read, one at a time", "cpus-1/read-4k-qd1/instructions"),
     ("4 KiB write, one at a time", "cpus-1/write-4k-qd1/instructions"),
     ("interrupt routine, one at a time", "cpus-1/read-4k-qd1/instructions-isr"),
@@ -209,16 +209,22 @@ const SHOWN: [(&str, &str); 18] = [
     ("4 KiB read, 256 at once", "cpus-1/read-4k-qd256/instructions"),
     ("64 KiB read in 16 segments, 32 at once", "cpus-1/read-64k-qd32/instructions"),
     ("1000 KiB read in 250 segments, 8 at once", "cpus-1/read-1000k-qd8/instructions"),
-    ("4 queues, 4 KiB read, one at a time", "cpus-4/queues-4k-qd1/instructions"),
-    ("4 queues, 4 KiB read, 32 at once", "cpus-4/queues-4k-qd32/instructions"),
-    ("bytes written to SRB extension, 4 KiB read", "cpus-1/read-4k-qd32/srb-extension-bytes"),
-    ("bytes written to the driver's memory, 4 KiB read", "cpus-1/read-4k-qd32/driver-bytes"),
+    ("2 queues, 4 KiB read, one at a time", "cpus-2/queues2-4k-qd1/instructions"),
+    ("8 queues, 4 KiB read, one at a time", "cpus-8/queues8-4k-qd1/instructions"),
+    ("8 queues, 4 KiB read, 32 at once on each", "cpus-8/queues8-4k-qd32-each/instructions"),
+    ("256 completions in reverse order, per request", "cpus-1/reversed-4k-qd256/instructions-dpc"),
+    ("256 completions in order, per request", "cpus-1/fifo-4k-qd256/instructions-dpc"),
+    ("doorbells for 1000 requests, 32 at once, device asleep", "cpus-1/asleep-4k-qd32/doorbells"),
+    ("interrupts for 1000 requests, 32 at once, device asleep", "cpus-1/asleep-4k-qd32/interrupts"),
     ("calls of StorPort for 1000 requests, 32 at once", "cpus-1/read-4k-qd32/storport-calls"),
+    ("bytes written to the SRB extension, 4 KiB read", "cpus-1/read-4k-qd32/srb-extension-bytes"),
+    ("bytes written to the driver's memory, 4 KiB read", "cpus-1/read-4k-qd32/driver-bytes"),
     ("bytes of SRB extension for each request", "memory/cpus-1/srb-extension"),
     ("bytes of an adapter with one queue", "memory/cpus-1/adapter"),
-    ("bytes of an adapter with 4 queues", "memory/cpus-4/adapter"),
+    ("bytes of an adapter with 8 queues", "memory/cpus-8/adapter"),
     ("bytes of each further queue", "memory/each-further-queue"),
     ("bytes of the image", "image/bytes"),
+    ("bytes of code in it", "image/code-bytes"),
 ];
 
 /// The lines around the README's figures.
