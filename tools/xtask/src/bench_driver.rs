@@ -11,7 +11,7 @@ use crate::run::{image_from_iso, kind};
 use crate::screen::Screen;
 use crate::stages::Tally;
 use crate::workspace::Workspace;
-use crate::{bench_kept, bench_table};
+use crate::{bench_kept, bench_page, bench_table};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use packaging::driver;
@@ -38,6 +38,9 @@ pub struct Arguments {
     /// Where to write all counts
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Where to write a page with curves over depth, segments and queues
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
     /// Keep what is counted: write bench/ and the README's figures
     #[arg(long, conflicts_with = "drivers")]
     update: bool,
@@ -75,10 +78,19 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
             screen.line(&line);
         }
     }
-    if let Some(path) = &arguments.json {
+    let save = |path: &Path, text: String| {
         let path = workspace.path_of_caller(path);
-        let text = serde_json::to_string_pretty(&runs.iter().map(raw).collect::<Vec<_>>())?;
-        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
+    };
+    if let Some(path) = &arguments.json {
+        save(path, serde_json::to_string_pretty(&runs.iter().map(raw).collect::<Vec<_>>())?)?;
+    }
+    if let Some(path) = &arguments.html {
+        let (ours, other) = match (&arguments.against, runs.split_last()) {
+            (Some(_), Some((last, runs))) => (runs, Some(last)),
+            _ => (runs.as_slice(), None),
+        };
+        save(path, bench_page::page(ours, other))?;
     }
     screen.line("");
     if arguments.update {

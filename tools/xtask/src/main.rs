@@ -18,6 +18,7 @@ mod bench;
 mod bench_driver;
 mod bench_figures;
 mod bench_kept;
+mod bench_page;
 mod bench_rows;
 mod bench_table;
 mod blklog;
