@@ -2,7 +2,7 @@
 //! a commit that makes a row worse says so by changing the file. The README's figures are made from these files.
 
 use crate::bench_figures::Run;
-use crate::bench_rows::{Rows, is_amount, rows};
+use crate::bench_rows::{Rows, is_amount, steady_rows};
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
 use std::fmt::Write as _;
@@ -148,7 +148,7 @@ pub fn gate(workspace: &Workspace, runs: &[Run]) -> Result<Verdict> {
         let text = std::fs::read_to_string(workspace.root.join(&file));
         let text = text.with_context(|| format!("{file} cannot be read; `./x bench --update` writes it"))?;
         let (compiler, kept) = read(&text).with_context(|| format!("{file} cannot be read"))?;
-        let mut found = compare(&file, &kept, &rows(run));
+        let mut found = compare(&file, &kept, &steady_rows(run));
         let ours = self::compiler(workspace)?;
         if !found.failed.is_empty() && ours != compiler {
             found.failed.push(format!("{file}: it was counted with {compiler}, and this is {ours}"));
@@ -171,9 +171,10 @@ pub fn update(workspace: &Workspace, runs: &[Run]) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("{FOLDER} cannot be made"))?;
     let mut files = Vec::new();
     for run in runs {
-        files.push((path(&run.image.name), write(&run.image.name, &compiler, &rows(run))));
+        files.push((path(&run.image.name), write(&run.image.name, &compiler, &steady_rows(run))));
     }
-    let kept: Vec<(&str, Rows)> = runs.iter().map(|run| (run.image.name.as_str(), rows(run))).collect();
+    let kept: Vec<(&str, Rows)> =
+        runs.iter().map(|run| (run.image.name.as_str(), steady_rows(run))).collect();
     let readme =
         std::fs::read_to_string(workspace.root.join("README.md")).context("README.md cannot be read")?;
     files.push(("README.md".to_owned(), with_figures(&readme, &figures(&kept))?));
@@ -268,6 +269,7 @@ fn with_figures(readme: &str, figures: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench_figures::tests::{line, run};
     use packaging::driver;
 
     fn rows_of(rows: &[(&str, f64)]) -> Rows {
@@ -320,6 +322,31 @@ mod tests {
             ]
         );
         assert_eq!((verdict.good, verdict.better.len()), (0, 0));
+    }
+
+    /// Rows that are kept of a step on this device with so many lines in its drains.
+    fn rows_with_lines(device: &str, lines: u64) -> Rows {
+        let mut step = line("a");
+        step["device"] = device.into();
+        step["drain-lines"] = lines.into();
+        steady_rows(&Run { raw: vec![step], ..run("a") })
+    }
+
+    #[test]
+    fn a_row_that_is_another_in_each_run_neither_fails_nor_is_written() {
+        let text = write("a.sys", "rustc 1.95.0", &rows_with_lines("qemu", 50));
+
+        let verdict = compare("bench/a.txt", &read(&text).unwrap().1, &rows_with_lines("qemu", 60));
+
+        assert!(text.contains("cpus-1/a/instructions ") && !text.contains("drain-lines"), "{text}");
+        assert_eq!(verdict.failed, [""; 0]);
+    }
+
+    #[test]
+    fn the_same_row_of_the_stands_own_device_is_held_to_what_is_kept() {
+        let verdict = compare("bench/a.txt", &rows_with_lines("asleep", 50), &rows_with_lines("asleep", 60));
+
+        assert_eq!(verdict.failed, ["bench/a.txt: cpus-1/a/drain-lines: worse: 6000, was 5000 (+20.0 %)"]);
     }
 
     #[test]
