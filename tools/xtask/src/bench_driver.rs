@@ -112,6 +112,9 @@ pub fn verb(workspace: &Workspace, screen: &mut Screen, arguments: &Arguments) -
         if !verdict.better.is_empty() {
             screen.line("          `./x bench --update` keeps what is better");
         }
+        for line in &verdict.open {
+            screen.line(&format!("open      {line}"));
+        }
         for line in &verdict.failed {
             screen.line(&format!("FAIL      {line}"));
         }
@@ -136,6 +139,9 @@ pub fn stage(workspace: &Workspace, screen: &mut Screen, qemu: &Qemu) -> Result<
         tally.failed.extend(run.broken.iter().map(|why| format!("{}: {why}", run.image.name)));
         let verdict = bench_kept::gate(workspace, &[run])?;
         tally.passed += verdict.good;
+        if let Some(first) = verdict.open.first() {
+            tally.skipped.push(format!("{} rows that are worse, the first is {first}", verdict.open.len()));
+        }
         tally.failed.extend(verdict.failed.into_iter().map(|line| format!("{line}; {}", bench_kept::MEND)));
     }
     Ok(tally)
@@ -198,7 +204,7 @@ fn count(
     image: &Path,
     (kind, starts): (Kind, Starts),
 ) -> Result<Run> {
-    let mut run = Run { image: describe(image)?, ..Run::default() };
+    let mut run = Run { image: describe(image)?, qemu: qemu.name.clone(), ..Run::default() };
     let (machine, none) = (machine(kind), Machine::default());
     let mut trials = Vec::new();
     for smp in PROCESSORS {

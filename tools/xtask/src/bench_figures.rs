@@ -20,6 +20,8 @@ pub struct Image {
 pub struct Run {
     /// The image.
     pub image: Image,
+    /// The version of the QEMU that it was counted in.
+    pub qemu: String,
     /// The memory it holds, by number of processors.
     pub held: Vec<(u64, Value)>,
     /// The steps, in the stand's order.

@@ -2,7 +2,7 @@
 //! a commit that makes a row worse says so by changing the file. The README's figures are made from these files.
 
 use crate::bench_figures::Run;
-use crate::bench_rows::{Rows, is_amount, steady_rows};
+use crate::bench_rows::{Rows, is_amount, steady_rows, step_of, steps_of_qemu};
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, ensure};
 use std::fmt::Write as _;
@@ -55,6 +55,8 @@ pub struct Verdict {
     pub failed: Vec<String>,
     /// What is better than it was, one line each.
     pub better: Vec<String>,
+    /// What is worse, but was counted with other tools than what is kept, one line each: the driver may be the same.
+    pub open: Vec<String>,
 }
 
 impl Verdict {
@@ -63,11 +65,32 @@ impl Verdict {
         self.good += other.good;
         self.failed.extend(other.failed);
         self.better.extend(other.better);
+        self.open.extend(other.open);
     }
 }
 
-/// Compares rows; `file` is how the kept ones are called.
-fn compare(file: &str, kept: &Rows, counted: &Rows) -> Verdict {
+/// What counts hang on besides the driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tools {
+    /// The compiler that the driver was built with: another one makes other code of it.
+    compiler: String,
+    /// The QEMU whose devices it was counted with.
+    qemu: String,
+}
+
+impl Tools {
+    /// Why a row that is worse need not be the driver's fault; `of_qemu`: it is about QEMU's device.
+    fn differ(&self, now: &Self, of_qemu: bool) -> Option<String> {
+        if self.compiler != now.compiler {
+            return Some(format!("kept with {}, and this is {}", self.compiler, now.compiler));
+        }
+        (of_qemu && self.qemu != now.qemu)
+            .then(|| format!("kept with QEMU {}, and this is {}", self.qemu, now.qemu))
+    }
+}
+
+/// Compares rows; `file` is how the kept ones are called. `differ` says why a row that is worse does not count.
+fn compare(file: &str, kept: &Rows, counted: &Rows, differ: impl Fn(&str) -> Option<String>) -> Verdict {
     let mut verdict = Verdict::default();
     let names = kept.keys().chain(counted.keys().filter(|name| !kept.contains_key(*name)));
     for name in names {
@@ -82,7 +105,11 @@ fn compare(file: &str, kept: &Rows, counted: &Rows) -> Verdict {
                 verdict.better.push(format!("{place}: {now}, was {was}{}", percent(now, was)));
             }
             Change::Worse { now, was } => {
-                verdict.failed.push(format!("{place}: worse: {now}, was {was}{}", percent(now, was)));
+                let line = format!("{place}: worse: {now}, was {was}{}", percent(now, was));
+                match differ(name) {
+                    Some(why) => verdict.open.push(format!("{line}; {why}")),
+                    None => verdict.failed.push(line),
+                }
             }
             Change::Missing => verdict.failed.push(format!("{place}: not counted any more")),
             Change::New { now } => verdict.failed.push(format!("{place}: not kept yet: {now}")),
@@ -91,12 +118,17 @@ fn compare(file: &str, kept: &Rows, counted: &Rows) -> Verdict {
     verdict
 }
 
+/// Where a file says the tools.
+const COMPILER: &str = "# Compiler: ";
+const QEMU: &str = "# QEMU: ";
+
 /// A file of rows.
-fn write(driver: &str, compiler: &str, rows: &Rows) -> String {
+fn write(driver: &str, tools: &Tools, rows: &Rows) -> String {
     let mut text = format!(
         "# What {driver} costs. Written by `./x bench --update`, which also makes the README's figures of it.\n\
          # Instructions and bytes are per request, other counts per 1000 requests; memory and image in bytes.\n\
-         # Compiler: {compiler}\n"
+         {COMPILER}{}\n{QEMU}{}\n",
+        tools.compiler, tools.qemu
     );
     for (name, value) in rows {
         let _ = writeln!(text, "{name:<58} {value}");
@@ -104,16 +136,19 @@ fn write(driver: &str, compiler: &str, rows: &Rows) -> String {
     text
 }
 
-/// Reads such a file, and the compiler that its driver was built with.
+/// Reads such a file, and the tools that it was made with.
 ///
 /// # Errors
 /// When a line is no row, or rows are not sorted or there twice.
-fn read(text: &str) -> Result<(String, Rows)> {
-    let (mut compiler, mut rows) = (String::new(), Rows::new());
+fn read(text: &str) -> Result<(Tools, Rows)> {
+    let (mut tools, mut rows) = (Tools::default(), Rows::new());
     for (index, line) in text.lines().enumerate() {
-        if let Some(said) = line.strip_prefix('#') {
-            if let Some(name) = said.trim().strip_prefix("Compiler: ") {
-                compiler = name.to_owned();
+        if line.starts_with('#') {
+            if let Some(name) = line.strip_prefix(COMPILER) {
+                tools.compiler = name.to_owned();
+            }
+            if let Some(name) = line.strip_prefix(QEMU) {
+                tools.qemu = name.to_owned();
             }
             continue;
         }
@@ -129,7 +164,7 @@ fn read(text: &str) -> Result<(String, Rows)> {
         rows.insert(name.to_owned(), value);
     }
     ensure!(!rows.is_empty(), "there is no row in it");
-    Ok((compiler, rows))
+    Ok((tools, rows))
 }
 
 fn path(driver: &str) -> String {
@@ -147,13 +182,10 @@ pub fn gate(workspace: &Workspace, runs: &[Run]) -> Result<Verdict> {
         let file = path(&run.image.name);
         let text = std::fs::read_to_string(workspace.root.join(&file));
         let text = text.with_context(|| format!("{file} cannot be read; `./x bench --update` writes it"))?;
-        let (compiler, kept) = read(&text).with_context(|| format!("{file} cannot be read"))?;
-        let mut found = compare(&file, &kept, &steady_rows(run));
-        let ours = self::compiler(workspace)?;
-        if !found.failed.is_empty() && ours != compiler {
-            found.failed.push(format!("{file}: it was counted with {compiler}, and this is {ours}"));
-        }
-        verdict.add(found);
+        let (then, kept) = read(&text).with_context(|| format!("{file} cannot be read"))?;
+        let (now, of_qemu) = (tools(workspace, run)?, steps_of_qemu(run));
+        let differ = |row: &str| then.differ(&now, of_qemu.contains(step_of(row)));
+        verdict.add(compare(&file, &kept, &steady_rows(run), differ));
     }
     Ok(verdict)
 }
@@ -166,12 +198,14 @@ pub fn update(workspace: &Workspace, runs: &[Run]) -> Result<Vec<PathBuf>> {
     for run in runs {
         ensure!(run.broken.is_empty(), "nothing is kept: {}: {}", run.image.name, run.broken.join("; "));
     }
-    let compiler = compiler(workspace)?;
     std::fs::create_dir_all(workspace.root.join(FOLDER))
         .with_context(|| format!("{FOLDER} cannot be made"))?;
     let mut files = Vec::new();
     for run in runs {
-        files.push((path(&run.image.name), write(&run.image.name, &compiler, &steady_rows(run))));
+        files.push((
+            path(&run.image.name),
+            write(&run.image.name, &tools(workspace, run)?, &steady_rows(run)),
+        ));
     }
     let kept: Vec<(&str, Rows)> =
         runs.iter().map(|run| (run.image.name.as_str(), steady_rows(run))).collect();
@@ -190,14 +224,15 @@ pub fn update(workspace: &Workspace, runs: &[Run]) -> Result<Vec<PathBuf>> {
     Ok(changed)
 }
 
-/// The compiler that builds the drivers, by its version.
-fn compiler(workspace: &Workspace) -> Result<String> {
+/// What a run was made with.
+fn tools(workspace: &Workspace, run: &Run) -> Result<Tools> {
     let output = Command::new("rustc")
         .arg("--version")
         .current_dir(&workspace.root)
         .output()
         .context("rustc does not run")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let compiler = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(Tools { compiler, qemu: run.qemu.clone() })
 }
 
 /// What the README shows: a row, and what it is called there.
@@ -276,6 +311,10 @@ mod tests {
         rows.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
     }
 
+    fn tools(compiler: &str, qemu: &str) -> Tools {
+        Tools { compiler: compiler.to_owned(), qemu: qemu.to_owned() }
+    }
+
     fn change(was: f64, now: f64) -> Change {
         Change::of(Some(was), Some(now))
     }
@@ -300,7 +339,7 @@ mod tests {
         let kept = rows_of(&[("a/instructions", 400.0), ("b/instructions", 400.0)]);
         let counted = rows_of(&[("a/instructions", 380.0), ("b/instructions", 399.0)]);
 
-        let verdict = compare("bench/a.txt", &kept, &counted);
+        let verdict = compare("bench/a.txt", &kept, &counted, |_| None);
 
         assert_eq!((verdict.good, verdict.failed.len()), (2, 0));
         assert_eq!(verdict.better, ["bench/a.txt: a/instructions: 380, was 400 (-5.0 %)"]);
@@ -311,7 +350,7 @@ mod tests {
         let kept = rows_of(&[("a/instructions", 400.0), ("gone/locked", 2.0)]);
         let counted = rows_of(&[("a/instructions", 410.0), ("new/locked", 7.0)]);
 
-        let verdict = compare("bench/a.txt", &kept, &counted);
+        let verdict = compare("bench/a.txt", &kept, &counted, |_| None);
 
         assert_eq!(
             verdict.failed,
@@ -334,9 +373,9 @@ mod tests {
 
     #[test]
     fn a_row_that_is_another_in_each_run_neither_fails_nor_is_written() {
-        let text = write("a.sys", "rustc 1.95.0", &rows_with_lines("qemu", 50));
+        let text = write("a.sys", &tools("1.95.0", "10.0.2"), &rows_with_lines("qemu", 50));
 
-        let verdict = compare("bench/a.txt", &read(&text).unwrap().1, &rows_with_lines("qemu", 60));
+        let verdict = compare("bench/a.txt", &read(&text).unwrap().1, &rows_with_lines("qemu", 60), |_| None);
 
         assert!(text.contains("cpus-1/a/instructions ") && !text.contains("drain-lines"), "{text}");
         assert_eq!(verdict.failed, [""; 0]);
@@ -344,18 +383,42 @@ mod tests {
 
     #[test]
     fn the_same_row_of_the_stands_own_device_is_held_to_what_is_kept() {
-        let verdict = compare("bench/a.txt", &rows_with_lines("asleep", 50), &rows_with_lines("asleep", 60));
+        let verdict =
+            compare("bench/a.txt", &rows_with_lines("asleep", 50), &rows_with_lines("asleep", 60), |_| None);
 
         assert_eq!(verdict.failed, ["bench/a.txt: cpus-1/a/drain-lines: worse: 6000, was 5000 (+20.0 %)"]);
+    }
+
+    #[test]
+    fn a_worse_row_of_other_tools_is_open_and_does_not_fail() {
+        let (kept, counted) = (rows_of(&[("a/locked", 2.0)]), rows_of(&[("a/locked", 7.0)]));
+
+        let verdict = compare("bench/a.txt", &kept, &counted, |_| Some("it is another compiler".to_owned()));
+
+        assert_eq!(verdict.failed, [""; 0]);
+        assert_eq!(
+            verdict.open,
+            ["bench/a.txt: a/locked: worse: 7, was 2 (+250.0 %); it is another compiler"]
+        );
+    }
+
+    #[test]
+    fn another_compiler_is_for_all_rows_and_another_qemu_for_those_of_its_device() {
+        let kept = tools("1.95.0", "10.0.2");
+
+        assert_eq!(kept.differ(&kept, true), None);
+        assert!(kept.differ(&tools("1.96.0", "10.0.2"), false).is_some());
+        assert!(kept.differ(&tools("1.95.0", "11.0.0"), true).is_some());
+        assert_eq!(kept.differ(&tools("1.95.0", "11.0.0"), false), None);
     }
 
     #[test]
     fn a_file_that_was_written_reads_as_the_same_rows() {
         let rows = rows_of(&[("b/instructions", 12.25), ("a/doorbells", 1000.0)]);
 
-        let text = write("a.sys", "rustc 1.95.0", &rows);
+        let text = write("a.sys", &tools("1.95.0", "10.0.2"), &rows);
 
-        assert_eq!(read(&text).unwrap(), ("rustc 1.95.0".to_owned(), rows));
+        assert_eq!(read(&text).unwrap(), (tools("1.95.0", "10.0.2"), rows));
         assert!(text.find("a/doorbells").unwrap() < text.find("b/instructions").unwrap(), "{text}");
     }
 

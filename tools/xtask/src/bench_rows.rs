@@ -9,7 +9,7 @@
 
 use crate::bench_figures::{INTERRUPT_ROUTINES, Run};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows by name.
 pub type Rows = BTreeMap<String, f64>;
@@ -56,8 +56,21 @@ pub fn steady_rows(run: &Run) -> Rows {
 /// which request is freed first, and which list of segments then has an end in a further line. From run to run they move by up
 /// to a tenth. With the stand's own device, which has no clock, they are kept. `lines-of-two-queues` is of memory that lies still.
 fn is_steady(step: &Value, figure: &str) -> bool {
-    let of_qemu = step["device"] == "qemu";
-    !(of_qemu && LINES.iter().any(|lines| figure.starts_with(lines)))
+    !(is_of_qemu(step) && LINES.iter().any(|lines| figure.starts_with(lines)))
+}
+
+fn is_of_qemu(step: &Value) -> bool {
+    step["device"] == "qemu"
+}
+
+/// The steps that were made with QEMU's device, by what their rows begin with: the [step of](step_of) a row.
+pub fn steps_of_qemu(run: &Run) -> BTreeSet<String> {
+    run.raw.iter().filter(|step| is_of_qemu(step)).map(name_of).collect()
+}
+
+/// What all rows of the step of this row begin with.
+pub fn step_of(row: &str) -> &str {
+    row.rsplit_once('/').map_or(row, |(step, _)| step)
 }
 
 /// The rows of the counts of a step that are asked for, and those of memory and of the image.
@@ -96,7 +109,7 @@ fn memory(run: &Run, rows: &mut Rows) {
 
 /// Rows of one line of the stand about a step, as far as they are wanted.
 fn of_step(step: &Value, wanted: impl Fn(&Value, &str) -> bool, rows: &mut Rows) {
-    let name = format!("{}/{}", processors(step), step["step"].as_str().unwrap_or("?"));
+    let name = name_of(step);
     let requests = step["requests"].as_f64().unwrap_or(0.0).max(1.0);
     let mut totals = BTreeMap::<String, f64>::new();
     for figure in ALWAYS {
@@ -146,9 +159,10 @@ fn of_step(step: &Value, wanted: impl Fn(&Value, &str) -> bool, rows: &mut Rows)
     }
 }
 
-/// How a step's machine is named in a row: by its processors, each of which has a queue.
-fn processors(step: &Value) -> String {
-    format!("cpus-{}", step["processors"].as_u64().unwrap_or(1))
+/// How a step is named in a row: by its machine's processors, each of which has a queue, and itself.
+fn name_of(step: &Value) -> String {
+    let processors = step["processors"].as_u64().unwrap_or(1);
+    format!("cpus-{processors}/{}", step["step"].as_str().unwrap_or("?"))
 }
 
 /// The row of a callback's instructions. What is rare has one together: not every run has a timer in it.
