@@ -63,7 +63,7 @@ const OTHER_CALLS: &str = "other-calls";
 pub const INTERRUPT_ROUTINES: [&str; 2] = ["HwStorInterrupt", "HwMSInterruptRoutine"];
 
 /// All figures.
-const FIGURES: [(&str, Source); 20] = [
+const FIGURES: [(&str, Source); 24] = [
     (BUILD_IO, Source::In(&["HwStorBuildIo"])),
     (START_IO, Source::In(&["HwStorStartIo"])),
     (ISR, Source::In(&INTERRUPT_ROUTINES)),
@@ -84,6 +84,10 @@ const FIGURES: [(&str, Source); 20] = [
     (REGISTER_READS, Source::Of(&["register-reads"])),
     ("segments", Source::Whole("segments")),
     (BUSY, Source::Whole("busy")),
+    (INTERRUPTS_IN_DRAIN, Source::Whole("interrupts-in-drain")),
+    (SUBMIT_LINES, Source::Whole("submit-lines")),
+    (SUBMIT_LINES_WRITTEN, Source::Whole("submit-lines-written")),
+    (DRAIN_LINES, Source::Whole("drain-lines")),
 ];
 
 /// Instructions in HwStorBuildIo, of the driver's own.
@@ -118,6 +122,14 @@ pub const DRIVER_BYTES: &str = "driver B";
 pub const REGISTER_READS: &str = "reg reads";
 /// Requests that came back busy.
 pub const BUSY: &str = "busy";
+/// Interrupts that came during a drain.
+pub const INTERRUPTS_IN_DRAIN: &str = "in drain";
+/// Cache lines of a submission.
+pub const SUBMIT_LINES: &str = "submit L";
+/// Those of them that are written.
+pub const SUBMIT_LINES_WRITTEN: &str = "written L";
+/// Cache lines of drains.
+pub const DRAIN_LINES: &str = "drain L";
 
 /// The names of all figures, in their order.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -90,21 +90,24 @@ fn rows_where(run: &Run, wanted: impl Fn(&Value, &str) -> bool) -> Rows {
 
 /// Bytes that an adapter holds with so many queues, and what each more costs.
 fn memory(run: &Run, rows: &mut Rows) {
-    let whole = |held: &Value| {
-        ["device-extension", "uncached-extension", "pool"]
-            .iter()
-            .filter_map(|kind| held[*kind].as_f64())
-            .sum::<f64>()
-    };
     for (cpus, held) in &run.held {
-        rows.insert(format!("memory/cpus-{cpus}/adapter"), whole(held));
+        rows.insert(format!("memory/cpus-{cpus}/adapter"), of_adapter(held));
     }
-    if let (Some((few, less)), Some((many, more))) = (run.held.first(), run.held.last())
-        && many > few
-    {
-        let each = (whole(more) - whole(less)) / (many - few) as f64;
+    if let Some(each) = each_further_queue(&run.held) {
         rows.insert("memory/each-further-queue".to_owned(), round(each));
     }
+}
+
+/// Bytes of an adapter, whatever its requests need.
+fn of_adapter(held: &Value) -> f64 {
+    ["device-extension", "uncached-extension", "pool"].iter().filter_map(|kind| held[*kind].as_f64()).sum()
+}
+
+/// Bytes that an adapter needs for a queue more, where it has as many as it does on the two largest machines: the first ones may
+/// have other depths.
+pub fn each_further_queue(held: &[(u64, Value)]) -> Option<f64> {
+    let [.., (few, less), (many, more)] = held else { return None };
+    (many > few).then(|| (of_adapter(more) - of_adapter(less)) / (many - few) as f64)
 }
 
 /// Rows of one line of the stand about a step, as far as they are wanted.
@@ -282,14 +285,18 @@ mod tests {
                 1,
                 json!({ "device-extension": 100, "uncached-extension": 1000, "srb-extension": 128, "deep": { "lun": 7 } }),
             ),
-            (4, json!({ "device-extension": 130, "uncached-extension": 1600, "srb-extension": 128 })),
+            (2, json!({ "device-extension": 110, "uncached-extension": 1500, "srb-extension": 128 })),
+            (
+                4,
+                json!({ "device-extension": 130, "uncached-extension": 1600, "srb-extension": 128, "pool": 8 }),
+            ),
         ];
 
         let rows = rows(&run);
 
         assert_eq!((rows["image/bytes"], rows["image/code-bytes"]), (4000.0, 3000.0));
-        assert_eq!((rows["memory/cpus-1/adapter"], rows["memory/cpus-4/adapter"]), (1100.0, 1730.0));
-        assert_eq!(rows["memory/each-further-queue"], 210.0);
+        assert_eq!((rows["memory/cpus-1/adapter"], rows["memory/cpus-4/adapter"]), (1100.0, 1738.0));
+        assert_eq!(rows["memory/each-further-queue"], 64.0);
         assert_eq!(rows["memory/cpus-1/srb-extension"], 128.0);
         assert_eq!(rows["memory/cpus-1/deep/lun"], 7.0);
     }
