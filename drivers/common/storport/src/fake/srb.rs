@@ -2,13 +2,13 @@
 //!
 //! UNSAFETY: the port driver's side of a request, which is pointers.
 
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
 use fake_device::Ram;
 use virtio::memory::Segment;
 
-use crate::request::{Element, Ended, Extension, Fields, Request, SrbId};
+use crate::request::{Element, Ended, Extension, Fields, Places, Request, SrbId};
 use crate::srb::{
     Address, Completion, DataDirection, DumpLimits, Queueing, ScsiStatus, SrbFunction, SrbStatus,
 };
@@ -176,8 +176,14 @@ impl SrbBuilder {
         let elements = self.segments.iter();
         let elements = elements.map(|&Segment { address, length }| Element { address, length, reserved: 0 });
         let srb = NonNull::from(Box::leak(Box::new(Srb::<C> {
-            block: Block { srb_status: PENDING, transfer_length: self.transfer_length(), ..Block::default() },
-            status: Status { sense_length: self.sense_room as u8, ..Status::default() },
+            block: Block {
+                length: 0,
+                function: 0,
+                srb_status: PENDING,
+                transfer_length: self.transfer_length(),
+                buffer: ptr::null_mut(),
+            },
+            status: Status { scsi_status: 0, sense_length: self.sense_room as u8, sense: ptr::null_mut() },
             extension: MaybeUninit::uninit(),
             elements: elements.collect(),
             sense: vec![UNWRITTEN; self.sense_room],
@@ -188,16 +194,18 @@ impl SrbBuilder {
         let pointer = srb.as_ptr();
         // SAFETY: the memory was just leaked, and belongs to the request until it is completed.
         let this = unsafe { &mut *pointer };
+        if !this.sense.is_empty() {
+            this.status.sense = this.sense.as_mut_ptr();
+        }
+        this.block.buffer = match this.request.aborted {
+            Some(SrbId(address)) => ptr::without_provenance_mut(address),
+            None if this.data.is_empty() => ptr::null_mut(),
+            None => this.data.as_mut_ptr(),
+        };
         let fields = Fields {
             srb: srb.cast(),
             scsi_status: if is_scsi { &raw mut this.status.scsi_status } else { ptr::null_mut() },
             cdb: if this.request.cdb.is_empty() { ptr::null() } else { this.request.cdb.as_ptr() },
-            sense: if this.sense.is_empty() { ptr::null_mut() } else { this.sense.as_mut_ptr() },
-            buffer: match this.request.aborted {
-                Some(SrbId(address)) => ptr::without_provenance_mut(address),
-                None if this.data.is_empty() => ptr::null_mut(),
-                None => this.data.as_mut_ptr(),
-            },
             function: this.request.function,
             data_length: if is_scsi { this.request.data_length } else { 0 },
             parameter_length: if is_scsi { 0 } else { this.data.len() as u32 },
@@ -205,9 +213,12 @@ impl SrbBuilder {
             direction: if is_scsi { this.request.direction } else { DataDirection::None },
             queueing: this.request.queueing,
             cdb_bytes: this.request.cdb.len() as u8,
-            sense_bytes: this.sense.len() as u8,
-            transfer_length_at: std::mem::offset_of!(Block, transfer_length) as u8,
-            sense_length_at: std::mem::offset_of!(Status, sense_length) as u8,
+            places: Places {
+                transfer_length: offset_of!(Block, transfer_length) as u8,
+                buffer: offset_of!(Block, buffer) as u8,
+                sense_length: offset_of!(Status, sense_length) as u8,
+                sense: offset_of!(Status, sense) as u8,
+            },
         };
         let extension = NonNull::from(&mut this.extension).cast::<Extension<C>>();
         // SAFETY: the extension is this request's alone; what the fields point at stays until `finish`.
@@ -225,21 +236,23 @@ const PENDING: u8 = SrbStatus::PENDING.0;
 const UNWRITTEN: u8 = 0xa5;
 
 /// The part of an SRB that is the same in both kinds: `SrbStatus` in its place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(C)]
 struct Block {
     length: u16,
     function: u8,
     srb_status: u8,
     transfer_length: u32,
+    buffer: *mut u8,
 }
 
 /// The part that a SCSI command has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(C)]
 struct Status {
     scsi_status: u8,
     sense_length: u8,
+    sense: *mut u8,
 }
 
 /// An SRB and all that belongs to it.
@@ -267,7 +280,11 @@ pub(super) fn prepare<C: Copy>(request: &mut Request<C>) {
     let maps_all = unsafe { (*srb).memory.is_some() };
     let (first, count) = (elements.as_ptr(), elements.len() as u32);
     // SAFETY: the list stays until the request is completed.
-    unsafe { request.prepare(first, count, maps_all) };
+    unsafe { request.prepare(first, count) };
+    if maps_all {
+        // SAFETY: the data is in the mapped buffer as well.
+        unsafe { request.set_mapped() };
+    }
 }
 
 /// Takes a request back that has ended.

@@ -115,27 +115,64 @@ pub(super) unsafe extern "C" fn build_io<M: Miniport<Port = KernelPort>>(
     srb: PSCSI_REQUEST_BLOCK,
 ) -> BOOLEAN {
     let hw = HwDeviceExtension(extension);
-    // SAFETY: StorPort's request, ours until it is completed, with an extension of the size we asked for.
-    let Some(mut request) = (unsafe { srb::decode::<M::Command>(srb) }) else {
-        // SAFETY: as above; only the status byte, which both kinds of request have in the same place, is written.
-        unsafe { srb::complete_undecoded(hw, srb, SrbStatus::INVALID_REQUEST) };
+    // SAFETY: StorPort's device extension of this miniport.
+    let Some(adapter) = (unsafe { DeviceExtension::<M>::adapter(extension) }) else {
+        // SAFETY: StorPort's request, ours until it is completed.
+        unsafe { srb::complete_undecoded(hw, srb, SrbStatus::NO_DEVICE) };
         return FALSE;
     };
-    // SAFETY: StorPort's device extension of this miniport.
-    let completion = match unsafe { DeviceExtension::<M>::adapter(extension) } {
-        None => Completion::failed(SrbStatus::NO_DEVICE),
-        Some(adapter) => match adapter.build_io(&mut request) {
-            BuildIo::Complete(completion) => completion,
-            BuildIo::Start => {
-                if srb::prepare(&mut request, hw) {
-                    request.leave();
-                    return TRUE;
-                }
-                // Without a scatter/gather list the data cannot be given to the device. Another attempt may get one.
-                Completion::failed(SrbStatus::BUS_RESET)
-            }
-        },
+    // SAFETY: StorPort's request, ours until it is completed, with an extension of the size we asked for.
+    match unsafe { srb::decode_usual::<M::Command>(hw, srb) } {
+        Some(request) => build::<M, true>(adapter, hw, request),
+        // SAFETY: as above.
+        None => unsafe { build_unusual(adapter, hw, srb) },
+    }
+}
+
+/// What is rare has code of its own, so that the usual request's is compiled for what is known of it.
+///
+/// # Safety
+/// As for [`srb::decode_unusual`].
+#[cold]
+#[inline(never)]
+unsafe fn build_unusual<M: Miniport<Port = KernelPort>>(
+    adapter: &M,
+    hw: HwDeviceExtension,
+    srb: PSCSI_REQUEST_BLOCK,
+) -> BOOLEAN {
+    // SAFETY: the caller's promise.
+    match unsafe { srb::decode_unusual::<M::Command>(hw, srb) } {
+        Some(request) => build::<M, false>(adapter, hw, request),
+        None => {
+            // SAFETY: as above; only the status byte and the length are written, which every request has.
+            unsafe { srb::complete_undecoded(hw, srb, SrbStatus::INVALID_REQUEST) };
+            FALSE
+        }
+    }
+}
+
+/// `PREPARED`: it is known already that there is a scatter/gather list.
+#[inline(always)]
+fn build<M: Miniport<Port = KernelPort>, const PREPARED: bool>(
+    adapter: &M,
+    hw: HwDeviceExtension,
+    mut request: Request<M::Command>,
+) -> BOOLEAN {
+    let completion = match adapter.build_io(&mut request) {
+        BuildIo::Complete(completion) => completion,
+        BuildIo::Start if PREPARED || request.is_prepared() => {
+            request.leave();
+            return TRUE;
+        }
+        // Without a scatter/gather list the data cannot be given to the device. Another attempt may get one.
+        BuildIo::Start => Completion::failed(SrbStatus::BUS_RESET),
     };
+    complete_now(hw, request, completion)
+}
+
+#[cold]
+#[inline(never)]
+fn complete_now<C: Copy>(hw: HwDeviceExtension, request: Request<C>, completion: Completion) -> BOOLEAN {
     KernelPort::new(hw).complete(request.end(completion));
     FALSE
 }

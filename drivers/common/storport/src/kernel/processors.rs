@@ -43,5 +43,5 @@ pub(super) fn place(processor: u32) -> Option<PROCESSOR_NUMBER> {
 /// Whether the processors of a group are this one, or it is among them.
 pub(super) const fn is_in(place: PROCESSOR_NUMBER, affinity: &GROUP_AFFINITY) -> bool {
     // A mask has 64 bits, and a group no more processors.
-    affinity.Group == place.Group && affinity.Mask as u64 >> (place.Number & 63) & 1 != 0
+    affinity.Group == place.Group && affinity.Mask >> (place.Number & 63) & 1 != 0
 }

@@ -17,14 +17,15 @@ use wdk_sys::{
     SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT,
     SRB_FUNCTION_SHUTDOWN, SRB_FUNCTION_STORAGE_REQUEST_BLOCK, SRB_FUNCTION_WMI,
     SRB_HEAD_OF_QUEUE_TAG_REQUEST, SRB_ORDERED_QUEUE_TAG_REQUEST, SRB_PNP_FLAGS_ADAPTER_REQUEST,
-    SRB_WMI_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP, SRBEX_DATA_SCSI_CDB_VAR,
-    SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, SRBEX_DATA_WMI, STOR_ADDR_BTL8, STOR_ADDRESS_TYPE_BTL8,
-    STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT, STORAGE_REQUEST_BLOCK,
+    SRB_SIMPLE_TAG_REQUEST, SRB_WMI_FLAGS_ADAPTER_REQUEST, SRBEX_DATA, SRBEX_DATA_PNP,
+    SRBEX_DATA_SCSI_CDB_VAR, SRBEX_DATA_SCSI_CDB16, SRBEX_DATA_SCSI_CDB32, SRBEX_DATA_WMI, STOR_ADDR_BTL8,
+    STOR_ADDRESS_TYPE_BTL8, STOR_DEVICE_CAPABILITIES_EX, STOR_PNP_ACTION, STOR_SCATTER_GATHER_ELEMENT,
+    STOR_SCATTER_GATHER_LIST, STORAGE_REQUEST_BLOCK,
 };
 
 use super::extension::Header;
 use super::{HwDeviceExtension, calls};
-use crate::request::{Element, Extension, Fields, Request};
+use crate::request::{Element, Extension, Fields, Places, Request};
 use crate::srb::{Address, DataDirection, PnpAction, Queueing, SrbFunction, SrbStatus};
 use crate::wmi::{Guid, Operation};
 
@@ -62,61 +63,148 @@ unsafe fn extension<C>(srb: PSCSI_REQUEST_BLOCK) -> Option<NonNull<Extension<C>>
     NonNull::new(extension.cast())
 }
 
-/// A request as `build_io` gets it. `None` when it comes without memory for us.
+/// Where things are in a STORAGE_REQUEST_BLOCK whose CDB is in an extended data block of this type.
+macro_rules! places {
+    ($type:ident) => {
+        Places {
+            transfer_length: offset_of!(STORAGE_REQUEST_BLOCK, DataTransferLength) as u8,
+            buffer: offset_of!(STORAGE_REQUEST_BLOCK, DataBuffer) as u8,
+            sense_length: (offset_of!($type, SenseInfoBufferLength) - offset_of!($type, ScsiStatus)) as u8,
+            sense: (offset_of!($type, SenseInfoBuffer) - offset_of!($type, ScsiStatus)) as u8,
+        }
+    };
+}
+
+/// A request that is like nearly all ([`usual_fields`]), as `build_io` gets it, with its data where the device finds it. `None`: it
+/// is another one, for [`decode_unusual`].
 ///
 /// # Safety
-/// `srb` must be a request that was passed to `HwStorBuildIo`, with an extension of `SrbExtensionSize`.
-#[inline]
-pub(super) unsafe fn decode<C: Copy>(srb: PSCSI_REQUEST_BLOCK) -> Option<Request<C>> {
+/// `srb` must be a request that was passed to `HwStorBuildIo` of the adapter `hw`, with an extension of `SrbExtensionSize`.
+#[inline(always)]
+pub(super) unsafe fn decode_usual<C: Copy>(
+    hw: HwDeviceExtension,
+    srb: PSCSI_REQUEST_BLOCK,
+) -> Option<Request<C>> {
+    // SAFETY: the caller's promise.
+    if !unsafe { is_extended(srb) } {
+        return None;
+    }
+    let block = srb.cast::<STORAGE_REQUEST_BLOCK>();
+    // SAFETY: it is a STORAGE_REQUEST_BLOCK.
+    let extension = unsafe { (*block).MiniportContext };
+    // SAFETY: as above.
+    let length = unsafe { (*block).DataTransferLength };
+    let extension = NonNull::new(extension.cast::<Extension<C>>())?;
+    if length == 0 {
+        return None;
+    }
+    // Before anything else is read: what the call may change need not be kept then. It takes any request that has data.
+    // SAFETY: a request of this adapter.
+    let list = unsafe { StorPortGetScatterGatherList(hw.0, srb.cast()) };
+    // SAFETY: StorPort's device extension.
+    let maps_all = unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed);
+    if list.is_null() || maps_all {
+        return None;
+    }
+    // SAFETY: it is a STORAGE_REQUEST_BLOCK.
+    let fields = unsafe { usual_fields(NonNull::new(block)?, length) }?;
+    // SAFETY: StorPort's list begins with the number of its elements.
+    let count = unsafe { (*list).NumberOfElements };
+    // SAFETY: the elements follow the list's head.
+    let elements = unsafe { (&raw const (*list).List).cast::<Element>() };
+    // SAFETY: the extension has the size we asked for, is aligned for any type, and nobody else uses it; what was found is
+    // the request's, as long as it is not completed, and so is the list, which has as many elements as it says.
+    Some(unsafe { Request::with_elements(extension, fields, elements, count) })
+}
+
+/// The same for any request. `None` when it comes without memory for us.
+///
+/// # Safety
+/// As for [`decode_usual`].
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn decode_unusual<C: Copy>(
+    hw: HwDeviceExtension,
+    srb: PSCSI_REQUEST_BLOCK,
+) -> Option<Request<C>> {
     // SAFETY: the caller's promise.
     let extension = unsafe { extension(srb) }?;
     // SAFETY: as above.
-    if !unsafe { is_extended(srb) } {
-        // SAFETY: as above; it is a SCSI_REQUEST_BLOCK.
-        return Some(unsafe { decode_old_kind(extension, srb) });
-    }
-    let block = NonNull::new(srb.cast::<STORAGE_REQUEST_BLOCK>())?;
-    // SAFETY: it is a STORAGE_REQUEST_BLOCK.
-    let Some(fields) = (unsafe { usual_fields(block) }) else {
-        // SAFETY: as above; the extension is this request's alone.
-        return Some(unsafe { decode_unusual(extension, block) });
+    let fields = if unsafe { is_extended(srb) } {
+        // SAFETY: it is a STORAGE_REQUEST_BLOCK.
+        unsafe { fields_of_new_kind(NonNull::new(srb.cast())?) }
+    } else {
+        // SAFETY: it is a SCSI_REQUEST_BLOCK.
+        unsafe { fields_of_old_kind(srb) }
     };
-    // SAFETY: the extension has the size we asked for, is aligned for any type, and nobody else uses it; what was found is
-    // the request's, as long as it is not completed.
-    Some(unsafe { Request::new(extension, fields) })
+    // SAFETY: as in `decode_usual`.
+    Some(unsafe { with_data(hw, extension, fields) })
 }
 
+/// Says where the data is. The list is not null.
+///
 /// # Safety
-/// As for [`decode`]; `srb` must be a STORAGE_REQUEST_BLOCK.
-#[cold]
-#[inline(never)]
-unsafe fn decode_unusual<C: Copy>(
+/// The list must be that of this request of the adapter `hw`.
+unsafe fn prepare<C: Copy>(
+    request: &mut Request<C>,
+    hw: HwDeviceExtension,
+    list: *mut STOR_SCATTER_GATHER_LIST,
+) {
+    // SAFETY: StorPort's list begins with the number of its elements.
+    let count = unsafe { (*list).NumberOfElements };
+    // SAFETY: the elements follow the list's head.
+    let elements = unsafe { (&raw const (*list).List).cast::<Element>() };
+    // SAFETY: the list has as many elements as it says, and stays until the request was completed.
+    unsafe { request.prepare(elements, count) };
+    // SAFETY: StorPort's device extension.
+    if unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed) {
+        // SAFETY: StorPort was asked to.
+        unsafe { request.set_mapped() };
+    }
+}
+
+/// Makes a request of what was found, and says where its data is, as far as it has any that the port driver has a list of.
+///
+/// # Safety
+/// As for [`Request::new`], of a request of the adapter `hw`.
+unsafe fn with_data<C: Copy>(
+    hw: HwDeviceExtension,
     extension: NonNull<Extension<C>>,
-    srb: NonNull<STORAGE_REQUEST_BLOCK>,
+    fields: Fields,
 ) -> Request<C> {
     // SAFETY: the caller's promise.
-    let fields = unsafe { fields_of_new_kind(srb) };
-    // SAFETY: as in `decode`.
-    unsafe { Request::new(extension, fields) }
+    let mut request = unsafe { Request::new(extension, fields) };
+    if request.data_length() != 0 {
+        // SAFETY: a request of this adapter with data.
+        let list = unsafe { StorPortGetScatterGatherList(hw.0, request.srb().as_ptr().cast()) };
+        if !list.is_null() {
+            // SAFETY: it is this request's.
+            unsafe { prepare(&mut request, hw, list) };
+        }
+    }
+    request
 }
 
-/// What is found in nearly every request: EXECUTE_SCSI with a CDB of up to 16 bytes in its first extended data block and a
+/// What is found in nearly every request: EXECUTE_SCSI with data, a CDB of up to 16 bytes in its first extended data block and a
 /// direction, for a BTL8 address, queued like any other. `None`: it is another one.
 ///
 /// # Safety
-/// `srb` must be a STORAGE_REQUEST_BLOCK.
-#[inline]
-unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Fields> {
+/// `srb` must be a STORAGE_REQUEST_BLOCK, with this length of data, which is not 0.
+#[inline(always)]
+unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>, data_length: u32) -> Option<Fields> {
     const LENGTH: u64 = size_of::<STORAGE_REQUEST_BLOCK>() as u64;
     // SAFETY: the caller's promise.
     let block = unsafe { srb.as_ref() };
     let end = u64::from(block.SrbLength);
     let at = u64::from(block.SrbExDataOffset[0]);
     let address_at = u64::from(block.AddressOffset);
-    let has_address = address_at != 0 && address_at + size_of::<STOR_ADDR_BTL8>() as u64 <= end;
-    let has_data =
-        block.NumSrbExData != 0 && at >= LENGTH && at + size_of::<SRBEX_DATA_SCSI_CDB16>() as u64 <= end;
-    if block.SrbFunction != SRB_FUNCTION_EXECUTE_SCSI || !has_address || !has_data {
+    if block.SrbFunction != SRB_FUNCTION_EXECUTE_SCSI
+        || address_at < LENGTH
+        || address_at + size_of::<STOR_ADDR_BTL8>() as u64 > end
+        || block.NumSrbExData == 0
+        || at < LENGTH
+        || at + size_of::<SRBEX_DATA_SCSI_CDB16>() as u64 > end
+    {
         return None;
     }
     // SAFETY: the offset was checked against the request's length.
@@ -131,8 +219,10 @@ unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Fields> {
     let address = unsafe { srb.byte_add(address_at as usize) }.cast::<STOR_ADDR_BTL8>();
     // SAFETY: an address of the kind we asked for (ADDRESS_TYPE_FLAG_BTL8) lies there.
     let address = unsafe { address.as_ref() };
-    let queueing = queueing(block.SrbFlags, block.RequestAttribute, block.RequestPriority);
-    if u32::from(address.Type) != STOR_ADDRESS_TYPE_BTL8 || queueing != Queueing::USUAL {
+    if u32::from(address.Type) != STOR_ADDRESS_TYPE_BTL8
+        || !is_queued_as_usual(block.RequestAttribute, block.RequestPriority)
+        || data.CdbLength > 16
+    {
         return None;
     }
     let direction = match block.SrbFlags & (SRB_FLAGS_DATA_OUT | SRB_FLAGS_DATA_IN) {
@@ -140,65 +230,34 @@ unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Option<Fields> {
         SRB_FLAGS_DATA_OUT => DataDirection::Out,
         _ => return None,
     };
-    if block.DataTransferLength == 0 {
-        return None;
-    }
     Some(Fields {
         srb: srb.cast(),
         scsi_status: &raw mut data.ScsiStatus,
         cdb: (&raw const data.Cdb).cast(),
-        sense: data.SenseInfoBuffer.cast(),
-        buffer: block.DataBuffer.cast(),
         function: SrbFunction::ExecuteScsi,
-        data_length: block.DataTransferLength,
+        data_length,
         parameter_length: 0,
         address: Address { path: address.Path, target: address.Target, lun: address.Lun },
         direction,
-        queueing,
-        cdb_bytes: data.CdbLength.min(16),
-        sense_bytes: data.SenseInfoBufferLength,
-        transfer_length_at: offset_of!(STORAGE_REQUEST_BLOCK, DataTransferLength) as u8,
-        sense_length_at: (offset_of!(SRBEX_DATA_SCSI_CDB16, SenseInfoBufferLength)
-            - offset_of!(SRBEX_DATA_SCSI_CDB16, ScsiStatus)) as u8,
+        queueing: Queueing::USUAL,
+        cdb_bytes: data.CdbLength,
+        places: places!(SRBEX_DATA_SCSI_CDB16),
     })
 }
 
-/// # Safety
-/// As for [`decode`]; `srb` must be a SCSI_REQUEST_BLOCK.
-#[cold]
-unsafe fn decode_old_kind<C: Copy>(extension: NonNull<Extension<C>>, srb: PSCSI_REQUEST_BLOCK) -> Request<C> {
-    // SAFETY: the caller's promise.
-    let fields = unsafe { fields_of_old_kind(srb) };
-    // SAFETY: as in `decode`.
-    unsafe { Request::new(extension, fields) }
-}
-
-/// Finds the data of a request that is to be started. `false` when there is data and no scatter/gather list.
-#[inline]
-pub(super) fn prepare<C: Copy>(request: &mut Request<C>, hw: HwDeviceExtension) -> bool {
-    let (mut elements, mut count) = (ptr::null(), 0);
-    if request.data_length() != 0 {
-        // SAFETY: a request of this adapter with data.
-        let list = unsafe { StorPortGetScatterGatherList(hw.0, request.srb().as_ptr().cast()) };
-        if list.is_null() {
-            return false;
-        }
-        // SAFETY: StorPort's list begins with the number of its elements.
-        count = unsafe { (*list).NumberOfElements };
-        // SAFETY: the elements follow the list's head.
-        elements = unsafe { (&raw const (*list).List).cast::<Element>() };
-    }
-    // SAFETY: StorPort's device extension.
-    let maps_all = unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed);
-    // SAFETY: the list has as many elements as it says, and stays until the request was completed.
-    unsafe { request.prepare(elements, count, maps_all) };
-    true
+/// Whether an SRB with these fields is queued as [`Queueing::USUAL`] says, without looking at its flags.
+#[inline(always)]
+const fn is_queued_as_usual(attribute: u16, priority: u16) -> bool {
+    // As one word: SRB_SIMPLE_TAG_REQUEST or nothing above; below, two bits have room for one more than a normal priority.
+    const OTHERS: u64 = !((SRB_SIMPLE_TAG_REQUEST << 16) as u64 | 0b11);
+    let word = ((attribute as u64) << 16 | priority as u64) + 1;
+    word & OTHERS == 0
 }
 
 /// A request as `start_io` gets it.
 ///
 /// # Safety
-/// `srb` must be a request for which `decode` and `prepare` succeeded, and that was not completed since.
+/// `srb` must be a request that `build_io` has left, and that was not completed since.
 #[inline]
 pub(super) unsafe fn prepared<C: Copy>(srb: PSCSI_REQUEST_BLOCK) -> Option<Request<C>> {
     // SAFETY: the caller's promise.
@@ -207,13 +266,25 @@ pub(super) unsafe fn prepared<C: Copy>(srb: PSCSI_REQUEST_BLOCK) -> Option<Reque
     Some(unsafe { Request::take_up(extension) })
 }
 
-/// Ends a request that could not even be decoded.
+/// Ends a request that could not even be decoded, or has no adapter.
 ///
 /// # Safety
 /// `srb` must be a request that StorPort passed to `HwStorBuildIo`; it must not be used afterwards.
+#[cold]
+#[inline(never)]
 pub(super) unsafe fn complete_undecoded(hw: HwDeviceExtension, srb: PSCSI_REQUEST_BLOCK, status: SrbStatus) {
     // SAFETY: both kinds of request have this byte in the same place.
     unsafe { (*srb).SrbStatus = status.0 };
+    // SAFETY: the caller's promise.
+    let length = if unsafe { is_extended(srb) } {
+        // SAFETY: it is a STORAGE_REQUEST_BLOCK.
+        unsafe { &raw mut (*srb.cast::<STORAGE_REQUEST_BLOCK>()).DataTransferLength }
+    } else {
+        // SAFETY: it is a SCSI_REQUEST_BLOCK.
+        unsafe { &raw mut (*srb).DataTransferLength }
+    };
+    // SAFETY: the field of a request that is ours. Nothing was moved.
+    unsafe { length.write(0) };
     // SAFETY: the caller's promise.
     unsafe { calls::request_complete(hw, srb) };
 }
@@ -223,20 +294,16 @@ pub(super) unsafe fn complete_undecoded(hw: HwDeviceExtension, srb: PSCSI_REQUES
 struct Parts {
     scsi_status: *mut u8,
     cdb: *const u8,
-    sense: *mut u8,
     cdb_bytes: u8,
-    sense_bytes: u8,
-    sense_length_at: u8,
+    places: Places,
 }
 
 impl Parts {
     const NONE: Self = Self {
         scsi_status: ptr::null_mut(),
         cdb: ptr::null(),
-        sense: ptr::null_mut(),
         cdb_bytes: 0,
-        sense_bytes: 0,
-        sense_length_at: 0,
+        places: places!(SRBEX_DATA_SCSI_CDB16),
     };
 }
 
@@ -282,11 +349,8 @@ unsafe fn find_parts(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Parts {
             Parts {
                 scsi_status: &raw mut data.ScsiStatus,
                 cdb: (&raw const data.Cdb).cast(),
-                sense: data.SenseInfoBuffer.cast(),
                 cdb_bytes: u8::try_from(data.CdbLength).unwrap_or(u8::MAX).min($longest),
-                sense_bytes: data.SenseInfoBufferLength,
-                sense_length_at: (offset_of!($type, SenseInfoBufferLength) - offset_of!($type, ScsiStatus))
-                    as u8,
+                places: places!($type),
             }
         }};
     }
@@ -317,8 +381,6 @@ unsafe fn fields_of_new_kind(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Fields {
         srb: srb.cast(),
         scsi_status: parts.scsi_status,
         cdb: parts.cdb,
-        sense: parts.sense,
-        buffer: block.DataBuffer.cast(),
         function: SrbFunction::ExecuteScsi,
         data_length: block.DataTransferLength,
         parameter_length: 0,
@@ -326,16 +388,14 @@ unsafe fn fields_of_new_kind(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Fields {
         direction: DataDirection::None,
         queueing: queueing(block.SrbFlags, block.RequestAttribute, block.RequestPriority),
         cdb_bytes: parts.cdb_bytes,
-        sense_bytes: parts.sense_bytes,
-        transfer_length_at: offset_of!(STORAGE_REQUEST_BLOCK, DataTransferLength) as u8,
-        sense_length_at: parts.sense_length_at,
+        places: parts.places,
     };
     if code == SRB_FUNCTION_EXECUTE_SCSI {
         fields.direction = direction(fields.data_length, block.SrbFlags, parts.cdb, parts.cdb_bytes);
         return fields;
     }
     if code == SRB_FUNCTION_ABORT_COMMAND {
-        fields.buffer = block.NextSrb.cast();
+        fields.places.buffer = offset_of!(STORAGE_REQUEST_BLOCK, NextSrb) as u8;
     }
     let special = match code {
         // SAFETY: the function is SRB_FUNCTION_PNP.
@@ -344,8 +404,9 @@ unsafe fn fields_of_new_kind(srb: NonNull<STORAGE_REQUEST_BLOCK>) -> Fields {
         SRB_FUNCTION_WMI => unsafe { wmi(srb) },
         _ => Special::Nothing,
     };
+    let (buffer, length) = (block.DataBuffer.cast(), block.DataTransferLength);
     // SAFETY: what is special and the buffer are this request's.
-    unsafe { other_function(&mut fields, code, block.DataTransferLength, special) };
+    unsafe { other_function(&mut fields, code, (buffer, length), special) };
     fields
 }
 
@@ -361,15 +422,20 @@ enum Special {
 /// some come with a structure for the miniport.
 ///
 /// # Safety
-/// `special` must be the request's, and `fields.buffer` its buffer.
+/// `special` must be the request's, and `buffer` its buffer, of this length.
 #[cold]
-unsafe fn other_function(fields: &mut Fields, code: u32, length: u32, special: Special) {
+unsafe fn other_function(
+    fields: &mut Fields,
+    code: u32,
+    (buffer, length): (*const u8, u32),
+    special: Special,
+) {
     fields.data_length = 0;
     let takes_structure = matches!(
         code,
         SRB_FUNCTION_PNP | SRB_FUNCTION_IO_CONTROL | SRB_FUNCTION_DUMP_POINTERS | SRB_FUNCTION_WMI
     );
-    fields.parameter_length = if takes_structure && !fields.buffer.is_null() { length } else { 0 };
+    fields.parameter_length = if takes_structure && !buffer.is_null() { length } else { 0 };
     fields.function = function(code);
     match special {
         Special::Nothing => {}
@@ -377,9 +443,9 @@ unsafe fn other_function(fields: &mut Fields, code: u32, length: u32, special: S
             fields.function = SrbFunction::Pnp(action);
             // The length is not for the miniport to look at (ns-storport-_scsi_pnp_request_block.md), but when it says
             // something, nothing is written beyond it.
-            if length == 0 && !fields.buffer.is_null() {
+            if length == 0 && !buffer.is_null() {
                 // SAFETY: the buffer is this action's, and not null.
-                fields.parameter_length = unsafe { capabilities_length(action, fields.buffer) };
+                fields.parameter_length = unsafe { capabilities_length(action, buffer) };
             }
         }
         Special::Wmi(operation, guid) => {
@@ -404,8 +470,6 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
         srb: NonNull::from(&mut *block).cast(),
         scsi_status: if is_scsi { &raw mut block.ScsiStatus } else { ptr::null_mut() },
         cdb: if is_scsi { cdb } else { ptr::null() },
-        sense: if is_scsi { block.SenseInfoBuffer.cast() } else { ptr::null_mut() },
-        buffer: block.DataBuffer.cast(),
         function: function(code),
         data_length: length,
         parameter_length: 0,
@@ -414,18 +478,22 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
         // The old kind has no priority.
         queueing: queueing(block.SrbFlags, block.QueueAction.into(), 0),
         cdb_bytes,
-        sense_bytes: block.SenseInfoBufferLength,
-        transfer_length_at: offset_of!(SCSI_REQUEST_BLOCK, DataTransferLength) as u8,
-        sense_length_at: (offset_of!(SCSI_REQUEST_BLOCK, SenseInfoBufferLength)
-            - offset_of!(SCSI_REQUEST_BLOCK, ScsiStatus)) as u8,
+        places: Places {
+            transfer_length: offset_of!(SCSI_REQUEST_BLOCK, DataTransferLength) as u8,
+            buffer: offset_of!(SCSI_REQUEST_BLOCK, DataBuffer) as u8,
+            sense_length: (offset_of!(SCSI_REQUEST_BLOCK, SenseInfoBufferLength)
+                - offset_of!(SCSI_REQUEST_BLOCK, ScsiStatus)) as u8,
+            sense: (offset_of!(SCSI_REQUEST_BLOCK, SenseInfoBuffer)
+                - offset_of!(SCSI_REQUEST_BLOCK, ScsiStatus)) as u8,
+        },
     };
     if is_scsi {
         return fields;
     }
     if code == SRB_FUNCTION_ABORT_COMMAND {
-        fields.buffer = block.NextSrb.cast();
+        fields.places.buffer = offset_of!(SCSI_REQUEST_BLOCK, NextSrb) as u8;
     }
-    let length = block.DataTransferLength;
+    let (buffer, length) = (block.DataBuffer.cast(), block.DataTransferLength);
     let special = match code {
         SRB_FUNCTION_PNP => {
             // SAFETY: a request of this function is such a structure, which has the same size.
@@ -440,7 +508,7 @@ unsafe fn fields_of_old_kind(srb: PSCSI_REQUEST_BLOCK) -> Fields {
         _ => Special::Nothing,
     };
     // SAFETY: what is special and the buffer are this request's.
-    unsafe { other_function(&mut fields, code, length, special) };
+    unsafe { other_function(&mut fields, code, (buffer, length), special) };
     fields
 }
 

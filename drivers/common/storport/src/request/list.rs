@@ -48,8 +48,6 @@ impl<C> Requests<C> {
     #[inline]
     pub fn push_back(&mut self, request: Request<C>) {
         let extension = into_extension(request);
-        // SAFETY: the extension of a request that this list owns now.
-        unsafe { (*extension.as_ptr()).next = None };
         self.link(extension);
         self.last = extension;
     }
@@ -62,22 +60,23 @@ impl<C> Requests<C> {
         }
     }
 
+    #[inline]
     fn link(&mut self, behind: NonNull<Extension<C>>) {
         match self.first {
             None => self.first = Some(behind),
             // SAFETY: there is a first one, so the last is the extension of a request that this list owns.
-            Some(_) => unsafe { (*self.last.as_ptr()).next = Some(behind) },
+            Some(_) => _ = unsafe { (*self.last.as_ptr()).next.write(behind) },
         }
     }
 
     /// Puts a request before all others: the one just popped, when the ring turned out to be full.
     pub fn push_front(&mut self, request: Request<C>) {
         let extension = into_extension(request);
-        if self.first.is_none() {
-            self.last = extension;
+        match self.first {
+            None => self.last = extension,
+            // SAFETY: the extension of a request that this list owns now.
+            Some(first) => _ = unsafe { (*extension.as_ptr()).next.write(first) },
         }
-        // SAFETY: the extension of a request that this list owns now.
-        unsafe { (*extension.as_ptr()).next = self.first };
         self.first = Some(extension);
     }
 
@@ -85,8 +84,14 @@ impl<C> Requests<C> {
     #[inline]
     pub fn pop_front(&mut self) -> Option<Request<C>> {
         let first = self.first?;
-        // SAFETY: the extension of a request that this list owns.
-        self.first = unsafe { (*first.as_ptr()).next };
+        self.first = if first == self.last {
+            None
+        } else {
+            // SAFETY: the extension of a request that this list owns.
+            let next = unsafe { (*first.as_ptr()).next };
+            // SAFETY: it is not the last one, so another was put behind it.
+            Some(unsafe { next.assume_init() })
+        };
         Some(Request(first))
     }
 }

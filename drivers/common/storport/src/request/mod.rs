@@ -19,13 +19,15 @@ pub use list::{EndedRequests, Requests};
 
 use core::ffi::c_void;
 use core::fmt;
-use core::mem::ManuallyDrop;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use virtio::memory::Segment;
 
-use crate::srb::{Address, Completion, DataDirection, DumpLimits, Queueing, SrbFunction};
+use crate::srb::{
+    Address, Completion, DataDirection, DumpLimits, Queueing, ScsiStatus, SrbFunction, SrbStatus,
+};
 use crate::wmi;
 
 /// Where `SrbStatus` is in both kinds of SRB.
@@ -61,15 +63,11 @@ pub struct Fields {
     pub scsi_status: *mut u8,
     /// The command descriptor block, or the GUID that a request of WMI is about; null when the function has neither.
     pub cdb: *const u8,
-    /// `SenseInfoBuffer`; null when there is none.
-    pub sense: *mut u8,
-    /// `DataBuffer`; null when there is none. Of an abort `NextSrb`, which is compared and not followed.
-    pub buffer: *mut u8,
     /// What is asked for.
     pub function: SrbFunction,
     /// Bytes of data; of functions that have no data for the device, none.
     pub data_length: u32,
-    /// Bytes of the structure that comes with another function than EXECUTE_SCSI, in `buffer`.
+    /// Bytes of the structure that comes with another function than EXECUTE_SCSI, in the buffer.
     pub parameter_length: u32,
     /// Who it is for.
     pub address: Address,
@@ -79,19 +77,30 @@ pub struct Fields {
     pub queueing: Queueing,
     /// Bytes of the CDB, or of the GUID.
     pub cdb_bytes: u8,
-    /// Bytes that there is room for in `sense`.
-    pub sense_bytes: u8,
+    /// Where the parts of the SRB are that few requests need.
+    pub places: Places,
+}
+
+/// Where in an SRB something is. All of it is known from the SRB's kind, so that it is written as one constant; what stands there
+/// is read when it is needed, which for most requests is never.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Places {
     /// How far behind the start of the SRB `DataTransferLength` is.
-    pub transfer_length_at: u8,
+    pub transfer_length: u8,
+    /// How far behind the start of the SRB `DataBuffer` is. Of an abort `NextSrb`, which is compared and not followed.
+    pub buffer: u8,
     /// How far behind `scsi_status` `SenseInfoBufferLength` is.
-    pub sense_length_at: u8,
+    pub sense_length: u8,
+    /// How far behind `scsi_status` `SenseInfoBuffer` is.
+    pub sense: u8,
 }
 
 /// What lies in the memory that comes with an SRB (`SrbExtensionSize`).
 #[repr(C)]
 pub struct Extension<C> {
-    /// The request behind this one, in a list.
-    next: Option<NonNull<Extension<C>>>,
+    /// The request behind this one, in a list that it is not the last of.
+    next: MaybeUninit<NonNull<Extension<C>>>,
     fields: Fields,
     /// The scatter/gather list; null without data.
     elements: *const Element,
@@ -137,16 +146,25 @@ impl<C: Copy> Request<C> {
     /// # Safety
     /// `extension` must be aligned memory of its size that is this request's alone, and the pointers in `fields` must be
     /// valid, as their descriptions say, until the request was completed.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn new(extension: NonNull<Extension<C>>, fields: Fields) -> Self {
-        let content = Extension {
-            next: None,
-            fields,
-            elements: ptr::null(),
-            element_count: 0,
-            maps_all: false,
-            command: None,
-        };
+        // SAFETY: the caller's promise; there are no elements.
+        unsafe { Self::with_elements(extension, fields, ptr::null(), 0) }
+    }
+
+    /// The same, and says where the data is, as the device sees it.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new); there must be so many elements, and they must stay until the request was completed.
+    #[inline(always)]
+    pub unsafe fn with_elements(
+        extension: NonNull<Extension<C>>,
+        fields: Fields,
+        elements: *const Element,
+        element_count: u32,
+    ) -> Self {
+        let next = MaybeUninit::uninit();
+        let content = Extension { next, fields, elements, element_count, maps_all: false, command: None };
         // SAFETY: the caller's promise.
         unsafe { extension.write(content) };
         Self(extension)
@@ -167,16 +185,38 @@ impl<C: Copy> Request<C> {
         let _left = ManuallyDrop::new(self);
     }
 
-    /// Where the data is, as the device sees it. `maps_all`: that of reads and writes is mapped too.
+    /// Where the data is, as the device sees it.
     ///
     /// # Safety
     /// There must be so many elements, and they must stay until the request was completed.
-    #[inline]
-    pub unsafe fn prepare(&mut self, elements: *const Element, element_count: u32, maps_all: bool) {
+    pub unsafe fn prepare(&mut self, elements: *const Element, element_count: u32) {
         let extension = self.extension_mut();
         extension.elements = elements;
         extension.element_count = element_count;
-        extension.maps_all = maps_all;
+    }
+
+    /// The data of reads and writes is mapped as well.
+    ///
+    /// # Safety
+    /// The port driver must have done so.
+    pub unsafe fn set_mapped(&mut self) {
+        self.extension_mut().maps_all = true;
+    }
+
+    /// There is no data, or it is known where it is ([`prepare`](Self::prepare)).
+    #[inline]
+    pub fn is_prepared(&self) -> bool {
+        let extension = self.extension();
+        extension.fields.data_length == 0 || !extension.elements.is_null()
+    }
+
+    /// `DataBuffer`; null when there is none.
+    fn buffer(&self) -> *mut u8 {
+        let Fields { srb, places, .. } = self.extension().fields;
+        // SAFETY: the field lies inside the SRB.
+        let place = unsafe { srb.byte_add(usize::from(places.buffer)) };
+        // SAFETY: it is a pointer, in memory that is ours to read until the request was completed.
+        unsafe { place.cast::<*mut u8>().read() }
     }
 
     #[inline]
@@ -205,9 +245,11 @@ impl<C: Copy> Request<C> {
 
     /// Which request is to be aborted; `None` when that is not what this one asks for.
     pub fn aborted(&self) -> Option<SrbId> {
-        let Fields { function, buffer, .. } = self.extension().fields;
-        let aborts = function == SrbFunction::AbortCommand && !buffer.is_null();
-        aborts.then(|| SrbId(buffer.addr()))
+        if self.function() != SrbFunction::AbortCommand {
+            return None;
+        }
+        let other = self.buffer();
+        (!other.is_null()).then(|| SrbId(other.addr()))
     }
 
     /// What is asked for.
@@ -253,8 +295,8 @@ impl<C: Copy> Request<C> {
 
     /// The data buffer as the device sees it, in order, covering [`data_length`](Self::data_length) bytes.
     ///
-    /// Valid from `start_io` on; there are no segments while `build_io` runs.
-    #[inline]
+    /// Valid from `start_io` on; in `build_io` nobody asks.
+    #[inline(always)]
     pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment> {
         let Extension { elements, element_count, .. } = *self.extension();
         debug_assert!(
@@ -274,9 +316,13 @@ impl<C: Copy> Request<C> {
     /// request but reads and writes (`STOR_MAP_NON_READ_WRITE_BUFFERS`), and for those too where the driver has asked for
     /// it ([`Configuration::maps_all`](crate::Configuration::maps_all)), from `start_io` on.
     pub fn data(&mut self) -> &mut [u8] {
-        let Fields { buffer, data_length, .. } = self.extension().fields;
+        let data_length = self.data_length();
         let mapped = self.extension().maps_all || is_mapped(self.cdb());
-        if buffer.is_null() || data_length == 0 || !mapped {
+        if data_length == 0 || !mapped {
+            return &mut [];
+        }
+        let buffer = self.buffer();
+        if buffer.is_null() {
             return &mut [];
         }
         // SAFETY: StorPort mapped the buffer: of a request that is no read or write (STOR_MAP_NON_READ_WRITE_BUFFERS), or as
@@ -287,8 +333,12 @@ impl<C: Copy> Request<C> {
     /// The structure that comes with a request of another function than EXECUTE_SCSI, to look at and to fill in; empty when
     /// there is none, or none for the miniport.
     pub fn parameters(&mut self) -> &mut [u8] {
-        let Fields { buffer, parameter_length, .. } = self.extension().fields;
-        if buffer.is_null() || parameter_length == 0 {
+        let Fields { parameter_length, .. } = self.extension().fields;
+        if parameter_length == 0 {
+            return &mut [];
+        }
+        let buffer = self.buffer();
+        if buffer.is_null() {
             return &mut [];
         }
         // SAFETY: the port driver's buffer for this request, mapped because it is no read or write, with as many bytes.
@@ -308,6 +358,12 @@ impl<C: Copy> Request<C> {
         self.extension().command
     }
 
+    /// The same, where it stands.
+    #[inline(always)]
+    pub fn command_ref(&self) -> Option<&C> {
+        self.extension().command.as_ref()
+    }
+
     /// Sets what [`command`](Self::command) says: in `build_io`, and when the request has another step.
     #[inline]
     pub fn set_command(&mut self, command: C) {
@@ -317,14 +373,23 @@ impl<C: Copy> Request<C> {
     /// Copies as much sense data as the request has room for, and says in the request how much that is
     /// (ns-storport-_srbex_data_scsi_cdb16.md: an underrun is to be told). Returns the same, in bytes.
     pub fn write_sense(&mut self, sense: &[u8]) -> usize {
-        let fields = self.extension().fields;
-        if fields.sense.is_null() || fields.scsi_status.is_null() {
+        let Fields { scsi_status, places, .. } = self.extension().fields;
+        if scsi_status.is_null() {
             return 0;
         }
-        let length = sense.len().min(usize::from(fields.sense_bytes));
-        // SAFETY: the request's sense buffer has room for `sense_bytes`, and it is not part of `sense`.
-        unsafe { ptr::copy_nonoverlapping(sense.as_ptr(), fields.sense, length) };
-        let place = fields.scsi_status.wrapping_add(usize::from(fields.sense_length_at));
+        // SAFETY: the field lies in the same structure as the status.
+        let place = unsafe { scsi_status.byte_add(usize::from(places.sense)) };
+        // SAFETY: it is a pointer; an SRB of the old kind is packed no closer than its fields, one of a test may be.
+        let buffer = unsafe { place.cast::<*mut u8>().read_unaligned() };
+        if buffer.is_null() {
+            return 0;
+        }
+        let place = scsi_status.wrapping_add(usize::from(places.sense_length));
+        // SAFETY: the address of the length in this request.
+        let room = unsafe { place.read() };
+        let length = sense.len().min(usize::from(room));
+        // SAFETY: the request's sense buffer has as much room, and it is not part of `sense`.
+        unsafe { ptr::copy_nonoverlapping(sense.as_ptr(), buffer, length) };
         // SAFETY: the address of the length in this request.
         unsafe { place.write(length as u8) };
         length
@@ -340,9 +405,8 @@ impl<C: Copy> Request<C> {
     }
 
     /// Ends the request: writes into it how. It is given back with [`Port::complete`](crate::Port::complete).
-    #[inline]
     pub fn end(self, completion: Completion) -> Ended<C> {
-        let Fields { srb, scsi_status, transfer_length_at, data_length, .. } = self.extension().fields;
+        let Fields { srb, scsi_status, places, data_length, .. } = self.extension().fields;
         debug_assert!(
             completion.transferred <= data_length || self.function() != SrbFunction::ExecuteScsi,
             "more was transferred than asked for"
@@ -353,20 +417,40 @@ impl<C: Copy> Request<C> {
         }
         let srb: NonNull<u8> = srb.cast();
         // SAFETY: the field lies inside the SRB.
-        let length = unsafe { srb.byte_add(usize::from(transfer_length_at)) }.cast::<u32>();
+        let length = unsafe { srb.byte_add(usize::from(places.transfer_length)) }.cast::<u32>();
         // SAFETY: the request is ours until the port driver is told that it is complete.
         let asked = unsafe { length.read() };
         // SAFETY: as above.
         unsafe { length.write(completion.data_transfer_length(asked)) };
+        self.end_with(completion.srb_status_byte())
+    }
+
+    /// Ends a request of EXECUTE_SCSI of which everything was done: all of its data was moved, so that `DataTransferLength` is
+    /// what it says already.
+    #[inline(always)]
+    pub fn succeed(self) -> Ended<C> {
+        let Fields { scsi_status, .. } = self.extension().fields;
+        if scsi_status.is_null() {
+            // Of another function.
+            return self.end(Completion::success(0));
+        }
+        // SAFETY: the address of the status byte in this request.
+        unsafe { scsi_status.write(ScsiStatus::GOOD.0) };
+        self.end_with(SrbStatus::SUCCESS.0)
+    }
+
+    #[inline(always)]
+    fn end_with(self, srb_status: u8) -> Ended<C> {
         // SAFETY: both kinds of SRB have this byte in the same place.
-        let status = unsafe { srb.byte_add(SRB_STATUS_AT) };
+        let status = unsafe { self.srb().cast::<u8>().byte_add(SRB_STATUS_AT) };
         // SAFETY: the request is ours until the port driver is told that it is complete.
-        unsafe { status.write(completion.srb_status_byte()) };
+        unsafe { status.write(srb_status) };
         Ended(self)
     }
 }
 
 impl<C> Request<C> {
+    #[inline(always)]
     fn fields(&self) -> &Fields {
         // SAFETY: `new` wrote the extension, which is this request's alone.
         unsafe { &self.0.as_ref().fields }
