@@ -1,8 +1,11 @@
 //! Command → virtio-scsi request (virtio 1.3, 5.6.6.1).
 
+use core::mem::offset_of;
+
 use adapter::{Chain, ChainData, Filled};
+use storport::srb::Queueing;
 use storport::{Completion, DataDirection, SrbStatus};
-use virtio::memory::{Region, SharedMemory};
+use virtio::memory::{Block, Region, SharedMemory, Words};
 use virtio::queue::Direction;
 use virtio::spec::scsi as wire;
 
@@ -11,8 +14,51 @@ use crate::build_io::Command;
 use crate::config::Hba;
 use crate::steps::{self, Way};
 
+/// The header of a command that goes to the device as it is, queued as usual, as [`chain`] has it.
+#[inline(always)]
+pub(crate) fn write_header(
+    request: &Request,
+    command: &Command,
+    tag: u32,
+    header: Block<impl Words>,
+) -> Option<Direction> {
+    let direction = match request.direction() {
+        DataDirection::In => Direction::FromDevice,
+        DataDirection::Out => Direction::ToDevice,
+        DataDirection::None => return None,
+    };
+    if command.way != Way::Whole || command.queueing != Queueing::USUAL {
+        return None;
+    }
+    let [low, high] = cdb_words(request.cdb())?;
+    // The CDB begins behind three bytes that are zero, so its words lie across those of the header.
+    const { assert!(offset_of!(wire::CmdRequest, tag) == 8 && offset_of!(wire::CmdRequest, cdb) == 19) };
+    header.store64(0, u64::from_le_bytes(command.lun.0));
+    header.store64(8, u64::from(tag));
+    header.store64(16, low << 24);
+    header.store64(24, low >> 40 | high << 24);
+    header.store64(32, high >> 40);
+    header.store64(40, 0);
+    // The last three bytes of the CDB, behind which the header's memory is nobody's.
+    header.store64(48, 0);
+    Some(direction)
+}
+
+/// A CDB of up to 16 bytes, padded with zeroes, as two little-endian words.
+#[inline(always)]
+fn cdb_words(cdb: &[u8]) -> Option<[u64; 2]> {
+    let word = |at: usize| Some(u64::from_le_bytes(*cdb.get(at..)?.first_chunk()?));
+    match cdb.len() {
+        16 => Some([word(0)?, word(8)?]),
+        // Its last two bytes, behind those of the first word.
+        10 => Some([word(0)?, word(2)? >> 48]),
+        12 => Some([word(0)?, word(4)? >> 32]),
+        6 => Some([u64::from_le_bytes([cdb[0], cdb[1], cdb[2], cdb[3], cdb[4], cdb[5], 0, 0]), 0]),
+        _ => None,
+    }
+}
+
 /// The chain of a command, or of its next step. `tag`: which command it is.
-#[inline]
 pub(crate) fn chain(hba: &Hba, request: &Request, command: Command, tag: u32) -> Chain<wire::CmdRequest> {
     let direction = match request.direction() {
         DataDirection::None => Direction::None,

@@ -1,5 +1,7 @@
 //! The device's answer → how the request ends: status, residual, sense.
 
+use core::mem::offset_of;
+
 use adapter::Step;
 use scsi::SenseKey;
 use storport::srb::ScsiStatus;
@@ -26,13 +28,12 @@ pub(crate) struct Answer<'a> {
     residual: u32,
     status: ScsiStatus,
     code: Response,
-    response: &'a adapter::Response<'a>,
+    response: adapter::Response<'a>,
 }
 
 impl<'a> Answer<'a> {
     /// The part of the response before the sense data, which is spoilt for the next one.
-    #[inline]
-    pub(crate) fn read(response: &'a adapter::Response<'a>) -> Self {
+    pub(crate) fn read(response: &adapter::Response<'a>) -> Self {
         let head: [u8; HEAD_BYTES] = response.read(0);
         response.spoil(HEAD_BYTES);
         // Two bytes of status qualifier come before the status.
@@ -42,12 +43,11 @@ impl<'a> Answer<'a> {
             residual: u32::from_le_bytes([r0, r1, r2, r3]),
             status: ScsiStatus(status),
             code: Response(code),
-            response,
+            response: *response,
         }
     }
 
     /// The command was done, with nothing missing.
-    #[inline]
     pub(crate) fn is_success(&self) -> bool {
         self.code == Response::OK && self.status == ScsiStatus::GOOD && self.residual == 0
     }
@@ -67,6 +67,23 @@ impl<'a> Answer<'a> {
             && sense_key() == Some(SenseKey::RECOVERED_ERROR);
         recovered.then_some(self.residual)
     }
+}
+
+/// Whether the device says that a command was done, with nothing missing: the answer that nearly all have. Then the part of it
+/// before the sense data is spoilt for the next one.
+#[inline(always)]
+pub(crate) fn is_success(response: &adapter::Response<'_>) -> bool {
+    const {
+        assert!(offset_of!(CmdResponse, residual) == 4 && offset_of!(CmdResponse, status_qualifier) == 8);
+        assert!(offset_of!(CmdResponse, status) == 10 && offset_of!(CmdResponse, response) == 11);
+        assert!(ScsiStatus::GOOD.0 == 0 && Response::OK.0 == 0);
+    }
+    // The length of sense data says nothing without any, nor does the qualifier of a status (SAM-5, 5.3.2) that is GOOD.
+    let done = response.word64(0) >> 32 == 0 && response.word32(8) >> 16 == 0;
+    if done {
+        response.spoil(HEAD_BYTES);
+    }
+    done
 }
 
 /// The sense key, as classpnp finds it: the descriptor format has it in byte 1, and what is none is taken for the fixed format

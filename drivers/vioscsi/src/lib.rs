@@ -45,8 +45,8 @@ use adapter::{
 };
 use complete::Answer;
 use storport::{BuildIo, Completion, SrbStatus};
-use virtio::memory::Region;
-use virtio::queue::Format;
+use virtio::memory::{Block, Region, Words};
+use virtio::queue::{Direction, Format};
 use virtio::spec::{Features, scsi as wire};
 
 /// A request, as `build_io` has decoded it.
@@ -97,7 +97,7 @@ impl Facts for Vioscsi {
 }
 
 impl Requests for Vioscsi {
-    #[inline]
+    #[inline(always)]
     fn build_io(&self, request: &mut Request) -> BuildIo {
         build_io::build_io(&self.hba, request)
     }
@@ -107,9 +107,24 @@ impl Requests for Vioscsi {
         None
     }
 
-    #[inline]
     fn chain(&self, request: &Request, command: Command, tag: u32) -> Chain<Self::Header> {
         chain::chain(&self.hba, request, command, tag)
+    }
+
+    #[inline(always)]
+    fn write_header(
+        &self,
+        request: &Request,
+        command: &Command,
+        tag: u32,
+        header: Block<impl Words>,
+    ) -> Option<Direction> {
+        chain::write_header(request, command, tag, header)
+    }
+
+    #[inline(always)]
+    fn is_done(&self, _request: &Request, command: &Command, response: &Response<'_>) -> bool {
+        command.way == Way::Whole && complete::is_success(response)
     }
 
     fn fill(
@@ -121,8 +136,6 @@ impl Requests for Vioscsi {
         chain::fill(request, command, scratch)
     }
 
-    // The call would cost a fifth of it, and its result a way through memory.
-    #[inline(always)]
     fn complete(
         &self,
         request: &mut Request,
@@ -131,11 +144,15 @@ impl Requests for Vioscsi {
         scratch: Option<&Region>,
     ) -> Step<Command> {
         let answer = Answer::read(response);
-        // What nearly all requests are, and how they end.
-        if command.way == Way::Whole && answer.is_success() {
-            return Step::Done(Completion::success(request.data_length()));
+        match command.way {
+            Way::Whole => Step::Done(complete::complete(request, &answer, request.data_length())),
+            Way::Listed => {
+                let completion = complete::complete(request, &answer, request.data_length());
+                luns::complete(request, completion, self.hba.logical_units, &self.told_of)
+            }
+            Way::Blocks => complete::complete_part(&self.hba, request, command, &answer),
+            Way::Scratch => Step::Done(complete::complete_copy(request, &answer, scratch)),
         }
-        self.complete_unusual(request, command, answer, scratch)
     }
 }
 
@@ -161,28 +178,6 @@ impl Service for Vioscsi {
         match &self.function {
             Some(function) => call.answer(&wmi::Management { function, state }, now),
             None => Completion::failed(SrbStatus::INVALID_REQUEST),
-        }
-    }
-}
-
-impl Vioscsi {
-    #[cold]
-    #[inline(never)]
-    fn complete_unusual(
-        &self,
-        request: &mut Request,
-        command: Command,
-        answer: Answer<'_>,
-        scratch: Option<&Region>,
-    ) -> Step<Command> {
-        match command.way {
-            Way::Whole => Step::Done(complete::complete(request, &answer, request.data_length())),
-            Way::Listed => {
-                let completion = complete::complete(request, &answer, request.data_length());
-                luns::complete(request, completion, self.hba.logical_units, &self.told_of)
-            }
-            Way::Blocks => complete::complete_part(&self.hba, request, command, &answer),
-            Way::Scratch => Step::Done(complete::complete_copy(request, &answer, scratch)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! CDB → command, decided before any lock is taken: what the device has to do, or the answer right away.
 
 use scsi::Sense;
-use scsi::cdb::{BlockRange, ByteCheck, Inquiry, Transfer, TransferFlags};
+use scsi::cdb::{BlockRange, ByteCheck, Inquiry, Lba, NACA, OperationCode, Transfer, TransferFlags};
 use storport::{BuildIo, Completion, DataDirection, SrbStatus};
 use zerocopy::IntoBytes;
 
@@ -12,7 +12,7 @@ use crate::emulate;
 use crate::live::Live;
 use crate::ranges::Place;
 use crate::steps::{Afterwards, Comparison, Remaining};
-use crate::units::{SECTOR_BYTES, Sectors, is_on_disk};
+use crate::units::{SECTOR_BYTES, SECTOR_SHIFT, Sectors, is_on_disk};
 
 /// What a request has to do in the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,59 @@ pub enum Erase {
 // It is copied from and to the SRB extension for every request.
 const _: () = assert!(size_of::<Command>() <= 24);
 
+#[inline(always)]
 pub(crate) fn build_io(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo {
+    match plain(disk, live, srb) {
+        Some(command) => start(srb, command),
+        None => build_unusual(disk, live, srb),
+    }
+}
+
+/// What nearly all requests are: READ or WRITE (10) or (16) of data that the device takes where it lies, without FUA, and with
+/// nothing to say against it. `None`: it is another one, or there is something, which [`decide`] finds.
+#[inline(always)]
+fn plain(disk: &Disk, live: &Live, srb: &Request) -> Option<Command> {
+    /// Of operation code and flags: all but whether it is a WRITE, and DPO.
+    const FORM: u16 = 0xe8fd;
+    const TRANSFER_10: u16 = OperationCode::READ_10.0 as u16;
+    const TRANSFER_16: u16 = OperationCode::READ_16.0 as u16;
+    const WRITE: u8 = OperationCode::READ_10.0 ^ OperationCode::WRITE_10.0;
+    const { assert!(OperationCode::READ_16.0 ^ OperationCode::WRITE_16.0 == WRITE && WRITE == 2) };
+    let address = srb.address();
+    if address.path != 0 || address.target != 0 || address.lun != 0 {
+        return None;
+    }
+    let cdb = srb.cdb();
+    let &[code, flags, a, b, c, d, e, f, g, control_10] = cdb.first_chunk()?;
+    let (start, blocks, control) = match u16::from_le_bytes([code, flags]) & FORM {
+        TRANSFER_10 => {
+            (u64::from(u32::from_be_bytes([a, b, c, d])), u32::from(u16::from_be_bytes([f, g])), control_10)
+        }
+        TRANSFER_16 => {
+            let &[h, i, j, k, _, control] = cdb.get(10..)?.first_chunk()?;
+            (u64::from_be_bytes([a, b, c, d, e, f, g, control_10]), u32::from_be_bytes([h, i, j, k]), control)
+        }
+        _ => return None,
+    };
+    let write = code & WRITE != 0;
+    let bytes = u64::from(blocks) << disk.block_size.shift();
+    let direction = if write { DataDirection::Out } else { DataDirection::In };
+    let range = BlockRange { start: Lba(start), blocks };
+    let plain = control & NACA == 0
+        && is_on_disk(range, live.blocks())
+        && u64::from(srb.data_length()) == bytes
+        && bytes != 0
+        && srb.direction() == direction;
+    if !plain || live.has_unit_attention() || write && live.read_only() || disk.copying.is_some() {
+        return None;
+    }
+    // It lies on the disk, whose end is a number of sectors.
+    let first = Sectors(start << (disk.block_size.shift() - SECTOR_SHIFT));
+    Some(if write { Command::Write(first) } else { Command::Read(first) })
+}
+
+#[inline(never)]
+fn build_unusual(disk: &Disk, live: &Live, srb: &mut Request) -> BuildIo {
     let address = srb.address();
     if address.path != 0 || address.target != 0 || address.lun != 0 {
         return BuildIo::Complete(Completion::failed(SrbStatus::NO_DEVICE));
@@ -114,8 +166,6 @@ fn read(disk: &Disk, live: &Live, srb: &mut Request, range: BlockRange) -> Resul
     transfer((disk, live.blocks()), srb, range, DataDirection::In, Command::Read)
 }
 
-// Inlined by hand, as `read` is by itself: the call would cost a tenth of the function.
-#[inline(always)]
 fn write(
     disk: &Disk,
     live: &Live,

@@ -1,6 +1,9 @@
 //! Command → virtio-blk request (virtio 1.3, 5.2.6).
 
+use core::mem::offset_of;
+
 use adapter::{Chain, ChainData};
+use virtio::memory::{Block, Words};
 use virtio::queue::Direction;
 use virtio::spec::blk::{RequestHeader, RequestType};
 
@@ -11,24 +14,27 @@ use crate::lifetime;
 use crate::steps::{AtOnce, Comparison, Copying, Piece, Remaining};
 use crate::units::Sectors;
 
+/// The header of a read or write whose data is the request's own buffer, as [`chain`] has it.
+#[inline(always)]
+pub(crate) fn write_header(command: &Command, header: Block<impl Words>) -> Option<Direction> {
+    let (kind, first, direction) = match command {
+        Command::Read(first) => (RequestType::IN, first, Direction::FromDevice),
+        Command::Write(first) => (RequestType::OUT, first, Direction::ToDevice),
+        _ => return None,
+    };
+    // The request's type, a word that is reserved, and the sector (5.2.6).
+    header.store64(0, u64::from(kind.0));
+    header.store64(offset_of!(RequestHeader, sector), first.0);
+    Some(direction)
+}
+
 /// `most`: how much scratch memory one request may name; `copying`: how data is copied, if it is.
-#[inline]
 pub(crate) fn chain(
     srb: &Request,
     command: Command,
     most: AtOnce,
     copying: Option<&Copying>,
 ) -> Chain<RequestHeader> {
-    match command {
-        Command::Read(first) => with_header(RequestType::IN, first, ChainData::Whole(Direction::FromDevice)),
-        Command::Write(first) => with_header(RequestType::OUT, first, ChainData::Whole(Direction::ToDevice)),
-        other => unusual(srb, other, most, copying),
-    }
-}
-
-/// Everything but the reads and writes that most requests are.
-#[inline(never)]
-fn unusual(srb: &Request, command: Command, most: AtOnce, copying: Option<&Copying>) -> Chain<RequestHeader> {
     let copied = |range| copying.and_then(|copying| copying.piece(srb, range));
     match command {
         Command::Read(first) => with_header(RequestType::IN, first, ChainData::Whole(Direction::FromDevice)),

@@ -24,25 +24,7 @@ use crate::units::{SECTOR_BYTES, Sectors};
 const UNANSWERED: Status = Status(u8::MAX);
 
 /// `most`: how much scratch memory one request may name.
-#[inline]
 pub(crate) fn complete(
-    (disk, live, most): (&Disk, &Live, AtOnce),
-    srb: &mut Request,
-    command: Command,
-    status: Status,
-    scratch: Option<&Region>,
-) -> Step<Command> {
-    match command {
-        // What nearly all requests are, and how they end.
-        Command::Read(_) | Command::Write(_) if status == Status::OK => {
-            Step::Done(Completion::success(srb.data_length()))
-        }
-        other => unusual((disk, live, most), srb, other, status, scratch),
-    }
-}
-
-#[inline(never)]
-fn unusual(
     (disk, live, most): (&Disk, &Live, AtOnce),
     srb: &mut Request,
     command: Command,

@@ -54,8 +54,8 @@ use adapter::{
 use live::Live;
 use steps::AtOnce;
 use storport::{BuildIo, Completion};
-use virtio::memory::Region;
-use virtio::queue::Format;
+use virtio::memory::{Block, Region, Words};
+use virtio::queue::{Direction, Format};
 use virtio::spec::blk::Status;
 use virtio::spec::{Features, blk};
 
@@ -107,7 +107,7 @@ impl Facts for Viostor {
 }
 
 impl Requests for Viostor {
-    #[inline]
+    #[inline(always)]
     fn build_io(&self, request: &mut Request) -> BuildIo {
         build_io::build_io(&self.disk, &self.live, request)
     }
@@ -116,9 +116,29 @@ impl Requests for Viostor {
         self.disk.flushes.then_some(Command::Flush)
     }
 
-    #[inline]
     fn chain(&self, request: &Request, command: Command, _tag: u32) -> Chain<Self::Header> {
         chain::chain(request, command, self.at_once, self.disk.copying.as_ref())
+    }
+
+    #[inline(always)]
+    fn write_header(
+        &self,
+        _request: &Request,
+        command: &Command,
+        _tag: u32,
+        header: Block<impl Words>,
+    ) -> Option<Direction> {
+        chain::write_header(command, header)
+    }
+
+    #[inline(always)]
+    fn is_done(&self, _request: &Request, command: &Command, response: &Response<'_>) -> bool {
+        let done =
+            matches!(command, Command::Read(_) | Command::Write(_)) && Status(response.byte(0)) == Status::OK;
+        if done {
+            response.spoil(1);
+        }
+        done
     }
 
     fn fill(
@@ -131,7 +151,6 @@ impl Requests for Viostor {
         fill::fill(&self.live.apply(&self.disk), self.at_once, request, command, scratch)
     }
 
-    #[inline]
     fn complete(
         &self,
         request: &mut Request,

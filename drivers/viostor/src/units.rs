@@ -5,6 +5,9 @@ use scsi::cdb::{BlockRange, Lba};
 /// Bytes of a virtio-blk sector, whatever the disk's logical block size is (virtio 1.3, 5.2.4).
 pub const SECTOR_BYTES: u32 = 512;
 
+/// Its binary logarithm.
+pub const SECTOR_SHIFT: u32 = SECTOR_BYTES.trailing_zeros();
+
 /// A position or length in virtio-blk sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sectors(pub u64);
@@ -29,6 +32,12 @@ impl BlockSize {
     /// In bytes.
     pub const fn bytes(self) -> u32 {
         self.0
+    }
+
+    /// Its binary logarithm, in bytes.
+    #[inline(always)]
+    pub const fn shift(self) -> u32 {
+        self.0.trailing_zeros()
     }
 
     /// In sectors.

@@ -5,7 +5,7 @@
 
 use storport::port::FarUnit;
 use storport::{Address, BuildIo, Completion, SrbStatus, wmi};
-use virtio::memory::Region;
+use virtio::memory::{Block, Region, Words};
 use virtio::queue::{Direction, Format};
 use virtio::spec::Features;
 
@@ -76,6 +76,27 @@ pub trait Requests: Facts {
     /// has bears this number, in whichever queue, and neither does the one before it in the same place. IRQL: DISPATCH_LEVEL.
     /// Lock: the queue's.
     fn chain(&self, request: &Request<Self>, command: Self::Command, tag: u32) -> Chain<Self::Header>;
+
+    /// What goes into the ring for nearly all requests: writes the header where the device finds it, over what an earlier request
+    /// has left there, when the data is the request's whole buffer, and returns which way that goes. `None`, with nothing that
+    /// matters written: it is another kind, to be put together by [`chain`](Self::chain), which has to write the same header.
+    /// IRQL and lock as there.
+    fn write_header(
+        &self,
+        _request: &Request<Self>,
+        _command: &Self::Command,
+        _tag: u32,
+        _header: Block<impl Words>,
+    ) -> Option<Direction> {
+        None
+    }
+
+    /// Whether a request that [`write_header`](Self::write_header) was for has done all that it was asked for, as the device's
+    /// answer says. Then what was read of that is spoilt, and the request ends with success. If not, it goes to
+    /// [`complete`](Self::complete), which reads the answer again. IRQL and lock as there.
+    fn is_done(&self, _request: &Request<Self>, _command: &Self::Command, _response: &Response<'_>) -> bool {
+        false
+    }
 
     /// Puts what the device is to read into the scratch memory of a request with [`ChainData::ScratchOut`]. Comes again for
     /// the same step when the ring had no place for it. IRQL: DISPATCH_LEVEL. Lock: the queue's.

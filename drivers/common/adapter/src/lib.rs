@@ -6,9 +6,9 @@
 //!   HwStorInitialize     life_cycle/start.rs: reset → … → DRIVER_OK
 //!   HwStorBuildIo        request/build_io.rs: SRB functions               Requests::build_io: CDB → command
 //!                        service/without_device.rs: WMI                   Service::wmi: blocks and methods
-//!   HwStorStartIo        request/start_io.rs, queue/request_queue.rs      Requests::chain: command → header
+//!   HwStorStartIo        request/start_io.rs, queue/request_queue.rs      Requests::write_header, chain: command → header
 //!   HwStorInterrupt      request/interrupt.rs: message → which DPC
-//!   HwStorDpcRoutine     request/dpc.rs, queue/request_queue.rs           Requests::complete: response → status
+//!   HwStorDpcRoutine     request/dpc.rs, queue/request_queue.rs           Requests::is_done, complete: response → status
 //!   of the service       service/service_dpc.rs: status, configuration,  Service::configuration_changed, task_done, event
 //!                        answers, events
 //!   of the timer         service/service_dpc.rs ► recovery/ladder.rs: look again
@@ -136,12 +136,12 @@ impl<P: Port, D: DeviceType> Miniport for Adapter<P, D> {
         self.initialize(interrupts)
     }
 
-    #[inline]
+    #[inline(always)]
     fn build_io(&self, request: &mut Request<D>) -> BuildIo {
         self.build_io(request)
     }
 
-    #[inline]
+    #[inline(always)]
     fn start_io(&self, request: Request<D>) {
         self.start_io(request);
     }

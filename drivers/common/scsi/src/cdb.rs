@@ -107,7 +107,7 @@ pub mod service_action {
 }
 
 /// Normal ACA, in CONTROL.
-const NACA: u8 = 0x04;
+pub const NACA: u8 = 0x04;
 
 /// A logical block address. Counted in logical blocks, whose size is the disk's; a virtio-blk sector is another unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

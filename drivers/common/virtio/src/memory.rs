@@ -4,6 +4,7 @@
 //! with an ordering, never references: the device may change them at any time.
 #![expect(unsafe_code, reason = "physical memory enters the crate here")]
 
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
@@ -59,7 +60,7 @@ fn is_word<T>(offset: usize, limit: usize) -> bool {
 /// # Safety
 /// Implementors promise that `device_address` is where the device finds the byte at offset 0, that the `len` bytes from
 /// there on are contiguous for the device, and that no Rust reference to the memory exists. Every word that is aligned
-/// and starts below `limit` can be accessed through `words`.
+/// and starts below `limit` can be accessed through `words`; both stay what they are until the memory is split.
 pub unsafe trait SharedMemory: Sized {
     /// Access without checks.
     type Words<'a>: Words
@@ -95,21 +96,6 @@ pub unsafe trait SharedMemory: Sized {
     checked!(load16, store16, u16, "a little-endian 16-bit word");
     checked!(load32, store32, u32, "a little-endian 32-bit word");
     checked!(load64, store64, u64, "a little-endian 64-bit word");
-
-    /// Reads two neighbouring 32-bit words, relaxed; their place is checked once.
-    #[inline]
-    fn load32_pair(&self, offset: usize) -> (u32, u32) {
-        // The second lies higher, so it is the one to check.
-        if offset.is_multiple_of(4) && is_word::<u32>(offset.wrapping_add(4), self.limit()) {
-            let words = self.words();
-            // SAFETY: aligned, and below the limit because the second is.
-            let first = unsafe { words.load32(offset, Ordering::Relaxed) };
-            // SAFETY: aligned and below the limit, as was just checked.
-            (first, unsafe { words.load32(offset + 4, Ordering::Relaxed) })
-        } else {
-            (u32::MAX, u32::MAX)
-        }
-    }
 
     /// The `bytes` (a multiple of 8) from `offset` (a multiple of 16) on, checked here and not again.
     #[inline]
@@ -199,49 +185,81 @@ pub struct Block<W> {
     bytes: usize,
 }
 
-impl<W: Words> Block<W> {
-    /// Writes a little-endian 64-bit word at an offset of the block.
-    #[inline(always)]
-    pub fn store64(&self, at: usize, value: u64) {
-        let inside = at.is_multiple_of(WORD) && at < self.bytes;
-        debug_assert!(inside, "offset {at} of a block of {} bytes", self.bytes);
-        if inside {
-            // SAFETY: the block was checked to lie below the limit, starts aligned and is whole words long, and the word
-            // lies in it, aligned.
-            unsafe { self.words.store64(self.start + at, value, Ordering::Relaxed) }
+/// Reads and writes of one width at an offset of a block.
+macro_rules! of_block {
+    ($load:ident, $store:ident, $type:ty, $what:literal) => {
+        #[doc = concat!("Reads ", $what, " at an offset of the block; all-ones where there is none.")]
+        #[inline(always)]
+        pub fn $load(&self, at: usize) -> $type {
+            if self.is_inside::<$type>(at) {
+                // SAFETY: the block was checked to lie below the limit, starts aligned and is whole words long, and the word
+                // lies in it, aligned.
+                unsafe { self.words.$load(self.start + at, Ordering::Relaxed) }
+            } else {
+                <$type>::MAX
+            }
         }
+
+        #[doc = concat!("Writes ", $what, " at an offset of the block; nothing where there is none.")]
+        #[inline(always)]
+        pub fn $store(&self, at: usize, value: $type) {
+            if self.is_inside::<$type>(at) {
+                // SAFETY: as for reading.
+                unsafe { self.words.$store(self.start + at, value, Ordering::Relaxed) }
+            }
+        }
+    };
+}
+
+impl<W: Words> Block<W> {
+    #[inline(always)]
+    fn is_inside<T>(&self, at: usize) -> bool {
+        let inside = at.is_multiple_of(size_of::<T>()) && at < self.bytes;
+        debug_assert!(inside, "offset {at} of a block of {} bytes", self.bytes);
+        inside
     }
+
+    /// Bytes of it.
+    #[inline(always)]
+    pub const fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is no byte at all.
+    pub const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// What lies behind its first bytes, a multiple of 8; nothing when it is no longer.
+    #[inline(always)]
+    pub const fn behind(self, bytes: usize) -> Self {
+        let inside = bytes.is_multiple_of(WORD) && bytes <= self.bytes;
+        let skip = if inside { bytes } else { self.bytes };
+        Self { words: self.words, start: self.start + skip, bytes: self.bytes - skip }
+    }
+
+    of_block!(load8, store8, u8, "one byte");
+    of_block!(load32, store32, u32, "a little-endian 32-bit word");
+    of_block!(load64, store64, u64, "a little-endian 64-bit word");
 
     /// Writes pairs of words behind each other, from an offset of the block on, as many as there is room for.
     #[inline(always)]
-    pub fn store_pairs(&self, at: usize, pairs: impl Iterator<Item = (u64, u64)>) {
+    pub fn store_pairs(&self, at: usize, pairs: impl ExactSizeIterator<Item = (u64, u64)>) {
         debug_assert!(at.is_multiple_of(WORD), "offset {at} is in the middle of a word");
-        if !at.is_multiple_of(WORD) || at > self.bytes {
+        let room = self.bytes.saturating_sub(at) / (2 * WORD);
+        debug_assert!(pairs.len() <= room, "{} pairs at {at} of {} bytes", pairs.len(), self.bytes);
+        if !at.is_multiple_of(WORD) || pairs.len() > room {
             return;
         }
-        let (mut offset, end) = (self.start + at, self.start + self.bytes);
-        for (first, second) in pairs {
-            let inside = offset + 2 * WORD <= end;
-            debug_assert!(inside, "offset {offset} of a block that ends at {end}");
-            if !inside {
-                return;
-            }
-            // SAFETY: the block was checked to lie below the limit and starts aligned, and the word lies in it, aligned.
+        let mut offset = self.start + at;
+        // No more than it says, whatever it gives.
+        pairs.take(room).for_each(|(first, second)| {
+            // SAFETY: the block was checked to lie below the limit and starts aligned, and there is room for the pair.
             unsafe { self.words.store64(offset, first, Ordering::Relaxed) };
             // SAFETY: as above.
             unsafe { self.words.store64(offset + WORD, second, Ordering::Relaxed) };
             offset += 2 * WORD;
-        }
-    }
-
-    /// Writes one byte at an offset of the block.
-    #[inline(always)]
-    pub fn store8(&self, at: usize, value: u8) {
-        debug_assert!(at < self.bytes, "offset {at} of a block of {} bytes", self.bytes);
-        if at < self.bytes {
-            // SAFETY: the block was checked to lie below the limit, and the byte lies in it.
-            unsafe { self.words.store8(self.start + at, value, Ordering::Relaxed) }
-        }
+        });
     }
 
     /// Copies bytes in, from an offset that is a multiple of 8 on, in whole words and then single bytes.
@@ -254,6 +272,230 @@ impl<W: Words> Block<W> {
         for (index, byte) in tail.iter().enumerate() {
             self.store8(at + WORD * words.len() + index, *byte);
         }
+    }
+
+    /// Copies bytes out, in words of 32 bits from a multiple of 4 on, else one by one.
+    pub fn read(&self, at: usize, into: &mut [u8]) {
+        let words = if at.is_multiple_of(4) { into.len() / 4 } else { 0 };
+        let (words, tail) = into.split_at_mut(4 * words);
+        for (index, word) in words.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *word = self.load32(at + 4 * index).to_le_bytes();
+        }
+        for (index, byte) in tail.iter_mut().enumerate() {
+            *byte = self.load8(at + words.len() + index);
+        }
+    }
+
+    /// Makes its first bytes all the same, in words and then single bytes.
+    #[inline(always)]
+    pub fn fill(&self, bytes: usize, with: u8) {
+        let mut at = 0;
+        while at + WORD <= bytes {
+            self.store64(at, u64::from_ne_bytes([with; WORD]));
+            at += WORD;
+        }
+        if at + 4 <= bytes {
+            self.store32(at, u32::from_ne_bytes([with; 4]));
+            at += 4;
+        }
+        for at in at..bytes {
+            self.store8(at, with);
+        }
+    }
+}
+
+/// Blocks of the same size behind each other, whose place is checked once for all of them. `S` says how many bytes each has.
+#[derive(Debug)]
+pub(crate) struct Blocks<M, S> {
+    memory: M,
+    count: usize,
+    size: PhantomData<S>,
+}
+
+/// Bytes of a block: a multiple of 8.
+pub(crate) trait BlockSize {
+    const BYTES: usize;
+}
+
+impl<M: SharedMemory, S: BlockSize> Blocks<M, S> {
+    /// So many blocks; `None` when the memory is too small.
+    pub(crate) fn new(memory: M, count: usize) -> Option<Self> {
+        const { assert!(S::BYTES != 0 && S::BYTES.is_multiple_of(WORD)) };
+        let fits = count.checked_mul(S::BYTES)? <= memory.limit();
+        fits.then_some(Self { memory, count, size: PhantomData })
+    }
+
+    /// The memory.
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Where the device finds a block.
+    #[inline(always)]
+    pub(crate) fn device_address(&self, index: u16) -> u64 {
+        self.memory.device_address() + (usize::from(index) * S::BYTES) as u64
+    }
+
+    /// All of them, to look at several one after the other.
+    #[inline(always)]
+    pub(crate) fn view(&self) -> BlocksView<M::Words<'_>, S> {
+        BlocksView { words: self.memory.words(), count: self.count, size: PhantomData }
+    }
+
+    /// A block; `None` when there are not so many.
+    #[inline(always)]
+    pub(crate) fn get(&self, index: u16) -> Option<Block<M::Words<'_>>> {
+        self.view().get(index)
+    }
+}
+
+/// The same in local variables: what is behind a reference is read again after every access that is atomic.
+#[derive(Clone, Copy)]
+pub(crate) struct BlocksView<W, S> {
+    words: W,
+    count: usize,
+    size: PhantomData<S>,
+}
+
+impl<W: Words, S: BlockSize> BlocksView<W, S> {
+    /// A block; `None` when there are not so many.
+    #[inline(always)]
+    pub(crate) fn get(&self, index: u16) -> Option<Block<W>> {
+        let index = usize::from(index);
+        // All of them lie below the limit, as was checked.
+        (index < self.count).then(|| Block { words: self.words, start: index * S::BYTES, bytes: S::BYTES })
+    }
+}
+
+/// Bytes before the entries of a split ring: flags and index (2.7.6, 2.7.8).
+const HEAD: usize = 4;
+
+/// A split ring's available or used ring, whose place is checked once: flags, index, entries of `ENTRY` bytes, and behind them a
+/// word for the other side's event. An index counts modulo their number, so there is no entry that does not exist.
+#[derive(Debug)]
+pub(crate) struct Entries<M, const ENTRY: usize> {
+    memory: M,
+    start: usize,
+    mask: u16,
+}
+
+impl<M: SharedMemory, const ENTRY: usize> Entries<M, ENTRY> {
+    /// So many entries, a power of two, that begin with their head at `start`; `None` when the memory is too small.
+    pub(crate) fn new(memory: M, start: usize, count: u16) -> Option<Self> {
+        const { assert!(ENTRY.is_power_of_two() && ENTRY >= 2 && ENTRY <= 8) };
+        let end = start.checked_add(HEAD + ENTRY * usize::from(count) + size_of::<u16>())?;
+        let fits = count.is_power_of_two() && start.is_multiple_of(HEAD) && end <= memory.limit();
+        fits.then_some(Self { memory, start, mask: count - 1 })
+    }
+
+    /// The memory.
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Where the device finds the head.
+    pub(crate) fn device_address(&self) -> u64 {
+        self.memory.device_address() + self.start as u64
+    }
+
+    /// In local variables, for several accesses.
+    #[inline(always)]
+    pub(crate) fn view(&self) -> EntriesView<M::Words<'_>, ENTRY> {
+        EntriesView { words: self.memory.words(), start: self.start, mask: self.mask }
+    }
+
+    /// A fence between accesses to this memory.
+    #[inline(always)]
+    pub(crate) fn fence(&self, order: Ordering) {
+        self.memory.fence(order);
+    }
+}
+
+/// The same in local variables: what is behind a reference is read again after every access that is atomic.
+#[derive(Clone, Copy)]
+pub(crate) struct EntriesView<W, const ENTRY: usize> {
+    words: W,
+    start: usize,
+    mask: u16,
+}
+
+impl<W: Words, const ENTRY: usize> EntriesView<W, ENTRY> {
+    #[inline(always)]
+    fn entry(&self, index: u16) -> usize {
+        self.start + HEAD + ENTRY * usize::from(index & self.mask)
+    }
+
+    #[inline(always)]
+    fn event_word(&self) -> usize {
+        self.start + HEAD + ENTRY * (usize::from(self.mask) + 1)
+    }
+
+    /// Writes an entry of 16 bits.
+    #[inline(always)]
+    pub(crate) fn store_entry(&self, index: u16, value: u16) {
+        // SAFETY: every entry lies below the limit, aligned.
+        unsafe { self.words.store16(self.entry(index), value, Ordering::Relaxed) }
+    }
+
+    /// Reads an entry of two words of 32 bits.
+    #[inline(always)]
+    pub(crate) fn load_entry(&self, index: u16) -> (u32, u32) {
+        const { assert!(ENTRY == 8) };
+        let at = self.entry(index);
+        // SAFETY: every entry lies below the limit, aligned to 4.
+        let first = unsafe { self.words.load32(at, Ordering::Relaxed) };
+        // SAFETY: as above.
+        (first, unsafe { self.words.load32(at + 4, Ordering::Relaxed) })
+    }
+
+    /// Reads the first word of 32 bits of an entry.
+    #[inline(always)]
+    pub(crate) fn load_first(&self, index: u16) -> u32 {
+        const { assert!(ENTRY == 8) };
+        // SAFETY: as above.
+        unsafe { self.words.load32(self.entry(index), Ordering::Relaxed) }
+    }
+
+    /// Reads the flags.
+    #[inline(always)]
+    pub(crate) fn flags(&self) -> u16 {
+        // SAFETY: the head lies below the limit, aligned.
+        unsafe { self.words.load16(self.start, Ordering::Relaxed) }
+    }
+
+    /// Writes the flags.
+    #[inline(always)]
+    pub(crate) fn set_flags(&self, flags: u16) {
+        // SAFETY: as above.
+        unsafe { self.words.store16(self.start, flags, Ordering::Relaxed) }
+    }
+
+    /// Reads the index.
+    #[inline(always)]
+    pub(crate) fn index(&self, order: Ordering) -> u16 {
+        // SAFETY: as above.
+        unsafe { self.words.load16(self.start + 2, order) }
+    }
+
+    /// Writes the index.
+    #[inline(always)]
+    pub(crate) fn set_index(&self, index: u16, order: Ordering) {
+        // SAFETY: as above.
+        unsafe { self.words.store16(self.start + 2, index, order) }
+    }
+
+    /// Reads the event word.
+    #[inline(always)]
+    pub(crate) fn event(&self) -> u16 {
+        // SAFETY: it lies below the limit, aligned.
+        unsafe { self.words.load16(self.event_word(), Ordering::Relaxed) }
+    }
+
+    /// Writes the event word.
+    #[inline(always)]
+    pub(crate) fn set_event(&self, event: u16) {
+        // SAFETY: as above.
+        unsafe { self.words.store16(self.event_word(), event, Ordering::Relaxed) }
     }
 }
 

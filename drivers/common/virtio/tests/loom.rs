@@ -13,10 +13,10 @@ use std::sync::Mutex;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use loom::thread;
-use virtio::memory::{SharedMemory, Words};
+use virtio::memory::{Block, SharedMemory, Words};
 use virtio::queue::{
     AnyRing, Direction, Format, Layout, NoData, Notify, Position, QueueOptions, RequestQueue, RingFormat,
-    Slot, need_event,
+    Slot, Ticket, WriteHeader, need_event,
 };
 use virtio::spec::Features;
 
@@ -307,12 +307,27 @@ impl Device {
     }
 }
 
+/// How a request is given to the device.
+type Give = fn(&mut Queue, u64) -> Notify;
+
+/// [`RequestQueue::start`] does in one go what [`submit`] does in two.
+fn start(queue: &mut Queue, header: u64) -> Notify {
+    struct Word(u64);
+    impl WriteHeader<u8> for Word {
+        fn write(&self, _token: &u8, _ticket: Ticket, header: Block<impl Words>) -> Option<Direction> {
+            header.store64(0, self.0);
+            Some(Direction::None)
+        }
+    }
+    queue.start(1, NoData, &Word(header)).expect("there is a free slot")
+}
+
 /// The driver publishes while the device asks for notifications and looks a last time before it sleeps.
-fn publish_against_sleep(features: Features, without: Without) {
+fn publish_against_sleep(give: Give, features: Features, without: Without) {
     loom::model(move || {
         let (mut queue, device) = model(features, without);
         device.be_busy();
-        let driver = thread::spawn(move || submit(&mut queue, 7) != Notify::Suppressed);
+        let driver = thread::spawn(move || give(&mut queue, 7) != Notify::Suppressed);
 
         let seen = device.go_to_sleep();
 
@@ -341,10 +356,10 @@ fn rearm_against_use(features: Features, without: Without) {
 }
 
 /// Whoever sees a request sees its header.
-fn header(features: Features, without: Without) {
+fn header(give: Give, features: Features, without: Without) {
     loom::model(move || {
         let (mut queue, device) = model(features, without);
-        let driver = thread::spawn(move || submit(&mut queue, 0x1122));
+        let driver = thread::spawn(move || give(&mut queue, 0x1122));
 
         if device.sees_the_first_request() {
             let header = device.memory.load64(header_at(device.packed), Ordering::Relaxed);
@@ -355,21 +370,32 @@ fn header(features: Features, without: Without) {
     });
 }
 
+/// How a request's answer is taken.
+type Take = fn(&mut Queue) -> Option<u8>;
+
+fn pop(queue: &mut Queue) -> Option<u8> {
+    let used = queue.pop_used().ok()??;
+    let response = used.response().byte(0);
+    used.take();
+    Some(response)
+}
+
+fn drain(queue: &mut Queue) -> Option<u8> {
+    let mut answer = None;
+    queue.drain(2, |_, response| {
+        answer = Some(response.byte(0));
+        Ok(())
+    });
+    answer
+}
+
 /// Whoever sees an answered request sees its answer. The request is published beforehand: where the device looks at the
 /// word that it then writes, as in a packed ring, loom does not try all orders of that with the driver's look.
-fn response(features: Features, without: Without) {
+fn response(take: Take, features: Features, without: Without) {
     loom::model(move || {
         let (mut queue, device) = model(features, without);
         let _ = submit(&mut queue, 7);
-        let driver = thread::spawn(move || {
-            let Ok(Some(used)) = queue.pop_used() else {
-                return None;
-            };
-            let mut response = [0];
-            used.response().read_into(0, &mut response);
-            used.take();
-            Some(response[0])
-        });
+        let driver = thread::spawn(move || take(&mut queue));
 
         device.complete(0);
 
@@ -409,7 +435,8 @@ fn batch(features: Features, without: Without) {
 #[test]
 fn a_published_request_is_seen_or_announced() {
     for features in ALL {
-        publish_against_sleep(features, Without::Nothing);
+        publish_against_sleep(submit, features, Without::Nothing);
+        publish_against_sleep(start, features, Without::Nothing);
     }
 }
 
@@ -423,8 +450,10 @@ fn a_used_buffer_is_found_or_announced() {
 #[test]
 fn what_is_announced_covers_what_was_written_before_it() {
     for features in [SPLIT_EVENT_IDX, PACKED_EVENT_IDX] {
-        header(features, Without::Nothing);
-        response(features, Without::Nothing);
+        header(submit, features, Without::Nothing);
+        header(start, features, Without::Nothing);
+        response(pop, features, Without::Nothing);
+        response(drain, features, Without::Nothing);
     }
 }
 
@@ -435,12 +464,12 @@ fn a_batch_of_a_packed_ring_appears_at_once() {
 
 /// What goes wrong when something is taken away, for each ring.
 macro_rules! missed {
-    ($($name:ident: $run:ident($features:expr, $without:ident) => $what:literal;)*) => {
+    ($($name:ident: $run:ident($($argument:expr),*) without $without:ident => $what:literal;)*) => {
         $(
             #[test]
             #[should_panic(expected = $what)]
             fn $name() {
-                $run($features, Without::$without);
+                $run($($argument,)* Without::$without);
             }
         )*
     };
@@ -448,29 +477,41 @@ macro_rules! missed {
 
 missed! {
     without_the_fence_in_publish_both_sides_sleep:
-        publish_against_sleep(SPLIT_EVENT_IDX, Fences) => "both sides sleep";
+        publish_against_sleep(submit, SPLIT_EVENT_IDX) without Fences => "both sides sleep";
     without_the_fence_in_publish_both_sides_sleep_with_flags_too:
-        publish_against_sleep(SPLIT, Fences) => "both sides sleep";
+        publish_against_sleep(submit, SPLIT) without Fences => "both sides sleep";
     without_the_fence_in_publish_both_sides_of_a_packed_ring_sleep:
-        publish_against_sleep(PACKED_EVENT_IDX, Fences) => "both sides sleep";
+        publish_against_sleep(submit, PACKED_EVENT_IDX) without Fences => "both sides sleep";
     without_the_fence_in_publish_both_sides_of_a_packed_ring_sleep_with_flags_too:
-        publish_against_sleep(PACKED, Fences) => "both sides sleep";
+        publish_against_sleep(submit, PACKED) without Fences => "both sides sleep";
     without_the_fence_in_the_re_arm_a_used_buffer_is_lost:
-        rearm_against_use(SPLIT_EVENT_IDX, Fences) => "announced by nobody";
+        rearm_against_use(SPLIT_EVENT_IDX) without Fences => "announced by nobody";
     without_the_fence_in_the_re_arm_a_used_buffer_is_lost_with_flags_too:
-        rearm_against_use(SPLIT, Fences) => "announced by nobody";
+        rearm_against_use(SPLIT) without Fences => "announced by nobody";
     without_the_fence_in_the_re_arm_a_used_buffer_of_a_packed_ring_is_lost:
-        rearm_against_use(PACKED_EVENT_IDX, Fences) => "announced by nobody";
+        rearm_against_use(PACKED_EVENT_IDX) without Fences => "announced by nobody";
     without_the_fence_in_the_re_arm_a_used_buffer_of_a_packed_ring_is_lost_with_flags_too:
-        rearm_against_use(PACKED, Fences) => "announced by nobody";
+        rearm_against_use(PACKED) without Fences => "announced by nobody";
     without_release_in_publish_the_device_sees_an_old_header:
-        header(SPLIT_EVENT_IDX, Release) => "an old header";
+        header(submit, SPLIT_EVENT_IDX) without Release => "an old header";
     without_release_in_publish_the_device_sees_an_old_header_through_a_packed_ring:
-        header(PACKED_EVENT_IDX, Release) => "an old header";
+        header(submit, PACKED_EVENT_IDX) without Release => "an old header";
     without_acquire_in_pop_used_the_driver_sees_an_old_response:
-        response(SPLIT_EVENT_IDX, Acquire) => "an old response";
+        response(pop, SPLIT_EVENT_IDX) without Acquire => "an old response";
     without_acquire_in_pop_used_the_driver_sees_an_old_response_through_a_packed_ring:
-        response(PACKED_EVENT_IDX, Acquire) => "an old response";
+        response(pop, PACKED_EVENT_IDX) without Acquire => "an old response";
     without_release_in_publish_the_device_sees_half_a_batch:
-        batch(PACKED, Release) => "half a batch";
+        batch(PACKED) without Release => "half a batch";
+    without_the_fence_in_start_both_sides_sleep:
+        publish_against_sleep(start, SPLIT_EVENT_IDX) without Fences => "both sides sleep";
+    without_the_fence_in_start_both_sides_of_a_packed_ring_sleep:
+        publish_against_sleep(start, PACKED_EVENT_IDX) without Fences => "both sides sleep";
+    without_release_in_start_the_device_sees_an_old_header:
+        header(start, SPLIT_EVENT_IDX) without Release => "an old header";
+    without_release_in_start_the_device_sees_an_old_header_through_a_packed_ring:
+        header(start, PACKED_EVENT_IDX) without Release => "an old header";
+    without_acquire_in_drain_the_driver_sees_an_old_response:
+        response(drain, SPLIT_EVENT_IDX) without Acquire => "an old response";
+    without_acquire_in_drain_the_driver_sees_an_old_response_through_a_packed_ring:
+        response(drain, PACKED_EVENT_IDX) without Acquire => "an old response";
 }

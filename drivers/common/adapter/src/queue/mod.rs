@@ -18,6 +18,6 @@ mod routing;
 pub(crate) use all::{At, Locked, LockedQueue, MAX_QUEUES, NotFree, Queues};
 pub(crate) use control_queue::{ControlQueue, LockedControlQueue, NotSent, TASKS, TaskTag};
 pub(crate) use event_queue::{EVENT_BUFFERS, EventQueue, LockedEventQueue};
-pub(crate) use request_queue::{Notification, Queue, SLOT_BITS, Started, Waiting};
+pub(crate) use request_queue::{Batch, Drained, Notification, Queue, SLOT_BITS, Started, Waiting};
 pub(crate) use ring::Slots;
 pub(crate) use routing::Routing;

@@ -8,10 +8,10 @@ use core::mem;
 
 use storport::port::FarUnit;
 use storport::{Address, Completion, EndedRequests, Requests, SrbStatus};
-use virtio::memory::{Region, Segment};
+use virtio::memory::{Block, Region, Segment, Words};
 use virtio::queue::{
     Data, DeviceFault, Direction, Layout, LayoutError, NoData, Notify, QueueAreas, Reason, Rejected, Ring,
-    Ticket,
+    Ticket, WriteHeader,
 };
 use virtio::spec::Features;
 use virtio::transport::Doorbell;
@@ -22,7 +22,7 @@ use crate::device_type::{Chain, ChainData, DeviceType, Ended, Facts, Request, Re
 use crate::request::{Command, Counted, Function, Part, Repeated, ScratchId, ScratchPool, blank};
 
 /// Most requests taken off the ring before the lock is dropped to complete them.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 
 /// Bits of a command's tag that say its place in the ring,
 pub(crate) const SLOT_BITS: u32 = 10;
@@ -104,7 +104,7 @@ pub(crate) struct Batch<D: Facts> {
 }
 
 impl<D: Facts> Batch<D> {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { requests: EndedRequests::new(), room: BATCH }
     }
 
@@ -124,6 +124,18 @@ impl<D: Facts> Batch<D> {
     pub(crate) fn pop(&mut self) -> Option<Ended<D>> {
         self.requests.pop()
     }
+}
+
+/// What is left after a [`drain`](Queue::drain).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Drained {
+    /// Nothing, and the next interrupt was asked for.
+    Nothing,
+    /// The batch is full; there may be more of the same.
+    More,
+    /// Something else, for [`take_used`](Queue::take_used).
+    Other,
 }
 
 /// What a look at the ring has led to.
@@ -151,7 +163,9 @@ enum Finished<D: Facts> {
     Ended(Ended<D>),
     /// The same of one that was recalled.
     Recalled(Ended<D>),
-    /// A request that went into the ring again, or waits for that.
+    /// A request with another step.
+    Next(Request<D>),
+    /// One that went into the ring again with it, or waits for that: it has to be published ([`Rest::refill`]).
     Again,
 }
 
@@ -251,7 +265,7 @@ impl<D: DeviceType> Queue<D> {
 
     /// The tag of a request that the device has and that is like this.
     pub(crate) fn find(&self, like: impl Fn(&Request<D>) -> bool) -> Option<u32> {
-        self.ring.find(like).map(|ticket| self.rest.tag(ticket))
+        self.ring.find(like).map(|ticket| tag(self.rest.number, ticket))
     }
 
     /// Takes those requests that wait here and are like this.
@@ -274,15 +288,50 @@ impl<D: DeviceType> Queue<D> {
         taken
     }
 
-    /// Puts a request into the ring, or behind those that wait already.
-    #[inline]
+    /// Puts a request into the ring when that takes its place and nothing else, as nearly always, and shows it to the device.
+    ///
+    /// # Errors
+    /// It comes back when it is another one, for [`start_io`](Self::start_io) or whoever does what it asks for.
+    #[inline(always)]
+    pub(crate) fn start(&mut self, device_type: &D, request: Request<D>) -> Result<Notify, Request<D>> {
+        with_ring!(&mut self.ring, ring => self.rest.start(ring, device_type, request))
+    }
+
+    /// Puts any request into the ring, or behind those that wait already.
     pub(crate) fn start_io(&mut self, device_type: &D, request: Request<D>) -> Started<D> {
         with_ring!(&mut self.ring, ring => self.rest.start_io(ring, device_type, request))
     }
 
+    /// Where the device is told of requests.
+    #[inline(always)]
+    pub(crate) const fn doorbell(&self) -> Option<Doorbell> {
+        self.rest.doorbell
+    }
+
+    /// Takes the requests off the ring that have done all that they were asked for, up to a batch. `rearm` asks for the next
+    /// interrupt when nothing is left to do.
+    #[inline(always)]
+    pub(crate) fn drain(&mut self, device_type: &D, rearm: bool, ended: &mut Batch<D>) -> Drained {
+        if self.rest.gate != Gate::Open {
+            return Drained::Other;
+        }
+        with_ring!(&mut self.ring, ring => {
+            ring.disable_interrupts();
+            let more = Rest::drain(ring, device_type, ended);
+            if !self.rest.backlog.is_empty() || !self.rest.starved.is_empty() {
+                Drained::Other
+            } else if more {
+                if ended.room == 0 { Drained::More } else { Drained::Other }
+            } else if rearm && ring.enable_interrupts() {
+                Drained::Other
+            } else {
+                Drained::Nothing
+            }
+        })
+    }
+
     /// Takes used buffers off the ring, up to a batch of requests, and fills the ring from those that wait. `rearm` asks for
     /// the next interrupt when nothing is left.
-    #[inline]
     pub(crate) fn take_used(&mut self, device_type: &D, rearm: bool) -> Used<D> {
         with_ring!(&mut self.ring, ring => self.rest.take_used(ring, device_type, rearm))
     }
@@ -397,7 +446,20 @@ impl<D: DeviceType> Queue<D> {
 }
 
 impl<D: DeviceType> Rest<D> {
-    #[inline]
+    #[inline(always)]
+    fn start<R: Ring<Memory = Region>>(
+        &mut self,
+        ring: &mut RequestRing<D, R>,
+        device_type: &D,
+        request: Request<D>,
+    ) -> Result<Notify, Request<D>> {
+        if !self.backlog.is_empty() {
+            return Err(request);
+        }
+        ring.start(request, Whole, &Header { device_type, queue: self.number })
+    }
+
+    #[inline(never)]
     fn start_io<R: Ring<Memory = Region>>(
         &mut self,
         ring: &mut RequestRing<D, R>,
@@ -438,7 +500,7 @@ impl<D: DeviceType> Rest<D> {
         Started::Taken(None)
     }
 
-    #[inline]
+    #[inline(never)]
     fn take_used<R: Ring<Memory = Region>>(
         &mut self,
         ring: &mut RequestRing<D, R>,
@@ -470,7 +532,8 @@ impl<D: DeviceType> Rest<D> {
                     used.ended.push(ended);
                 }
                 Ok(Finished::Again) => submitted = true,
-                Ok(Finished::Nothing) => break,
+                // Its next step was submitted, and became one of the others.
+                Ok(Finished::Nothing | Finished::Next(_)) => break,
                 Err(fault) => {
                     // The ring says nothing reliable any more; what is in it comes back with the reset.
                     self.gate = Gate::Closed;
@@ -530,9 +593,28 @@ impl<D: DeviceType> Rest<D> {
         self.backlog.pop_front()
     }
 
-    /// Takes one used buffer off the ring and has the device's answer translated. A request with another step goes back into
-    /// the ring, and has to be published ([`refill`](Self::refill)).
-    #[inline]
+    /// Takes requests off the ring that have done all that they were asked for, as far as there is room for them, up to one that
+    /// has not. Returns whether there may be more.
+    #[inline(always)]
+    fn drain<R: Ring<Memory = Region>>(
+        ring: &mut RequestRing<D, R>,
+        device_type: &D,
+        ended: &mut Batch<D>,
+    ) -> bool {
+        let before = ring.in_flight();
+        let Batch { requests, room } = ended;
+        let more = ring.drain(*room, |request, response| match request.command_ref() {
+            Some(Command::Request(command, None)) if device_type.is_done(&request, command, response) => {
+                requests.push(request.succeed());
+                Ok(())
+            }
+            _ => Err(request),
+        });
+        *room -= before - ring.in_flight();
+        more
+    }
+
+    /// The next used buffer, whatever became of it.
     fn finish_one<R: Ring<Memory = Region>>(
         &mut self,
         ring: &mut RequestRing<D, R>,
@@ -541,30 +623,44 @@ impl<D: DeviceType> Rest<D> {
         let Some(used) = ring.pop_used()? else {
             return Ok(Finished::Nothing);
         };
-        let response = used.response();
-        let mut request = used.take();
+        let (response, request) = (used.response(), used.take());
+        Ok(match self.finish_unusual(device_type, request, &response) {
+            Finished::Next(request) => self.submit_again(ring, device_type, request),
+            other => other,
+        })
+    }
+
+    /// Has the device's answer to a request translated.
+    #[cold]
+    #[inline(never)]
+    fn finish_unusual(
+        &mut self,
+        device_type: &D,
+        mut request: Request<D>,
+        response: &Response<'_>,
+    ) -> Finished<D> {
         let Some(Command::Request(command, scratch)) = request.command() else {
             // Without functions nothing is recalled, and then the image has nothing of it.
-            return Ok(if D::CONTROL_QUEUE.is_some() {
-                Finished::Recalled(self.end_recalled(device_type, request, &response))
+            return if D::CONTROL_QUEUE.is_some() {
+                Finished::Recalled(self.end_recalled(device_type, request, response))
             } else {
                 Finished::Ended(request.end(refusal(Reason::Broken)))
-            });
+            };
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
-        match device_type.complete(&mut request, command, &response, memory) {
+        match device_type.complete(&mut request, command, response, memory) {
             Step::Done(completion) => {
                 self.scratch.give_back(scratch);
-                Ok(Finished::Ended(request.end(completion)))
+                Finished::Ended(request.end(completion))
             }
             Step::OutOfReach(completion, unit) => {
                 self.scratch.give_back(scratch);
                 self.out_of_reach = Some(unit);
-                Ok(Finished::Ended(request.end(completion)))
+                Finished::Ended(request.end(completion))
             }
             Step::Next(command) => {
                 request.set_command(Command::Request(command, scratch));
-                Ok(self.submit_again(ring, device_type, request))
+                Finished::Next(request)
             }
         }
     }
@@ -663,18 +759,10 @@ impl<D: DeviceType> Rest<D> {
         }
     }
 
-    /// The number of the command that goes into the ring next: its place, and how many had it before. There are devices that
-    /// look at 32 bits of a tag (FreeBSD's bhyve, usr.sbin/bhyve/pci_virtio_scsi.c), so it has no more.
-    #[inline]
+    /// The number of the command that goes into the ring next.
     fn next_tag<R: Ring<Memory = Region>>(&self, ring: &RequestRing<D, R>) -> u32 {
         // Without a place it is not sent.
-        ring.next_ticket().map_or(0, |ticket| self.tag(ticket))
-    }
-
-    #[inline]
-    fn tag(&self, ticket: Ticket) -> u32 {
-        let place = u32::from(self.number) << SLOT_BITS | u32::from(ticket.slot());
-        ticket.generation() << (SLOT_BITS + QUEUE_BITS) | place
+        ring.next_ticket().map_or(0, |ticket| tag(self.number, ticket))
     }
 
     /// A request whose data, in this step, is scratch memory.
@@ -735,19 +823,49 @@ impl<D: DeviceType> Rest<D> {
         }
     }
 
-    #[inline]
     fn publish<R: Ring<Memory = Region>>(&mut self, ring: &mut RequestRing<D, R>) -> Option<Notification> {
-        match ring.publish() {
+        self.notification(ring.publish())
+    }
+
+    #[inline]
+    fn notification(&self, notify: Notify) -> Option<Notification> {
+        match notify {
             Notify::Device { next } => self.doorbell.map(|doorbell| Notification { doorbell, next }),
             Notify::Suppressed => None,
         }
     }
 }
 
+/// The number of a command: which queue it is in, its place there, and how many had it before. There are devices that look at
+/// 32 bits of a tag (FreeBSD's bhyve, usr.sbin/bhyve/pci_virtio_scsi.c), so it has no more.
+#[inline]
+fn tag(queue: u16, ticket: Ticket) -> u32 {
+    let place = u32::from(queue) << SLOT_BITS | u32::from(ticket.slot());
+    ticket.generation() << (SLOT_BITS + QUEUE_BITS) | place
+}
+
 /// Scratch memory is a queue's: a request that goes on in another one has none there.
 fn forget_scratch<D: Facts>(request: &mut Request<D>) {
     if let Some(Command::Request(command, Some(_))) = request.command() {
         request.set_command(Command::new(command));
+    }
+}
+
+/// The header of a request that goes into the ring as it is.
+struct Header<'a, D> {
+    device_type: &'a D,
+    queue: u16,
+}
+
+impl<D: DeviceType> WriteHeader<Request<D>> for Header<'_, D> {
+    #[inline(always)]
+    fn write(&self, request: &Request<D>, ticket: Ticket, header: Block<impl Words>) -> Option<Direction> {
+        match request.command_ref() {
+            Some(Command::Request(command, None)) => {
+                self.device_type.write_header(request, command, tag(self.queue, ticket), header)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -758,6 +876,11 @@ impl<C: Copy> Data<storport::Request<C>> for Whole {
     #[inline]
     fn segments(&self, request: &storport::Request<C>) -> impl ExactSizeIterator<Item = Segment> {
         request.segments()
+    }
+
+    #[inline(always)]
+    fn bytes(&self, request: &storport::Request<C>) -> u64 {
+        u64::from(request.data_length())
     }
 }
 

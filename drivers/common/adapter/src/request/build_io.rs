@@ -8,7 +8,7 @@ use crate::device_type::{DeviceType, Request};
 use crate::service::{answer_adapter, answer_dump_pointers, answer_io_control, answer_unit};
 
 impl<P: Port, D: DeviceType> Adapter<P, D> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn build_io(&self, request: &mut Request<D>) -> BuildIo {
         match request.function() {
             SrbFunction::ExecuteScsi => match self.device_type.build_io(request) {

@@ -6,7 +6,7 @@ use storport::{DpcKind, Port};
 use crate::Adapter;
 use crate::device_type::DeviceType;
 use crate::log_events::Event;
-use crate::queue::LockedQueue;
+use crate::queue::{Batch, Drained, LockedQueue};
 
 /// Most requests one DPC completes before it queues itself again, so that it stays short (Microsoft's guidance is
 /// 100 µs) and other DPCs get their turn.
@@ -22,6 +22,30 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
             return false;
         };
         let mut completed = 0;
+        loop {
+            let mut ended = Batch::new();
+            let drained = queue.lock().drain(&self.device_type, rearm, &mut ended);
+            completed += ended.len();
+            while let Some(ended) = ended.pop() {
+                self.port.complete(ended);
+            }
+            match drained {
+                // What nearly every DPC finds: requests that have done what they were asked for, and then nothing.
+                Drained::Nothing => return false,
+                Drained::More => {}
+                Drained::Other => return self.complete_rest(queue, number, rearm, completed),
+            }
+            if completed >= BUDGET {
+                self.port.issue_dpc(DpcKind::RequestQueue(number));
+                return true;
+            }
+        }
+    }
+
+    /// Goes on when so many were completed, and does whatever else there is to do.
+    #[cold]
+    #[inline(never)]
+    fn complete_rest(&self, queue: &LockedQueue<D>, number: u16, rearm: bool, mut completed: usize) -> bool {
         let mut notification = None;
         let again = loop {
             let mut batch = queue.lock().take_used(&self.device_type, rearm);

@@ -2,6 +2,7 @@
 
 use zerocopy::{Immutable, IntoBytes};
 
+use crate::memory::BlockSize;
 use crate::spec::ring::DESCRIPTOR_BYTES;
 
 /// The requests of one device type: constants and a type, so that the compiler knows every size and offset.
@@ -50,6 +51,22 @@ impl<F: Format> Sizes<F> {
     /// written as it is. They are apart from what the device reads, so that a write that is too long spoils no table.
     pub(crate) const RESPONSE: usize = match F::RESPONSE_BYTES {
         0..=8 => 8,
-        bytes => (bytes as usize).next_multiple_of(4),
+        bytes => (bytes as usize).next_multiple_of(8),
     };
+}
+
+/// A slot with a table: that and its header.
+#[derive(Debug)]
+pub(crate) struct SlotBytes<F>(core::marker::PhantomData<F>);
+
+impl<F: Format> BlockSize for SlotBytes<F> {
+    const BYTES: usize = Sizes::<F>::SLOT;
+}
+
+/// A slot's response.
+#[derive(Debug)]
+pub(crate) struct ResponseBytes<F>(core::marker::PhantomData<F>);
+
+impl<F: Format> BlockSize for ResponseBytes<F> {
+    const BYTES: usize = Sizes::<F>::RESPONSE;
 }

@@ -17,7 +17,8 @@
 //! ```
 //!
 //! The life of a request: [`RequestQueue::submit`] → [`RequestQueue::publish`] → the device →
-//! [`RequestQueue::pop_used`] → [`Used`].
+//! [`RequestQueue::pop_used`] → [`Used`]. Nearly all have a shorter one, of the same bytes: [`RequestQueue::start`] writes the
+//! request where it stays and publishes it, and [`RequestQueue::drain`] ends one after the other where it is.
 //!
 //! Events come through a queue of their own, an [`EventQueue`].
 
@@ -37,7 +38,7 @@ pub use layout::{Layout, LayoutError, QueueOptions, RingFormat};
 pub use requests::RequestQueue;
 pub use ring::{AnyRing, PackedRing, Position, Ring, SplitRing, need_event};
 pub use slot::{Slot, Ticket};
-pub use submit::{Data, NoData};
+pub use submit::{Data, NoData, WriteHeader};
 pub use used::{Response, Used};
 
 /// Device addresses of a queue's three areas (2.6).

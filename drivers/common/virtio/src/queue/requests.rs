@@ -3,15 +3,15 @@
 
 use core::marker::PhantomData;
 
-use super::format::{FIXED_ENTRIES, Format, Sizes, table_bytes};
+use super::format::{FIXED_ENTRIES, Format, ResponseBytes, Sizes, SlotBytes, table_bytes};
 use super::in_order::Order;
 use super::layout::{Layout, LayoutError, Parts, QueueOptions};
 use super::ring::{Ring, Table};
 use super::slot::{NONE, Slot, Ticket};
-use super::used::spoil;
+use super::used::Response;
 use super::{Notify, QueueAreas};
-use crate::memory::SharedMemory;
-use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
+use crate::memory::{Block, Blocks, SharedMemory, Words};
+use crate::spec::ring::DescriptorFlags;
 use crate::spec::{Features, ring::Descriptor};
 
 /// A queue of requests in the format `F`, through a ring of the kind `R`. `T` is what the driver wants back with a
@@ -22,9 +22,9 @@ use crate::spec::{Features, ring::Descriptor};
 pub struct RequestQueue<F, R: Ring, T, S, const IN_ORDER: bool = false> {
     pub(super) ring: R,
     pub(super) layout: Layout<F>,
-    /// Table and header of each slot.
-    pub(super) chains: R::Memory,
-    pub(super) responses: R::Memory,
+    /// Table and header of each slot; no blocks where there are no tables.
+    pub(super) chains: Blocks<R::Memory, SlotBytes<F>>,
+    pub(super) responses: Blocks<R::Memory, ResponseBytes<F>>,
     pub(super) large: R::Memory,
     pub(super) slots: S,
     /// First free slot, or `NONE`.
@@ -69,7 +69,12 @@ where
             return Err(LayoutError::TooLittleMemory);
         }
         let in_order = features.contains(Features::IN_ORDER);
-        let QueueOptions { slots: count, size, .. } = layout.options;
+        let QueueOptions { slots: count, size, indirect, .. } = layout.options;
+        let tables = if indirect { layout.slots() } else { 0 };
+        let (chains, responses) = (Blocks::new(chains, tables), Blocks::new(responses, layout.slots()));
+        let (Some(chains), Some(responses)) = (chains, responses) else {
+            return Err(LayoutError::TooLittleMemory);
+        };
         // Descriptors have to be taken in ring order then, all around the table (2.7.5).
         if in_order && !IN_ORDER {
             return Err(LayoutError::InOrder);
@@ -268,32 +273,25 @@ where
     /// Writes what never changes of a slot: its response's first value, and its table's header and the descriptor that
     /// points at it.
     fn prepare(&mut self, id: u16) {
-        spoil(&self.responses, response_at::<F>(id), usize::from(F::RESPONSE_BYTES));
-        if self.layout.options.indirect {
+        if let Some(response) = self.response(id) {
+            response.spoil(usize::from(F::RESPONSE_BYTES));
+        }
+        if let Some(table) = self.chains.get(id) {
+            self.write_header_entry(table, id);
             self.ring.point_at(id, self.inline_table(id));
-            self.write_header_entry(&self.chains, self.inline_table_at(id), id);
         }
     }
 
     /// The first entry of a table: the slot's header.
-    pub(super) fn write_header_entry(&self, memory: &R::Memory, table: usize, id: u16) {
-        if let Some(block) = memory.block(table, DESCRIPTOR_BYTES) {
-            let length = Sizes::<F>::HEADER as u32;
-            block.store64(0, self.header_address(id));
-            block.store64(8, table_word(self.ring.is_linked(), length, DescriptorFlags::empty(), Some(1)));
-        }
-    }
-
-    /// Offset of a slot's own table.
-    #[inline]
-    pub(super) fn inline_table_at(&self, id: u16) -> usize {
-        usize::from(id) * Sizes::<F>::SLOT
+    pub(super) fn write_header_entry<W: Words>(&self, table: Block<W>, id: u16) {
+        let length = Sizes::<F>::HEADER as u32;
+        table.store64(0, self.header_address(id));
+        table.store64(8, table_word(self.ring.is_linked(), length, DescriptorFlags::empty(), Some(1)));
     }
 
     /// A slot's own table, all of it: in a split ring the links say where a chain ends.
     fn inline_table(&self, id: u16) -> Table {
-        let address = self.chains.device_address() + self.inline_table_at(id) as u64;
-        Table { address, bytes: Sizes::<F>::TABLE as u32 }
+        Table { address: self.chains.device_address(id), bytes: Sizes::<F>::TABLE as u32 }
     }
 
     #[inline]
@@ -303,25 +301,26 @@ where
 
     /// Where the device finds a slot's header.
     pub(super) fn header_address(&self, id: u16) -> u64 {
-        let offset = if self.layout.options.indirect {
-            self.inline_table_at(id) + Sizes::<F>::TABLE
+        if self.layout.options.indirect {
+            self.chains.device_address(id) + Sizes::<F>::TABLE as u64
         } else {
-            usize::from(id) * Sizes::<F>::SLOT_WITHOUT_TABLE
-        };
-        self.chains.device_address() + offset as u64
+            let offset = usize::from(id) * Sizes::<F>::SLOT_WITHOUT_TABLE;
+            self.chains.memory().device_address() + offset as u64
+        }
     }
 
     /// Where the device writes a slot's response.
     #[inline]
     pub(super) fn response_address(&self, id: u16) -> u64 {
-        self.responses.device_address() + response_at::<F>(id) as u64
+        self.responses.device_address(id)
     }
-}
 
-/// Offset of a slot's response.
-#[inline]
-pub(super) const fn response_at<F: Format>(id: u16) -> usize {
-    id as usize * Sizes::<F>::RESPONSE
+    /// A slot's response.
+    #[inline]
+    pub(super) fn response(&self, id: u16) -> Option<Response<'_, R::Memory>> {
+        let block = self.responses.get(id)?;
+        Some(Response { block, bytes: usize::from(F::RESPONSE_BYTES) })
+    }
 }
 
 /// Everything of a table's entry but its address. Entries of a split ring's table are linked (2.7.5); those of a packed

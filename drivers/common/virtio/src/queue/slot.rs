@@ -35,7 +35,7 @@ pub struct Slot<T> {
     pub(crate) writable: u32,
     /// How many requests have had the slot; wraps.
     pub(crate) generation: u32,
-    /// Where the descriptors of the request are.
+    /// Where the descriptors of the request are: in its own table, unless it is `redirected`.
     pub(crate) place: Place,
     /// The next free slot, or `NONE`. In a direct chain of a split ring: the slot whose descriptor comes next.
     pub(crate) next_free: u16,
@@ -61,6 +61,19 @@ impl<T> Default for Slot<T> {
             looks: 0,
             looked_at: 0,
         }
+    }
+}
+
+impl<T> Slot<T> {
+    /// The slot is for a request in its own table. Returns whether its descriptor points there already.
+    #[inline(always)]
+    pub(crate) fn point_back(&mut self) -> bool {
+        if !self.redirected {
+            return true;
+        }
+        self.redirected = false;
+        self.place = Place::Inline;
+        false
     }
 }
 

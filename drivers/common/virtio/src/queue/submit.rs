@@ -6,7 +6,7 @@ use super::format::{FIXED_ENTRIES, Format, Sizes, table_bytes};
 use super::requests::{RequestQueue, table_word};
 use super::ring::{Buffer, DirectChain, Ring, Table};
 use super::slot::{NONE, Place, Slot, Ticket};
-use super::{Direction, Reason, Rejected};
+use super::{Direction, Notify, Reason, Rejected};
 use crate::memory::{Block, Segment, SharedMemory, Words};
 use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
 
@@ -15,6 +15,12 @@ use crate::spec::ring::{DESCRIPTOR_BYTES, DescriptorFlags};
 pub trait Data<T> {
     /// The segments, in order; as many each time it is asked.
     fn segments(&self, token: &T) -> impl ExactSizeIterator<Item = Segment>;
+
+    /// Bytes of all segments together.
+    #[inline(always)]
+    fn bytes(&self, token: &T) -> u64 {
+        self.segments(token).map(|segment| u64::from(segment.length)).sum()
+    }
 }
 
 /// No data at all.
@@ -45,6 +51,25 @@ impl<T, D: Data<T> + ?Sized> Data<T> for &D {
     fn segments(&self, token: &T) -> impl ExactSizeIterator<Item = Segment> {
         (**self).segments(token)
     }
+
+    #[inline(always)]
+    fn bytes(&self, token: &T) -> u64 {
+        (**self).bytes(token)
+    }
+}
+
+/// The segments, and how many bytes they are together.
+#[inline(always)]
+fn all<T>(data: &impl Data<T>, token: &T) -> (impl ExactSizeIterator<Item = Segment>, u64) {
+    (data.segments(token), data.bytes(token))
+}
+
+/// Writes what the device reads first, for a request that takes its place in the ring and nothing else
+/// ([`RequestQueue::start`]).
+pub trait WriteHeader<T> {
+    /// Writes it into memory that holds what the slot's last request had there, and says which way the data goes. `None`: the
+    /// request is another one.
+    fn write(&self, token: &T, ticket: Ticket, header: Block<impl Words>) -> Option<Direction>;
 }
 
 /// What the device finds in a chain.
@@ -66,7 +91,6 @@ where
     ///
     /// # Errors
     /// The token comes back, with the reason.
-    #[inline]
     pub fn submit(
         &mut self,
         token: T,
@@ -80,30 +104,119 @@ where
             drop(segments);
             return self.submit_unusual(token, header, direction, data);
         }
-        match self.write_inline(header, direction, segments) {
+        match self.write_inline(header, direction, (segments, data.bytes(&token))) {
             Ok(written) => self.push_inline(token, count as u16, written),
             Err(reason) => Err(Rejected { token, reason }),
         }
     }
 
-    /// Writes header and table of the first free slot.
+    /// Puts a request into the ring and shows it to the device, in one go: what [`submit`](Self::submit) and
+    /// [`publish`](Self::publish) do for nearly all of them.
+    ///
+    /// # Errors
+    /// The token comes back of a request that finds no table, or is refused; `submit` says which. Nothing has happened.
     #[inline(always)]
+    pub fn start(&mut self, token: T, data: impl Data<T>, header: &impl WriteHeader<T>) -> Result<Notify, T> {
+        let count = data.segments(&token).len();
+        let id = self.free;
+        // The queue's memory has a table for each slot, if it has any.
+        let (true, Some(table)) = (count < usize::from(self.inline_below), self.chains.get(id)) else {
+            return self.start_long(token, data, header);
+        };
+        if self.in_flight >= self.room {
+            return Err(token);
+        }
+        let Some(slot) = self.slots.as_mut().get_mut(usize::from(id)) else {
+            return Err(token);
+        };
+        let ticket = Ticket { slot: id, generation: slot.generation.wrapping_add(1) };
+        let Some(direction) = header.write(&token, ticket, table.behind(Sizes::<F>::TABLE)) else {
+            return Err(token);
+        };
+        let (linked, response) = (self.ring.is_linked(), self.responses.device_address(id));
+        let written = write_table::<F, _, false>(table, linked, response, direction, all(&data, &token));
+        let Some(Written { writable, .. }) = written else {
+            return Err(token);
+        };
+        self.free = slot.next_free;
+        self.in_flight += 1;
+        slot.generation = ticket.generation;
+        slot.writable = writable;
+        slot.token = Some(token);
+        let pointed = slot.point_back();
+        let table =
+            Table { address: self.chains.device_address(id), bytes: Self::inline_bytes(linked, count) };
+        if self.is_in_order() {
+            self.append_in_order(id);
+        }
+        Ok(self.ring.push_and_publish(id, table, pointed))
+    }
+
+    /// The same for a request that needs a large table.
+    #[inline(never)]
+    fn start_long(
+        &mut self,
+        token: T,
+        data: impl Data<T>,
+        header: &impl WriteHeader<T>,
+    ) -> Result<Notify, T> {
+        let count = data.segments(&token).len();
+        let Ok(Some(large)) = self.find_table(count) else {
+            return Err(token);
+        };
+        let id = self.free;
+        let (Some(own), Some(slot)) = (self.chains.get(id), self.slots.as_ref().get(usize::from(id))) else {
+            return Err(token);
+        };
+        let ticket = Ticket { slot: id, generation: slot.generation.wrapping_add(1) };
+        let Some(direction) = header.write(&token, ticket, own.behind(Sizes::<F>::TABLE)) else {
+            return Err(token);
+        };
+        let Some(Written { writable, .. }) = self.write_large(large, id, direction, all(&data, &token))
+        else {
+            return Err(token);
+        };
+        let address = self.large.device_address() + self.large_table_at(large) as u64;
+        let table = Table { address, bytes: table_bytes(count as u16) as u32 };
+        if let Some(slot) = self.slots.as_mut().get_mut(usize::from(id)) {
+            self.free = slot.next_free;
+            self.in_flight += 1;
+            self.free_tables &= !(1 << large);
+            slot.generation = ticket.generation;
+            slot.writable = writable;
+            slot.place = Place::Large(large);
+            slot.redirected = true;
+            slot.token = Some(token);
+        }
+        if self.is_in_order() {
+            self.append_in_order(id);
+        }
+        Ok(self.ring.push_and_publish(id, table, false))
+    }
+
+    /// How long the ring is told that a slot's own table is: in a split ring the descriptor says it, and stays; in a packed
+    /// one it is as long as the chain.
+    #[inline(always)]
+    const fn inline_bytes(linked: bool, segments: usize) -> u32 {
+        (if linked { Sizes::<F>::TABLE } else { table_bytes(segments as u16) }) as u32
+    }
+
+    /// Writes header and table of the first free slot.
     fn write_inline(
         &self,
         header: &F::Header,
         direction: Direction,
-        segments: impl ExactSizeIterator<Item = Segment>,
+        segments: (impl ExactSizeIterator<Item = Segment>, u64),
     ) -> Result<Written, Reason> {
         let id = self.free;
         // The free list holds slots only, and each has its table.
-        let table = self.chains.block(self.inline_table_at(id), Sizes::<F>::SLOT).ok_or(Reason::Full)?;
+        let table = self.chains.get(id).ok_or(Reason::Full)?;
         table.write(Sizes::<F>::TABLE, header.as_bytes());
         let (linked, response) = (self.ring.is_linked(), self.response_address(id));
-        write_table::<F, _>(table, linked, response, direction, segments).ok_or(Reason::TooLarge)
+        write_table::<F, _, false>(table, linked, response, direction, segments).ok_or(Reason::TooLarge)
     }
 
     /// Gives the first free slot, whose own table was written, to a request, and puts that into the ring.
-    #[inline(always)]
     fn push_inline(&mut self, token: T, segments: u16, written: Written) -> Result<Ticket, Rejected<T>> {
         let id = self.free;
         let Some(slot) = self.slots.as_mut().get_mut(usize::from(id)) else {
@@ -112,18 +225,16 @@ where
         self.free = slot.next_free;
         self.in_flight += 1;
         let ticket = Ticket { slot: id, generation: slot.generation.wrapping_add(1) };
-        let pointed = !core::mem::replace(&mut slot.redirected, false);
         slot.generation = ticket.generation;
-        slot.place = Place::Inline;
         slot.writable = written.writable;
         slot.token = Some(token);
-        // In a split ring the descriptor says how long the table is, and stays; in a packed one how long the chain is.
-        let bytes = if self.ring.is_linked() { Sizes::<F>::TABLE } else { table_bytes(segments) };
-        let address = self.chains.device_address() + self.inline_table_at(id) as u64;
+        let pointed = slot.point_back();
+        let bytes = Self::inline_bytes(self.ring.is_linked(), usize::from(segments));
+        let table = Table { address: self.chains.device_address(id), bytes };
         if self.is_in_order() {
             self.append_in_order(id);
         }
-        self.ring.push_indirect(id, Table { address, bytes: bytes as u32 }, pointed);
+        self.ring.push_indirect(id, table, pointed);
         Ok(ticket)
     }
 
@@ -148,7 +259,10 @@ where
         let id = self.free;
         self.write_header(id, header);
         let (written, place, last) = match large {
-            Some(table) => (self.write_large(table, id, direction, segments), Place::Large(table), id),
+            Some(table) => {
+                let all = (segments, data.bytes(&token));
+                (self.write_large(table, id, direction, all), Place::Large(table), id)
+            }
             None => {
                 let (written, last) = self.write_direct(id, direction, segments);
                 (written, Place::Direct { descriptors: count as u16 + FIXED_ENTRIES, last }, last)
@@ -217,23 +331,24 @@ where
         table: u16,
         id: u16,
         direction: Direction,
-        segments: impl ExactSizeIterator<Item = Segment>,
+        segments: (impl ExactSizeIterator<Item = Segment>, u64),
     ) -> Option<Written> {
         let at = self.large_table_at(table);
         let bytes = table_bytes(self.layout.options.max_segments);
         let linked = self.ring.is_linked();
-        self.write_header_entry(&self.large, at, id);
         // The layout has room for the longest chain in every large table.
         let block = self.large.block(at, bytes)?;
-        write_long_table::<F, _>(block, linked, self.response_address(id), direction, segments)
+        self.write_header_entry(block, id);
+        write_table::<F, _, true>(block, linked, self.response_address(id), direction, segments)
     }
 
     fn write_header(&self, id: u16, header: &F::Header) {
-        let at = (self.header_address(id) - self.chains.device_address()) as usize;
+        let chains = self.chains.memory();
+        let at = (self.header_address(id) - chains.device_address()) as usize;
         // Behind a table of an odd size a header need not start where a block may.
         let start = at - at % 16;
         let bytes = (at - start + Sizes::<F>::HEADER).next_multiple_of(8);
-        if let Some(block) = self.chains.block(start, bytes) {
+        if let Some(block) = chains.block(start, bytes) {
             block.write(at - start, header.as_bytes());
         }
     }
@@ -272,34 +387,20 @@ where
     }
 }
 
-/// Writes all entries of a table but the header's, which stands there already.
-#[inline]
-fn write_table<F: Format, W: Words>(
+/// Writes all entries of a table but the header's, which stands there already. What changes from one entry's second word to the next is counted
+/// instead of composed. `LONG`: there are
+/// several.
+#[inline(always)]
+fn write_table<F: Format, W: Words, const LONG: bool>(
     table: Block<W>,
     linked: bool,
     response: u64,
     direction: Direction,
-    segments: impl ExactSizeIterator<Item = Segment>,
-) -> Option<Written> {
-    each_buffer::<F>(response, direction, segments, |entry, buffer, last| {
-        let at = usize::from(entry) * DESCRIPTOR_BYTES;
-        table.store64(at, buffer.address);
-        table.store64(at + 8, table_word(linked, buffer.length, buffer.flags, (!last).then_some(entry + 1)));
-    })
-}
-
-/// The same for many segments, at few instructions each. What changes from one entry's second word to the next is counted
-/// instead of composed.
-#[inline]
-fn write_long_table<F: Format, W: Words>(
-    table: Block<W>,
-    linked: bool,
-    response: u64,
-    direction: Direction,
-    segments: impl ExactSizeIterator<Item = Segment>,
+    (segments, bytes): (impl ExactSizeIterator<Item = Segment>, u64),
 ) -> Option<Written> {
     let count = segments.len() as u16;
     let from_device = direction == Direction::FromDevice;
+    let written = written::<F>(from_device, count, bytes)?;
     let data_flags = if from_device { DescriptorFlags::WRITE } else { DescriptorFlags::empty() };
     let response_first = F::RESPONSE_BEFORE_DATA_IN && from_device && count > 0;
     let (response_entry, first, last) =
@@ -311,20 +412,33 @@ fn write_long_table<F: Format, W: Words>(
     table.store64(at + 8, table_word(linked, response_bytes, DescriptorFlags::WRITE, next));
     let mut rest = table_word(linked, 0, data_flags, Some(first + 1));
     let each = table_word(linked, 0, data_flags, Some(first + 2)).wrapping_sub(rest);
-    let (mut data_bytes, mut last_length) = (0_u64, 0);
+    let at = usize::from(first) * DESCRIPTOR_BYTES;
+    let last = usize::from(last) * DESCRIPTOR_BYTES + 8;
+    let without_next = table_word(linked, 0, data_flags, None);
+    if !LONG {
+        let (mut segments, mut at) = (segments, at);
+        for nth in 1..=F::INLINE_SEGMENTS {
+            let Some(Segment { address, length }) = segments.next() else { break };
+            let rest_of_this = if response_first && nth == count { without_next } else { rest };
+            table.store64(at, address);
+            table.store64(at + 8, rest_of_this | u64::from(length));
+            rest = rest.wrapping_add(each);
+            at += DESCRIPTOR_BYTES;
+        }
+        return Some(written);
+    }
+    let mut last_length = 0;
     let entries = segments.map(|Segment { address, length }| {
         let word = rest | u64::from(length);
         rest = rest.wrapping_add(each);
-        data_bytes += u64::from(length);
         last_length = length;
         (address, word)
     });
-    table.store_pairs(usize::from(first) * DESCRIPTOR_BYTES, entries);
+    table.store_pairs(at, entries);
     if response_first {
-        let word = table_word(linked, last_length, data_flags, None);
-        table.store64(usize::from(last) * DESCRIPTOR_BYTES + 8, word);
+        table.store64(last, without_next | u64::from(last_length));
     }
-    written::<F>(from_device, count, data_bytes)
+    Some(written)
 }
 
 /// What the device finds in a chain with so many segments and bytes of data. `None`: they are more bytes than a chain may

@@ -52,6 +52,17 @@ pub struct Claim {
     pub(crate) length: u32,
 }
 
+/// What was done with a buffer of one descriptor that [`Ring::each_used`] handed out.
+#[derive(Clone, Copy, Debug)]
+pub enum Taken {
+    /// It was taken, and the next one is wanted as well.
+    Next,
+    /// It was taken, and no more is wanted.
+    Last,
+    /// It was not taken: the ring stays before it.
+    Left,
+}
+
 /// What a queue of requests or events needs of a ring. No other crate can name what the methods take, so all rings are of
 /// this one.
 pub trait Ring: Sized {
@@ -78,6 +89,14 @@ pub trait Ring: Sized {
     /// Makes a request available that has a table; `pointed` says that descriptor `id` points at it already.
     fn push_indirect(&mut self, id: u16, table: Table, pointed: bool);
 
+    /// The same, and shows the device all that was pushed, as [`publish`](Self::publish) does: what nearly every request needs,
+    /// in one go.
+    #[inline(always)]
+    fn push_and_publish(&mut self, id: u16, table: Table, pointed: bool) -> Notify {
+        self.push_indirect(id, table, pointed);
+        self.publish()
+    }
+
     /// Writes buffer `nth` of a direct chain into descriptor `own` of a split ring, which links to `next`, or into the
     /// one `nth` places on in a packed ring. The device does not see it yet.
     fn write_direct(&mut self, id: u16, nth: u16, own: u16, next: u16, buffer: Buffer);
@@ -93,6 +112,28 @@ pub trait Ring: Sized {
 
     /// The next thing the device says it used.
     fn peek(&mut self, in_flight: u16) -> Result<Option<Claim>, DeviceFault>;
+
+    /// Hands out the ids of what the device says it used, one after the other, until there is none or no more is wanted; goes
+    /// on behind each that was taken. `in_flight`: how many the device has at the beginning. Returns whether there may be more:
+    /// also when the device claims what cannot be, of which [`peek`](Self::peek) tells.
+    #[inline(always)]
+    fn each_used(&mut self, in_flight: u16, mut take: impl FnMut(u32) -> Taken) -> bool {
+        loop {
+            // Nobody has more than the device was given; only a split ring can say so.
+            match self.peek(in_flight) {
+                Ok(Some(claim)) => match take(claim.id) {
+                    Taken::Next => self.advance(1),
+                    Taken::Last => {
+                        self.advance(1);
+                        return true;
+                    }
+                    Taken::Left => return true,
+                },
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+    }
 
     /// Whether a buffer that is used in a batch, and has no claim of its own, is covered by what the device published.
     fn covers_batch(&mut self, in_flight: u16) -> Result<bool, DeviceFault>;
@@ -160,6 +201,11 @@ impl<M: SharedMemory> Ring for AnyRing<M> {
         either!(self, ring => ring.push_indirect(id, table, pointed));
     }
 
+    #[inline]
+    fn push_and_publish(&mut self, id: u16, table: Table, pointed: bool) -> Notify {
+        either!(self, ring => ring.push_and_publish(id, table, pointed))
+    }
+
     fn write_direct(&mut self, id: u16, nth: u16, own: u16, next: u16, buffer: Buffer) {
         either!(self, ring => ring.write_direct(id, nth, own, next, buffer));
     }
@@ -180,6 +226,11 @@ impl<M: SharedMemory> Ring for AnyRing<M> {
     #[inline]
     fn peek(&mut self, in_flight: u16) -> Result<Option<Claim>, DeviceFault> {
         either!(self, ring => ring.peek(in_flight))
+    }
+
+    #[inline]
+    fn each_used(&mut self, in_flight: u16, take: impl FnMut(u32) -> Taken) -> bool {
+        either!(self, ring => ring.each_used(in_flight, take))
     }
 
     fn covers_batch(&mut self, in_flight: u16) -> Result<bool, DeviceFault> {
