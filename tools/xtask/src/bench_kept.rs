@@ -236,7 +236,7 @@ fn tools(workspace: &Workspace, run: &Run) -> Result<Tools> {
 }
 
 /// What the README shows: a row, and what it is called there.
-const SHOWN: [(&str, &str); 24] = [
+const SHOWN: [(&str, &str); 26] = [
     ("4 KiB read, one at a time", "cpus-1/read-4k-qd1/instructions"),
     ("4 KiB write, one at a time", "cpus-1/write-4k-qd1/instructions"),
     ("interrupt routine, one at a time", "cpus-1/read-4k-qd1/instructions-isr"),
@@ -258,7 +258,9 @@ const SHOWN: [(&str, &str); 24] = [
     ("bytes of SRB extension for each request", "memory/cpus-1/srb-extension"),
     ("bytes of an adapter with one queue", "memory/cpus-1/adapter"),
     ("bytes of an adapter with 8 queues", "memory/cpus-8/adapter"),
+    ("bytes of an adapter with 64 queues", "memory/cpus-64/adapter"),
     ("bytes of each further queue", "memory/each-further-queue"),
+    ("bytes of each logical unit", "memory/cpus-1/unit-extension"),
     ("bytes of the image", "image/bytes"),
     ("bytes of code in it", "image/code-bytes"),
 ];

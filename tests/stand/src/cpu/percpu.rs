@@ -6,7 +6,7 @@ use stand::watchdog::Watchdog;
 use super::{irql, read_msr, write_msr};
 
 /// Most processors.
-pub const PROCESSORS: usize = 32;
+pub const PROCESSORS: usize = 64;
 
 /// Driver code runs on stacks of this size with an unmapped page below: what is left to a driver on a kernel stack.
 pub const DRIVER_STACK: u64 = 12 << 10;

@@ -95,6 +95,25 @@ pub fn scattered(bytes: u64) -> Option<Range> {
     Some(Range { address, pages })
 }
 
+/// The same, and none lies right behind the one before it.
+pub fn apart(bytes: u64) -> Option<Range> {
+    let pages = bytes.div_ceil(PAGE).max(1);
+    let address = claim(pages);
+    let mut behind = None;
+    for page in 0..pages {
+        let mut frame = frames::single()?;
+        if behind == Some(frame) {
+            // It is taken until there is another one, which so is none that is behind.
+            let other = frames::single()?;
+            frames::free(frame, 1);
+            frame = other;
+        }
+        behind = Some(frame + PAGE);
+        paging::map(address + page * PAGE, frame, Flags::DATA);
+    }
+    Some(Range { address, pages })
+}
+
 /// Contiguous pages at an address of the request area.
 pub fn request(pages: u64) -> Option<(Range, u64)> {
     let physical = frames::run(pages)?;

@@ -20,9 +20,16 @@ pub struct Buffer {
 impl Buffer {
     /// A buffer that starts `offset` bytes into its first page.
     pub fn new(length: u32, offset: u32) -> Self {
-        let Some(range) = arena::scattered(u64::from(offset) + u64::from(length)) else {
-            crate::stop!("no memory for a buffer of {length} bytes")
-        };
+        Self::of(arena::scattered(u64::from(offset) + u64::from(length)), length, offset)
+    }
+
+    /// A buffer of which each page is a segment, wherever memory is free.
+    pub fn of_segments(length: u32) -> Self {
+        Self::of(arena::apart(u64::from(length)), length, 0)
+    }
+
+    fn of(range: Option<arena::Range>, length: u32, offset: u32) -> Self {
+        let Some(range) = range else { crate::stop!("no memory for a buffer of {length} bytes") };
         let mut buffer = Buffer { range, offset: u64::from(offset), length };
         buffer.bytes().fill(EMPTY);
         buffer
