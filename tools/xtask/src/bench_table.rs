@@ -39,7 +39,8 @@ pub fn table(run: &Run) -> Vec<String> {
 /// A target: its number, what it is about, what was measured of it, and the most that it may be.
 type Target = (&'static str, &'static str, Option<f64>, f64);
 
-/// The targets, with what was measured of them. Those of steps that were not run are left out.
+/// The targets, with what was measured of them; T1's instructions are without the interrupt routine's. Those of steps that were
+/// not run are left out.
 fn targets(run: &Run) -> Vec<String> {
     let get = |name: &str, figure: &str| {
         let step = run.steps.iter().find(|step| step.name == name)?;
@@ -55,14 +56,19 @@ fn targets(run: &Run) -> Vec<String> {
     };
     let held = run.held.first().map(|(_, held)| held);
     let held = |kind: &str| held.and_then(|held| held[kind].as_f64());
-    let targets: [Target; 28] = [
+    let targets: [Target; 29] = [
         (
             "T1",
             "instructions with copies, 4 KiB reads at depth 32",
-            get("read-4k-qd32", figures::TOTAL),
+            sum("read-4k-qd32", figures::TOTAL, figures::ISR, -1.0),
             300.0,
         ),
-        ("T1", "instructions with copies, 4 KiB reads at depth 1", get("read-4k-qd1", figures::TOTAL), 380.0),
+        (
+            "T1",
+            "instructions with copies, 4 KiB reads at depth 1",
+            sum("read-4k-qd1", figures::TOTAL, figures::ISR, -1.0),
+            380.0,
+        ),
         (
             "T2",
             "bytes written to SRB extension and driver memory",
@@ -133,6 +139,7 @@ fn targets(run: &Run) -> Vec<String> {
             get("refill-4k-qd384", figures::BUSY),
             0.0,
         ),
+        ("-", "instructions of the interrupt routine, depth 1", get("read-4k-qd1", figures::ISR), 40.0),
         ("-", "register reads at depth 1", get("read-4k-qd1", figures::REGISTER_READS), 0.0),
     ];
     let mut lines = vec!["  targets:".to_owned()];
@@ -200,7 +207,7 @@ mod tests {
     fn targets_say_what_is_met_and_what_is_not() {
         let lines = targets(&run("read-4k-qd32")).join("\n");
 
-        assert!(lines.contains("328 of 300: not met"), "{lines}");
+        assert!(lines.contains("320 of 300: not met"), "{lines}");
         assert!(lines.contains("1.00 of 3: met"), "{lines}");
         assert!(lines.contains("2000 of 1024: not met"), "{lines}");
         assert!(!lines.contains("    T6 "), "what was not run has no verdict: {lines}");
