@@ -20,6 +20,11 @@ pub const RULES: &[Rule] = &[
     // Requests.
     rule("srb-completed-twice", "an SRB is completed once", "nf-storport-storportnotification.md"),
     rule("srb-unknown", "only SRBs that the miniport has are named", "nf-storport-storportnotification.md"),
+    rule(
+        "list-of-no-command",
+        "only a SCSI command has data: of a reset, its length says nothing",
+        "nc-storport-hw_buildio.md",
+    ),
     rule("srb-never-completed", "an SRB is completed within its time-out", "nc-storport-hw_startio.md"),
     rule(
         "srb-touched-after-completion",

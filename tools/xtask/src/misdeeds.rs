@@ -123,6 +123,7 @@ const MISDEEDS: &[Misdeed] = &[
     misdeed(76, "changes an address that StorPort has", "state-change-address"),
     misdeed(77, "stalls in HwStorStartIo", "stall-in-startio"),
     misdeed(78, "stalls for more than 100 microseconds, little by little", "stalls-add-up"),
+    misdeed(79, "asks for the data of what is no SCSI command", "list-of-no-command"),
     dma(80, "has the device write to memory that is not for devices"),
     dma(81, "has the device read what it is to write"),
     dma(82, "has the device read the data of a completed request"),

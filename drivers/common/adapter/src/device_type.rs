@@ -91,9 +91,10 @@ pub trait Requests: Facts {
         None
     }
 
-    /// Whether a request that [`write_header`](Self::write_header) was for has done all that it was asked for, as the device's
-    /// answer says. Then what was read of that is spoilt, and the request ends with success. If not, it goes to
-    /// [`complete`](Self::complete), which reads the answer again. IRQL and lock as there.
+    /// Whether a request has done all that it was asked for, as the device's answer says, and has no other step. It is asked of
+    /// every request without scratch memory, also of those that [`write_header`](Self::write_header) was not for. Then what was
+    /// read of the answer is spoilt, and the request ends with success. If not, it goes to [`complete`](Self::complete), which
+    /// reads the answer again. IRQL and lock as there.
     fn is_done(&self, _request: &Request<Self>, _command: &Self::Command, _response: &Response<'_>) -> bool {
         false
     }

@@ -242,14 +242,15 @@ impl<W: Words> Block<W> {
     of_block!(load32, store32, u32, "a little-endian 32-bit word");
     of_block!(load64, store64, u64, "a little-endian 64-bit word");
 
-    /// Writes pairs of words behind each other, from an offset of the block on, as many as there is room for.
+    /// Writes pairs of words behind each other, from an offset of the block on. `None`, with nothing written: there is not so
+    /// much room.
     #[inline(always)]
-    pub fn store_pairs(&self, at: usize, pairs: impl ExactSizeIterator<Item = (u64, u64)>) {
-        debug_assert!(at.is_multiple_of(WORD), "offset {at} is in the middle of a word");
+    #[must_use]
+    pub fn store_pairs(&self, at: usize, pairs: impl ExactSizeIterator<Item = (u64, u64)>) -> Option<()> {
         let room = self.bytes.saturating_sub(at) / (2 * WORD);
         debug_assert!(pairs.len() <= room, "{} pairs at {at} of {} bytes", pairs.len(), self.bytes);
         if !at.is_multiple_of(WORD) || pairs.len() > room {
-            return;
+            return None;
         }
         let mut offset = self.start + at;
         // No more than it says, whatever it gives.
@@ -260,6 +261,7 @@ impl<W: Words> Block<W> {
             unsafe { self.words.store64(offset + WORD, second, Ordering::Relaxed) };
             offset += 2 * WORD;
         });
+        Some(())
     }
 
     /// Copies bytes in, from an offset that is a multiple of 8 on, in whole words and then single bytes.

@@ -5,14 +5,14 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use wdk_sys::ntddk::KeBugCheckEx;
 use wdk_sys::storage::{
     StorPortExtendedFunction, StorPortGetBusData, StorPortGetDeviceBase, StorPortGetPhysicalAddress,
-    StorPortGetUncachedExtension, StorPortNotification, StorPortPause, StorPortResume,
+    StorPortGetScatterGatherList, StorPortGetUncachedExtension, StorPortNotification, StorPortPause, StorPortResume,
     StorPortSetDeviceQueueDepth, StorPortStallExecution,
 };
 use wdk_sys::{
     _BUS_DATA_TYPE, _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
     HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PHYSICAL_ADDRESS,
     PORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SHORT,
-    SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR, SRB_STATUS_PENDING, STATE_CHANGE_LUN, STOR_ADDR_BTL8,
+    SRB_FUNCTION_EXECUTE_SCSI, SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR, SRB_STATUS_PENDING, STATE_CHANGE_LUN, STOR_ADDR_BTL8,
     STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC, STOR_LOCK_HANDLE, ULONG,
 };
 
@@ -219,6 +219,8 @@ misdeeds! {
     StallsInStartIo = 77 at StartIo,
     /// Waits for longer than a DPC may run, a little at a time.
     StallsAddUp = 78 at BuildIo,
+    /// Asks for the data of what is no SCSI command.
+    ListOfNoCommand = 79 at BuildIo,
     /// Lets the device write to the device extension.
     DmaToForeignMemory = 80 at StartIo,
     /// Lets the device read what it is to write.
@@ -331,6 +333,14 @@ pub(crate) unsafe fn commit(extension: PVOID, moment: Moment, srb: PSCSI_REQUEST
                 }
             }
             Misdeed::StallsInStartIo => StorPortStallExecution(1),
+            Misdeed::ListOfNoCommand => {
+                if u32::from((*srb).Function) == SRB_FUNCTION_EXECUTE_SCSI {
+                    // The next one may be it.
+                    own.done = 0;
+                } else {
+                    StorPortGetScatterGatherList(extension, srb.cast());
+                }
+            }
             Misdeed::StallsAddUp => {
                 for _ in 0..11 {
                     StorPortStallExecution(10);

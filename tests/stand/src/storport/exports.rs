@@ -4,6 +4,7 @@ use alloc::format;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use stand::wdk::codes::*;
+use stand::wdk::names;
 
 use super::{Phase, adapter, control, extended, interrupt, memory, notification, port, start};
 use crate::cpu::arguments::{Arguments, Arguments as A};
@@ -154,6 +155,12 @@ fn scatter_gather(a: A) -> u64 {
         crate::not_ok!("srb-unknown", "{NAME} for {:#x}, which is no SRB", a.get(1));
         return 0;
     };
+    let function = request.function;
+    if function != SRB_FUNCTION_EXECUTE_SCSI {
+        drop(port);
+        crate::not_ok!("list-of-no-command", "{NAME} for {}", names::srb_function(function));
+        return 0;
+    }
     if request.data.length == 0 {
         return 0;
     }

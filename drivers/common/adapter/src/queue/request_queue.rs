@@ -163,9 +163,7 @@ enum Finished<D: Facts> {
     Ended(Ended<D>),
     /// The same of one that was recalled.
     Recalled(Ended<D>),
-    /// A request with another step.
-    Next(Request<D>),
-    /// One that went into the ring again with it, or waits for that: it has to be published ([`Rest::refill`]).
+    /// A request that went into the ring again with another step, or waits for that: it has to be published ([`Rest::refill`]).
     Again,
 }
 
@@ -532,8 +530,7 @@ impl<D: DeviceType> Rest<D> {
                     used.ended.push(ended);
                 }
                 Ok(Finished::Again) => submitted = true,
-                // Its next step was submitted, and became one of the others.
-                Ok(Finished::Nothing | Finished::Next(_)) => break,
+                Ok(Finished::Nothing) => break,
                 Err(fault) => {
                     // The ring says nothing reliable any more; what is in it comes back with the reset.
                     self.gate = Gate::Closed;
@@ -625,12 +622,15 @@ impl<D: DeviceType> Rest<D> {
         };
         let (response, request) = (used.response(), used.take());
         Ok(match self.finish_unusual(device_type, request, &response) {
-            Finished::Next(request) => self.submit_again(ring, device_type, request),
-            other => other,
+            Ok(finished) => finished,
+            Err(request) => self.submit_again(ring, device_type, request),
         })
     }
 
     /// Has the device's answer to a request translated.
+    ///
+    /// # Errors
+    /// The request, when it has another step.
     #[cold]
     #[inline(never)]
     fn finish_unusual(
@@ -638,29 +638,29 @@ impl<D: DeviceType> Rest<D> {
         device_type: &D,
         mut request: Request<D>,
         response: &Response<'_>,
-    ) -> Finished<D> {
+    ) -> Result<Finished<D>, Request<D>> {
         let Some(Command::Request(command, scratch)) = request.command() else {
             // Without functions nothing is recalled, and then the image has nothing of it.
-            return if D::CONTROL_QUEUE.is_some() {
+            return Ok(if D::CONTROL_QUEUE.is_some() {
                 Finished::Recalled(self.end_recalled(device_type, request, response))
             } else {
                 Finished::Ended(request.end(refusal(Reason::Broken)))
-            };
+            });
         };
         let memory = scratch.and_then(|id| self.scratch.memory(id));
         match device_type.complete(&mut request, command, response, memory) {
             Step::Done(completion) => {
                 self.scratch.give_back(scratch);
-                Finished::Ended(request.end(completion))
+                Ok(Finished::Ended(request.end(completion)))
             }
             Step::OutOfReach(completion, unit) => {
                 self.scratch.give_back(scratch);
                 self.out_of_reach = Some(unit);
-                Finished::Ended(request.end(completion))
+                Ok(Finished::Ended(request.end(completion)))
             }
             Step::Next(command) => {
                 request.set_command(Command::Request(command, scratch));
-                Finished::Next(request)
+                Err(request)
             }
         }
     }

@@ -23,10 +23,10 @@ impl<P: Port, D: DeviceType> Adapter<P, D> {
         };
         let mut completed = 0;
         loop {
-            let mut ended = Batch::new();
-            let drained = queue.lock().drain(&self.device_type, rearm, &mut ended);
-            completed += ended.len();
-            while let Some(ended) = ended.pop() {
+            let mut batch = Batch::new();
+            let drained = queue.lock().drain(&self.device_type, rearm, &mut batch);
+            completed += batch.len();
+            while let Some(ended) = batch.pop() {
                 self.port.complete(ended);
             }
             match drained {

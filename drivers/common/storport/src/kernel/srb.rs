@@ -90,7 +90,14 @@ pub(super) unsafe fn decode_usual<C: Copy>(
         return None;
     }
     let block = srb.cast::<STORAGE_REQUEST_BLOCK>();
+    // SAFETY: StorPort's device extension.
+    let maps_all = unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed);
+    // Of a reset the length says nothing (nc-storport-hw_buildio.md), and a list is of a SCSI command only.
     // SAFETY: it is a STORAGE_REQUEST_BLOCK.
+    if unsafe { (*block).SrbFunction } != SRB_FUNCTION_EXECUTE_SCSI || maps_all {
+        return None;
+    }
+    // SAFETY: as above.
     let extension = unsafe { (*block).MiniportContext };
     // SAFETY: as above.
     let length = unsafe { (*block).DataTransferLength };
@@ -98,12 +105,10 @@ pub(super) unsafe fn decode_usual<C: Copy>(
     if length == 0 {
         return None;
     }
-    // Before anything else is read: what the call may change need not be kept then. It takes any request that has data.
-    // SAFETY: a request of this adapter.
+    // Before anything else is read: what the call may change need not be kept then.
+    // SAFETY: a SCSI command of this adapter, with data.
     let list = unsafe { StorPortGetScatterGatherList(hw.0, srb.cast()) };
-    // SAFETY: StorPort's device extension.
-    let maps_all = unsafe { Header::of(hw) }.maps_all.load(Ordering::Relaxed);
-    if list.is_null() || maps_all {
+    if list.is_null() {
         return None;
     }
     // SAFETY: it is a STORAGE_REQUEST_BLOCK.
@@ -185,11 +190,11 @@ unsafe fn with_data<C: Copy>(
     request
 }
 
-/// What is found in nearly every request: EXECUTE_SCSI with data, a CDB of up to 16 bytes in its first extended data block and a
+/// What is found in nearly every SCSI command: data, a CDB of up to 16 bytes in its first extended data block and a
 /// direction, for a BTL8 address, queued like any other. `None`: it is another one.
 ///
 /// # Safety
-/// `srb` must be a STORAGE_REQUEST_BLOCK, with this length of data, which is not 0.
+/// `srb` must be a STORAGE_REQUEST_BLOCK of EXECUTE_SCSI, with this length of data, which is not 0.
 #[inline(always)]
 unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>, data_length: u32) -> Option<Fields> {
     const LENGTH: u64 = size_of::<STORAGE_REQUEST_BLOCK>() as u64;
@@ -198,8 +203,7 @@ unsafe fn usual_fields(srb: NonNull<STORAGE_REQUEST_BLOCK>, data_length: u32) ->
     let end = u64::from(block.SrbLength);
     let at = u64::from(block.SrbExDataOffset[0]);
     let address_at = u64::from(block.AddressOffset);
-    if block.SrbFunction != SRB_FUNCTION_EXECUTE_SCSI
-        || address_at < LENGTH
+    if address_at < LENGTH
         || address_at + size_of::<STOR_ADDR_BTL8>() as u64 > end
         || block.NumSrbExData == 0
         || at < LENGTH

@@ -371,7 +371,7 @@ impl<C: Copy> Request<C> {
     }
 
     /// Copies as much sense data as the request has room for, and says in the request how much that is
-    /// (ns-storport-_srbex_data_scsi_cdb16.md: an underrun is to be told). Returns the same, in bytes.
+    /// (ns-storport-_srbex_data_scsi_cdb16.md: an underrun is to be told), for which it is called once. Returns the same, in bytes.
     pub fn write_sense(&mut self, sense: &[u8]) -> usize {
         let Fields { scsi_status, places, .. } = self.extension().fields;
         if scsi_status.is_null() {

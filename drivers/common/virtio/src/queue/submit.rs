@@ -387,9 +387,9 @@ where
     }
 }
 
-/// Writes all entries of a table but the header's, which stands there already. What changes from one entry's second word to the next is counted
-/// instead of composed. `LONG`: there are
-/// several.
+/// Writes all entries of a table but the header's, which stands there already. What changes from one entry's second word to the
+/// next is counted instead of composed. `LONG`: there may be more than a slot's own table has room for. `None`: they have more
+/// bytes than a chain may have (2.7.5.2), or find no room.
 #[inline(always)]
 fn write_table<F: Format, W: Words, const LONG: bool>(
     table: Block<W>,
@@ -434,7 +434,7 @@ fn write_table<F: Format, W: Words, const LONG: bool>(
         last_length = length;
         (address, word)
     });
-    table.store_pairs(at, entries);
+    table.store_pairs(at, entries)?;
     if response_first {
         table.store64(last, without_next | u64::from(last_length));
     }
