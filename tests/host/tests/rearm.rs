@@ -12,8 +12,8 @@ use fake_device::{Interrupt, Options};
 use host_tests::Bench;
 use storport::BuildIo;
 use viostor::Viostor;
-use virtio::memory::Region;
-use virtio::queue::Format;
+use virtio::memory::{Block, Region, Words};
+use virtio::queue::{Direction, Format};
 
 use virtio::spec::Features;
 
@@ -64,6 +64,20 @@ impl Requests for Hooked {
             }
         });
         self.0.chain(request, command, tag)
+    }
+
+    fn write_header(
+        &self,
+        request: &Request<Self>,
+        command: &Self::Command,
+        tag: u32,
+        header: Block<impl Words>,
+    ) -> Option<Direction> {
+        self.0.write_header(request, command, tag, header)
+    }
+
+    fn is_done(&self, request: &Request<Self>, command: &Self::Command, response: &Response<'_>) -> bool {
+        self.0.is_done(request, command, response)
     }
 
     fn complete(
