@@ -5,15 +5,16 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use wdk_sys::ntddk::KeBugCheckEx;
 use wdk_sys::storage::{
     StorPortExtendedFunction, StorPortGetBusData, StorPortGetDeviceBase, StorPortGetPhysicalAddress,
-    StorPortGetScatterGatherList, StorPortGetUncachedExtension, StorPortNotification, StorPortPause, StorPortResume,
-    StorPortSetDeviceQueueDepth, StorPortStallExecution,
+    StorPortGetScatterGatherList, StorPortGetUncachedExtension, StorPortNotification, StorPortPause,
+    StorPortResume, StorPortSetDeviceQueueDepth, StorPortStallExecution,
 };
 use wdk_sys::{
     _BUS_DATA_TYPE, _INTERFACE_TYPE, _SCSI_NOTIFICATION_TYPE, _STOR_SPINLOCK, _STORPORT_FUNCTION_CODE,
     HW_INITIALIZATION_DATA, PERF_CONFIGURATION_DATA, PHW_STATE_CHANGE, PHYSICAL_ADDRESS,
     PORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PVOID, SCSISTAT_CHECK_CONDITION, SHORT,
-    SRB_FUNCTION_EXECUTE_SCSI, SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR, SRB_STATUS_PENDING, STATE_CHANGE_LUN, STOR_ADDR_BTL8,
-    STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC, STOR_LOCK_HANDLE, ULONG,
+    SRB_FUNCTION_EXECUTE_SCSI, SRB_STATUS_BUSY, SRB_STATUS_INTERNAL_ERROR, SRB_STATUS_PENDING,
+    STATE_CHANGE_LUN, STOR_ADDR_BTL8, STOR_ADDR_BTL8_ADDRESS_LENGTH, STOR_ADDRESS_TYPE_BTL8, STOR_DPC,
+    STOR_LOCK_HANDLE, ULONG,
 };
 
 use crate::{Extension, complete};
