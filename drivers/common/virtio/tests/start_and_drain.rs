@@ -14,7 +14,7 @@ use virtio::spec::ring::{packed, used};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 const SIZE: u16 = 8;
-const RAM_BYTES: usize = 1 << 16;
+const RAM_BYTES: usize = 1 << 13;
 
 /// Segments of requests one after the other: in a slot's own table, in a large one, and back again.
 const SEGMENTS: [u16; 12] = [1, 2, 1, 3, 1, 6, 2, 0, 4, 1, 0, 2];
