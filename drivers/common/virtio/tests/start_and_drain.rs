@@ -126,8 +126,10 @@ fn compare<F: Format<Header: FromZeros + FromBytes + IntoBytes + Immutable>>(fea
     let (mut one, mut other) = (Side::<F>::new(features), Side::<F>::new(features));
     let indirect = features.contains(Features::RING_INDIRECT_DESC);
     let mut salt = 0;
+    // Under Miri, which takes a thousand times as long: a slot's own table, a large one, and back.
+    let counts = if cfg!(miri) { &SEGMENTS[2..5] } else { &SEGMENTS[..] };
     for direction in DIRECTIONS {
-        for count in SEGMENTS {
+        for &count in counts {
             salt += 1;
             let data = segments(count, salt);
             let header = Filled { byte: salt as u8, direction };
