@@ -12,8 +12,6 @@
 //! A buffer takes one descriptor of the ring: its number is the descriptor of a split ring, and the buffer id of a packed
 //! one. There are no tables, and nothing is in the driver's own memory but a bit for each buffer.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use super::layout::{LINE, LayoutError, Part, RingParts, RingShape, end_of};
 use super::ring::{Buffer, Claim, DirectChain, Ring};
 use super::{DeviceFault, Notify, QueueAreas, RingFormat};
@@ -200,12 +198,8 @@ impl<R: Ring> EventQueue<R> {
     /// Blanks a buffer and puts it into the ring.
     fn post(&mut self, id: u16) {
         let bytes = self.layout.buffer_bytes;
-        let (start, bytes_of_words) = (self.buffer_at(id), usize::from(bytes) / 4 * 4);
-        for at in (0..bytes_of_words).step_by(4) {
-            self.buffers.store32(start + at, 0, Relaxed);
-        }
-        for at in bytes_of_words..usize::from(bytes) {
-            self.buffers.store8(start + at, 0, Relaxed);
+        if let Some(buffer) = self.buffers.block(self.buffer_at(id), self.layout.stride()) {
+            buffer.fill(usize::from(bytes), 0);
         }
         let address = self.buffers.device_address() + self.buffer_at(id) as u64;
         let length = u32::from(bytes);

@@ -48,7 +48,8 @@ impl<F: Format> Sizes<F> {
     /// another, and devices write more than there is: Cloud Hypervisor wrote virtio-blk's status byte as a 32-bit word
     /// (cloud-hypervisor/cloud-hypervisor, virtio-devices/src/block.rs: `write_obj` of `ExecuteError::status`, a `u32`). So
     /// a short response has a word of the largest size, aligned, and one line still holds eight of them; a long one is whole
-    /// words, all of which are checked once. They are apart from what the device reads, so that a write that is too long spoils no table.
+    /// words, all of which are checked once. They are apart from what the device reads, so that a write that is too long
+    /// spoils no table.
     pub(crate) const RESPONSE: usize = match F::RESPONSE_BYTES {
         0..=8 => 8,
         bytes => (bytes as usize).next_multiple_of(8),
